@@ -1,0 +1,47 @@
+# Two commands do all the set-up: `make run` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
+
+.PHONY: run test check figures bench proofs clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.base            ## the main job: certify the gap bound for every activation
+	$(BIN)/python -m lop_theory.gap --all
+
+test: check                   ## every gate, then the whole test suite
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+
+check: $(VENV)/.dev           ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(BIN)/lint-imports --no-cache
+
+figures: $(VENV)/.dev         ## every figure into figures/
+	$(BIN)/python -m paper_figs --all
+
+bench: $(VENV)/.dev           ## speed ratios, measured in one run
+	$(BIN)/python -m benchmarks
+
+proofs: $(VENV)/.base         ## compile and audit the Coq proofs
+	$(MAKE) -C proofs PYTHON=../$(BIN)/python
+
+$(BIN)/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "missing: $(PYTHON) (Python 3.11 or newer); install it or set PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv module (Debian: apt-get install python3-venv)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/uv
+	$(UV_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
+	$(UV_INSTALL) -e ".[dev]"
+	@touch $(VENV)/.base $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage*
