@@ -1,0 +1,106 @@
+"""Ball arithmetic: the only importer of python-flint, with scoped precision and exact conversions.
+
+A ball ``arb`` encloses a real number; comparisons of balls are three-valued (``a < b`` is true only if it holds
+for every pair of members), so a comparison is never negated and balls are never sorted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq, fmpq_poly, fmpz
+
+__all__ = [
+    "acb",
+    "arb",
+    "arb_mat",
+    "arb_poly",
+    "fmpq",
+    "fmpq_poly",
+    "fmpz",
+    "hull",
+    "lower_decimal",
+    "parse_fmpq",
+    "precision",
+    "to_exact",
+    "upper_decimal",
+    "within",
+    "working_bits",
+]
+
+
+@contextmanager
+def precision(bits: int) -> Iterator[None]:
+    """Compute with ``bits`` bits inside the block; the precision outside is restored even after an error."""
+    before = ctx.prec
+    ctx.prec = bits
+    try:
+        yield
+    finally:
+        ctx.prec = before
+
+
+def working_bits() -> int:
+    """The precision in force."""
+    return ctx.prec
+
+
+def within(radius: arb) -> arb:
+    """The ball [−r, r], where r is an upper bound of ``radius``."""
+    return arb(0, radius.abs_upper())
+
+
+def hull(*balls: arb) -> arb:
+    """The smallest ball found that contains all ``balls``."""
+    union = balls[0]
+    for ball in balls[1:]:
+        union = union.union(ball)
+    return union
+
+
+def to_exact(point: arb) -> fmpq:
+    """The dyadic rational that an exact ball is."""
+    assert point.is_exact() and point.is_finite(), point
+    mantissa, exponent = point.man_exp()
+    shift = int(exponent)
+    return fmpq(mantissa * fmpz(2) ** shift) if shift >= 0 else fmpq(mantissa, fmpz(2) ** -shift)
+
+
+def parse_fmpq(text: str) -> fmpq:
+    """``"3"``, ``"-1/4"``, ``"0.25"`` or ``"1e-3"`` as the exact rational it denotes; ``ValueError`` otherwise."""
+    numerator, slash, denominator = text.strip().partition("/")
+    value = _parse_decimal(numerator)
+    if not slash:
+        return value
+    divisor = _parse_decimal(denominator)
+    if divisor == 0:
+        raise ValueError("division by zero")
+    return value / divisor
+
+
+def _parse_decimal(text: str) -> fmpq:
+    mantissa, _, exponent = text.strip().lower().partition("e")
+    whole, _, part = mantissa.partition(".")
+    power = int(exponent or "0") - len(part)
+    if abs(power) > 1200:
+        raise ValueError("exponent out of range")
+    digits = int(whole + part)
+    return fmpq(digits * 10**power) if power >= 0 else fmpq(digits, 10**-power)
+
+
+def lower_decimal(ball: arb, digits: int) -> str:
+    """A decimal that is ≤ every member of ``ball``, at ``digits`` decimals (``-inf`` if unbounded below)."""
+    return _directed_decimal(ball.lower(), digits, upward=False)
+
+
+def upper_decimal(ball: arb, digits: int) -> str:
+    """A decimal that is ≥ every member of ``ball``, at ``digits`` decimals (``inf`` if unbounded above)."""
+    return _directed_decimal(ball.upper(), digits, upward=True)
+
+
+def _directed_decimal(bound: arb, digits: int, *, upward: bool) -> str:
+    if not bound.is_finite():
+        return "inf" if upward else "-inf"
+    scaled = to_exact(bound) * fmpz(10) ** digits
+    units = int(scaled.ceil() if upward else scaled.floor())
+    sign, text = ("-" if units < 0 else ""), str(abs(units)).rjust(digits + 1, "0")
+    return f"{sign}{text[:-digits]}.{text[-digits:]}" if digits else f"{sign}{text}"
