@@ -1,0 +1,267 @@
+"""Feed-forward networks on arbitrary DAGs: structure in arrays, nodes ordered by level, edges in CSR order."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lop_theory.activations import Activation
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers
+from lop_theory.graph.scalars import IntArray, Values, exact, is_exact
+
+NO_ACTIVATION = -1
+
+
+class LevelGroup(NamedTuple):
+    """Nodes of one level that share an activation."""
+
+    activation: Activation
+    nodes: IntArray | slice
+
+
+@dataclass(frozen=True, eq=False)
+class Dag:
+    """Structure of a network. z(v) = b_v + Σ_u w_uv h(u), h(v) = φ_v(z(v)); edge u→v carries w_uv (theory.md §0).
+
+    Nodes are numbered by level (longest path from a source), so that every level is a slice; edges are sorted by
+    (target, source), so that the edges into a level are a slice too. Input nodes have no activation and no bias.
+    """
+
+    ids: tuple[Hashable, ...]
+    source: IntArray
+    target: IntArray
+    inputs: IntArray
+    outputs: IntArray
+    activations: tuple[Activation, ...]
+    activation_of: IntArray
+    level_start: IntArray
+
+    @property
+    def nodes(self) -> int:
+        return len(self.ids)
+
+    @property
+    def edges(self) -> int:
+        return len(self.source)
+
+    @property
+    def levels(self) -> int:
+        return len(self.level_start) - 1
+
+    @cached_property
+    def number_of(self) -> dict[Hashable, int]:
+        """Node number by id."""
+        return {name: number for number, name in enumerate(self.ids)}
+
+    @cached_property
+    def is_input(self) -> NDArray[np.bool_]:
+        mask = np.zeros(self.nodes, dtype=bool)
+        mask[self.inputs] = True
+        return mask
+
+    @cached_property
+    def in_pointers(self) -> IntArray:
+        """Edges into node v are in_pointers[v]:in_pointers[v+1]."""
+        return row_pointers(self.target, self.nodes)
+
+    @cached_property
+    def out_order(self) -> IntArray:
+        """Permutation of the edges that sorts them by (source, target)."""
+        return np.argsort(self.source, kind="stable")
+
+    @cached_property
+    def out_pointers(self) -> IntArray:
+        return row_pointers(self.source[self.out_order], self.nodes)
+
+    @cached_property
+    def target_by_source(self) -> IntArray:
+        """Targets in the order of ``out_order``."""
+        return self.target[self.out_order]
+
+    @cached_property
+    def level_groups(self) -> tuple[tuple[LevelGroup, ...], ...]:
+        """For each level, its non-input nodes grouped by activation."""
+        bounds = zip(self.level_start[:-1], self.level_start[1:], strict=True)
+        return tuple(tuple(self._groups(int(a), int(b))) for a, b in bounds)
+
+    def _groups(self, start: int, stop: int) -> Iterable[LevelGroup]:
+        kinds = self.activation_of[start:stop]
+        for kind in np.unique(kinds):
+            if kind == NO_ACTIVATION:
+                continue
+            whole = bool((kinds == kind).all())
+            nodes = slice(start, stop) if whole else start + np.flatnonzero(kinds == kind)
+            yield LevelGroup(self.activations[int(kind)], nodes)
+
+
+class Network(NamedTuple):
+    """A DAG with its parameters: one weight an edge (in edge order), one bias a node (zero at inputs)."""
+
+    dag: Dag
+    weight: Values
+    bias: Values
+
+    def with_parameters(self, weight: Values, bias: Values) -> "Network":
+        return Network(self.dag, weight, bias)
+
+
+class Node(NamedTuple):
+    """A non-input node as a user writes it."""
+
+    id: Hashable
+    activation: Activation
+    bias: object = 0.0
+
+
+Edge = tuple[Hashable, Hashable, object]
+
+
+def build_network(
+    inputs: Sequence[Hashable],
+    nodes: Sequence[Node],
+    edges: Sequence[Edge],
+    outputs: Sequence[Hashable],
+    *,
+    rationals: bool = False,
+) -> Network:
+    """A network from ids, nodes and edges ``(source, target, weight)``.
+
+    ``rationals=True`` keeps every number exact. Raises ``InvalidInput`` that names the offender: a cycle, an unknown or
+    repeated node, a duplicate edge, an edge into an input, a number that is not finite.
+    """
+    names = [*inputs, *(node.id for node in nodes)]
+    number = _number_names(names)
+    _known_outputs(outputs, number)
+    source = np.array([_lookup(number, e[0], e) for e in edges], dtype=np.int64)
+    target = np.array([_lookup(number, e[1], e) for e in edges], dtype=np.int64)
+    weights = _numbers([e[2] for e in edges], [(e[0], e[1]) for e in edges], "edge", rationals=rationals)
+    biases = _numbers([0] * len(inputs) + [n.bias for n in nodes], names, "bias of node", rationals=rationals)
+    table = tuple(dict.fromkeys(node.activation for node in nodes))
+    rank = {activation: k for k, activation in enumerate(table)}
+    kinds = [NO_ACTIVATION] * len(inputs) + [rank[node.activation] for node in nodes]
+    raw = RawGraph(names, source, target, len(inputs), [number[o] for o in outputs], table, np.array(kinds))
+    return assemble(raw, weights, biases)
+
+
+class RawGraph(NamedTuple):
+    """Nodes in the user's order (inputs first) and edges in any order, as numbers."""
+
+    names: Sequence[Hashable]
+    source: IntArray
+    target: IntArray
+    inputs: int
+    outputs: Sequence[int]
+    activations: tuple[Activation, ...]
+    activation_of: IntArray
+
+
+def assemble(raw: RawGraph, weight: Values, bias: Values) -> Network:
+    """Sort nodes by level and edges by (target, source). Raises ``InvalidInput`` on a cycle or a duplicate edge."""
+    _no_edges_into_inputs(raw)
+    level = longest_path_levels(raw.source, raw.target, len(raw.names))
+    if level is None:
+        cycle = find_cycle(raw.source, raw.target, len(raw.names))
+        path = " -> ".join(str(raw.names[v]) for v in cycle)
+        raise InvalidInput("edges", path, "form a cycle, but a feed-forward network has none", "remove one of them")
+    order = np.argsort(level, kind="stable")
+    new = np.empty_like(order)
+    new[order] = np.arange(len(order))
+    source, target = new[raw.source], new[raw.target]
+    by_target = np.lexsort((source, target))
+    source, target = source[by_target], target[by_target]
+    names = tuple(raw.names[v] for v in order)
+    _no_duplicates(source, target, names)
+    counts = np.bincount(level, minlength=1)
+    dag = Dag(
+        ids=names,
+        source=source,
+        target=target,
+        inputs=new[: raw.inputs],
+        outputs=new[np.asarray(raw.outputs, dtype=np.int64)],
+        activations=raw.activations,
+        activation_of=np.asarray(raw.activation_of, dtype=np.int64)[order],
+        level_start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+    )
+    return Network(dag, weight[by_target], bias[order])
+
+
+def edge_weights(network: Network) -> Mapping[tuple[Hashable, Hashable], object]:
+    """Weights by ``(source id, target id)``."""
+    ids = network.dag.ids
+    pairs = zip(network.dag.source, network.dag.target, network.weight, strict=True)
+    return {(ids[u], ids[v]): w for u, v, w in pairs}
+
+
+def exact_network(network: Network) -> Network:
+    """The same network in exact rationals (every float is a dyadic rational)."""
+    if is_exact(network.weight):
+        return network
+    return network.with_parameters(exact(network.weight), exact(network.bias))
+
+
+def _number_names(names: Sequence[Hashable]) -> dict[Hashable, int]:
+    number: dict[Hashable, int] = {}
+    for name in names:
+        if name in number:
+            raise InvalidInput("node", name, "appears twice", "give every node its own id")
+        number[name] = len(number)
+    return number
+
+
+def _known_outputs(outputs: Sequence[Hashable], number: Mapping[Hashable, int]) -> None:
+    if not outputs:
+        raise InvalidInput("outputs", [], "must name at least one node", "list the output ids")
+    for k, name in enumerate(outputs):
+        if name not in number:
+            raise InvalidInput("outputs", name, "is an unknown node", "list it under inputs or nodes")
+        if name in outputs[:k]:
+            raise InvalidInput("outputs", name, "appears twice", "list it once")
+
+
+def _lookup(number: Mapping[Hashable, int], name: Hashable, edge: Edge) -> int:
+    if name not in number:
+        raise InvalidInput("edge", f"{edge[0]} -> {edge[1]}", f"has the unknown node {name!r}", "list it under nodes")
+    return number[name]
+
+
+def _numbers(values: Sequence[object], owners: Sequence[object], what: str, *, rationals: bool) -> Values:
+    try:
+        array = exact(values) if rationals else np.array(values, dtype=np.float64).reshape(len(values))
+        bad = None if rationals else np.flatnonzero(~np.isfinite(array))
+    except (InvalidInput, ValueError, TypeError, OverflowError):
+        array, bad = np.empty(0), np.array([_first_bad(values)])
+    if bad is not None and bad.size:
+        owner = owners[int(bad[0])]
+        label = " -> ".join(map(str, owner)) if isinstance(owner, tuple) else str(owner)
+        raise InvalidInput(f"{what} {label}", values[int(bad[0])], "must be a finite number", 'write 0.25 or "1/4"')
+    return array
+
+
+def _first_bad(values: Sequence[object]) -> int:
+    for k, value in enumerate(values):
+        try:
+            exact([value])
+            float(str(value)) if "/" not in str(value) else None
+        except (InvalidInput, ValueError):
+            return k
+    return 0
+
+
+def _no_edges_into_inputs(raw: RawGraph) -> None:
+    bad = np.flatnonzero(raw.target < raw.inputs)
+    if bad.size:
+        u, v = raw.names[int(raw.source[bad[0]])], raw.names[int(raw.target[bad[0]])]
+        raise InvalidInput(
+            "edge", f"{u} -> {v}", f"enters the input {v}", "an input takes its value from the data only"
+        )
+
+
+def _no_duplicates(source: IntArray, target: IntArray, names: Sequence[Hashable]) -> None:
+    same = np.flatnonzero((source[1:] == source[:-1]) & (target[1:] == target[:-1]))
+    if same.size:
+        u, v = names[int(source[same[0]])], names[int(target[same[0]])]
+        raise InvalidInput("edge", f"{u} -> {v}", "is a duplicate edge", "add the two weights into one edge")

@@ -1,0 +1,58 @@
+"""Topological structure of edge lists: levels, cycles, CSR row pointers and concatenated ranges."""
+
+import numpy as np
+
+from lop_theory.graph.scalars import IntArray
+
+
+def row_pointers(sorted_rows: IntArray, rows: int) -> IntArray:
+    """CSR pointers of an array of sorted row numbers."""
+    return np.concatenate(([0], np.cumsum(np.bincount(sorted_rows, minlength=rows)))).astype(np.int64)
+
+
+def concatenated_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """arange(s, s + l) for each (s, l), one after the other."""
+    total = int(lengths.sum())
+    if total == 0:
+        return np.empty(0, dtype=np.int64)
+    ends = np.cumsum(lengths)
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def longest_path_levels(source: IntArray, target: IntArray, nodes: int) -> IntArray | None:
+    """Length of the longest path that ends at each node, or ``None`` if the graph has a cycle. O(m + n)."""
+    order = np.argsort(source, kind="stable")
+    pointers, targets = row_pointers(source[order], nodes), target[order]
+    waiting = np.bincount(target, minlength=nodes)
+    level = np.zeros(nodes, dtype=np.int64)
+    frontier, depth, done = np.flatnonzero(waiting == 0), 0, 0
+    while frontier.size:
+        level[frontier] = depth
+        done += frontier.size
+        edges = concatenated_ranges(pointers[frontier], pointers[frontier + 1] - pointers[frontier])
+        reached, arrivals = np.unique(targets[edges], return_counts=True)
+        waiting[reached] -= arrivals
+        frontier = reached[waiting[reached] == 0]
+        depth += 1
+    return level if done == nodes else None
+
+
+def find_cycle(source: IntArray, target: IntArray, nodes: int) -> list[int]:
+    """Nodes of one directed cycle, the first repeated at the end; empty if there is none."""
+    alive = np.ones(nodes, dtype=bool)
+    while True:  # peel nodes without a living predecessor; what remains has one, so walking back repeats
+        inside = alive[source] & alive[target]
+        keep = alive & (np.bincount(target[inside], minlength=nodes) > 0)
+        if (keep == alive).all():
+            break
+        alive = keep
+    if not alive.any():
+        return []
+    inside = alive[source] & alive[target]
+    predecessor = np.full(nodes, -1, dtype=np.int64)
+    predecessor[target[inside]] = source[inside]
+    walk, seen = [int(np.flatnonzero(alive)[0])], {}
+    while walk[-1] not in seen:
+        seen[walk[-1]] = len(walk) - 1
+        walk.append(int(predecessor[walk[-1]]))
+    return walk[seen[walk[-1]] :][::-1]
