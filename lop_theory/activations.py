@@ -6,6 +6,7 @@ jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` giv
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
@@ -18,7 +19,7 @@ from lop_theory.lowering import (
     sympy_expression,
     torch_function,
 )
-from lop_theory.pieces import breakpoints, exact_parity, flat_pieces, pieces
+from lop_theory.pieces import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
 from lop_theory.ranges import extended_range
 from lop_theory.symbolic import Parity, derivative
 
@@ -135,13 +136,8 @@ class Activation(NamedTuple):
 
     def jumps(self) -> tuple[fmpq, ...]:
         """Kinks at which the value of φ jumps (decided by balls: a jump that is listed is certain)."""
-        parts = pieces(self.expr)
-        return tuple(
-            left.hi
-            for left, right in zip(parts, parts[1:], strict=False)
-            if left.hi is not None
-            and real_function(left.expr)(arb(left.hi)) != real_function(right.expr)(arb(left.hi))
-        )
+        pairs = pairwise(pieces(self.expr))
+        return tuple(left.hi for left, right in pairs if left.hi is not None and jumps_between(left, right))
 
     def flat_regions(self) -> tuple[tuple[fmpq | float, fmpq | float], ...]:
         """Intervals on which φ′ = 0 identically; infinite ends are floats."""

@@ -18,6 +18,7 @@ __all__ = [
     "fmpq_poly",
     "fmpz",
     "hull",
+    "ipow",
     "lower_decimal",
     "parse_fmpq",
     "precision",
@@ -42,6 +43,18 @@ def precision(bits: int) -> Iterator[None]:
 def working_bits() -> int:
     """The precision in force."""
     return ctx.prec
+
+
+def ipow(base: arb, exponent: int) -> arb:
+    """base^exponent for a whole exponent ≥ 0 by squaring; python-flint's ``**`` returns nan for a ball that contains 0."""
+    result, square = arb(1), base
+    while exponent:
+        if exponent & 1:
+            result = result * square
+        exponent >>= 1
+        if exponent:
+            square = square * square
+    return result
 
 
 def within(radius: arb) -> arb:

@@ -7,9 +7,9 @@ Conventions at a kink: step(0) = 1, sign(0) = 0.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lop_theory.balls import acb, arb, fmpq
+from lop_theory.balls import acb, arb, arb_poly, fmpq, ipow
 from lop_theory.errors import InvalidInput
-from lop_theory.formula import Expr
+from lop_theory.formula import Expr, is_constant
 
 Function = Callable[[Any], Any]
 
@@ -90,10 +90,17 @@ def _arb_softplus(u: arb) -> arb:
 
 
 def _arb_power(base: arb, exponent: fmpq) -> arb:
-    if exponent.q == 1:
-        return base ** int(exponent.p)
-    root = base.sqrt() if exponent.q == 2 else base.root(int(exponent.q)) if base >= 0 else _NAN
-    return root ** int(exponent.p)
+    root = _arb_root(base, int(exponent.q))
+    p = int(exponent.p)
+    return ipow(root, p) if p > 0 else 1 / ipow(root, -p)
+
+
+def _arb_root(base: arb, q: int) -> arb:
+    if q == 1:
+        return base
+    if q == 2:
+        return base.sqrt()
+    return base.root(q) if base > 0 else arb(0) if base.is_zero() else _NAN
 
 
 REAL = Backend(
@@ -123,6 +130,24 @@ REAL = Backend(
     arb.pi,
     _arb_power,
 )
+
+def ball_polynomial(expr: Expr) -> arb_poly | None:
+    """The polynomial that the expression spells out, with balls for coefficients such as √2; ``None`` for anything else."""
+    if is_constant(expr):
+        return arb_poly([real_function(expr)(arb(0))])
+    if expr.op == "x":
+        return arb_poly([0, 1])
+    if expr.op == "pow":
+        base = ball_polynomial(expr.args[0])
+        whole = expr.number.q == 1 and expr.number > 0
+        return base ** int(expr.number.p) if base is not None and whole else None
+    if expr.op not in _ARITHMETIC:
+        return None
+    a, b = map(ball_polynomial, expr.args)
+    if a is None or b is None or (expr.op == "div" and b.length() != 1):
+        return None
+    return a * arb_poly([1 / b[0]]) if expr.op == "div" else _ARITHMETIC[expr.op](a, b)
+
 
 # ---- complex balls: finite only where the function is analytic on the whole box ----
 _ACB_NAN = acb(_NAN, _NAN)

@@ -6,10 +6,12 @@ bisects towards it.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
-from lop_theory.balls import fmpq, fmpq_poly
+from lop_theory.balls import arb, fmpq, fmpq_poly
 from lop_theory.formula import ONE, ZERO, Expr, neg, num, rebuild, sub
+from lop_theory.lowering import real_function
 from lop_theory.symbolic import KINKED, Parity, derivative, parity, polynomial
 
 
@@ -41,7 +43,7 @@ def _refine(columns: list[tuple[Piece, ...]]) -> list[tuple[fmpq | None, fmpq | 
     """The common refinement of several splittings."""
     cuts = sorted({piece.hi for column in columns for piece in column if piece.hi is not None})
     ends: list[fmpq | None] = [None, *cuts, None]
-    rows = list(zip(ends[:-1], ends[1:], strict=True))
+    rows = list(pairwise(ends))
     return [(lo, hi, tuple(_at(column, interior(lo, hi)) for column in columns)) for lo, hi in rows]
 
 
@@ -66,9 +68,9 @@ def _resolve(lo: fmpq | None, hi: fmpq | None, node: Expr) -> list[Piece]:
     inside = [r for r in roots if (lo is None or lo < r) and (hi is None or r < hi)]
     ends = [lo, *inside, hi]
     if not complete:
-        return [Piece(a, b, node) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [Piece(a, b, node) for a, b in pairwise(ends)]
     return [
-        Piece(a, b, _branch(node, poly(interior(a, b)))) for a, b in zip(ends[:-1], ends[1:], strict=True)
+        Piece(a, b, _branch(node, poly(interior(a, b)))) for a, b in pairwise(ends)
     ]
 
 
@@ -88,7 +90,7 @@ def _no_real_root(poly: fmpq_poly) -> bool:
         chain.append(-(chain[-2] % chain[-1]))
     right = [p[p.degree()] > 0 for p in chain if p.degree() >= 0]
     left = [(p[p.degree()] > 0) ^ (p.degree() % 2 == 1) for p in chain if p.degree() >= 0]
-    changes = [sum(a != b for a, b in zip(signs, signs[1:], strict=False)) for signs in (left, right)]
+    changes = [sum(a != b for a, b in pairwise(signs)) for signs in (left, right)]
     return changes[0] == changes[1]
 
 
@@ -120,6 +122,17 @@ def _merge(parts: tuple[Piece, ...]) -> tuple[Piece, ...]:
 def breakpoints(expr: Expr) -> tuple[fmpq, ...]:
     """Rational places where the formula switches branch (kinks and jumps)."""
     return tuple(piece.hi for piece in pieces(expr) if piece.hi is not None)
+
+
+def jumps_between(left: Piece, right: Piece) -> bool | None:
+    """Whether the value jumps where ``left`` meets ``right``: exact on rational polynomials, else by balls (``None``: undecided)."""
+    assert left.hi is not None
+    p, q = polynomial(left.expr), polynomial(right.expr)
+    if p is not None and q is not None:
+        return p(left.hi) != q(left.hi)
+    at = arb(left.hi)
+    gap = real_function(left.expr)(at) - real_function(right.expr)(at)
+    return True if gap != 0 else False if gap.is_zero() else None
 
 
 def flat_pieces(expr: Expr) -> tuple[Piece, ...]:
