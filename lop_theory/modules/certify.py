@@ -1,0 +1,186 @@
+"""Certificates: MC1 (forward), MC2 (backward), MC3 (gradients) for every module and for the whole.  [module-certificate] [composition]
+
+Symbolic: the rules and the equitable weights prove the three conditions for every batch (Lemma A.2, Theorem A.2). Numeric: float64
+passes on random batches cross-check values, adjoints and gradients; they also find the witness when the proof fails.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lop_theory.errors import InvalidInput
+from lop_theory.modules.check import Offence, Symbolic, check
+from lop_theory.modules.clone import Clone
+from lop_theory.modules.infer import inferred_profile
+from lop_theory.modules.interface import Profile
+from lop_theory.modules.numeric import base_offence, cloned_offences, signals
+from lop_theory.modules.propagate import Rules
+from lop_theory.modules.trace import Program, flat_inputs, state_of, trace
+from lop_theory.verdict import Fails, Holds, Undecided, Verdict
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+BASE_TOLERANCE = 1e-11
+
+
+class Row(NamedTuple):
+    """One module of the certificate."""
+
+    module: str
+    operators: int
+    conditions: Mapping[str, bool]
+    offences: tuple[Offence, ...]
+
+
+class Certificate(NamedTuple):
+    """``verdict`` for the composition, ``rows`` per module, and how the two halves came out."""
+
+    verdict: Verdict
+    rows: tuple[Row, ...]
+    symbolic: tuple[Offence, ...]
+    numeric: tuple[Offence, ...]
+    near_ties: tuple[str, ...]
+    tolerance: float
+
+    def __bool__(self) -> bool:
+        return bool(self.verdict)
+
+
+def certify(
+    model: nn.Module,
+    base: nn.Module | None = None,
+    *,
+    example_input: Any,
+    profile: Profile | None = None,
+    tolerance: float | None = None,
+    rules: Rules | None = None,
+) -> Verdict:
+    """``Holds`` if MC1–MC3 hold in the model's present mode, else ``Fails(Offence)`` naming the first offender.
+
+    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value. A model that ``expand`` did not make needs a ``profile`` or a
+    ``base`` (of the same class, narrower), from which the profile is inferred. ``Undecided`` if only one half of the evidence fails,
+    or if a batch came within rounding of a kink.
+    """
+    return certificate(
+        model, base, example_input=example_input, profile=profile, tolerance=tolerance, rules=rules
+    ).verdict
+
+
+def certificate(  # noqa: PLR0913
+    model: nn.Module,
+    base: nn.Module | None = None,
+    *,
+    example_input: Any,
+    profile: Profile | None = None,
+    tolerance: float | None = None,
+    rules: Rules | None = None,
+) -> Certificate:
+    """As :func:`certify`, with one row a module."""
+    program, state, profile = _subject(model, base, example_input, profile, rules)
+    limit = tolerance or TOLERANCE[max((t.dtype for t in state.values() if t.is_floating_point()), key=_coarseness)]
+    inputs = flat_inputs(example_input)
+    symbolic = check(program, state, inputs, profile, limit, rules)
+    numeric: list[Offence] = []
+    ties: list[str] = []
+    for batch, batch_inputs in enumerate((inputs, _another(inputs))):
+        seen = signals(program, state, batch_inputs, seed=batch)
+        axes = {name: maps for name, maps in profile.state.items()}
+        found = cloned_offences(program, seen, symbolic.partitions, axes, limit)
+        if base is not None and not found and not symbolic.offences:
+            found = _against_base(model, base, program, profile, seen, batch_inputs, (batch, example_input, limit))
+        numeric += [offence._replace(batch=batch) for offence in found]
+        ties += seen.near_ties
+    verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), limit, with_base=base is not None)
+    rows = _rows(program, (*symbolic.offences, *numeric))
+    return Certificate(verdict, rows, symbolic.offences, tuple(numeric), tuple(dict.fromkeys(ties)), limit)
+
+
+def _coarseness(dtype: torch.dtype) -> float:
+    return TOLERANCE.get(dtype, 1e-2)
+
+
+def _subject(
+    model: nn.Module, base: nn.Module | None, example_input: Any, profile: Profile | None, rules: Rules | None
+) -> tuple[Program, Mapping[str, Tensor], Profile]:
+    if isinstance(model, Clone):
+        return model.program, model.state(), profile or model.profile
+    program = trace(model, example_input)
+    if profile is None:
+        if base is None:
+            raise InvalidInput(
+                "model", type(model).__name__, "was not made by expand", "pass base= (the narrow model) or profile="
+            )
+        profile = inferred_profile(model, base, example_input, rules)
+    return program, state_of(model), profile
+
+
+def _another(inputs: list[Any]) -> list[Any]:
+    """A second batch: fresh normal numbers with the spread of the first; integer inputs stay."""
+    generator = torch.Generator().manual_seed(1)
+
+    def fresh(x: Any) -> Any:
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            return x
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        return noise.to(x.device) * (float(x.detach().double().std()) if x.numel() > 1 else 1.0) + x.detach().double().mean()
+
+    return [fresh(x) for x in inputs]
+
+
+def _against_base(  # noqa: PLR0913
+    model: nn.Module,
+    base: nn.Module,
+    program: Program,
+    profile: Profile,
+    seen: Any,
+    inputs: list[Any],
+    settings: tuple[int, Any, float],
+) -> list[Offence]:
+    seed, example_input, limit = settings
+    reference = trace(base, example_input, training=model.training)
+    theirs = signals(reference, state_of(base), inputs, seed=seed)
+    single = any(t.is_floating_point() and t.dtype != torch.float64 for t in state_of(model).values())
+    offence = base_offence(program, seen, theirs, profile.values, limit if single else BASE_TOLERANCE)
+    return [offence] if offence is not None else []
+
+
+def _verdict(
+    symbolic: Symbolic, numeric: list[Offence], ties: tuple[str, ...], tolerance: float, *, with_base: bool
+) -> Verdict:
+    broken = [o for o in numeric if o.condition.startswith("MC")]
+    if symbolic.offences and broken:
+        return Fails(symbolic.offences[0]._replace(batch=broken[0].batch))
+    if symbolic.offences:
+        return _unconfirmed(symbolic.offences[0])
+    if broken and ties:
+        return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")
+    if numeric:
+        return Fails(numeric[0])
+    agreement = f", equal to the base to {BASE_TOLERANCE:g}" if with_base else ""
+    return Holds(
+        f"MC1-MC3 symbolic proof at {len(symbolic.checked)} weighted sums (weights in RE∩CE to {tolerance:g}); "
+        f"tested on 2 batches in float64{agreement}"
+    )
+
+
+def _unconfirmed(offence: Offence) -> Verdict:
+    """No rule proves it and no batch breaks it. A broken weight condition is a fact about the weights, so it does fail."""
+    if "differ by" in offence.reason or "independent" in offence.reason:
+        return Fails(offence)
+    return Undecided(f"no rule proves it and no batch breaks it: {offence}")
+
+
+def _rows(program: Program, offences: tuple[Offence, ...]) -> tuple[Row, ...]:
+    modules: dict[str, int] = {}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.name in program.modules:
+            modules[program.modules[node.name]] = modules.get(program.modules[node.name], 0) + 1
+    rows = []
+    for module, operators in modules.items():
+        mine = tuple(o for o in offences if o.module == module)
+        conditions = {c: not any(o.condition.startswith(c) for o in mine) for c in ("MC1", "MC2", "MC3")}
+        rows.append(Row(module, operators, conditions, mine))
+    return tuple(rows)
+
+

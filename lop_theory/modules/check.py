@@ -1,0 +1,212 @@
+"""Check a profile on a traced model, operator by operator: the symbolic half of a certificate.  [module-certificate: Lemma A.2]
+
+Partitions of the parameters are given; those of activations follow from the rules. What is checked at each operator: equal
+partitions where axes are tied (matching profiles), singletons where clones are not allowed, and weights in RE∩CE. By Lemma A.2 and
+Theorem A.2 this proves MC1–MC3 for every batch, up to the tolerance within which the weights lie in RE∩CE.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, fx
+
+from lop_theory.modules.axes import product_map, sum_map
+from lop_theory.modules.interface import Breaks, Call, Contraction, Effect, Operand, Partition, Profile
+from lop_theory.modules.propagate import Rules, propagate, record
+from lop_theory.modules.redistribute import block_means, block_sums
+from lop_theory.modules.scale import moves
+from lop_theory.modules.trace import Program
+
+
+class Offence(NamedTuple):
+    """What breaks a certificate: the condition (MC1, MC2, MC3 or base), where, and which units."""
+
+    module: str
+    node: str
+    condition: str
+    reason: str
+    units: tuple[Any, ...] = ()
+    batch: int | None = None
+
+    def __str__(self) -> str:
+        units = f", units {self.units}" if self.units else ""
+        batch = f", batch {self.batch}" if self.batch is not None else ""
+        return f"{self.module or '(top)'} [{self.node}] {self.condition}: {self.reason}{units}{batch}"
+
+
+def canonical(index: Partition) -> Partition:
+    """Blocks numbered by first appearance."""
+    _, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def clone_pair(index: Partition, *, differing: Any = None) -> tuple[int, ...]:
+    """Two coordinates of one block (of the block with the largest spread of ``differing``)."""
+    values = np.zeros(len(index)) if differing is None else np.asarray(differing, dtype=float)
+    best: tuple[float, tuple[int, ...]] = (-1.0, ())
+    for block in np.unique(index):
+        members = np.flatnonzero(index == block)
+        if len(members) > 1:
+            low, high = members[values[members].argmin()], members[values[members].argmax()]
+            pair = (int(low), int(high)) if low != high else (int(members[0]), int(members[1]))
+            best = max(best, (float(np.ptp(values[members])), pair))
+    return best[1]
+
+
+class Check:
+    """The checking domain: an axis is the block index of its coordinates."""
+
+    def __init__(self, program: Program, values: Mapping[str, Tensor], tolerance: float) -> None:
+        self.program, self.values, self.tolerance = program, values, tolerance
+        self.offences: list[Offence] = []
+        self.unequal: list[str] = []  # operators that average over unequal multiplicities
+        self.checked: list[str] = []
+        self.node: fx.Node | None = None
+
+    def offend(self, condition: str, reason: str, units: tuple[Any, ...] = ()) -> None:
+        name = self.node.name if self.node is not None else ""
+        self.offences.append(Offence(self.program.modules.get(name, ""), name, condition, reason, units))
+
+    def enter(self, call: Call) -> None:
+        self.node = call.node
+        self._weights: set[str] = set()
+
+    def leave(self, call: Call) -> None:
+        """Learned operands that are not weights of a sum enter as they are: they must be constant on blocks."""
+        if moves(call.node):
+            return
+        for operand in call.operands():
+            value = self.values.get(operand.node.name)
+            if operand.learned and operand.node.name not in self._weights and value is not None and value.is_floating_point():
+                array = value.detach().double().cpu().numpy()
+                scale = max(float(np.abs(array).max(initial=0.0)), 1e-300)
+                for dim, axis in enumerate(operand.axes):
+                    if self.cloned(axis):
+                        self._constant(array, axis, dim, f"MC1: {operand.node.name}", scale)
+
+    def new(self, size: int) -> Partition:
+        return np.arange(size)
+
+    def size(self, axis: Partition) -> int:
+        return len(axis)
+
+    def cloned(self, axis: Partition) -> bool:
+        return len(axis) > axis.max(initial=-1) + 1
+
+    def rigid(self, axis: Partition) -> None:
+        if self.cloned(axis):
+            self.offend("MC1", "this axis must not be cloned here", clone_pair(axis))
+
+    def tie(self, a: Partition, b: Partition) -> None:
+        if not np.array_equal(a, b):
+            self.offend("MC1", "the profiles that meet here differ", _disagreement(a, b))
+
+    def split(self, axis: Partition, sizes: Sequence[int]) -> list[Partition]:
+        grid = axis.reshape(tuple(sizes))
+        maps = [canonical(np.moveaxis(grid, d, 0).reshape(size, -1)[:, 0]) for d, size in enumerate(sizes)]
+        blocks = [int(index.max(initial=-1)) + 1 for index in maps]
+        if not np.array_equal(canonical(product_map(maps, blocks)), axis):
+            self.offend("MC1", f"the partition is not aligned with the view {tuple(sizes)}", clone_pair(axis))
+            return [np.arange(size) for size in sizes]
+        return maps
+
+    def join(self, axes: Sequence[Partition]) -> Partition:
+        return canonical(product_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
+
+    def parts(self, axis: Partition, sizes: Sequence[int]) -> list[Partition]:
+        pieces = np.split(axis, np.cumsum(sizes)[:-1])
+        if sum(len(np.unique(piece)) for piece in pieces) > axis.max() + 1:
+            self.offend("MC2", "a split separates clones", clone_pair(axis))
+        return [canonical(piece) for piece in pieces]
+
+    def concat(self, axes: Sequence[Partition]) -> Partition:
+        return canonical(sum_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
+
+    def average(self, axis: Partition) -> None:
+        counts = np.bincount(axis)
+        if len(counts) and counts.min() != counts.max() and self.node is not None:
+            self.unequal.append(self.node.name)
+
+    def mark(self, axis: Partition, name: str) -> None:
+        """Marks steer planning only."""
+
+    def record(self, call: Call, effect: Effect) -> None:
+        if isinstance(effect, Breaks) and any(self.cloned(axis) for axis in effect.axes):
+            pair = next(clone_pair(axis) for axis in effect.axes if self.cloned(axis))
+            self.offend("MC1", effect.reason, pair)
+        elif isinstance(effect, Contraction):
+            operand: Operand = call[effect.weight]
+            self._weights.add(operand.node.name)
+            roles = [(role, axis) for role, axis in effect.roles]
+            value = self.values[operand.node.name].detach().double().cpu().numpy()
+            self._equitable(value.reshape([len(axis) for _, axis in roles]), roles)
+
+    def _equitable(self, weight: Any, roles: list[tuple[str, Partition]]) -> None:
+        """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones."""
+        scale = max(float(np.abs(weight).max(initial=0.0)), 1e-300)
+        kinds = [role for role, _ in roles]
+        for summed, condition in (("summed", "MC1"), ("kept", "MC2")):
+            if summed == "kept" and "kept" not in kinds:
+                continue
+            totals = weight
+            for d, (role, axis) in enumerate(roles):
+                totals = block_sums(totals, axis, d) if role == summed else totals
+            for d, (role, axis) in enumerate(roles):
+                if role != summed and self.cloned(axis):
+                    self._constant(totals, axis, d, condition, scale)
+        self.checked.append(self.node.name if self.node is not None else "")
+
+    def _constant(self, totals: Any, axis: Partition, dim: int, condition: str, scale: float) -> None:  # noqa: PLR0913
+        spread = np.abs(totals - block_means(totals, axis, dim))
+        worst = float(spread.max(initial=0.0))
+        if worst > self.tolerance * scale:
+            condition, _, name = condition.partition(": ")
+            line = np.moveaxis(totals, dim, 0).reshape(len(axis), -1)
+            column = int(np.moveaxis(spread, dim, 0).reshape(len(axis), -1).max(0).argmax())
+            which = name or ("incoming block sums" if condition == "MC1" else "outgoing block sums")
+            reason = f"{which} differ by {worst:.2e} over clones (largest weight {scale:.2e})"
+            self.offend(condition, reason, clone_pair(axis, differing=line[:, column]))
+
+
+def _disagreement(a: Partition, b: Partition) -> tuple[int, ...]:
+    """Two coordinates that only one of the partitions puts in one block."""
+    if len(a) != len(b):
+        return ()
+    for one, other in ((a, b), (b, a)):
+        for block in np.unique(one):
+            members = np.flatnonzero(one == block)
+            apart = members[other[members] != other[members[0]]]
+            if len(apart):
+                return int(members[0]), int(apart[0])
+    return ()
+
+
+class Symbolic(NamedTuple):
+    """Outcome of the symbolic check; ``partitions`` are those of every value."""
+
+    offences: tuple[Offence, ...]
+    partitions: Mapping[str, Any]
+    unequal: tuple[str, ...]
+    checked: tuple[str, ...]
+
+
+def check(  # noqa: PLR0913
+    program: Program,
+    state: Mapping[str, Tensor],
+    inputs: list[Any],
+    profile: Profile,
+    tolerance: float,
+    rules: Rules | None = None,
+) -> Symbolic:
+    """Propagate the profile of the parameters through ``program`` and check every operator."""
+    values: dict[str, Tensor] = {}
+    recording = record(program, state, inputs, values)
+    domain = Check(program, values, tolerance)
+
+    def source(name: str, shape: tuple[int, ...]) -> tuple[Partition, ...]:
+        maps = profile.state.get(program.state.get(name, ""))
+        return tuple(np.arange(n) for n in shape) if maps is None else tuple(canonical(index) for index in maps)
+
+    partitions = propagate(program, recording, domain, source, rules)
+    return Symbolic(tuple(domain.offences), partitions, tuple(dict.fromkeys(domain.unequal)), tuple(domain.checked))

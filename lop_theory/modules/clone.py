@@ -1,0 +1,70 @@
+"""The widened model: an ordinary ``nn.Module`` that runs the rewritten traces of its base.
+
+Why not a copy of the original class with other attributes? Sizes sit in closures, in constructor arguments and in literals of
+``forward``; which attribute feeds which reshape cannot be known from outside. In the trace every size is visible, so growing
+it is a local rewrite. Parameter names stay the base's: the ``state_dict`` loads into the same class built wider.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lop_theory.modules.interface import Profile
+from lop_theory.modules.trace import Program, run
+
+
+class Clone(nn.Module):
+    """Runs ``programs[self.training]``; ``profile`` maps every widened coordinate to its base coordinate."""
+
+    def __init__(
+        self, state: Mapping[str, Tensor], programs: Mapping[bool, Program], profiles: Mapping[bool, Profile]
+    ) -> None:
+        super().__init__()
+        self.programs = dict(programs)
+        self.profiles = dict(profiles)
+        self._slots: dict[str, tuple[nn.Module, str]] = {}
+        for name, tensor in state.items():
+            owner, _, attribute = name.rpartition(".")
+            module = _nested(self, owner)
+            if isinstance(tensor, nn.Parameter):
+                module.register_parameter(attribute, tensor)
+            else:
+                module.register_buffer(attribute, tensor)
+            self._slots[name] = (module, attribute)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of the present mode."""
+        return self.profiles[self.training]
+
+    @property
+    def program(self) -> Program:
+        """The trace of the present mode."""
+        return self.programs[self.training]
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, as the forward pass reads them."""
+        return {name: getattr(module, attribute) for name, (module, attribute) in self._slots.items()}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return run(self.program, self.state(), pytree.tree_leaves((args, kwargs)))
+
+
+def _nested(root: nn.Module, path: str) -> nn.Module:
+    for part in path.split(".") if path else ():
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    return root
+
+
+def tiled(tensor: Tensor, maps: tuple[Any, ...]) -> Tensor:
+    """Duplicate coordinates: result[i, j, ...] = tensor[π₀(i), π₁(j), ...]."""
+    result = tensor.detach().clone()
+    for dim, index in enumerate(maps):
+        if len(index) != result.shape[dim]:
+            result = result.index_select(dim, torch.as_tensor(index, device=result.device))
+    return result

@@ -1,0 +1,42 @@
+"""Read a profile off the shapes of a wide model and its narrow base of the same class."""
+
+from typing import Any
+
+from torch import nn
+
+from lop_theory.errors import InvalidInput
+from lop_theory.modules.axes import Axis, Multiplicity
+from lop_theory.modules.interface import Profile
+from lop_theory.modules.plan import Widths, profile_of, widths
+from lop_theory.modules.propagate import Rules
+from lop_theory.modules.trace import state_of
+
+
+def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rules: Rules | None = None) -> Profile:
+    """Clones adjacent, multiplicities the ratios of the sizes; heads are tried before head widths.
+
+    Raises InvalidInput if names or sizes do not fit.
+    """
+    wide = state_of(model)
+    found = widths(base, example_input, rules)
+    if set(wide) != set(found.state):
+        other = sorted(set(wide) ^ set(found.state))[0]
+        raise InvalidInput("base", type(base).__name__, f"must have the model's parameter names; {other} is in one only")
+    for avoid in ({"avoid", "width"}, {"avoid", "heads"}):
+        chosen = _ratios(found, {name: tuple(t.shape) for name, t in wide.items()}, avoid)
+        profile = profile_of(found, chosen, training=model.training)
+        if all(tuple(map(len, maps)) == tuple(wide[name].shape) for name, maps in profile.state.items()):
+            return profile
+    raise InvalidInput("base", type(base).__name__, "the model's sizes are no multiples of its widths", "pass profile=")
+
+
+def _ratios(found: Widths, shapes: dict[str, tuple[int, ...]], avoid: set[str]) -> dict[Axis, Multiplicity]:
+    plan, chosen = found.plan, dict[Axis, Multiplicity]()
+    for name, axes in found.state.items():
+        for axis, size in zip(axes, shapes[name], strict=True):
+            leaves = [leaf for leaf in plan.leaves(axis) if plan.cloned(leaf)]
+            open_leaves = [leaf for leaf in leaves if not plan.marks(leaf) & avoid] or leaves
+            ratio = size // plan.size(axis)
+            for leaf in open_leaves if size % plan.size(axis) == 0 and ratio > 1 else ():
+                chosen[leaf] = ratio
+    return chosen

@@ -1,0 +1,215 @@
+"""Run a model on random batches and look at every value and every adjoint: the numeric half of a certificate.
+
+A cross-check, not a proof. Where a kink lies within rounding of an input (relu near 0, two nearly equal maxima), clones may take
+different branches although the certificate holds; such a batch decides nothing, and the verdict says so.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from lop_theory.modules.check import Offence, clone_pair
+from lop_theory.modules.redistribute import block_means, block_sums
+from lop_theory.modules.scale import operator_name
+from lop_theory.modules.trace import Program, run
+
+KINKS = {
+    "relu": (0.0,), "leaky_relu": (0.0,), "prelu": (0.0,), "rrelu": (0.0,), "abs": (0.0,), "elu": (0.0,), "hardtanh": (-1.0, 0.0, 1.0, 6.0),
+    "relu6": (0.0, 6.0), "hardsigmoid": (-3.0, 3.0), "hardswish": (-3.0, 3.0), "hardshrink": (-0.5, 0.5),
+    "softshrink": (-0.5, 0.5), "selu": (0.0,), "celu": (0.0,), "threshold": (), "clamp": (0.0,), "clamp_min": (0.0,),
+}  # fmt: skip
+
+
+class Signals(NamedTuple):
+    """Values and adjoints by node name, gradients by parameter name, and the kinks that the batch came too close to."""
+
+    values: Mapping[str, Tensor]
+    adjoints: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    near_ties: tuple[str, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def signals(program: Program, state: Mapping[str, Tensor], inputs: list[Any], seed: int, margin: float = 1e-11) -> Signals:
+    """One forward and backward pass in float64 on copies; the loss is a random linear function of the outputs."""
+    leaves: dict[int, Tensor] = {}
+    copies = {}
+    for name, tensor in state.items():
+        if id(tensor) not in leaves:
+            wide = tensor.detach().clone()
+            wide = wide.double() if wide.is_floating_point() else wide
+            leaves[id(tensor)] = wide.requires_grad_(wide.is_floating_point())
+        copies[name] = leaves[id(tensor)]
+    buffers = {name: t if t.is_leaf and isinstance(state[name], torch.nn.Parameter) else t.detach() for name, t in copies.items()}
+    values: dict[str, Tensor] = {}
+    ties: list[str] = []
+
+    def observe(node: fx.Node, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            values[node.name] = value
+            if value.requires_grad and not value.is_leaf:
+                value.retain_grad()
+            if node.op == "call_function" and _near_tie(node, values, margin):
+                ties.append(program.where(node))
+        return value
+
+    wide_inputs = [x.detach().double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        output = run(program, buffers, wide_inputs, observe)
+        outputs = tuple(t for t in torch.utils._pytree.tree_leaves(output) if _floating(t))
+        generator = torch.Generator().manual_seed(seed)
+        loss = sum((t * torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t)).sum() for t in outputs)
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            loss.backward()
+    adjoints = {name: t.grad for name, t in values.items() if t.requires_grad and not t.is_leaf and t.grad is not None}
+    gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
+    return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs))
+
+
+def _floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _near_tie(node: fx.Node, values: Mapping[str, Tensor], margin: float) -> bool:
+    """A value within rounding of a kink, but not on it (on it, all clones take the same branch by convention)."""
+    name = operator_name(node)
+    source = node.args[0] if node.args else None
+    x = values.get(source.name) if isinstance(source, fx.Node) else None
+    if x is None or not x.numel():
+        return False
+    scale = float(x.detach().abs().max()) or 1.0
+    if name in KINKS:
+        gap = [(x.detach() - kink).abs() for kink in KINKS[name]]
+        return any(bool(((g > 0) & (g < margin * scale)).any()) for g in gap)
+    return "max_pool" in name and _pooled_tie(node, x.detach(), margin * scale)
+
+
+def _pooled_tie(node: fx.Node, x: Tensor, margin: float) -> bool:
+    """Two different pixels of one channel that differ by rounding only; windows are not looked at (a superset is safe)."""
+    ordered = x.flatten(-2).sort(-1).values if x.dim() > 2 else x.sort(-1).values
+    gap = ordered.diff(dim=-1)
+    return bool(((gap > 0) & (gap < margin)).any()) and node is not None
+
+
+def spread_offence(  # noqa: PLR0913
+    program: Program, name: str, tensor: Tensor, axes: Any, condition: str, tolerance: float
+) -> Offence | None:
+    """The pair of clones that differ most along some axis of ``tensor``, if beyond ``tolerance`` (relative to its maximum)."""
+    array = tensor.detach().cpu().numpy()
+    scale = float(np.abs(array).max(initial=0.0)) or 1.0
+    for dim, index in enumerate(axes):
+        if len(index) <= index.max(initial=-1) + 1:
+            continue
+        deviation = np.abs(array - block_means(array, index, dim))
+        worst = float(deviation.max(initial=0.0))
+        if worst > tolerance * scale:
+            line = np.moveaxis(deviation, dim, 0).reshape(len(index), -1)
+            column = int(line.max(0).argmax())
+            raw = np.moveaxis(array, dim, 0).reshape(len(index), -1)[:, column]
+            where = program.modules.get(name, "")
+            reason = f"clones differ by {worst:.2e} (largest entry {scale:.2e})"
+            return Offence(where, name, condition, reason, clone_pair(index, differing=raw))
+    return None
+
+
+def cloned_offences(
+    program: Program, seen: Signals, partitions: Mapping[str, Any], gradient_axes: Mapping[str, Any], tolerance: float
+) -> list[Offence]:
+    """MC1 on values, MC2 on adjoints (in backward order), MC3 on parameter gradients."""
+    found: list[Offence | None] = []
+    order = [node.name for node in program.graph.nodes if isinstance(partitions.get(node.name), tuple)]
+    computed = [name for name in order if name not in program.state]
+    for name in computed:
+        if name in seen.values:
+            found.append(spread_offence(program, name, seen.values[name], partitions[name], "MC1", tolerance))
+    for name in reversed(computed):
+        if name in seen.adjoints:
+            found.append(spread_offence(program, name, seen.adjoints[name], partitions[name], "MC2", tolerance))
+    for name, gradient in seen.gradients.items():
+        axes = gradient_axes.get(name)
+        if axes is not None:
+            found.append(spread_offence(program, name, gradient, axes, "MC3", tolerance))
+    return [offence for offence in found if offence is not None]
+
+
+def base_offence(
+    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
+) -> Offence | None:
+    """First value that is not the base's, then first adjoint with |S| δ ≠ δ̃ (block sums must be the base's adjoints).
+
+    Values in front of an internal rescaling (query weights with a folded logit scale) are proportional to the base's:
+    the proportionality constant is fitted for adjoint and value together, and the outputs must agree exactly.
+    """
+    for name, mine, theirs in zip(_outputs(program), clone.outputs, base.outputs, strict=True):
+        offence = _differs(program, name, mine, theirs, tolerance)
+        if offence is not None:
+            return _first_difference(program, clone, base, values, tolerance) or offence
+    return _adjoint_difference(program, clone, base, values, tolerance)
+
+
+def _outputs(program: Program) -> list[str]:
+    node = next(n for n in program.graph.nodes if n.op == "output")
+    return [n.name if isinstance(n, fx.Node) else "" for n in torch.utils._pytree.tree_leaves(list(node.args[0]))]
+
+
+def _differs(program: Program, name: str, mine: Tensor, theirs: Tensor, tolerance: float) -> Offence | None:
+    if mine.shape != theirs.shape:
+        return Offence(program.modules.get(name, ""), name, "base", f"shape {tuple(mine.shape)} against {tuple(theirs.shape)}")
+    gap = float((mine - theirs).abs().max()) if mine.numel() else 0.0
+    scale = float(theirs.abs().max()) if theirs.numel() else 1.0
+    if gap <= tolerance * max(scale, 1e-300) or gap == 0.0:
+        return None
+    return Offence(program.modules.get(name, ""), name, "base", f"differs from the base by {gap:.2e} (largest entry {scale:.2e})")
+
+
+def _first_difference(
+    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
+) -> Offence | None:
+    for node in program.graph.nodes:
+        name = node.name
+        if node.op == "call_function" and name in clone.values and name in base.values and name in values:
+            expected = _pulled(base.values[name], values[name])
+            if expected is None:
+                continue
+            offence = _differs(program, name, clone.values[name].detach(), expected.detach(), tolerance)
+            if offence is not None and not _proportional(clone.values[name].detach(), expected.detach(), tolerance):
+                return offence
+    return None
+
+
+def _proportional(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:
+    """Equal up to one positive constant other than 1: an internal rescaling, not an error by itself."""
+    norm = float((theirs * theirs).sum())
+    ratio = float((mine * theirs).sum()) / norm if norm else 1.0
+    return bool((mine - ratio * theirs).abs().max() <= tolerance * float(theirs.abs().max()) * max(ratio, 1.0))
+
+
+def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
+    result = tensor
+    for dim, index in enumerate(maps):
+        if tensor.shape[dim] != index.max(initial=-1) + 1:
+            return None
+        result = result.index_select(dim, torch.as_tensor(index))
+    return result
+
+
+def _adjoint_difference(
+    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
+) -> Offence | None:
+    for node in reversed(list(program.graph.nodes)):
+        name = node.name
+        if name not in clone.adjoints or name not in base.adjoints or name not in values:
+            continue
+        total = clone.adjoints[name].numpy()
+        for dim, index in enumerate(values[name]):
+            if len(index) > index.max(initial=-1) + 1:
+                total = block_sums(total, index, dim)
+        summed = torch.as_tensor(total)
+        offence = _differs(program, name, summed, base.adjoints[name], tolerance)
+        if offence is not None and not _proportional(summed, base.adjoints[name], tolerance):
+            return offence._replace(condition="base (|S| δ = δ̃)")
+    return None

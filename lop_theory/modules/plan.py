@@ -1,0 +1,182 @@
+"""Which widths a model has, and a profile that multiplies them.  [coverage: Remark A.4]"""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import fx, nn
+
+from lop_theory.errors import InvalidInput
+from lop_theory.modules.axes import Axes, Axis, Multiplicity
+from lop_theory.modules.interface import Call, Effect, Profile
+from lop_theory.modules.propagate import Recording, Rules, propagate, record
+from lop_theory.modules.trace import Program, flat_inputs, state_of, trace
+
+Factors = int | Mapping[str, int | Sequence[int]]
+ATTENTION = ("heads", "width", "uncorrected")
+
+
+class Plan(Axes):
+    """The planning domain: a union-find of axes that also collects what the rules asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.effects: dict[fx.Node, list[Effect]] = {}
+
+    def enter(self, call: Call) -> None:
+        """Nothing to prepare: what a rule asks for is recorded by node."""
+
+    def leave(self, call: Call) -> None:
+        """Nothing to check: there are no weights yet."""
+
+    def record(self, call: Call, effect: Effect) -> None:
+        self.effects.setdefault(call.node, []).append(effect)
+
+
+class Traced(NamedTuple):
+    """One mode of the base model with the axes of all its values."""
+
+    program: Program
+    recording: Recording
+    axes: Mapping[str, Any]
+
+
+class Widths(NamedTuple):
+    """The axes of a model in both modes, and those of its parameters and buffers."""
+
+    plan: Plan
+    state: Mapping[str, tuple[Axis, ...]]
+    modes: Mapping[bool, Traced]
+
+
+def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, both_modes: bool = True) -> Widths:
+    """Trace the model (training and evaluation) and tie its axes.
+
+    Raises :class:`~lop_theory.modules.propagate.UnsupportedOperation` for an operator without a rule.
+    """
+    plan, state = Plan(), state_of(model)
+    owners: dict[int, tuple[Axis, ...]] = {}
+    axes = {
+        name: owners.setdefault(
+            id(tensor), tuple((plan.free if tensor.is_floating_point() else plan.new)(n) for n in tensor.shape)
+        )
+        for name, tensor in state.items()
+    }
+    modes: dict[bool, Traced] = {}
+    for training in (True, False) if both_modes else (model.training,):
+        program = trace(model, example_input, training=training)
+        recording = record(program, state, flat_inputs(example_input))
+        modes[training] = Traced(program, recording, _propagate(plan, program, recording, axes, rules))
+    touched = {name for traced in modes.values() for name in traced.program.state.values()}
+    shared = {id(state[name]) for name in touched}
+    for name, tensor in state.items():
+        if id(tensor) not in shared:
+            for axis in axes[name]:
+                plan.rigid(axis)
+    return Widths(plan, axes, modes)
+
+
+def _propagate(
+    plan: Plan, program: Program, recording: Recording, state: Mapping[str, tuple[Axis, ...]], rules: Rules | None
+) -> dict[str, Any]:
+    def source(name: str, shape: tuple[int, ...]) -> tuple[Axis, ...]:
+        return state[program.state[name]] if name in program.state else tuple(plan.new(size) for size in shape)
+
+    return propagate(program, recording, plan, source, rules)
+
+
+def multiplicities(found: Widths, factors: Factors, attention: str) -> dict[Axis, Multiplicity]:
+    """How often each coordinate of each leaf is repeated.
+
+    ``factors`` is one integer for every width, or names of layers (globs) with a factor for their output units: an
+    integer, or one multiplicity per unit. Layers that no name matches keep their width.
+    """
+    if attention not in ATTENTION:
+        raise InvalidInput("attention", attention, f"must be one of {', '.join(ATTENTION)}")
+    avoid = {"avoid", "width" if attention == "heads" else "heads"}
+    chosen: dict[Axis, Multiplicity] = {}
+    wanted = {"*": factors} if isinstance(factors, int) else factors
+    for pattern, factor in sorted(wanted.items(), key=_generality):
+        _choose(found, pattern, _checked(factor), avoid, chosen)
+    return _equalised(found.plan, chosen)
+
+
+def _generality(item: tuple[str, object]) -> tuple[bool, int]:
+    """General patterns first, so that specific ones have the last word."""
+    return ("*" not in item[0], len(item[0]))
+
+
+def _checked(factor: int | Sequence[int]) -> Multiplicity:
+    values = (factor,) if isinstance(factor, int) else tuple(factor)
+    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        raise InvalidInput("factor", factor, "must be an integer of at least 1, or a sequence of them")
+    return factor if isinstance(factor, int) else values
+
+
+def _choose(
+    found: Widths, pattern: str, factor: Multiplicity, avoid: set[str], chosen: dict[Axis, Multiplicity]
+) -> None:
+    plan, matched = found.plan, dict[Axis, Multiplicity]()
+    for name, axes in found.state.items():
+        if axes and (pattern == "*" or _matches(name, pattern)):
+            for axis in axes if pattern == "*" else axes[:1]:
+                for leaf in plan.leaves(axis):
+                    if plan.cloned(leaf) and not plan.marks(leaf) & avoid:
+                        matched[leaf] = _checked_length(plan, leaf, factor, name)
+    if not matched and pattern != "*":
+        raise InvalidInput("factor", pattern, "names no layer with a width that can be multiplied")
+    chosen.update(matched)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    module = name.rpartition(".")[0]
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(module, pattern)
+
+
+def _checked_length(plan: Plan, leaf: Axis, factor: Multiplicity, name: str) -> Multiplicity:
+    if isinstance(factor, tuple) and len(factor) != plan.size(leaf):
+        raise InvalidInput("factor", factor, f"must have one multiplicity for each of the {plan.size(leaf)} units of {name}")
+    return factor
+
+
+def _equalised(plan: Plan, chosen: dict[Axis, Multiplicity]) -> dict[Axis, Multiplicity]:
+    """Axes that an operator averages over need equal multiplicities: where a part cannot be cloned, the rest is not either.
+
+    Explicit multiplicity vectors are the user's own wish and stay.
+    """
+    changed = True
+    while changed:
+        changed = False
+        for axis in plan.averaged:
+            leaves = [leaf for leaf in plan.leaves(axis) if leaf in chosen]
+            if any(isinstance(chosen[leaf], tuple) for leaf in leaves):
+                continue
+            counts = np.bincount(plan.origin(axis, chosen))
+            if leaves and counts.min() != counts.max():
+                changed = True
+                for leaf in leaves:
+                    del chosen[leaf]
+    return chosen
+
+
+def profile_of(found: Widths, chosen: Mapping[Axis, Multiplicity], *, training: bool) -> Profile:
+    """The surjections of all parameters, buffers and values onto the base's coordinates."""
+    memo: dict[Axis, Any] = {}
+
+    def maps(axes: Any) -> tuple[Any, ...]:
+        result = []
+        for axis in axes:
+            root = found.plan.find(axis)
+            if root not in memo:
+                memo[root] = found.plan.origin(root, dict(chosen))
+            result.append(memo[root])
+        return tuple(result)
+
+    traced = found.modes[training]
+    values: dict[str, tuple[Any, ...]] = {}
+    for name, axes in traced.axes.items():
+        if isinstance(axes, list):
+            continue
+        values[name] = maps(axes)
+    return Profile({name: maps(axes) for name, axes in found.state.items()}, values)

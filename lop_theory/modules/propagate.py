@@ -1,0 +1,157 @@
+"""Carry axes through a traced program, one rule an operator.  [composition: Theorem A.2]"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from lop_theory.errors import InvalidInput
+from lop_theory.modules.interface import Axes, Call, Domain, Operand
+from lop_theory.modules.rules import RULES, Rule
+from lop_theory.modules.trace import Program, run
+
+Rules = Mapping[Any, Rule]
+
+
+class UnsupportedOperation(InvalidInput):
+    """No rule covers an operator that meets cloned axes."""
+
+    def __init__(self, place: str, target: object) -> None:
+        super().__init__(
+            "model",
+            str(target),
+            f"no cloning rule for this operator (met at {place})",
+            f"pass rules={{torch.ops.{target}: rule}} where rule(call) returns the output's axes; "
+            "see lop_theory.modules.rules for examples",
+        )
+
+
+class Recording(NamedTuple):
+    """What one run showed: sizes (a tuple a tensor, lists of them, plain ints) and which values depend on the input."""
+
+    sizes: Mapping[str, Any]
+    learned: frozenset[str]
+
+
+def sizes_of(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, (list, tuple)):
+        return [sizes_of(item) for item in value]
+    return value
+
+
+def record(
+    program: Program, state: Mapping[str, Tensor], inputs: list[Any], weights: dict[str, Tensor] | None = None
+) -> Recording:
+    """Run the program once without gradients on copies of its state and note sizes (and the values in use as ``weights``)."""
+    sizes: dict[str, Any] = {}
+
+    def observe(node: fx.Node, value: Any) -> Any:
+        sizes[node.name] = sizes_of(value)
+        if weights is not None and isinstance(value, Tensor) and not set(program.user_inputs) & {node.name}:
+            weights[node.name] = value
+        return value
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        run(program, {name: tensor.detach().clone() for name, tensor in state.items()}, inputs, observe)
+    return Recording(sizes, _learned(program, sizes))
+
+
+def _learned(program: Program, sizes: Mapping[str, Any]) -> frozenset[str]:
+    learned, fed = set(program.state), set(program.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "call_function" and not isinstance(sizes[node.name], int):
+            names = {source.name for source in node.all_input_nodes}
+            if names & fed:
+                fed.add(node.name)
+            elif names & learned:
+                learned.add(node.name)
+    return frozenset(learned)
+
+
+def bind(node: fx.Node) -> dict[str, Any]:
+    """Arguments by schema name, defaults filled in."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return {**dict(zip(("0", "1", "2", "3"), node.args, strict=False)), **node.kwargs}
+    bound: dict[str, Any] = {}
+    for position, argument in enumerate(schema.arguments):
+        if position < len(node.args):
+            bound[argument.name] = node.args[position]
+        elif argument.name in node.kwargs:
+            bound[argument.name] = node.kwargs[argument.name]
+        elif argument.has_default_value():
+            bound[argument.name] = argument.default_value
+    return bound
+
+
+def propagate(
+    program: Program,
+    recording: Recording,
+    domain: Domain,
+    source: Callable[[str, tuple[int, ...]], Axes],
+    rules: Rules | None = None,
+) -> dict[str, Any]:
+    """Axes of every value. ``source(placeholder, shape)`` gives those of state and inputs.
+
+    Raises :class:`UnsupportedOperation` where an operator without a rule meets an axis that may be cloned.
+    """
+    table = {**RULES, **(rules or {})}
+    axes: dict[str, Any] = {}
+    for node in program.graph.nodes:
+        size = recording.sizes.get(node.name)
+        if node.op == "placeholder" and isinstance(size, tuple):
+            axes[node.name] = source(node.name, size)
+        elif node.op == "call_function":
+            call = _call(node, recording, domain, axes)
+            domain.enter(call)
+            axes[node.name] = _apply(call, table, program)
+            domain.leave(call)
+        elif node.op == "output":
+            for leaf in node.all_input_nodes:
+                for axis in _flat(axes.get(leaf.name, ())):
+                    domain.rigid(axis)
+    return axes
+
+
+def _flat(axes: Any) -> list[Any]:
+    if isinstance(axes, list):
+        return [axis for part in axes for axis in _flat(part)]
+    return list(axes or ())
+
+
+def _call(node: fx.Node, recording: Recording, domain: Domain, axes: Mapping[str, Any]) -> Call:
+    def operand(source: fx.Node) -> Any:
+        size = recording.sizes[source.name]
+        if not isinstance(size, tuple):
+            return size
+        return Operand(source, size, axes[source.name], source.name in recording.learned)
+
+    arguments = {name: _plain(fx.map_arg(value, operand)) for name, value in bind(node).items()}
+    if node.target is operator.getitem:
+        arguments["axes"] = axes[node.args[0].name]  # type: ignore[union-attr]
+    return Call(node, arguments, recording.sizes[node.name], domain)
+
+
+def _plain(value: Any) -> Any:
+    """fx keeps lists as immutable lists and maps operands into tuples of their kind; rules want plain lists."""
+    return list(value) if isinstance(value, list) else value
+
+
+def _apply(call: Call, table: Rules, program: Program) -> Any:
+    target = call.node.target
+    rule = table.get(target) or table.get(getattr(target, "overloadpacket", None))
+    if rule is not None:
+        return rule(call)
+    if target is operator.getitem:
+        return call["axes"][call["1"]]
+    if not isinstance(call.output, (tuple, list)):
+        return ()
+    if any(call.domain.cloned(axis) for operand in call.operands() for axis in operand.axes):
+        raise UnsupportedOperation(program.where(call.node), target)
+    if isinstance(call.output, list):
+        return [call.fresh(size) if isinstance(size, tuple) else () for size in call.output]
+    return call.fresh()

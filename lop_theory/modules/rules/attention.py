@@ -1,0 +1,60 @@
+"""Fused attention. Heads may be duplicated as they are; wider heads multiply the logits by sqrt(factor).
+
+Logits are sums over the head width divided by its square root: with clones the sum grows by ``factor`` and the scale shrinks
+by ``sqrt(factor)``. ``expand`` folds the missing 1/sqrt(factor) into the query weights.
+"""
+
+from typing import Any
+
+from lop_theory.modules.interface import Axes, Call, Operand, Rescale
+from lop_theory.modules.rules.elementwise import broadcast
+from lop_theory.modules.rules.table import table
+
+
+def attention(call: Call) -> Axes:
+    domain = call.domain
+    query, key, value = call["query"], call["key"], call["value"]
+    heads = _tie_heads(call)
+    for axis in (query.axes[-2], key.axes[-2], value.axes[-2]):
+        domain.rigid(axis)
+    domain.tie(query.axes[-1], key.axes[-1])
+    width = query.axes[-1]
+    standard = call.get("scale") is None or abs(call["scale"] * query.shape[-1] ** 0.5 - 1) < 1e-6
+    call.correct("query", -1, width, power=0.5 if standard else 1.0)
+    if standard and call.get("scale") is not None:
+        call.domain.record(call, Rescale("scale", width))
+    if any(domain.cloned(axis) for axis in heads):
+        for axis in heads:
+            domain.mark(axis, "heads")
+        domain.mark(query.axes[-1], "width")
+        domain.mark(value.axes[-1], "width")
+    if call.get("dropout_p"):
+        call.breaks("attention dropout draws one mask a head, independent across cloned heads", heads)
+    return (*heads, query.axes[-2], value.axes[-1])
+
+
+def _tie_heads(call: Call) -> Axes:
+    query, key, value = call["query"], call["key"], call["value"]
+    for a, b in zip(key.axes[:-2], value.axes[:-2], strict=True):
+        call.domain.tie(a, b)
+    for d, (a, b) in enumerate(zip(query.axes[:-2], key.axes[:-2], strict=True)):
+        _tie_head(call, a, b, query.shape[d], key.shape[d])
+    mask = call.get("attn_mask")
+    if mask is not None:
+        logits = (*query.shape[:-1], key.shape[-2])
+        axes = (*query.axes[:-1], key.axes[-2])
+        broadcast(call, [Operand(call.node, logits, axes, learned=False), mask], logits)
+    return query.axes[:-2]
+
+
+def _tie_head(call: Call, query: Any, key: Any, n_query: int, n_key: int) -> None:
+    """Grouped-query attention shares each key head among consecutive query heads."""
+    if n_query == n_key:
+        call.domain.tie(query, key)
+        return
+    shared, within = call.domain.split(query, [n_key, n_query // n_key])
+    call.domain.tie(shared, key)
+    call.domain.rigid(within)
+
+
+RULES = table(attention, "scaled_dot_product_attention")

@@ -1,0 +1,54 @@
+"""Normalisation. Per-channel statistics (batch, instance) keep any partition; statistics over units (layer, RMS, group)
+keep the clones, but keep the *base's* values only if all multiplicities are equal.
+
+GroupNorm with a fixed number of groups keeps clones only if blocks do not cross groups: the partition must be a product
+of one over groups and one within a group.
+"""
+
+from lop_theory.modules.interface import Axes, Call
+from lop_theory.modules.rules.convolution import grouped
+from lop_theory.modules.rules.table import table
+
+
+def per_channel(call: Call) -> Axes:
+    """batch_norm, instance_norm: affine parameters and running statistics are duplicated with their channel."""
+    x = call["input"]
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if call.get(name) is not None:
+            call.domain.tie(x.axes[1], call[name].axes[0])
+    return x.axes
+
+
+def over_units(call: Call) -> Axes:
+    """layer_norm, rms_norm: mean over the trailing axes."""
+    x = call["input"]
+    trailing = x.axes[-len(call["normalized_shape"]) :]
+    for name in ("weight", "bias"):
+        if call.get(name) is not None:
+            for axis, other in zip(trailing, call[name].axes, strict=True):
+                call.domain.tie(axis, other)
+    for axis in trailing:
+        call.domain.average(axis)
+    call.resize("normalized_shape", trailing)
+    return x.axes
+
+
+def group_norm(call: Call) -> Axes:
+    x, groups = call["input"], call["num_groups"]
+    group, inner = grouped(call, x.axes[1], groups)
+    if groups > 1:
+        call.resize("num_groups", group)
+        if call.domain.size(inner) > 1:
+            call.domain.mark(group, "avoid")
+    call.domain.average(inner)
+    for name in ("weight", "bias"):
+        if call.get(name) is not None:
+            call.domain.tie(x.axes[1], call[name].axes[0])
+    return x.axes
+
+
+RULES = {
+    **table(per_channel, "batch_norm instance_norm"),
+    **table(over_units, "layer_norm rms_norm"),
+    **table(group_norm, "group_norm"),
+}
