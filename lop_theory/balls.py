@@ -7,7 +7,7 @@ for every pair of members), so a comparison is never negated and balls are never
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq, fmpq_poly, fmpz
+from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq, fmpq_poly, fmpz, fmpz_poly
 
 __all__ = [
     "acb",
@@ -17,6 +17,7 @@ __all__ = [
     "fmpq",
     "fmpq_poly",
     "fmpz",
+    "fmpz_poly",
     "hull",
     "ipow",
     "lower_decimal",

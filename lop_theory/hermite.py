@@ -91,9 +91,8 @@ def _tidied(
 
 def raw_moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb, str]:
     """([E φ(Z)he_k(Z) for k < n], E φ(Z)², route) with error about 2^−bits."""
-    found = recursion.moments(expr, n, bits)
-    if found is not None:
-        return *found, "integration by parts"
+    if recursion.applies(expr):
+        return *recursion.moments(expr, n, bits), "integration by parts"
     found = trapezoid.moments(expr, n, bits)
     if found is not None:
         return *found, "trapezoid rule"
@@ -118,6 +117,7 @@ def mirror_product(expr: Expr, bits: int) -> arb:
     return mean(mul(expr, compose(expr, neg(X))), bits)
 
 
+@lru_cache(maxsize=512)
 def is_linear(expr: Expr) -> bool:
     """Whether φ is spelled out as one affine function."""
     parts = pieces(expr)
@@ -125,6 +125,7 @@ def is_linear(expr: Expr) -> bool:
     return poly is not None and poly.length() <= 2
 
 
+@lru_cache(maxsize=512)
 def _refuse_constant(expr: Expr) -> None:
     if is_constant(expr) or all(ball_polynomial(p.expr) == 0 for p in pieces(derivative(expr))) and not _steps(expr):
         raise _constant(expr)

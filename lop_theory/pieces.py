@@ -142,6 +142,7 @@ def flat_pieces(expr: Expr) -> tuple[Piece, ...]:
     )
 
 
+@lru_cache(maxsize=512)
 def exact_parity(expr: Expr) -> Parity:
     """Parity up to a constant: by structure, or piece by piece if every piece is a polynomial."""
     structural = parity(expr)

@@ -7,6 +7,8 @@ With he_k w = −(he_{k−1} w)′/√k, the integrals I_{j,k} = ∫_u^v x^j e^{
 and I_{j,0} follows from (e^{βx} w)′ = (β − x)e^{βx} w and the error function.
 """
 
+from functools import lru_cache
+
 from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision
 from lop_theory.formula import Expr, is_constant, mul
 from lop_theory.gaussian import hermite_values, recursion_loss, weight
@@ -21,11 +23,15 @@ _MAX_TERMS = 64
 _MAX_BITS = 20_000
 
 
-def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb] | None:
-    """([E φ(Z)he_k(Z) for k < n], E φ(Z)²) with error below 2^−bits; ``None`` if a piece is not of this class."""
+@lru_cache(maxsize=512)
+def applies(expr: Expr) -> bool:
+    """Whether every piece of φ is a sum of polynomial·exponential terms."""
+    return all(terms(part.expr) is not None for part in pieces(expr))
+
+
+def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
+    """([E φ(Z)he_k(Z) for k < n], E φ(Z)²) with error below 2^−bits, for φ to which the recursion ``applies``."""
     parts = pieces(expr)
-    if any(terms(part.expr) is None for part in parts):
-        return None
     squares = tuple(Piece(part.lo, part.hi, mul(part.expr, part.expr)) for part in parts)
     return _settled(parts, n, bits), _settled(squares, 1, bits)[0]
 

@@ -1,0 +1,59 @@
+"""What every command line of the project shares: one-line errors with exit code 2, and files that are written whole or not at all."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from lop_theory.errors import InvalidInput
+
+OK, NOT_CERTIFIED, BAD_INPUT = 0, 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Exit with what ``main`` returns; ``InvalidInput`` is printed as one line and exits with 2."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except InvalidInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = OK
+    sys.exit(code)
+
+
+def writable(parameter: str, path: str) -> Path:
+    """``path`` if a file can be written there, before any work is done. Raises ``InvalidInput``."""
+    target = Path(path)
+    if target.is_dir():
+        raise InvalidInput(parameter, path, "is a directory", "give a file name")
+    if not target.parent.is_dir():
+        raise InvalidInput(parameter, path, "is in a folder that does not exist", f"make {target.parent} first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise InvalidInput(parameter, path, "cannot be written", "choose another path")
+    return target
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write the file by atomic replace."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
