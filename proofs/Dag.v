@@ -7,8 +7,9 @@
    slope          s v = act'_v (z v), 0 at inputs
    backward       the adjoints: d v = g v + sum_u w_vu s_u d_u, g v = dL/dh(v) directly
    grad, grad_bias   dL/dw_uv = d v * s v * h u on edges, dL/db_v = d v * s v
+   tangent        the derivative of h along a parameter direction (dw, db); over the reals see Backprop.v
    sweeps         repeated synchronous evaluation; on a DAG it reaches the only solution       *)
-From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp Require Import all_ssreflect all_algebra ring.
 Import GRing.Theory.
 Set Implicit Arguments.
 Unset Strict Implicit.
@@ -113,4 +114,44 @@ move=> sol; apply: (solution_unique (edge := fun u v => edge A v u) reversed_ran
 exact: backwardE.
 Qed.
 
+
+Section Tangent.
+Variables (w dw : V -> V -> R) (b db x : V -> R).
+Let h := forward w b x.
+Let s := slope w b h.
+
+(* the derivative of preactivation v, given those dh of its sources *)
+Definition dpreact (dh : V -> R) v :=
+  db v + \sum_u (on_edges dw u v * h u + on_edges w u v * dh u).
+Definition tangent_step dh v := s v * dpreact dh v.
+Definition tangent := sweeps (rank A) tangent_step (fun=> 0).
+
+Lemma tangent_local d d' v : (forall u, edge A u v -> d u = d' u) -> tangent_step d v = tangent_step d' v.
+Proof.
+move=> eq; congr (_ * (_ + _)); apply: eq_bigr => u _; congr (_ + _); rewrite /on_edges.
+by case: ifP => [/eq -> | _]; rewrite ?mul0r.
+Qed.
+
+Lemma tangentE v : tangent v = tangent_step tangent v.
+Proof. exact: (sweeps_solution (@edge_rank _ _ A) tangent_local). Qed.
+
+(* [clone-gradient] reverse mode equals forward mode: g . dh = grad_bias . db + grad . dw *)
+Theorem adjoint_tangent g :
+  \sum_v g v * tangent v = \sum_v grad_bias w b x g v * db v + \sum_v \sum_u grad w b x g u v * dw u v.
+Proof.
+set d := adjoint w b x g.
+have gE v : g v = d v - \sum_u on_edges w v u * (s u * d u).
+  by rewrite /d /adjoint backwardE addrK.
+have -> : \sum_v g v * tangent v
+        = \sum_v (d v * tangent v - \sum_u on_edges w v u * (s u * d u) * tangent v).
+  by apply: eq_bigr => v _; rewrite gE mulrBl mulr_suml.
+rewrite sumrB (_ : \sum_v d v * tangent v = \sum_v d v * s v * db v
+  + \sum_v \sum_u d v * s v * h u * on_edges dw u v + \sum_v \sum_u on_edges w u v * (s v * d v) * tangent u).
+  rewrite [X in _ + X - _]exchange_big /= addrK; congr (_ + _).
+  apply: eq_bigr => v _; apply: eq_bigr => u _; rewrite /grad /on_edges.
+  by case: (edge A u v); rewrite ?mulr0 ?mul0r.
+rewrite -!big_split /=; apply: eq_bigr => v _; rewrite {1}tangentE /tangent_step /dpreact.
+rewrite mulrA mulrDr -addrA -big_split /= mulr_sumr; congr (_ + _); apply: eq_bigr => u _; ring.
+Qed.
+End Tangent.
 End Passes.
