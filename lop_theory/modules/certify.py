@@ -15,7 +15,7 @@ from lop_theory.modules.check import Offence, Symbolic, check
 from lop_theory.modules.clone import Clone
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.numeric import base_offence, cloned_offences, signals
+from lop_theory.modules.numeric import Comparison, base_offence, cloned_offences, signals
 from lop_theory.modules.propagate import Rules
 from lop_theory.modules.trace import Program, flat_inputs, state_of, trace
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
@@ -85,10 +85,14 @@ def certificate(  # noqa: PLR0913
     ties: list[str] = []
     for batch, batch_inputs in enumerate((inputs, _another(inputs))):
         seen = signals(program, state, batch_inputs, seed=batch)
-        axes = {name: maps for name, maps in profile.state.items()}
-        found = cloned_offences(program, seen, symbolic.partitions, axes, limit)
+        found = cloned_offences(program, seen, symbolic.partitions, profile.state, limit)
         if base is not None and not found and not symbolic.offences:
-            found = _against_base(model, base, program, profile, seen, batch_inputs, (batch, example_input, limit))
+            theirs = signals(trace(base, example_input, training=model.training), state_of(base), batch_inputs, seed=batch)
+            exact = all(t.dtype == torch.float64 for t in state.values() if t.is_floating_point())
+            comparison = Comparison(
+                program, seen, theirs, profile.values, symbolic.rescaled, BASE_TOLERANCE if exact else limit
+            )
+            found = [o for o in (base_offence(comparison),) if o is not None]
         numeric += [offence._replace(batch=batch) for offence in found]
         ties += seen.near_ties
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), limit, with_base=base is not None)
@@ -126,23 +130,6 @@ def _another(inputs: list[Any]) -> list[Any]:
         return noise.to(x.device) * (float(x.detach().double().std()) if x.numel() > 1 else 1.0) + x.detach().double().mean()
 
     return [fresh(x) for x in inputs]
-
-
-def _against_base(  # noqa: PLR0913
-    model: nn.Module,
-    base: nn.Module,
-    program: Program,
-    profile: Profile,
-    seen: Any,
-    inputs: list[Any],
-    settings: tuple[int, Any, float],
-) -> list[Offence]:
-    seed, example_input, limit = settings
-    reference = trace(base, example_input, training=model.training)
-    theirs = signals(reference, state_of(base), inputs, seed=seed)
-    single = any(t.is_floating_point() and t.dtype != torch.float64 for t in state_of(model).values())
-    offence = base_offence(program, seen, theirs, profile.values, limit if single else BASE_TOLERANCE)
-    return [offence] if offence is not None else []
 
 
 def _verdict(

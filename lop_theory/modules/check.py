@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor, fx
 
 from lop_theory.modules.axes import product_map, sum_map
-from lop_theory.modules.interface import Breaks, Call, Contraction, Effect, Operand, Partition, Profile
+from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
 from lop_theory.modules.propagate import Rules, propagate, record
 from lop_theory.modules.redistribute import block_means, block_sums
-from lop_theory.modules.scale import moves
+from lop_theory.modules.scale import linear_step, moves
 from lop_theory.modules.trace import Program
 
 
@@ -33,6 +33,10 @@ class Offence(NamedTuple):
         units = f", units {self.units}" if self.units else ""
         batch = f", batch {self.batch}" if self.batch is not None else ""
         return f"{self.module or '(top)'} [{self.node}] {self.condition}: {self.reason}{units}{batch}"
+
+
+def _largest(value: Tensor | None) -> float:
+    return float(value.detach().abs().max()) if value is not None and value.is_floating_point() and value.numel() else 0.0
 
 
 def canonical(index: Partition) -> Partition:
@@ -62,6 +66,7 @@ class Check:
         self.offences: list[Offence] = []
         self.unequal: list[str] = []  # operators that average over unequal multiplicities
         self.checked: list[str] = []
+        self.rescaled: set[str] = set()  # values that may carry a folded constant, such as queries
         self.node: fx.Node | None = None
 
     def offend(self, condition: str, reason: str, units: tuple[Any, ...] = ()) -> None:
@@ -76,11 +81,11 @@ class Check:
         """Learned operands that are not weights of a sum enter as they are: they must be constant on blocks."""
         if moves(call.node):
             return
+        scale = max((_largest(self.values.get(operand.node.name)) for operand in call.operands()), default=0.0) or 1.0
         for operand in call.operands():
             value = self.values.get(operand.node.name)
             if operand.learned and operand.node.name not in self._weights and value is not None and value.is_floating_point():
                 array = value.detach().double().cpu().numpy()
-                scale = max(float(np.abs(array).max(initial=0.0)), 1e-300)
                 for dim, axis in enumerate(operand.axes):
                     if self.cloned(axis):
                         self._constant(array, axis, dim, f"MC1: {operand.node.name}", scale)
@@ -135,6 +140,12 @@ class Check:
         if isinstance(effect, Breaks) and any(self.cloned(axis) for axis in effect.axes):
             pair = next(clone_pair(axis) for axis in effect.axes if self.cloned(axis))
             self.offend("MC1", effect.reason, pair)
+        elif isinstance(effect, Correction) and self.cloned(effect.axis):
+            source = call[effect.operand].node
+            while source.op == "call_function" and linear_step(source):
+                self.rescaled.add(source.name)
+                source = source.args[0]
+            self.rescaled.add(source.name)
         elif isinstance(effect, Contraction):
             operand: Operand = call[effect.weight]
             self._weights.add(operand.node.name)
@@ -189,6 +200,7 @@ class Symbolic(NamedTuple):
     partitions: Mapping[str, Any]
     unequal: tuple[str, ...]
     checked: tuple[str, ...]
+    rescaled: frozenset[str]
 
 
 def check(  # noqa: PLR0913
@@ -209,4 +221,10 @@ def check(  # noqa: PLR0913
         return tuple(np.arange(n) for n in shape) if maps is None else tuple(canonical(index) for index in maps)
 
     partitions = propagate(program, recording, domain, source, rules)
-    return Symbolic(tuple(domain.offences), partitions, tuple(dict.fromkeys(domain.unequal)), tuple(domain.checked))
+    return Symbolic(
+        tuple(domain.offences),
+        partitions,
+        tuple(dict.fromkeys(domain.unequal)),
+        tuple(domain.checked),
+        frozenset(domain.rescaled),
+    )

@@ -95,18 +95,30 @@ def _pooled_tie(node: fx.Node, x: Tensor, margin: float) -> bool:
     return bool(((gap > 0) & (gap < margin)).any()) and node is not None
 
 
-def spread_offence(  # noqa: PLR0913
-    program: Program, name: str, tensor: Tensor, axes: Any, condition: str, tolerance: float
+class Limit(NamedTuple):
+    """Relative tolerance, and the magnitude below which a signal counts as zero."""
+
+    relative: float
+    floor: float
+
+
+def _limit(tensors: Mapping[str, Tensor], tolerance: float) -> Limit:
+    largest = max((float(t.detach().abs().max()) for t in tensors.values() if t.numel()), default=0.0)
+    return Limit(tolerance, 1e-6 * largest or 1.0)
+
+
+def spread_offence(
+    program: Program, name: str, tensor: Tensor, axes: Any, condition: str, limit: Limit
 ) -> Offence | None:
-    """The pair of clones that differ most along some axis of ``tensor``, if beyond ``tolerance`` (relative to its maximum)."""
+    """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its maximum)."""
     array = tensor.detach().cpu().numpy()
-    scale = float(np.abs(array).max(initial=0.0)) or 1.0
+    scale = max(float(np.abs(array).max(initial=0.0)), limit.floor)
     for dim, index in enumerate(axes):
         if len(index) <= index.max(initial=-1) + 1:
             continue
         deviation = np.abs(array - block_means(array, index, dim))
         worst = float(deviation.max(initial=0.0))
-        if worst > tolerance * scale:
+        if worst > limit.relative * scale:
             line = np.moveaxis(deviation, dim, 0).reshape(len(index), -1)
             column = int(line.max(0).argmax())
             raw = np.moveaxis(array, dim, 0).reshape(len(index), -1)[:, column]
@@ -123,69 +135,74 @@ def cloned_offences(
     found: list[Offence | None] = []
     order = [node.name for node in program.graph.nodes if isinstance(partitions.get(node.name), tuple)]
     computed = [name for name in order if name not in program.state]
+    limit = _limit({name: seen.values[name] for name in computed if name in seen.values}, tolerance)
     for name in computed:
         if name in seen.values:
-            found.append(spread_offence(program, name, seen.values[name], partitions[name], "MC1", tolerance))
+            found.append(spread_offence(program, name, seen.values[name], partitions[name], "MC1", limit))
+    limit = _limit(seen.adjoints, tolerance)
     for name in reversed(computed):
         if name in seen.adjoints:
-            found.append(spread_offence(program, name, seen.adjoints[name], partitions[name], "MC2", tolerance))
+            found.append(spread_offence(program, name, seen.adjoints[name], partitions[name], "MC2", limit))
+    limit = _limit(seen.gradients, tolerance)
     for name, gradient in seen.gradients.items():
-        axes = gradient_axes.get(name)
-        if axes is not None:
-            found.append(spread_offence(program, name, gradient, axes, "MC3", tolerance))
+        if gradient_axes.get(name) is not None:
+            found.append(spread_offence(program, name, gradient, gradient_axes[name], "MC3", limit))
     return [offence for offence in found if offence is not None]
 
 
-def base_offence(
-    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
-) -> Offence | None:
+class Comparison(NamedTuple):
+    """A clone and its base on one batch; ``values`` maps nodes to base coordinates, ``rescaled`` nodes are left out."""
+
+    program: Program
+    clone: Signals
+    base: Signals
+    values: Mapping[str, Any]
+    rescaled: frozenset[str]
+    tolerance: float
+
+
+def base_offence(c: Comparison) -> Offence | None:
     """First value that is not the base's, then first adjoint with |S| δ ≠ δ̃ (block sums must be the base's adjoints).
 
-    Values in front of an internal rescaling (query weights with a folded logit scale) are proportional to the base's:
-    the proportionality constant is fitted for adjoint and value together, and the outputs must agree exactly.
+    Values between a projection and a sum of activations (queries with a folded logit scale) may differ from the base's by a
+    constant; the sum itself and the outputs must agree.
     """
-    for name, mine, theirs in zip(_outputs(program), clone.outputs, base.outputs, strict=True):
-        offence = _differs(program, name, mine, theirs, tolerance)
+    for name, mine, theirs in zip(_outputs(c.program), c.clone.outputs, c.base.outputs, strict=True):
+        offence = _differs(c.program, name, mine, theirs, Limit(c.tolerance, 1e-300))
         if offence is not None:
-            return _first_difference(program, clone, base, values, tolerance) or offence
-    return _adjoint_difference(program, clone, base, values, tolerance)
+            return _first_difference(c) or offence
+    return _adjoint_difference(c)
 
 
 def _outputs(program: Program) -> list[str]:
     node = next(n for n in program.graph.nodes if n.op == "output")
-    return [n.name if isinstance(n, fx.Node) else "" for n in torch.utils._pytree.tree_leaves(list(node.args[0]))]
+    return [n.name for n in node.all_input_nodes]
 
 
-def _differs(program: Program, name: str, mine: Tensor, theirs: Tensor, tolerance: float) -> Offence | None:
+def _differs(program: Program, name: str, mine: Tensor, theirs: Tensor, limit: Limit) -> Offence | None:
+    module = program.modules.get(name, "")
     if mine.shape != theirs.shape:
-        return Offence(program.modules.get(name, ""), name, "base", f"shape {tuple(mine.shape)} against {tuple(theirs.shape)}")
+        return Offence(module, name, "base", f"shape {tuple(mine.shape)} against {tuple(theirs.shape)}")
     gap = float((mine - theirs).abs().max()) if mine.numel() else 0.0
-    scale = float(theirs.abs().max()) if theirs.numel() else 1.0
-    if gap <= tolerance * max(scale, 1e-300) or gap == 0.0:
+    scale = max(float(theirs.abs().max()) if theirs.numel() else 0.0, limit.floor)
+    if gap <= limit.relative * scale:
         return None
-    return Offence(program.modules.get(name, ""), name, "base", f"differs from the base by {gap:.2e} (largest entry {scale:.2e})")
+    return Offence(module, name, "base", f"differs from the base by {gap:.2e} (largest entry {scale:.2e})")
 
 
-def _first_difference(
-    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
-) -> Offence | None:
-    for node in program.graph.nodes:
-        name = node.name
-        if node.op == "call_function" and name in clone.values and name in base.values and name in values:
-            expected = _pulled(base.values[name], values[name])
-            if expected is None:
-                continue
-            offence = _differs(program, name, clone.values[name].detach(), expected.detach(), tolerance)
-            if offence is not None and not _proportional(clone.values[name].detach(), expected.detach(), tolerance):
-                return offence
+def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+    names = [node.name for node in c.program.graph.nodes if node.op == "call_function"]
+    return [n for n in names if n in mine and n in theirs and n in c.values and n not in c.rescaled]
+
+
+def _first_difference(c: Comparison) -> Offence | None:
+    limit = _limit(c.base.values, c.tolerance)
+    for name in _comparable(c, c.clone.values, c.base.values):
+        expected = _pulled(c.base.values[name].detach(), c.values[name])
+        offence = None if expected is None else _differs(c.program, name, c.clone.values[name].detach(), expected, limit)
+        if offence is not None:
+            return offence
     return None
-
-
-def _proportional(mine: Tensor, theirs: Tensor, tolerance: float) -> bool:
-    """Equal up to one positive constant other than 1: an internal rescaling, not an error by itself."""
-    norm = float((theirs * theirs).sum())
-    ratio = float((mine * theirs).sum()) / norm if norm else 1.0
-    return bool((mine - ratio * theirs).abs().max() <= tolerance * float(theirs.abs().max()) * max(ratio, 1.0))
 
 
 def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
@@ -193,23 +210,18 @@ def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
     for dim, index in enumerate(maps):
         if tensor.shape[dim] != index.max(initial=-1) + 1:
             return None
-        result = result.index_select(dim, torch.as_tensor(index))
+        result = result.index_select(dim, torch.as_tensor(index, device=tensor.device))
     return result
 
 
-def _adjoint_difference(
-    program: Program, clone: Signals, base: Signals, values: Mapping[str, Any], tolerance: float
-) -> Offence | None:
-    for node in reversed(list(program.graph.nodes)):
-        name = node.name
-        if name not in clone.adjoints or name not in base.adjoints or name not in values:
-            continue
-        total = clone.adjoints[name].numpy()
-        for dim, index in enumerate(values[name]):
+def _adjoint_difference(c: Comparison) -> Offence | None:
+    limit = _limit(c.base.adjoints, c.tolerance)
+    for name in reversed(_comparable(c, c.clone.adjoints, c.base.adjoints)):
+        total = c.clone.adjoints[name].cpu().numpy()
+        for dim, index in enumerate(c.values[name]):
             if len(index) > index.max(initial=-1) + 1:
                 total = block_sums(total, index, dim)
-        summed = torch.as_tensor(total)
-        offence = _differs(program, name, summed, base.adjoints[name], tolerance)
-        if offence is not None and not _proportional(summed, base.adjoints[name], tolerance):
+        offence = _differs(c.program, name, torch.as_tensor(total), c.base.adjoints[name].cpu(), limit)
+        if offence is not None:
             return offence._replace(condition="base (|S| δ = δ̃)")
     return None

@@ -230,7 +230,7 @@ def _insert_vector(rewriter: Rewriter, node: fx.Node, operand: fx.Node, dim: int
 def _foldable(rewriter: Rewriter, operand: fx.Node, gain: float) -> Fold | None:
     """The rows of the projection behind ``operand``, if nothing else sees them."""
     source = operand
-    while _linear_step(source):
+    while linear_step(source):
         source = source.args[0]  # type: ignore[assignment]
     if operator_name(source) not in ("linear", "addmm"):
         return None
@@ -248,7 +248,7 @@ def _foldable(rewriter: Rewriter, operand: fx.Node, gain: float) -> Fold | None:
     return None if rows & others else Fold(tuple(n for n in names if n), transposed, tuple(sorted(rows)), gain)
 
 
-def _linear_step(node: fx.Node) -> bool:
+def linear_step(node: fx.Node) -> bool:
     """Rearrangements, and products with a plain number."""
     if operator_name(node) in ("mul", "div") and not isinstance(node.args[1], fx.Node):
         return True
@@ -259,7 +259,7 @@ def _terminals(rewriter: Rewriter, source: fx.Node, index: Any) -> list[tuple[fx
     """(rearranged value that something else uses, rows that it holds)."""
     found: list[tuple[fx.Node, Any]] = []
     for user in source.users:
-        if not _linear_step(user):
+        if not linear_step(user):
             found.append((source, index))
         elif operator_name(user) in ("mul", "div"):
             found += _terminals(rewriter, user, index)
