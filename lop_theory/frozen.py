@@ -1,0 +1,119 @@
+"""P(|ψ(Z)| < ε) for ψ = a derivative of an activation, with rigorous bounds   [tension-freezing].
+
+Three readings of "frozen" for the unit φ(ax + b): the raw derivative φ′(ax + b), the derivative a·φ′(ax + b) of the modulated unit, and
+the derivative of the standardised unit, a·φ′(ax + b)/sd. Only the last does not change when φ is multiplied by a constant.
+"""
+
+from typing import NamedTuple
+
+from lop_theory.activations import Activation, activation, rational
+from lop_theory.balls import arb, fmpq, hull, precision, within
+from lop_theory.errors import InvalidInput
+from lop_theory.formula import Expr
+from lop_theory.hermite import expand
+from lop_theory.lowering import real_function
+from lop_theory.pieces import Piece, pieces
+from lop_theory.ranges import extended_range
+from lop_theory.symbolic import derivative
+
+_REACH = fmpq(9)
+_BITS = 64
+_BUDGET = 6000
+
+
+class FrozenProbability(NamedTuple):
+    """Balls that enclose P(|ψ(Z)| < ε) for the three readings of the derivative."""
+
+    raw: arb
+    modulated: arb
+    standardised: arb
+
+
+def frozen_probability(
+    name: str, *, epsilon: str | fmpq = "0.01", scale: str | fmpq = "1", bias: str | fmpq = "0", **parameters: object
+) -> FrozenProbability:
+    """The three frozen probabilities of φ(scale·x + bias). Raises ``InvalidInput`` for ε ≤ 0 or a bad activation."""
+    threshold = rational("epsilon", epsilon)
+    if threshold <= 0:
+        raise InvalidInput("epsilon", str(epsilon), "must be positive", "0.01 is the default")
+    modulated = activation(name, scale=scale, bias=bias, **parameters)
+    return frozen_of(modulated, threshold, rational("scale", scale))
+
+
+def frozen_of(unit: Activation, threshold: fmpq, scale: fmpq) -> FrozenProbability:
+    """The three readings for a unit whose formula already holds ``scale``."""
+    slope = derivative(unit.expr)
+    with precision(_BITS):
+        deviation = expand(unit.expr, 2).variance.sqrt()
+        level = arb(threshold)
+        return FrozenProbability(
+            below(slope, level * abs(arb(scale))), below(slope, level), below(slope, level * deviation)
+        )
+
+
+def below(expr: Expr, level: arb) -> arb:
+    """P(|expr(Z)| < level): cells of the line are counted where a ball decides, and bisected where it does not."""
+    sure, open_mass = arb(0), arb(0)
+    for part in pieces(expr):
+        inside, unsure = _piece_mass(part, level)
+        sure, open_mass = sure + inside, open_mass + unsure
+    # What stays undecided counts for half, with the other half as the radius.
+    return hull(sure.lower(), (sure + open_mass).upper())
+
+
+def _piece_mass(part: Piece, level: arb) -> tuple[arb, arb]:
+    """(mass surely below the level, undecided mass) on one piece."""
+    evaluate = real_function(part.expr)
+    lo = -_REACH if part.lo is None else part.lo
+    hi = _REACH if part.hi is None else part.hi
+    sure, unsure = _rays(part, level)
+    stack, budget = ([(lo, hi)] if lo < hi else []), _BUDGET
+    while stack:
+        u, v = stack.pop()
+        centre = (u + v) / 2
+        size = abs(evaluate(arb(centre) + within(arb((v - u) / 2))))
+        if size < level:
+            sure += mass(u, v)
+        elif not size >= level:
+            mass_left = mass(u, v)
+            if budget <= 0 or v - u < fmpq(1, 2**40):
+                unsure += mass_left
+            else:
+                stack += [(u, centre), (centre, v)]
+                budget -= 1
+    return sure, unsure
+
+
+def _rays(part: Piece, level: arb) -> tuple[arb, arb]:
+    """The same beyond ±9, where one range decides or the mass (below 1e-18) stays open."""
+    sure, unsure = arb(0), arb(0)
+    for infinite, ends in (
+        (part.lo is None, (float("-inf"), -_REACH)),
+        (part.hi is None, (_REACH, float("inf"))),
+    ):
+        if not infinite:
+            continue
+        values = extended_range(part.expr, *ends)
+        weight = _normal_cdf(-arb(_REACH))
+        if values is not None and values.lo > -level and values.hi < level:
+            sure += weight
+        else:
+            unsure += weight
+    return sure, unsure
+
+
+def mass(u: fmpq, v: fmpq) -> arb:
+    """P(u < Z < v)."""
+    return _normal_cdf(arb(v)) - _normal_cdf(arb(u))
+
+
+def _normal_cdf(x: arb) -> arb:
+    return (-x / arb(2).sqrt()).erfc() / 2
+
+
+def monotone_floor(strength: arb, epsilon: arb) -> arb:
+    """For monotone φ: P(|φ̄′(Z)| < ε) ≥ 1 − √(1 − λ)/ε   [tension-freezing].
+
+    Markov on |φ̄′| with E|φ̄′(Z)| = |a_1| (Stein; φ̄′ has one sign). It needs φ̄ absolutely continuous.
+    """
+    return 1 - (1 - strength).nonnegative_part().sqrt() / epsilon
