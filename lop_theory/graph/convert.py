@@ -1,0 +1,153 @@
+"""Conversions: PyTorch MLPs, NetworkX graphs, DOT. PyTorch and NetworkX are imported only when a function needs them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lop_theory.activations import Activation, activation
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network
+from lop_theory.graph.scalars import FloatArray, to_float
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from torch import nn
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+class Layer(NamedTuple):
+    """A dense layer in PyTorch's orientation: ``weight[target, source]``, ``bias[target]``."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+
+def from_layers(layers: Sequence[Layer], hidden: str | Activation, last: str | Activation = "identity") -> Network:
+    """The DAG of an MLP; nodes are called ``l{layer}.{unit}``, the inputs ``x.{unit}``."""
+    sizes = [layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in layers)]
+    for k, layer in enumerate(layers):
+        if layer.weight.shape[1] != sizes[k] or layer.bias.shape != (sizes[k + 1],):
+            raise InvalidInput(
+                f"layer {k}", layer.weight.shape, f"must have {sizes[k]} columns", "list layers in order"
+            )
+        if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+            raise InvalidInput(f"layer {k}", "weights", "must be finite", "the network has diverged")
+    first = np.cumsum([0, *sizes])
+    names = [f"x.{i}" for i in range(sizes[0])]
+    names += [f"l{k}.{i}" for k, size in enumerate(sizes[1:], 1) for i in range(size)]
+    table = tuple(dict.fromkeys(activation(a) if isinstance(a, str) else a for a in (hidden, last)))
+    kinds = [NO_ACTIVATION] * sizes[0] + [0] * sum(sizes[1:-1]) + [len(table) - 1] * sizes[-1]
+    sources = [first[k] + np.tile(np.arange(sizes[k]), sizes[k + 1]) for k in range(len(layers))]
+    targets = [first[k + 1] + np.repeat(np.arange(sizes[k + 1]), sizes[k]) for k in range(len(layers))]
+    outputs = list(range(int(first[-2]), int(first[-1])))
+    raw = RawGraph(names, np.concatenate(sources), np.concatenate(targets), sizes[0], outputs, table, np.array(kinds))
+    bias = np.concatenate([np.zeros(sizes[0]), *(layer.bias for layer in layers)])
+    return assemble(raw, np.concatenate([layer.weight.ravel() for layer in layers]), bias)
+
+
+def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
+    """The dense layers of a state dict, in the natural order of their names (``net.0.weight``, ``net.2.weight``, …)."""
+    keys = sorted((k for k in state if k.endswith("weight")), key=_natural)
+    if not keys:
+        raise InvalidInput("state", sorted(state), "has no weight", "give the state of an MLP")
+    extra = set(state) - {k for key in keys for k in (key, f"{key.removesuffix('weight')}bias")}
+    if extra or any(np.ndim(state[k]) != 2 for k in keys):
+        odd = min(extra) if extra else next(k for k in keys if np.ndim(state[k]) != 2)
+        raise InvalidInput("state", odd, "is not a dense layer's weight or bias", "give the state of an MLP")
+    layers = []
+    for key in keys:
+        weight = np.asarray(state[key], dtype=np.float64)
+        bias = state.get(f"{key.removesuffix('weight')}bias")
+        layers.append(Layer(weight, np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)))
+    return layers
+
+
+def from_torch(model: "nn.Module") -> Network:
+    """The DAG of ``nn.Sequential`` of ``Linear`` layers and catalogue activations (one activation between all layers)."""
+    from torch import nn
+
+    layers, names = list[Layer](), list[Activation]()
+    modules = list(model.children()) if isinstance(model, nn.Sequential) else [model]
+    pending = activation("identity")
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            if layers:
+                names.append(pending)
+            weight = module.weight.detach().cpu().double().numpy()
+            bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().cpu().double().numpy()
+            layers.append(Layer(weight, bias))
+            pending = activation("identity")
+        elif not isinstance(module, nn.Flatten | nn.Identity):
+            pending = _torch_activation(module)
+    if not layers or len(set(names)) > 1:
+        raise InvalidInput("model", type(model).__name__, "must be Linear layers with one kind of activation between")
+    return from_layers(layers, names[0] if names else "identity", pending)
+
+
+def _torch_activation(module: "nn.Module") -> Activation:
+    from lop_theory.activations import CATALOGUE
+
+    kind = type(module).__name__
+    found = next((name for name, entry in CATALOGUE.items() if entry.torch == kind), None)
+    if found is None:
+        raise InvalidInput("model", kind, "is neither Linear nor an activation of the catalogue", "see the catalogue")
+    fields = {"slope": "negative_slope", "alpha": "alpha", "beta": "beta", "lambd": "lambd"}
+    own = {key: getattr(module, fields[key]) for key in CATALOGUE[found].defaults if hasattr(module, fields[key])}
+    return activation(found, **own)
+
+
+def from_networkx(graph: "nx.DiGraph") -> Network:
+    """Node attributes ``activation``, ``bias``, ``role`` ("input", "output"); edge attribute ``weight`` (default 1).
+
+    Without roles the sources are inputs and the sinks outputs.
+    """
+    if not graph.is_directed() or graph.is_multigraph():
+        raise InvalidInput("graph", type(graph).__name__, "must be a simple directed graph", "use networkx.DiGraph")
+    roles: dict[Any, Any] = dict(graph.nodes(data="role"))
+    inputs = [v for v in graph if roles[v] == "input"] or [v for v in graph if graph.in_degree(v) == 0]
+    outputs = [v for v in graph if roles[v] == "output"] or [v for v in graph if graph.out_degree(v) == 0]
+    known = set(inputs)
+    nodes = [
+        Node(v, activation(str(data.get("activation", "identity"))), data.get("bias", 0.0))
+        for v, data in graph.nodes(data=True)
+        if v not in known
+    ]
+    edges = [(u, v, w) for u, v, w in graph.edges(data="weight", default=1.0)]
+    rationals = not any(isinstance(x, float) for x in [*(e[2] for e in edges), *(n.bias for n in nodes)])
+    return build_network(inputs, nodes, edges, outputs, rationals=rationals)
+
+
+def to_networkx(network: Network) -> "nx.DiGraph":
+    """The inverse of ``from_networkx``; numbers become floats."""
+    import networkx as nx
+
+    dag = network.dag
+    graph: Any = nx.DiGraph()
+    outputs = {int(v) for v in dag.outputs}
+    for v, name in enumerate(dag.ids):
+        if dag.is_input[v]:
+            graph.add_node(name, role="input")
+        else:
+            role = {"role": "output"} if v in outputs else {}
+            label = dag.activations[int(dag.activation_of[v])].name
+            graph.add_node(name, activation=label, bias=to_float(network.bias[v]), **role)
+    for u, v, w in zip(dag.source, dag.target, network.weight, strict=True):
+        graph.add_edge(dag.ids[int(u)], dag.ids[int(v)], weight=to_float(w))
+    return graph
+
+
+def to_dot(network: Network) -> str:
+    """Graphviz text; weights are edge labels."""
+    dag = network.dag
+    quoted = ['"' + str(name).replace("\\", "\\\\").replace('"', '\\"') + '"' for name in dag.ids]
+    lines = [f"  {quoted[int(v)]} [shape=box];" for v in np.concatenate([dag.inputs, dag.outputs])]
+    triples = zip(dag.source, dag.target, network.weight, strict=True)
+    lines += [f'  {quoted[int(u)]} -> {quoted[int(v)]} [label="{w}"];' for u, v, w in triples]
+    return "\n".join(["digraph network {", *lines, "}"])
+
+
+def _natural(key: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in _DIGITS.split(key)]

@@ -1,0 +1,178 @@
+"""Reading networks and partitions from files: JSON, GraphML, safetensors. Pickles are refused."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lop_theory.activations import Activation, activation
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.dag import Dag, Network, Node, build_network
+from lop_theory.graph.partition import Partition, partition_from_blocks
+from lop_theory.graph.scalars import to_float
+
+_PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip archive, as torch.save writes
+_PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
+
+
+def read_network(path: str | Path, default_activation: str = "relu") -> Network:
+    """The network in ``path``: ``.json``, ``.graphml`` or ``.safetensors`` (``default_activation`` is used for the last).
+
+    Raises ``InvalidInput`` that names what is wrong.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InvalidInput("file", str(path), "does not exist or is no file", "give a network file")
+    with file.open("rb") as stream:
+        head = stream.read(4)
+    if file.suffix in _PICKLE_SUFFIXES or head.startswith(_PICKLES):
+        raise InvalidInput("file", str(path), "is a pickle and could run code", "save it as safetensors")
+    if file.suffix == ".graphml":
+        return _read_graphml(file)
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file, default_activation)
+    return network_from_json(_load_json(file))
+
+
+def read_partition(path: str | Path, dag: Dag) -> Partition:
+    """A partition file ``[[ids]…]``."""
+    file = Path(path)
+    if not file.is_file():
+        raise InvalidInput("partition", str(path), "does not exist or is no file", "give a partition file")
+    blocks = _load_json(file)
+    if not isinstance(blocks, list) or not all(isinstance(b, list) for b in blocks):
+        raise InvalidInput("partition", str(path), "must be a list of lists of node ids", 'such as [["a", "b"], ["c"]]')
+    return partition_from_blocks(dag, [[_identifier(name, "partition") for name in block] for block in blocks])
+
+
+def network_from_json(data: Any) -> Network:
+    """``{"inputs": […], "outputs": […], "nodes": [{"id", "activation", "bias"}…], "edges": [[source, target, weight]…]}``.
+
+    Exact if no number is written with a decimal point or an exponent: integers and strings such as ``"1/4"``.
+    An activation is a name or ``{"name": "leaky_relu", "slope": "1/10"}``.
+    """
+    if not isinstance(data, dict):
+        raise InvalidInput("network", type(data).__name__, "must be an object", "with inputs, outputs, nodes and edges")
+    parts = {key: _list(data, key) for key in ("inputs", "outputs", "nodes", "edges")}
+    inputs = [_identifier(name, "inputs") for name in parts["inputs"]]
+    outputs = [_identifier(name, "outputs") for name in parts["outputs"]]
+    nodes = [_node(entry) for entry in parts["nodes"] if not _is_input_entry(entry, set(inputs))]
+    edges = [_edge(entry) for entry in parts["edges"]]
+    numbers = [edge[2] for edge in edges] + [node.bias for node in nodes]
+    return build_network(inputs, nodes, edges, outputs, rationals=not any(isinstance(n, float) for n in numbers))
+
+
+def network_to_json(network: Network) -> dict[str, Any]:
+    """The inverse of ``network_from_json``; rationals become strings."""
+    dag = network.dag
+    nodes = [
+        {"id": dag.ids[v], "activation": _activation_json(dag, v), "bias": _number_json(network.bias[v])}
+        for v in range(dag.nodes)
+        if not dag.is_input[v]
+    ]
+    triples = zip(dag.source, dag.target, network.weight, strict=True)
+    edges = [[dag.ids[int(u)], dag.ids[int(v)], _number_json(w)] for u, v, w in triples]
+    ends = {"inputs": [dag.ids[int(v)] for v in dag.inputs], "outputs": [dag.ids[int(v)] for v in dag.outputs]}
+    return {**ends, "nodes": nodes, "edges": edges}
+
+
+def _number_json(value: Any) -> Any:
+    return float(value) if isinstance(value, float) else str(value)
+
+
+def _activation_json(dag: Dag, v: int) -> Any:
+    phi = dag.activations[int(dag.activation_of[v])]
+    extra = {key: str(value) for key, value in phi.parameters}
+    return {"name": phi.name, **extra} if extra else phi.name
+
+
+def _load_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInput("file", str(file), f"is not JSON ({error})", "give JSON, GraphML or safetensors") from error
+    except RecursionError as error:
+        raise InvalidInput("file", str(file), "is nested too deeply", "give a flat network file") from error
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(data.get(key), list):
+        raise InvalidInput(key, data.get(key), "must be a list", "see python -m lop_theory.graph --help")
+    return data[key]
+
+
+def _identifier(name: Any, where: str) -> str | int:
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise InvalidInput(where, name, "must be a node id: a string or an integer", "name every node")
+    return name
+
+
+def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
+    """An input may be listed under nodes as well, without activation and bias."""
+    return isinstance(entry, dict) and entry.get("id") in inputs and not {"activation", "bias"} & set(entry)
+
+
+def _node(entry: Any) -> Node:
+    if not isinstance(entry, dict) or "id" not in entry:
+        raise InvalidInput(
+            "nodes", entry, "must be an object with an id", '{"id": "a", "activation": "tanh", "bias": 0}'
+        )
+    name = _identifier(entry["id"], "nodes")
+    return Node(
+        name, _activation(entry.get("activation", "identity"), name), _number(entry.get("bias", 0), f"bias {name}")
+    )
+
+
+def _activation(spec: Any, owner: object) -> Activation:
+    if isinstance(spec, str):
+        return activation(spec)
+    if isinstance(spec, dict) and isinstance(spec.get("name"), str):
+        return activation(spec["name"], **{str(k): v for k, v in spec.items() if k != "name"})
+    raise InvalidInput(f"activation of {owner}", spec, "must be a name or an object with a name", 'such as "tanh"')
+
+
+def _edge(entry: Any) -> tuple[str | int, str | int, object]:
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise InvalidInput("edges", entry, "must be [source, target, weight]", 'such as ["a", "b", "1/4"]')
+    u, v = _identifier(entry[0], "edges"), _identifier(entry[1], "edges")
+    return u, v, _number(entry[2], f"edge {u} -> {v}")
+
+
+def _number(value: Any, where: str) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InvalidInput(where, value, "must be a number", 'write 0.25 or "1/4"')
+    return value
+
+
+def _read_graphml(file: Path) -> Network:
+    import xml.etree.ElementTree as ET
+
+    import networkx as nx
+
+    from lop_theory.graph.convert import from_networkx
+
+    try:
+        graph = nx.read_graphml(file)
+    except (ET.ParseError, nx.NetworkXError, ValueError, KeyError) as error:
+        raise InvalidInput("file", str(file), f"is not GraphML ({error})", "export it again") from error
+    return from_networkx(graph)
+
+
+def _read_safetensors(file: Path, default_activation: str) -> Network:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from lop_theory.graph.convert import from_layers, layers_of_state
+
+    try:
+        state = load_file(str(file))
+    except (SafetensorError, ValueError, OSError, TypeError, KeyError) as error:
+        raise InvalidInput("file", str(file), f"is not a safetensors file ({error})", "save float tensors") from error
+    return from_layers(layers_of_state(state), default_activation)
+
+
+def as_json_number(value: Any) -> float | str | None:
+    """A number for JSON output; infinite ends become strings, rationals stay exact strings."""
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else ("inf" if value > 0 else "-inf")
+    return str(value) if hasattr(value, "p") else to_float(value)
