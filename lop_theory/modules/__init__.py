@@ -1,8 +1,25 @@
-"""Cloning certificates for PyTorch models (theory.md §7): widen, certify, find clones."""
+"""Cloning certificates for PyTorch models (theory.md §7): widen, certify, find clones.
+
+``expand(model, 2, example_input=x)`` widens, ``certify(clone, base=model, example_input=x)`` proves, ``detect(model,
+x)`` finds.
+"""
 
 from lop_theory.modules.certify import Certificate, certificate, certify
 from lop_theory.modules.clone import Clone
+from lop_theory.modules.detect import Criteria, Detection, detect
 from lop_theory.modules.expand import expand
 from lop_theory.modules.interface import Profile
+from lop_theory.modules.propagate import UnsupportedOperation
 
-__all__ = ["Certificate", "Clone", "Profile", "certificate", "certify", "expand"]
+__all__ = [
+    "Certificate",
+    "Clone",
+    "Criteria",
+    "Detection",
+    "Profile",
+    "UnsupportedOperation",
+    "certificate",
+    "certify",
+    "detect",
+    "expand",
+]

@@ -19,7 +19,8 @@ Kind = Literal["leaf", "product", "sum"]
 
 
 class Axes:
-    """Union-find over axes. ``rigid`` axes are never cloned; ``marks`` say how a leaf is used (``heads``, ``avoid`` ...)."""
+    """Union-find over axes. ``rigid`` axes are never cloned; ``marks`` say how a leaf is used (``heads``, ``avoid``
+    ...)."""
 
     def __init__(self) -> None:
         self._parent: list[Axis] = []
@@ -30,7 +31,7 @@ class Axes:
         self._marks: list[set[str]] = []
         self.averaged: list[Axis] = []
 
-    def _add(self, size: int, kind: Kind = "leaf", parts: Iterable[Axis] = (), rigid: bool = False) -> Axis:  # noqa: FBT001, FBT002
+    def _add(self, size: int, kind: Kind = "leaf", parts: Iterable[Axis] = (), rigid: bool = False) -> Axis:
         self._parent.append(len(self._parent))
         self._size.append(size)
         self._kind.append(kind)
@@ -82,7 +83,8 @@ class Axes:
         return self._marks[self.find(axis)]
 
     def average(self, axis: Axis) -> None:
-        """The operator weighs all coordinates of the axis equally: multiplicities must be equal to keep the base's value."""
+        """The operator weighs all coordinates of the axis equally: multiplicities must be equal to keep the base's
+        value."""
         self.averaged.append(axis)
 
     def _give_up(self, axis: Axis, sizes: Sequence[int]) -> list[Axis]:

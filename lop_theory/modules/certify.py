@@ -1,6 +1,8 @@
-"""Certificates: MC1 (forward), MC2 (backward), MC3 (gradients) for every module and for the whole.  [module-certificate] [composition]
+"""Certificates: MC1 (forward), MC2 (backward), MC3 (gradients) for every module and for the whole.
+[module-certificate] [composition]
 
-Symbolic: the rules and the equitable weights prove the three conditions for every batch (Lemma A.2, Theorem A.2). Numeric: float64
+Symbolic: the rules and the equitable weights prove the three conditions for every batch (Lemma A.2, Theorem A.2).
+Numeric: float64
 passes on random batches cross-check values, adjoints and gradients; they also find the witness when the proof fails.
 """
 
@@ -12,12 +14,12 @@ from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.check import Offence, Symbolic, check
-from lop_theory.modules.clone import Clone
+from lop_theory.modules.clone import Clone, program_of
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.numeric import Comparison, base_offence, cloned_offences, signals
 from lop_theory.modules.propagate import Rules
-from lop_theory.modules.trace import Program, flat_inputs, state_of, trace
+from lop_theory.modules.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -58,8 +60,10 @@ def certify(
 ) -> Verdict:
     """``Holds`` if MC1–MC3 hold in the model's present mode, else ``Fails(Offence)`` naming the first offender.
 
-    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value. A model that ``expand`` did not make needs a ``profile`` or a
-    ``base`` (of the same class, narrower), from which the profile is inferred. ``Undecided`` if only one half of the evidence fails,
+    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value. A model that ``expand`` did not make needs a
+    ``profile`` or a
+    ``base`` (of the same class, narrower), from which the profile is inferred. ``Undecided`` if only one half of the
+    evidence fails,
     or if a batch came within rounding of a kink.
     """
     return certificate(
@@ -67,7 +71,7 @@ def certify(
     ).verdict
 
 
-def certificate(  # noqa: PLR0913
+def certificate(
     model: nn.Module,
     base: nn.Module | None = None,
     *,
@@ -87,7 +91,9 @@ def certificate(  # noqa: PLR0913
         seen = signals(program, state, batch_inputs, seed=batch)
         found = cloned_offences(program, seen, symbolic.partitions, profile.state, limit)
         if base is not None and not found and not symbolic.offences:
-            theirs = signals(trace(base, example_input, training=model.training), state_of(base), batch_inputs, seed=batch)
+            theirs = signals(
+                program_of(base, example_input, training=model.training), state_of(base), batch_inputs, seed=batch
+            )
             exact = all(t.dtype == torch.float64 for t in state.values() if t.is_floating_point())
             comparison = Comparison(
                 program, seen, theirs, profile.values, symbolic.rescaled, BASE_TOLERANCE if exact else limit
@@ -107,9 +113,9 @@ def _coarseness(dtype: torch.dtype) -> float:
 def _subject(
     model: nn.Module, base: nn.Module | None, example_input: Any, profile: Profile | None, rules: Rules | None
 ) -> tuple[Program, Mapping[str, Tensor], Profile]:
-    if isinstance(model, Clone):
-        return model.program, model.state(), profile or model.profile
-    program = trace(model, example_input)
+    program = program_of(model, example_input)
+    if profile is None and isinstance(model, Clone):
+        profile = model.profile
     if profile is None:
         if base is None:
             raise InvalidInput(
@@ -127,7 +133,10 @@ def _another(inputs: list[Any]) -> list[Any]:
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             return x
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        return noise.to(x.device) * (float(x.detach().double().std()) if x.numel() > 1 else 1.0) + x.detach().double().mean()
+        return (
+            noise.to(x.device) * (float(x.detach().double().std()) if x.numel() > 1 else 1.0)
+            + x.detach().double().mean()
+        )
 
     return [fresh(x) for x in inputs]
 
@@ -152,7 +161,8 @@ def _verdict(
 
 
 def _unconfirmed(offence: Offence) -> Verdict:
-    """No rule proves it and no batch breaks it. A broken weight condition is a fact about the weights, so it does fail."""
+    """No rule proves it and no batch breaks it. A broken weight condition is a fact about the weights, so it does
+    fail."""
     if "differ by" in offence.reason or "independent" in offence.reason:
         return Fails(offence)
     return Undecided(f"no rule proves it and no batch breaks it: {offence}")
@@ -169,5 +179,3 @@ def _rows(program: Program, offences: tuple[Offence, ...]) -> tuple[Row, ...]:
         conditions = {c: not any(o.condition.startswith(c) for o in mine) for c in ("MC1", "MC2", "MC3")}
         rows.append(Row(module, operators, conditions, mine))
     return tuple(rows)
-
-

@@ -1,7 +1,10 @@
-"""Check a profile on a traced model, operator by operator: the symbolic half of a certificate.  [module-certificate: Lemma A.2]
+"""Check a profile on a traced model, operator by operator: the symbolic half of a certificate.  [module-certificate:
+Lemma A.2]
 
-Partitions of the parameters are given; those of activations follow from the rules. What is checked at each operator: equal
-partitions where axes are tied (matching profiles), singletons where clones are not allowed, and weights in RE∩CE. By Lemma A.2 and
+Partitions of the parameters are given; those of activations follow from the rules. What is checked at each operator:
+equal
+partitions where axes are tied (matching profiles), singletons where clones are not allowed, and weights in RE∩CE. By
+Lemma A.2 and
 Theorem A.2 this proves MC1–MC3 for every batch, up to the tolerance within which the weights lie in RE∩CE.
 """
 
@@ -9,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor, fx
+from torch import Tensor
 
 from lop_theory.modules.axes import product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
 from lop_theory.modules.propagate import Rules, propagate, record
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
-from lop_theory.modules.trace import Program
+from lop_theory.modules.trace import Node, Program
 
 
 class Offence(NamedTuple):
@@ -36,7 +39,9 @@ class Offence(NamedTuple):
 
 
 def _largest(value: Tensor | None) -> float:
-    return float(value.detach().abs().max()) if value is not None and value.is_floating_point() and value.numel() else 0.0
+    return (
+        float(value.detach().abs().max()) if value is not None and value.is_floating_point() and value.numel() else 0.0
+    )
 
 
 def canonical(index: Partition) -> Partition:
@@ -67,7 +72,7 @@ class Check:
         self.unequal: list[str] = []  # operators that average over unequal multiplicities
         self.checked: list[str] = []
         self.rescaled: set[str] = set()  # values that may carry a folded constant, such as queries
-        self.node: fx.Node | None = None
+        self.node: Node | None = None
 
     def offend(self, condition: str, reason: str, units: tuple[Any, ...] = ()) -> None:
         name = self.node.name if self.node is not None else ""
@@ -84,7 +89,12 @@ class Check:
         scale = max((_largest(self.values.get(operand.node.name)) for operand in call.operands()), default=0.0) or 1.0
         for operand in call.operands():
             value = self.values.get(operand.node.name)
-            if operand.learned and operand.node.name not in self._weights and value is not None and value.is_floating_point():
+            if (
+                operand.learned
+                and operand.node.name not in self._weights
+                and value is not None
+                and value.is_floating_point()
+            ):
                 array = value.detach().double().cpu().numpy()
                 for dim, axis in enumerate(operand.axes):
                     if self.cloned(axis):
@@ -168,7 +178,7 @@ class Check:
                     self._constant(totals, axis, d, condition, scale)
         self.checked.append(self.node.name if self.node is not None else "")
 
-    def _constant(self, totals: Any, axis: Partition, dim: int, condition: str, scale: float) -> None:  # noqa: PLR0913
+    def _constant(self, totals: Any, axis: Partition, dim: int, condition: str, scale: float) -> None:
         spread = np.abs(totals - block_means(totals, axis, dim))
         worst = float(spread.max(initial=0.0))
         if worst > self.tolerance * scale:
@@ -203,7 +213,7 @@ class Symbolic(NamedTuple):
     rescaled: frozenset[str]
 
 
-def check(  # noqa: PLR0913
+def check(
     program: Program,
     state: Mapping[str, Tensor],
     inputs: list[Any],

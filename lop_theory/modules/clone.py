@@ -1,7 +1,9 @@
 """The widened model: an ordinary ``nn.Module`` that runs the rewritten traces of its base.
 
-Why not a copy of the original class with other attributes? Sizes sit in closures, in constructor arguments and in literals of
-``forward``; which attribute feeds which reshape cannot be known from outside. In the trace every size is visible, so growing
+Why not a copy of the original class with other attributes? Sizes sit in closures, in constructor arguments and in
+literals of
+``forward``; which attribute feeds which reshape cannot be known from outside. In the trace every size is visible, so
+growing
 it is a local rewrite. Parameter names stay the base's: the ``state_dict`` loads into the same class built wider.
 """
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.trace import Program, run
+from lop_theory.modules.trace import Program, run, trace
 
 
 class Clone(nn.Module):
@@ -51,6 +53,13 @@ class Clone(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return run(self.program, self.state(), pytree.tree_leaves((args, kwargs)))
+
+
+def program_of(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:
+    """The trace of any model; a clone brings its own."""
+    if isinstance(model, Clone):
+        return model.programs[model.training if training is None else training]
+    return trace(model, example_input, training=training)
 
 
 def _nested(root: nn.Module, path: str) -> nn.Module:

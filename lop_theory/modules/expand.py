@@ -1,26 +1,24 @@
 """Widen a model into an exact clone of itself.  [module-certificate: Def. A.1] [base-network: Remark A.2]
 
-Every parameter is duplicated along its cloned axes and divided by the multiplicity along the axes that an operator sums over:
+Every parameter is duplicated along its cloned axes and divided by the multiplicity along the axes that an operator
+sums over:
 W'[o', i'] = W[π(o'), π(i')] / |S_{π(i')}|. Then h'(u') = h(π(u')) for every unit and |S| δ'(u') = δ(π(u')).
 """
 
-from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import Clone, tiled
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.plan import Factors, Widths, multiplicities, profile_of, widths
+from lop_theory.modules.plan import Factors, multiplicities, profile_of, widths
 from lop_theory.modules.propagate import Rules
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
 
 
-def expand(  # noqa: PLR0913
+def expand(
     model: nn.Module,
     factor: Factors = 2,
     *,
@@ -31,10 +29,12 @@ def expand(  # noqa: PLR0913
 ) -> Clone:
     """A clone of ``model`` with every hidden width multiplied; inputs and outputs keep theirs.
 
-    ``factor``: an integer, or ``{"layers.0": 3, "encoder.*.fc1": 2}`` (globs on layer or parameter names; a sequence gives one
+    ``factor``: an integer, or ``{"layers.0": 3, "encoder.*.fc1": 2}`` (globs on layer or parameter names; a sequence
+    gives one
     multiplicity a unit). Axes that are tied (residual streams) widen together.
     ``attention``: ``heads`` duplicates heads; ``width`` widens them and folds the logit scale into the query weights;
-    ``uncorrected`` widens them and forgets the scale: still a clone, but of a base whose logits are sqrt(factor) times larger.
+    ``uncorrected`` widens them and forgets the scale: still a clone, but of a base whose logits are sqrt(factor)
+    times larger.
     ``redistribute``: a seed; adds random weights inside RE∩CE (zero in every block sum), so that clones are not copies.
     ``rules``: rules for operators of your own (see :mod:`lop_theory.modules.rules`).
 
@@ -43,7 +43,9 @@ def expand(  # noqa: PLR0913
     found = widths(model, example_input, rules)
     chosen = multiplicities(found, factor, attention)
     if all(m == 1 for m in chosen.values()) and factor != 1:
-        raise InvalidInput("model", type(model).__name__, "has no width that can be multiplied: all are inputs or outputs")
+        raise InvalidInput(
+            "model", type(model).__name__, "has no width that can be multiplied: all are inputs or outputs"
+        )
     profiles = {training: profile_of(found, chosen, training=training) for training in found.modes}
     state = _widened(model, profiles[True])
     scales = Scales(state)
@@ -69,7 +71,10 @@ def _with_new_values(profile: Profile, graph: Any) -> Profile:
 
 def _widened(model: nn.Module, profile: Profile) -> dict[str, Tensor]:
     """State by name, tied parameters still tied."""
-    originals = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    originals = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
     made: dict[int, Tensor] = {}
     for name, tensor in originals.items():
         if id(tensor) not in made:
@@ -78,5 +83,3 @@ def _widened(model: nn.Module, profile: Profile) -> dict[str, Tensor]:
                 nn.Parameter(wide, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else wide
             )
     return {name: made[id(tensor)] for name, tensor in originals.items()}
-
-

@@ -21,7 +21,9 @@ def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rule
     found = widths(base, example_input, rules)
     if set(wide) != set(found.state):
         other = sorted(set(wide) ^ set(found.state))[0]
-        raise InvalidInput("base", type(base).__name__, f"must have the model's parameter names; {other} is in one only")
+        raise InvalidInput(
+            "base", type(base).__name__, f"must have the model's parameter names; {other} is in one only"
+        )
     for avoid in ({"avoid", "width"}, {"avoid", "heads"}):
         chosen = _ratios(found, {name: tuple(t.shape) for name, t in wide.items()}, avoid)
         profile = profile_of(found, chosen, training=model.training)

@@ -1,7 +1,10 @@
-"""Interfaces and profiles, and the vocabulary in which a rule states what its operator asks of them.  [module-certificate]
+"""Interfaces and profiles, and the vocabulary in which a rule states what its operator asks of them.
+[module-certificate]
 
-A *rule* is one function ``rule(call) -> axes`` of the output. It says which axes carry the same partition (``tie``), which
-must not be cloned (``rigid``), what is summed over (``contract``) and which literal sizes grow with an axis (``resize``).
+A *rule* is one function ``rule(call) -> axes`` of the output. It says which axes carry the same partition (``tie``),
+which
+must not be cloned (``rigid``), what is summed over (``contract``) and which literal sizes grow with an axis
+(``resize``).
 The same function serves two domains: :class:`~lop_theory.modules.plan.Plan` finds the width classes of a base model
 (``expand``), :class:`~lop_theory.modules.check.Check` checks given partitions and weights of a clone (``certify``).
 """
@@ -11,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import fx
+
+from lop_theory.modules.trace import Node
 
 Partition = NDArray[np.int64]  # block (or base) index of every coordinate
 Axes = tuple[Any, ...]
@@ -35,7 +39,7 @@ class Profile(NamedTuple):
 class Operand(NamedTuple):
     """A tensor argument: its axes (one handle a dimension) and whether it depends on parameters only."""
 
-    node: fx.Node
+    node: Node
     shape: tuple[int, ...]
     axes: Axes
     learned: bool
@@ -44,7 +48,8 @@ class Operand(NamedTuple):
 class Contraction(NamedTuple):
     """``data`` is summed against a learned ``weight``; ``roles`` lists the weight's row-major axes.
 
-    A role is ``summed`` (a contracted axis), ``kept`` (its coordinates are outputs) or ``shared`` (kernel positions, groups).
+    A role is ``summed`` (a contracted axis), ``kept`` (its coordinates are outputs) or ``shared`` (kernel positions,
+    groups).
     ``data_dim`` is where the first summed axis lies in ``data``.
     """
 
@@ -55,7 +60,8 @@ class Contraction(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """Widening ``axis`` multiplies the result by multiplicity^power: ``operand`` must shrink by as much to keep the base's value."""
+    """Widening ``axis`` multiplies the result by multiplicity^power: ``operand`` must shrink by as much to keep the
+    base's value."""
 
     operand: str
     dim: int
@@ -123,7 +129,7 @@ class Domain(Protocol):
 class Call:
     """One ATen call: ``call["weight"]`` is an argument by its schema name, tensors as :class:`Operand`."""
 
-    def __init__(self, node: fx.Node, arguments: Mapping[str, Any], output: Any, domain: Domain) -> None:
+    def __init__(self, node: Node, arguments: Mapping[str, Any], output: Any, domain: Domain) -> None:
         self.node = node
         self.arguments = arguments
         self.output = output

@@ -1,23 +1,26 @@
 """Run a model on random batches and look at every value and every adjoint: the numeric half of a certificate.
 
-A cross-check, not a proof. Where a kink lies within rounding of an input (relu near 0, two nearly equal maxima), clones may take
+A cross-check, not a proof. Where a kink lies within rounding of an input (relu near 0, two nearly equal maxima),
+clones may take
 different branches although the certificate holds; such a batch decides nothing, and the verdict says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
 from lop_theory.modules.check import Offence, clone_pair
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import operator_name
-from lop_theory.modules.trace import Program, run
+from lop_theory.modules.trace import Node, Program, run
 
 KINKS = {
-    "relu": (0.0,), "leaky_relu": (0.0,), "prelu": (0.0,), "rrelu": (0.0,), "abs": (0.0,), "elu": (0.0,), "hardtanh": (-1.0, 0.0, 1.0, 6.0),
+    "relu": (0.0,), "leaky_relu": (0.0,), "prelu": (0.0,), "rrelu": (0.0,), "abs": (0.0,), "elu": (0.0,),
+    "hardtanh": (-1.0, 0.0, 1.0, 6.0),
     "relu6": (0.0, 6.0), "hardsigmoid": (-3.0, 3.0), "hardswish": (-3.0, 3.0), "hardshrink": (-0.5, 0.5),
     "softshrink": (-0.5, 0.5), "selu": (0.0,), "celu": (0.0,), "threshold": (), "clamp": (0.0,), "clamp_min": (0.0,),
 }  # fmt: skip
@@ -33,8 +36,17 @@ class Signals(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def signals(program: Program, state: Mapping[str, Tensor], inputs: list[Any], seed: int, margin: float = 1e-11) -> Signals:
-    """One forward and backward pass in float64 on copies; the loss is a random linear function of the outputs."""
+def signals(
+    program: Program,
+    state: Mapping[str, Tensor],
+    inputs: list[Any],
+    seed: int,
+    *,
+    margin: float = 1e-11,
+    loss: Callable[[Any], Tensor] | None = None,
+) -> Signals:
+    """One forward and backward pass in float64 on copies; by default the loss is a random linear function of the
+    outputs."""
     leaves: dict[int, Tensor] = {}
     copies = {}
     for name, tensor in state.items():
@@ -43,11 +55,14 @@ def signals(program: Program, state: Mapping[str, Tensor], inputs: list[Any], se
             wide = wide.double() if wide.is_floating_point() else wide
             leaves[id(tensor)] = wide.requires_grad_(wide.is_floating_point())
         copies[name] = leaves[id(tensor)]
-    buffers = {name: t if t.is_leaf and isinstance(state[name], torch.nn.Parameter) else t.detach() for name, t in copies.items()}
+    buffers = {
+        name: t if t.is_leaf and isinstance(state[name], torch.nn.Parameter) else t.detach()
+        for name, t in copies.items()
+    }
     values: dict[str, Tensor] = {}
     ties: list[str] = []
 
-    def observe(node: fx.Node, value: Any) -> Any:
+    def observe(node: Node, value: Any) -> Any:
         if isinstance(value, Tensor) and value.is_floating_point():
             values[node.name] = value
             if value.requires_grad and not value.is_leaf:
@@ -60,21 +75,28 @@ def signals(program: Program, state: Mapping[str, Tensor], inputs: list[Any], se
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         output = run(program, buffers, wide_inputs, observe)
-        outputs = tuple(t for t in torch.utils._pytree.tree_leaves(output) if _floating(t))
-        generator = torch.Generator().manual_seed(seed)
-        loss = sum((t * torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t)).sum() for t in outputs)
-        if isinstance(loss, Tensor) and loss.requires_grad:
-            loss.backward()
+        outputs = tuple(t for t in pytree.tree_leaves(output) if _floating(t))
+        total = _random_functional(outputs, seed) if loss is None else loss(output)
+        if total.requires_grad:
+            total.backward()
     adjoints = {name: t.grad for name, t in values.items() if t.requires_grad and not t.is_leaf and t.grad is not None}
     gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
     return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs))
+
+
+def _random_functional(outputs: tuple[Tensor, ...], seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros((), dtype=torch.float64)
+    for t in outputs:
+        total = total.to(t.device) + (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum()
+    return total
 
 
 def _floating(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _near_tie(node: fx.Node, values: Mapping[str, Tensor], margin: float) -> bool:
+def _near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
     """A value within rounding of a kink, but not on it (on it, all clones take the same branch by convention)."""
     name = operator_name(node)
     source = node.args[0] if node.args else None
@@ -88,8 +110,9 @@ def _near_tie(node: fx.Node, values: Mapping[str, Tensor], margin: float) -> boo
     return "max_pool" in name and _pooled_tie(node, x.detach(), margin * scale)
 
 
-def _pooled_tie(node: fx.Node, x: Tensor, margin: float) -> bool:
-    """Two different pixels of one channel that differ by rounding only; windows are not looked at (a superset is safe)."""
+def _pooled_tie(node: Node, x: Tensor, margin: float) -> bool:
+    """Two different pixels of one channel that differ by rounding only; windows are not looked at (a superset is
+    safe)."""
     ordered = x.flatten(-2).sort(-1).values if x.dim() > 2 else x.sort(-1).values
     gap = ordered.diff(dim=-1)
     return bool(((gap > 0) & (gap < margin)).any()) and node is not None
@@ -110,7 +133,8 @@ def _limit(tensors: Mapping[str, Tensor], tolerance: float) -> Limit:
 def spread_offence(
     program: Program, name: str, tensor: Tensor, axes: Any, condition: str, limit: Limit
 ) -> Offence | None:
-    """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its maximum)."""
+    """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its
+    maximum)."""
     array = tensor.detach().cpu().numpy()
     scale = max(float(np.abs(array).max(initial=0.0)), limit.floor)
     for dim, index in enumerate(axes):
@@ -164,7 +188,8 @@ class Comparison(NamedTuple):
 def base_offence(c: Comparison) -> Offence | None:
     """First value that is not the base's, then first adjoint with |S| δ ≠ δ̃ (block sums must be the base's adjoints).
 
-    Values between a projection and a sum of activations (queries with a folded logit scale) may differ from the base's by a
+    Values between a projection and a sum of activations (queries with a folded logit scale) may differ from the
+    base's by a
     constant; the sum itself and the outputs must agree.
     """
     for name, mine, theirs in zip(_outputs(c.program), c.clone.outputs, c.base.outputs, strict=True):
@@ -199,7 +224,9 @@ def _first_difference(c: Comparison) -> Offence | None:
     limit = _limit(c.base.values, c.tolerance)
     for name in _comparable(c, c.clone.values, c.base.values):
         expected = _pulled(c.base.values[name].detach(), c.values[name])
-        offence = None if expected is None else _differs(c.program, name, c.clone.values[name].detach(), expected, limit)
+        offence = (
+            None if expected is None else _differs(c.program, name, c.clone.values[name].detach(), expected, limit)
+        )
         if offence is not None:
             return offence
     return None

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import fx, nn
+from torch import nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Multiplicity
+from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Effect, Profile
 from lop_theory.modules.propagate import Recording, Rules, propagate, record
-from lop_theory.modules.trace import Program, flat_inputs, state_of, trace
+from lop_theory.modules.trace import Node, Program, flat_inputs, state_of
 
 Factors = int | Mapping[str, int | Sequence[int]]
 ATTENTION = ("heads", "width", "uncorrected")
@@ -22,7 +23,7 @@ class Plan(Axes):
 
     def __init__(self) -> None:
         super().__init__()
-        self.effects: dict[fx.Node, list[Effect]] = {}
+        self.effects: dict[Node, list[Effect]] = {}
 
     def enter(self, call: Call) -> None:
         """Nothing to prepare: what a rule asks for is recorded by node."""
@@ -65,7 +66,7 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
     }
     modes: dict[bool, Traced] = {}
     for training in (True, False) if both_modes else (model.training,):
-        program = trace(model, example_input, training=training)
+        program = program_of(model, example_input, training=training)
         recording = record(program, state, flat_inputs(example_input))
         modes[training] = Traced(program, recording, _propagate(plan, program, recording, axes, rules))
     touched = {name for traced in modes.values() for name in traced.program.state.values()}
@@ -107,7 +108,7 @@ def _generality(item: tuple[str, object]) -> tuple[bool, int]:
     return ("*" not in item[0], len(item[0]))
 
 
-def _checked(factor: int | Sequence[int]) -> Multiplicity:
+def _checked(factor: Any) -> Multiplicity:
     values = (factor,) if isinstance(factor, int) else tuple(factor)
     if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
         raise InvalidInput("factor", factor, "must be an integer of at least 1, or a sequence of them")
@@ -136,12 +137,15 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _checked_length(plan: Plan, leaf: Axis, factor: Multiplicity, name: str) -> Multiplicity:
     if isinstance(factor, tuple) and len(factor) != plan.size(leaf):
-        raise InvalidInput("factor", factor, f"must have one multiplicity for each of the {plan.size(leaf)} units of {name}")
+        raise InvalidInput(
+            "factor", factor, f"must have one multiplicity for each of the {plan.size(leaf)} units of {name}"
+        )
     return factor
 
 
 def _equalised(plan: Plan, chosen: dict[Axis, Multiplicity]) -> dict[Axis, Multiplicity]:
-    """Axes that an operator averages over need equal multiplicities: where a part cannot be cloned, the rest is not either.
+    """Axes that an operator averages over need equal multiplicities: where a part cannot be cloned, the rest is not
+    either.
 
     Explicit multiplicity vectors are the user's own wish and stay.
     """

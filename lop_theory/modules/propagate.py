@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Axes, Call, Domain, Operand
 from lop_theory.modules.rules import RULES, Rule
-from lop_theory.modules.trace import Program, run
+from lop_theory.modules.trace import Node, Program, run
 
 Rules = Mapping[Any, Rule]
 
@@ -46,10 +46,11 @@ def sizes_of(value: Any) -> Any:
 def record(
     program: Program, state: Mapping[str, Tensor], inputs: list[Any], weights: dict[str, Tensor] | None = None
 ) -> Recording:
-    """Run the program once without gradients on copies of its state and note sizes (and the values in use as ``weights``)."""
+    """Run the program once without gradients on copies of its state and note sizes (and the values in use as
+    ``weights``)."""
     sizes: dict[str, Any] = {}
 
-    def observe(node: fx.Node, value: Any) -> Any:
+    def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
         if weights is not None and isinstance(value, Tensor) and not set(program.user_inputs) & {node.name}:
             weights[node.name] = value
@@ -72,7 +73,7 @@ def _learned(program: Program, sizes: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(learned)
 
 
-def bind(node: fx.Node) -> dict[str, Any]:
+def bind(node: Node) -> dict[str, Any]:
     """Arguments by schema name, defaults filled in."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
@@ -123,8 +124,8 @@ def _flat(axes: Any) -> list[Any]:
     return list(axes or ())
 
 
-def _call(node: fx.Node, recording: Recording, domain: Domain, axes: Mapping[str, Any]) -> Call:
-    def operand(source: fx.Node) -> Any:
+def _call(node: Node, recording: Recording, domain: Domain, axes: Mapping[str, Any]) -> Call:
+    def operand(source: Node) -> Any:
         size = recording.sizes[source.name]
         if not isinstance(size, tuple):
             return size

@@ -10,7 +10,8 @@ from lop_theory.modules.axes import Indices
 def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
     """Noise over row-major axes whose block sums vanish along ``summed`` and along ``kept`` axes.
 
-    ``shared`` axes (groups, kernel positions) repeat the same noise for clones. Without a kept axis nothing can move: 0.
+    ``shared`` axes (groups, kernel positions) repeat the same noise for clones. Without a kept axis nothing can move:
+    0.
     """
     kinds = {role for role, _ in roles}
     shape = tuple(len(index) for _, index in roles)
@@ -34,10 +35,9 @@ def block_means(values: Any, index: Indices, dim: int) -> Any:
 
 def block_sums(values: Any, index: Indices, dim: int) -> Any:
     """Along one axis, sum the entries of every block."""
-    compact = _compact(index)
-    total = np.zeros((*values.shape[:dim], compact.max() + 1, *values.shape[dim + 1 :]))
-    np.add.at(total, (slice(None),) * dim + (compact,), values)
-    return total
+    order = np.argsort(index, kind="stable")
+    starts = np.flatnonzero(np.diff(index[order], prepend=index.min() - 1))
+    return np.add.reduceat(np.take(values, order, axis=dim), starts, axis=dim)
 
 
 def _compact(index: Indices) -> Indices:

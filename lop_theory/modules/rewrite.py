@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import fx
 
 from lop_theory.modules.axes import Axis, Multiplicity
 from lop_theory.modules.interface import Cut, Effect, Offset, Profile, Rescale, Resize
 from lop_theory.modules.plan import Plan, Traced
 from lop_theory.modules.propagate import bind
-from lop_theory.modules.trace import Program
+from lop_theory.modules.trace import Node, Program
 
 
 class Rewriter:
@@ -51,7 +50,7 @@ class Rewriter:
         """Shape of a widened value."""
         return tuple(len(index) for index in self.profile.values[name])
 
-    def _carry_out(self, node: fx.Node, effect: Effect) -> None:
+    def _carry_out(self, node: Node, effect: Effect) -> None:
         if isinstance(effect, Resize):
             self._resize(node, effect)
         elif isinstance(effect, Offset):
@@ -67,7 +66,7 @@ class Rewriter:
             ratio = self.size(effect.axis) / self.plan.size(effect.axis)
             replace_argument(node, effect.argument, bind(node)[effect.argument] / ratio**0.5)
 
-    def _resize(self, node: fx.Node, effect: Resize) -> None:
+    def _resize(self, node: Node, effect: Resize) -> None:
         value = bind(node)[effect.argument]
         if isinstance(value, (list, tuple)):
             grown: Any = [self._grown(node, v, axis) for v, axis in zip(value, effect.axes, strict=True)]
@@ -75,7 +74,7 @@ class Rewriter:
             grown = self._grown(node, value, effect.axes)
         replace_argument(node, effect.argument, grown)
 
-    def _grown(self, node: fx.Node, value: Any, axis: Axis | None) -> Any:
+    def _grown(self, node: Node, value: Any, axis: Axis | None) -> Any:
         if axis is None or (isinstance(value, int) and value == -1):
             return value
         old, new = self.plan.size(axis), self.size(axis)
@@ -87,7 +86,7 @@ class Rewriter:
         with self.graph.inserting_before(node):
             return self.graph.call_function(operator.mul, (value, new // old))
 
-    def _shrink(self, node: fx.Node) -> None:
+    def _shrink(self, node: Node) -> None:
         """A size that the model reads off a widened tensor: later arithmetic expects the base's."""
         source, dim = node.args
         axes = self.traced.axes[source.name]  # type: ignore[union-attr]
@@ -99,7 +98,7 @@ class Rewriter:
             node.replace_all_uses_with(base, delete_user_cb=lambda user: user is not base)
 
 
-def replace_argument(node: fx.Node, name: str, value: Any) -> None:
+def replace_argument(node: Node, name: str, value: Any) -> None:
     """Set an argument by its schema name."""
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
     position = names.index(name)

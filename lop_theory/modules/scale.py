@@ -1,6 +1,7 @@
 """Divide weights by the multiplicity of what they sum over, or rescale an activation where a weight cannot be divided.
 
-A parameter element may be asked for one divisor only. A tied embedding is asked for two (1 as a table, 1/factor as an output
+A parameter element may be asked for one divisor only. A tied embedding is asked for two (1 as a table, 1/factor as an
+output
 layer): then the activation that enters the second use is multiplied by the constant instead.
 """
 
@@ -16,9 +17,11 @@ from lop_theory.modules.interface import Contraction, Correction
 from lop_theory.modules.propagate import bind
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
+from lop_theory.modules.trace import Node
 
 MOVEMENTS = frozenset(
-    "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze unsqueeze select slice "
+    "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze "
+    "unsqueeze select slice "
     "split split_with_sizes chunk unbind contiguous clone alias detach".split()
 )
 BETWEEN_ACTIVATIONS = frozenset("scaled_dot_product_attention bmm matmul einsum linear baddbmm mm".split())
@@ -33,12 +36,12 @@ class Fold(NamedTuple):
     gain: float
 
 
-def operator_name(node: fx.Node) -> str:
+def operator_name(node: Node) -> str:
     packet = getattr(node.target, "overloadpacket", None)
     return packet.__name__ if packet is not None else getattr(node.target, "__name__", "")
 
 
-def moves(node: fx.Node) -> bool:
+def moves(node: Node) -> bool:
     """Whether the node only moves elements around."""
     return node.op == "call_function" and (operator_name(node) in MOVEMENTS or operator_name(node) == "getitem")
 
@@ -92,7 +95,7 @@ class Scales:
                     self._count(rewriter, source, node)
                     self._ask(found, torch.ones(found[1].numel(), dtype=torch.float64))
 
-    def _count(self, rewriter: Rewriter, source: fx.Node, user: fx.Node) -> None:
+    def _count(self, rewriter: Rewriter, source: Node, user: Node) -> None:
         found = self._leaf(rewriter, source)
         if found is not None:
             self.uses.setdefault(id(found[0]), set()).add(user.name)
@@ -107,13 +110,13 @@ class Scales:
         known[index] = divisor
         return True
 
-    def _divide(self, rewriter: Rewriter, node: fx.Node, effect: Contraction) -> bool:
+    def _divide(self, rewriter: Rewriter, node: Node, effect: Contraction) -> bool:
         found = self._leaf(rewriter, _argument(node, effect.weight))
         if found is None:
             return all((rewriter.counts(axis) == 1).all() for role, axis in effect.roles if role == "summed")
         return self._ask(found, _divisor(rewriter, effect))
 
-    def _redistribute(self, rewriter: Rewriter, node: fx.Node, effect: Contraction, seed: int) -> None:
+    def _redistribute(self, rewriter: Rewriter, node: Node, effect: Contraction, seed: int) -> None:
         found = self._leaf(rewriter, _argument(node, effect.weight))
         if found is None or id(found[0]) in self.noise or len(self.uses[id(found[0])]) > 1:
             return  # a parameter with two uses would have to satisfy both at once
@@ -124,19 +127,21 @@ class Scales:
         noise[index] = torch.as_tensor(zero_sum_noise(roles, seed + len(self.noise))).ravel() * spread
         self.noise[id(tensor)] = noise
 
-    def _leaf(self, rewriter: Rewriter, node: fx.Node) -> tuple[Tensor, Tensor] | None:
+    def _leaf(self, rewriter: Rewriter, node: Node) -> tuple[Tensor, Tensor] | None:
         """The state tensor that ``node`` is a rearrangement of, with the element behind each of its elements."""
         indices = _follow(rewriter, node, self.state)
         return indices if indices is None else (indices[0], indices[1].ravel())
 
-    def _correct(self, rewriter: Rewriter, node: fx.Node, effect: Correction) -> None:
+    def _correct(self, rewriter: Rewriter, node: Node, effect: Correction) -> None:
         counts = rewriter.counts(effect.axis)
         if (counts == 1).all():
             return
         operand = _argument(node, effect.operand)
         if counts.min() != counts.max():
             if effect.power != 1.0:
-                raise InvalidInput("factor", counts.tolist(), f"unequal multiplicities cannot be corrected at {node.name}")
+                raise InvalidInput(
+                    "factor", counts.tolist(), f"unequal multiplicities cannot be corrected at {node.name}"
+                )
             _insert_vector(rewriter, node, operand, effect.dim, 1 / counts[rewriter.origin(effect.axis)])
             return
         gain = float(counts[0]) ** -effect.power
@@ -147,7 +152,7 @@ class Scales:
             _insert(rewriter, node, operand, gain)
 
 
-def _effects(rewriter: Rewriter, kind: type) -> list[tuple[fx.Node, Any]]:
+def _effects(rewriter: Rewriter, kind: type) -> list[tuple[Node, Any]]:
     return [
         (rewriter.nodes[name], effect)
         for name, effects in rewriter.effects.items()
@@ -156,13 +161,13 @@ def _effects(rewriter: Rewriter, kind: type) -> list[tuple[fx.Node, Any]]:
     ]
 
 
-def _argument(node: fx.Node, name: str) -> fx.Node:
+def _argument(node: Node, name: str) -> Node:
     name, _, position = name.partition(".")
     value = bind(node)[name]
     return value[int(position)] if position else value
 
 
-def _follow(rewriter: Rewriter, node: fx.Node, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+def _follow(rewriter: Rewriter, node: Node, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
     """Evaluate the rearrangements between a state tensor and ``node`` on element indices."""
     if node.op == "placeholder":
         name = rewriter.traced.program.state.get(node.name)
@@ -176,7 +181,7 @@ def _follow(rewriter: Rewriter, node: fx.Node, state: Mapping[str, Tensor]) -> t
     return None if inner is None else (inner[0], _moved(rewriter, node, inner[1]))
 
 
-def _moved(rewriter: Rewriter, node: fx.Node, index: Any) -> Any:
+def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:
     """The rearrangement carried out on element indices; symbolic sizes come from the profile."""
     if any(isinstance(size, fx.Node) for size in node.all_input_nodes[1:]):
         return index.reshape(rewriter.shape(node.name))
@@ -193,7 +198,7 @@ def _divisor(rewriter: Rewriter, effect: Contraction) -> Tensor:
     return result
 
 
-def _rescale_data(rewriter: Rewriter, node: fx.Node, effect: Contraction) -> None:
+def _rescale_data(rewriter: Rewriter, node: Node, effect: Contraction) -> None:
     summed = [axis for role, axis in effect.roles if role == "summed"]
     counts = [rewriter.counts(axis) for axis in summed]
     operand = _argument(node, effect.data)
@@ -206,15 +211,16 @@ def _rescale_data(rewriter: Rewriter, node: fx.Node, effect: Contraction) -> Non
     _insert_vector(rewriter, node, operand, effect.data_dim, vector)
 
 
-def _insert(rewriter: Rewriter, node: fx.Node, operand: fx.Node, gain: float) -> None:
+def _insert(rewriter: Rewriter, node: Node, operand: Node, gain: float) -> None:
     with rewriter.graph.inserting_before(node):
         scaled = rewriter.graph.call_function(torch.ops.aten.mul.Tensor, (operand, gain))
     scaled.meta["like"] = operand.name
     node.replace_input_with(operand, scaled)
 
 
-def _insert_vector(rewriter: Rewriter, node: fx.Node, operand: fx.Node, dim: int, vector: Any) -> None:
-    """Per-coordinate constants: one multiplication a distinct block would be slow, so a literal tensor is built in the graph."""
+def _insert_vector(rewriter: Rewriter, node: Node, operand: Node, dim: int, vector: Any) -> None:
+    """Per-coordinate constants: one multiplication a distinct block would be slow, so a literal tensor is built in
+    the graph."""
     shape = [1] * len(rewriter.shape(operand.name))
     shape[dim] = len(vector)
     ops = torch.ops.aten
@@ -227,7 +233,7 @@ def _insert_vector(rewriter: Rewriter, node: fx.Node, operand: fx.Node, dim: int
     node.replace_input_with(operand, scaled)
 
 
-def _foldable(rewriter: Rewriter, operand: fx.Node, gain: float) -> Fold | None:
+def _foldable(rewriter: Rewriter, operand: Node, gain: float) -> Fold | None:
     """The rows of the projection behind ``operand``, if nothing else sees them."""
     source = operand
     while linear_step(source):
@@ -248,16 +254,16 @@ def _foldable(rewriter: Rewriter, operand: fx.Node, gain: float) -> Fold | None:
     return None if rows & others else Fold(tuple(n for n in names if n), transposed, tuple(sorted(rows)), gain)
 
 
-def linear_step(node: fx.Node) -> bool:
+def linear_step(node: Node) -> bool:
     """Rearrangements, and products with a plain number."""
     if operator_name(node) in ("mul", "div") and not isinstance(node.args[1], fx.Node):
         return True
     return moves(node)
 
 
-def _terminals(rewriter: Rewriter, source: fx.Node, index: Any) -> list[tuple[fx.Node, Any]]:
+def _terminals(rewriter: Rewriter, source: Node, index: Any) -> list[tuple[Node, Any]]:
     """(rearranged value that something else uses, rows that it holds)."""
-    found: list[tuple[fx.Node, Any]] = []
+    found: list[tuple[Node, Any]] = []
     for user in source.users:
         if not linear_step(user):
             found.append((source, index))

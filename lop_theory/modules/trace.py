@@ -8,7 +8,8 @@ We trace with ``torch.export`` (non-strict), not with ``torch.fx`` symbolic trac
 * its training IR keeps ``linear``, ``conv2d``, ``batch_norm``, ``layer_norm`` and ``scaled_dot_product_attention`` as
   one call each, so that one rule per operator family is enough.
 
-The first dimension of every input tensor is left symbolic where the model allows it; training and evaluation are two traces.
+The first dimension of every input tensor is left symbolic where the model allows it; training and evaluation are two
+traces.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 
-Observer = Callable[[fx.Node, Any], Any]
+Node = Any  # an fx.Node; its arguments are a union too wide for a type checker
+Observer = Callable[[Node, Any], Any]
 
 
 class Program(NamedTuple):
@@ -34,7 +36,7 @@ class Program(NamedTuple):
     out_spec: pytree.TreeSpec
     modules: Mapping[str, str]  # node name -> path of the innermost module
 
-    def where(self, node: fx.Node | str) -> str:
+    def where(self, node: Node | str) -> str:
         """Readable place of a node: module path, then operator."""
         name = node if isinstance(node, str) else node.name
         return f"{self.modules.get(name, '') or '(top)'}:{name}"
@@ -83,13 +85,19 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise InvalidInput(
-                "model", type(model).__name__, f"torch.export cannot trace it: {reason}", "see torch.export's documentation"
+                "model",
+                type(model).__name__,
+                f"torch.export cannot trace it: {reason}",
+                "see torch.export's documentation",
             ) from error
 
 
 def _program(model: nn.Module, exported: torch.export.ExportedProgram) -> Program:
     signature = exported.graph_signature
-    owned = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    owned = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
     lifted = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
@@ -99,7 +107,9 @@ def _program(model: nn.Module, exported: torch.export.ExportedProgram) -> Progra
     # A copied graph avoids Python's builtin names; names are then stable under every further copy.
     renamed = {old.name: new.name for old, new in zip(exported.graph.nodes, graph.nodes, strict=True)}
     state = {renamed[name]: target for name, target in lifted.items() if target in owned}
-    constants = {renamed[name]: exported.constants[target] for name, target in lifted.items() if target not in owned}
+    constants: dict[str, Any] = {
+        renamed[name]: exported.constants[target] for name, target in lifted.items() if target not in owned
+    }
     _drop_mutation(graph, set(state))
     modules = {node.name: _path(node) for node in graph.nodes if node.op == "call_function"}
     inputs = tuple(n.name for n in graph.nodes if n.op == "placeholder" and n.name not in {**state, **constants})
@@ -107,7 +117,7 @@ def _program(model: nn.Module, exported: torch.export.ExportedProgram) -> Progra
     return Program(graph, state, constants, inputs, exported.call_spec.out_spec, modules)
 
 
-def _path(node: fx.Node) -> str:
+def _path(node: Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
     return paths[-1] if paths else ""
@@ -115,7 +125,7 @@ def _path(node: fx.Node) -> str:
 
 def _drop_mutation(graph: fx.Graph, state: set[str]) -> None:
     """Replace in-place calls on activations by their pure forms, so that every recorded value stays what it was."""
-    seen: set[fx.Node] = set()
+    seen: set[Node] = set()
     for node in list(graph.nodes):
         seen.add(node)
         pure = _pure_form(node.target) if node.op == "call_function" else None
@@ -140,9 +150,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
 
 
-def run(
-    program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any], observe: Observer | None = None
-) -> Any:
+def run(program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any], observe: Observer | None = None) -> Any:
     """Execute ``program``; ``observe(node, value)`` sees every value and its result replaces the value."""
     values = _bind(program, state, flat_inputs)
     device = next((t.device for t in state.values()), None)
@@ -165,14 +173,14 @@ def run(
     raise AssertionError("a traced graph always has an output")
 
 
-def _flat_outputs(node: fx.Node, values: dict[fx.Node, Any]) -> list[Any]:
+def _flat_outputs(node: Node, values: dict[Node, Any]) -> list[Any]:
     return [values[item] if isinstance(item, fx.Node) else item for item in node.args[0]]  # type: ignore[union-attr]
 
 
-def _bind(program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any]) -> dict[fx.Node, Any]:
+def _bind(program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any]) -> dict[Node, Any]:
     given = dict(zip(program.user_inputs, flat_inputs, strict=True))
     device = next((t.device for t in state.values()), None)
-    values: dict[fx.Node, Any] = {}
+    values: dict[Node, Any] = {}
     for node in program.graph.nodes:
         if node.op != "placeholder":
             break
@@ -185,14 +193,14 @@ def _bind(program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any])
     return values
 
 
-def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+def _last_uses(graph: fx.Graph) -> dict[Node, list[Node]]:
     """Node -> values that nothing after it needs."""
-    last: dict[fx.Node, fx.Node] = {}
+    last: dict[Node, Node] = {}
     for node in graph.nodes:
         last[node] = node
         for argument in node.all_input_nodes:
             last[argument] = node
-    release: dict[fx.Node, list[fx.Node]] = {}
+    release: dict[Node, list[Node]] = {}
     for value, user in last.items():
         if user.op != "output":
             release.setdefault(user, []).append(value)

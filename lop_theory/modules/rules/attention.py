@@ -1,6 +1,7 @@
 """Fused attention. Heads may be duplicated as they are; wider heads multiply the logits by sqrt(factor).
 
-Logits are sums over the head width divided by its square root: with clones the sum grows by ``factor`` and the scale shrinks
+Logits are sums over the head width divided by its square root: with clones the sum grows by ``factor`` and the scale
+shrinks
 by ``sqrt(factor)``. ``expand`` folds the missing 1/sqrt(factor) into the query weights.
 """
 

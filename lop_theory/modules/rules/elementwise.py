@@ -35,7 +35,8 @@ def prelu(call: Call) -> Axes:
 
 
 def glu(call: Call) -> Axes:
-    """GLU pairs unit i with unit i + n/2: both halves must be cloned by the same partition, never the axis as a whole."""
+    """GLU pairs unit i with unit i + n/2: both halves must be cloned by the same partition, never the axis as a
+    whole."""
     x, dim = call["self"], call["dim"] % len(call["self"].shape)
     half = x.shape[dim] // 2
     value, gate = call.domain.parts(x.axes[dim], [half, half])
@@ -48,9 +49,12 @@ ACTIVATIONS = (
     "sigmoid log_sigmoid tanh threshold erf sin cos"
 )
 ARITHMETIC = (
-    "add sub rsub mul div true_divide neg abs sign pow square sqrt rsqrt exp exp2 expm1 log log1p log2 reciprocal clamp "
-    "clamp_min clamp_max maximum minimum addcmul addcdiv lerp where masked_fill atan tan sinh cosh asinh erfc floor ceil "
-    "round logical_not logical_and logical_or eq ne lt le gt ge bitwise_not bitwise_and bitwise_or __and__ __or__ isinf isnan "
+    "add sub rsub mul div true_divide neg abs sign pow square sqrt rsqrt exp exp2 expm1 log log1p log2 "
+    "reciprocal clamp "
+    "clamp_min clamp_max maximum minimum addcmul addcdiv lerp where masked_fill atan tan sinh cosh asinh erfc "
+    "floor ceil "
+    "round logical_not logical_and logical_or eq ne lt le gt ge bitwise_not bitwise_and bitwise_or __and__ "
+    "__or__ isinf isnan "
     "nan_to_num logaddexp sinc"
 )
 COPIES = (

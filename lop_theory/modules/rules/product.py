@@ -32,7 +32,9 @@ def matmul(call: Call) -> Axes:
     names = ("self", next(n for n in ("mat2", "other", "vec", "tensor") if n in call.arguments))
     left, right = (call[name] for name in names)
     batch = "abcdefgh"[: max(len(left.shape), len(right.shape)) - 2] if len(call.shape) else ""
-    lead = [batch[len(batch) - (len(operand.shape) - 2) :] if len(operand.shape) > 2 else "" for operand in (left, right)]
+    lead = [
+        batch[len(batch) - (len(operand.shape) - 2) :] if len(operand.shape) > 2 else "" for operand in (left, right)
+    ]
     row, column = ("n" if len(left.shape) > 1 else ""), ("o" if len(right.shape) > 1 else "")
     return contraction(call, names, (lead[0] + row + "i", lead[1] + "i" + column), batch + row + column)
 

@@ -1,4 +1,5 @@
-"""Reductions. Averages keep the base's value under equal multiplicities; sums and norms over clones need a correction."""
+"""Reductions. Averages keep the base's value under equal multiplicities; sums and norms over clones need a
+correction."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,5 @@
-"""Reshapes, permutations, concatenation and splitting. Flattening is clone-aware: a product of partitions is a partition."""
+"""Reshapes, permutations, concatenation and splitting. Flattening is clone-aware: a product of partitions is a
+partition."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,0 +1,87 @@
+"""SGD with Gaussian gradient noise whose scale decays."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lop_theory.errors import InvalidInput
+
+SCALINGS = ("element", "norm")
+
+
+class NoisySGD(Optimizer):
+    """w ← w − η (g + ε), ε ~ N(0, σ_t² ‖g‖² I) per tensor, σ_t = σ_0 λ^t.
+
+    ``scaling="element"`` is the paper's: every element has deviation σ_t‖g‖, so the noise is σ_t √n times as long as
+    the gradient.
+    ``scaling="norm"`` uses σ_t‖g‖/√n: noise as long as σ_t‖g‖. ``noise_ratio`` holds ‖ε‖/‖g‖ of the last step over
+    all tensors.
+    λ = 0 gives one noisy step. The noise has its own generator, so the data's random stream is untouched.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        *,
+        sigma: float = 0.01,
+        decay: float = 1.0,
+        momentum: float = 0.0,
+        scaling: str = "element",
+        seed: int = 0,
+    ) -> None:
+        if lr < 0 or sigma < 0 or momentum < 0:
+            raise InvalidInput("lr, sigma, momentum", (lr, sigma, momentum), "must not be negative")
+        if not 0 <= decay <= 1:
+            raise InvalidInput("decay", decay, "must lie in [0, 1]")
+        if scaling not in SCALINGS:
+            raise InvalidInput("scaling", scaling, f"must be one of {', '.join(SCALINGS)}")
+        super().__init__(params, {"lr": lr, "sigma": sigma, "decay": decay, "momentum": momentum, "scaling": scaling})
+        self.steps = 0
+        self.noise_ratio = 0.0
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        noise_square = gradient_square = 0.0
+        for group in self.param_groups:
+            sigma = group["sigma"] * group["decay"] ** self.steps
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                noise = self._noise(parameter.grad, sigma, group["scaling"])
+                noise_square += float((noise**2).sum())
+                gradient_square += float((parameter.grad**2).sum())
+                parameter.add_(self._smoothed(parameter, parameter.grad + noise, group["momentum"]), alpha=-group["lr"])
+        self.noise_ratio = (noise_square / gradient_square) ** 0.5 if gradient_square else 0.0
+        self.steps += 1
+        return loss
+
+    def _noise(self, gradient: Tensor, sigma: float, scaling: str) -> Tensor:
+        if sigma == 0:
+            return torch.zeros_like(gradient)
+        draw = torch.randn(gradient.shape, generator=self._generator, dtype=gradient.dtype).to(gradient.device)
+        deviation = sigma * gradient.norm() / (gradient.numel() ** 0.5 if scaling == "norm" else 1.0)
+        return draw * deviation
+
+    def _smoothed(self, parameter: Tensor, direction: Tensor, momentum: float) -> Tensor:
+        if momentum == 0:
+            return direction
+        state = self.state[parameter]
+        state["momentum_buffer"] = direction + momentum * state["momentum_buffer"] if state else direction.clone()
+        return state["momentum_buffer"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "steps": self.steps, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps = state_dict["steps"]
+        self._generator.set_state(state_dict["generator"])
+        super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})

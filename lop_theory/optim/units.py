@@ -1,0 +1,130 @@
+"""Hidden layers of a sequential stack: a layer, the activation behind it, and the layer that reads its units."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lop_theory.errors import InvalidInput
+
+Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+
+class UnitLayer(NamedTuple):
+    """``incoming`` computes the units, ``observed`` outputs h, ``outgoing`` reads them.
+
+    Behind a convolution and a flatten each unit owns ``span`` consecutive inputs of the linear ``outgoing``.
+    """
+
+    name: str
+    incoming: Weighted
+    normalisation: nn.Module | None
+    observed: nn.Module
+    outgoing: Weighted
+    span: int
+
+    @property
+    def units(self) -> int:
+        return self.incoming.weight.shape[0]
+
+    def outgoing_weights(self) -> Tensor:
+        """(outputs, units, elements a unit) view of the outgoing weights."""
+        return self.outgoing.weight.reshape(self.outgoing.weight.shape[0], self.units, -1)
+
+    def columns(self, units: Tensor) -> Tensor:
+        """Input positions of the outgoing layer that belong to the units."""
+        return (units[:, None] * self.span + torch.arange(self.span, device=units.device)).reshape(-1)
+
+
+def unit_layers(model: nn.Sequential) -> list[UnitLayer]:
+    """Hidden layers of an ``nn.Sequential`` (nested ones are flattened). Grouped convolutions are refused."""
+    modules = [(name, m) for name, m in model.named_modules() if not list(m.children())]
+    weighted = [k for k, (_, m) in enumerate(modules) if isinstance(m, Weighted)]
+    layers = []
+    for start, end in pairwise(weighted):
+        name, incoming = modules[start]
+        outgoing = modules[end][1]
+        assert isinstance(incoming, Weighted)
+        assert isinstance(outgoing, Weighted)
+        if any(not isinstance(m, nn.Linear) and m.groups > 1 for m in (incoming, outgoing)):
+            raise InvalidInput(
+                "model", name, "grouped convolutions have no per-unit outgoing weights", "leave them out"
+            )
+        if outgoing.weight.shape[1] % incoming.weight.shape[0]:
+            raise InvalidInput(
+                "model", name, "its units are not the inputs of the next layer", "pass UnitLayer objects instead"
+            )
+        between = [m for _, m in modules[start + 1 : end]]
+        normalisation = next((m for m in between if isinstance(m, NORMALISATIONS)), None)
+        observed = _activation(between) or incoming
+        layers.append(
+            UnitLayer(
+                name, incoming, normalisation, observed, outgoing, outgoing.weight.shape[1] // incoming.weight.shape[0]
+            )
+        )
+    return layers
+
+
+def _activation(between: Sequence[nn.Module]) -> nn.Module | None:
+    passive = (
+        *NORMALISATIONS,
+        nn.Dropout,
+        nn.Dropout2d,
+        nn.Flatten,
+        nn.Identity,
+        nn.MaxPool2d,
+        nn.AvgPool2d,
+        nn.MaxPool1d,
+    )
+    return next((m for m in between if not isinstance(m, passive)), None)
+
+
+def per_unit(h: Tensor) -> Tensor:
+    """Samples × units: convolutions N·H·W × C."""
+    return h.movedim(1, -1).reshape(-1, h.shape[1])
+
+
+@torch.no_grad()
+def reinitialise(layer: UnitLayer, units: Tensor, generator: torch.Generator | None = None) -> None:
+    """Fresh Kaiming-uniform incoming weights U(±sqrt(6/fan_in)), zero bias, zero outgoing weights, neutral
+    normalisation."""
+    weight = layer.incoming.weight
+    bound = (6.0 / weight[0].numel()) ** 0.5
+    fresh = torch.rand((len(units), *weight.shape[1:]), generator=generator, dtype=torch.float64) * 2 - 1
+    weight[units] = (fresh * bound).to(weight)
+    if layer.incoming.bias is not None:
+        layer.incoming.bias[units] = 0
+    layer.outgoing.weight[:, layer.columns(units)] = 0
+    _reset_normalisation(layer.normalisation, units)
+
+
+def _reset_normalisation(module: nn.Module | None, units: Tensor) -> None:
+    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+    for name, value in values.items():
+        tensor = getattr(module, name, None)
+        if isinstance(tensor, Tensor):
+            tensor[units] = value
+
+
+@torch.no_grad()
+def reset_optimiser_state(optimiser: Optimizer | None, layer: UnitLayer, units: Tensor) -> None:
+    """Zero what the optimiser remembers of the weights that were replaced (moments; step counts are per tensor and
+    stay)."""
+    if optimiser is None:
+        return
+    places: list[tuple[Tensor | None, Any]] = [
+        (layer.incoming.weight, units),
+        (layer.incoming.bias, units),
+        (layer.outgoing.weight, (slice(None), layer.columns(units))),
+    ]
+    places += [(getattr(layer.normalisation, name, None), units) for name in ("weight", "bias")]
+    for parameter, index in places:
+        if parameter is None or parameter not in optimiser.state:
+            continue
+        for value in optimiser.state[parameter].values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value[index] = 0
