@@ -103,12 +103,19 @@ def _parse_decimal(text: str) -> fmpq:
 
 def lower_decimal(ball: arb, digits: int) -> str:
     """A decimal that is ≤ every member of ``ball``, at ``digits`` decimals (``-inf`` if unbounded below)."""
-    return _directed_decimal(ball.lower(), digits, upward=False)
+    with precision(_decimal_bits(ball, digits)):
+        return _directed_decimal(ball.lower(), digits, upward=False)
 
 
 def upper_decimal(ball: arb, digits: int) -> str:
     """A decimal that is ≥ every member of ``ball``, at ``digits`` decimals (``inf`` if unbounded above)."""
-    return _directed_decimal(ball.upper(), digits, upward=True)
+    with precision(_decimal_bits(ball, digits)):
+        return _directed_decimal(ball.upper(), digits, upward=True)
+
+
+def _decimal_bits(ball: arb, digits: int) -> int:
+    """Bits at which an end of ``ball`` is exact to ``digits`` decimals; ``lower`` and ``upper`` round to the precision in force."""
+    return int(digits * 3.33) + 32 + max(ball.mid().bits(), 0)
 
 
 def _directed_decimal(bound: arb, digits: int, *, upward: bool) -> str:

@@ -44,11 +44,15 @@ def frozen_of(unit: Activation, threshold: fmpq, scale: fmpq) -> FrozenProbabili
     """The three readings for a unit whose formula already holds ``scale``."""
     slope = derivative(unit.expr)
     with precision(_BITS):
-        deviation = expand(unit.expr, 2).variance.sqrt()
         level = arb(threshold)
-        return FrozenProbability(
-            below(slope, level * abs(arb(scale))), below(slope, level), below(slope, level * deviation)
-        )
+        raw, modulated = below(slope, level * abs(arb(scale))), below(slope, level)
+    return FrozenProbability(raw, modulated, standardised_probability(unit.expr, threshold))
+
+
+def standardised_probability(expr: Expr, threshold: fmpq) -> arb:
+    """P(|φ̄′(Z)| < ε) for φ = expr."""
+    with precision(_BITS):
+        return below(derivative(expr), arb(threshold) * expand(expr, 2).variance.sqrt())
 
 
 def below(expr: Expr, level: arb) -> arb:

@@ -66,6 +66,9 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
         if bounds is not None and _outside(bounds, arb(reach), 1) < target and _outside(bounds, arb(reach), 2) < target:
             return reach, bounds
         reach += 4
+    for panel in _panels(expr, fmpq(8), 30):  # an undefined place explains more than a missing growth bound
+        if panel.size is None:
+            _tiny(panel, 1)
     raise _not_integrable(expr, _tails(expr, fmpq(_MAX_REACH)))
 
 
