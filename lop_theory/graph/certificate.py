@@ -2,7 +2,7 @@
 
 A unit with φ'(z) = 0 on the data has zero gradient on its incoming weights. That alone does not keep it frozen:
 upstream weights move its inputs, and momentum moves its own weights (``counterexamples.REVIVED_BY_*``). It does stay
-frozen under every gradient method without state or decay if z stays in a flat region of φ whatever the upstream units do:
+frozen under every gradient method without state or decay if z stays in a flat region whatever the upstream units do:
   z(v) ∈ b_v + Σ_u w_uv · R_u ⊂ flat region of φ_v,
 where R_u = φ_u(ℝ) bounds an upstream unit for every value of its parameters, and R_u = φ_u(z-interval) if u is
 certified itself, for its own parameters never move. Inputs range over a given interval. The arithmetic is exact.
@@ -119,6 +119,5 @@ def saturation_drift(name: str, margin: float, *, adjoint: float, value: float, 
         raise InvalidInput("activation", name, "has no saturation bound", "use tanh or sigmoid")
     if margin < 0:
         raise InvalidInput("margin", margin, "must not be negative", "it is the least |z|")
-    return (
-        abs(rate * adjoint * value) * min(activation(name).derivative_numpy()(0.0), limits[name](margin)) * (1 + 1e-12)
-    )
+    slope = min(1.0 if name == "tanh" else 0.25, limits[name](margin) * (1 + 1e-12))
+    return abs(rate * adjoint * value) * slope * (1 + 1e-12)

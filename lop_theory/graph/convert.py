@@ -1,4 +1,4 @@
-"""Conversions: PyTorch MLPs, NetworkX graphs, DOT. PyTorch and NetworkX are imported only when a function needs them."""
+"""Conversions: PyTorch MLPs, NetworkX graphs, DOT. Both packages are imported only by the functions that need them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
 
 
 def from_torch(model: "nn.Module") -> Network:
-    """The DAG of ``nn.Sequential`` of ``Linear`` layers and catalogue activations (one activation between all layers)."""
+    """The DAG of an ``nn.Sequential`` of ``Linear`` layers with one kind of catalogue activation between them."""
     from torch import nn
 
     layers, names = list[Layer](), list[Activation]()
@@ -77,7 +77,8 @@ def from_torch(model: "nn.Module") -> Network:
             if layers:
                 names.append(pending)
             weight = module.weight.detach().cpu().double().numpy()
-            bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().cpu().double().numpy()
+            own: Any = module.bias  # None without bias
+            bias = np.zeros(len(weight)) if own is None else own.detach().cpu().double().numpy()
             layers.append(Layer(weight, bias))
             pending = activation("identity")
         elif not isinstance(module, nn.Flatten | nn.Identity):
@@ -99,7 +100,7 @@ def _torch_activation(module: "nn.Module") -> Activation:
     return activation(found, **own)
 
 
-def from_networkx(graph: "nx.DiGraph") -> Network:
+def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
     """Node attributes ``activation``, ``bias``, ``role`` ("input", "output"); edge attribute ``weight`` (default 1).
 
     Without roles the sources are inputs and the sinks outputs.
@@ -120,7 +121,7 @@ def from_networkx(graph: "nx.DiGraph") -> Network:
     return build_network(inputs, nodes, edges, outputs, rationals=rationals)
 
 
-def to_networkx(network: Network) -> "nx.DiGraph":
+def to_networkx(network: Network) -> "nx.DiGraph[Any]":
     """The inverse of ``from_networkx``; numbers become floats."""
     import networkx as nx
 

@@ -164,8 +164,8 @@ COUNTEREXAMPLES = (
     EDGE_IN_BLOCK,
 )
 
-# For a positively homogeneous unit, c = w_in² + b² − w_out² is conserved by the flow for every data set and loss, so each
-# level set with c ≠ 0 is a curved functional LoP manifold. A step of size η with gradient g changes c by exactly
+# For a positively homogeneous unit, c = w_in² + b² − w_out² is conserved by the flow for every data set and loss, so
+# each level set with c ≠ 0 is a curved functional LoP manifold. A step of size η with gradient g changes c by exactly
 # η² (g_in² + g_b² − g_out²): it leaves in general.
 CURVED = Counterexample(
     name="curved-manifold",

@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lop_theory.activations import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers
-from lop_theory.graph.scalars import IntArray, Values, exact, is_exact
+from lop_theory.graph.scalars import IntArray, Values, exact, is_exact, rational, to_float
 
 NO_ACTIVATION = -1
 
@@ -229,26 +230,18 @@ def _lookup(number: Mapping[Hashable, int], name: Hashable, edge: Edge) -> int:
 
 
 def _numbers(values: Sequence[object], owners: Sequence[object], what: str, *, rationals: bool) -> Values:
-    try:
-        array = exact(values) if rationals else np.array(values, dtype=np.float64).reshape(len(values))
-        bad = None if rationals else np.flatnonzero(~np.isfinite(array))
-    except (InvalidInput, ValueError, TypeError, OverflowError):
-        array, bad = np.empty(0), np.array([_first_bad(values)])
-    if bad is not None and bad.size:
-        owner = owners[int(bad[0])]
-        label = " -> ".join(map(str, owner)) if isinstance(owner, tuple) else str(owner)
-        raise InvalidInput(f"{what} {label}", values[int(bad[0])], "must be a finite number", 'write 0.25 or "1/4"')
-    return array
-
-
-def _first_bad(values: Sequence[object]) -> int:
-    for k, value in enumerate(values):
+    numbers = list[Any]()
+    for value, owner in zip(values, owners, strict=True):
         try:
-            exact([value])
-            float(str(value)) if "/" not in str(value) else None
-        except (InvalidInput, ValueError):
-            return k
-    return 0
+            number = rational(value) if rationals or isinstance(value, str) else value
+            numbers.append(number if rationals else to_float(number))
+            finite = rationals or isfinite(numbers[-1])
+        except (InvalidInput, ValueError, TypeError, OverflowError):
+            finite = False
+        if not finite:
+            label = " -> ".join(map(str, owner)) if isinstance(owner, tuple) else str(owner)
+            raise InvalidInput(f"{what} {label}", value, "must be a finite number", 'write 0.25 or "1/4"')
+    return exact(numbers) if rationals else np.array(numbers, dtype=np.float64)
 
 
 def _no_edges_into_inputs(raw: RawGraph) -> None:

@@ -16,7 +16,7 @@ _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
 
 def read_network(path: str | Path, default_activation: str = "relu") -> Network:
-    """The network in ``path``: ``.json``, ``.graphml`` or ``.safetensors`` (``default_activation`` is used for the last).
+    """The network in ``path``: ``.json``, ``.graphml`` or ``.safetensors`` (which needs ``default_activation``).
 
     Raises ``InvalidInput`` that names what is wrong.
     """
@@ -46,7 +46,7 @@ def read_partition(path: str | Path, dag: Dag) -> Partition:
 
 
 def network_from_json(data: Any) -> Network:
-    """``{"inputs": […], "outputs": […], "nodes": [{"id", "activation", "bias"}…], "edges": [[source, target, weight]…]}``.
+    """``{"inputs": […], "outputs": […], "nodes": [{"id", "activation", "bias"}…], "edges": [[source, target, w]…]}``.
 
     Exact if no number is written with a decimal point or an exponent: integers and strings such as ``"1/4"``.
     An activation is a name or ``{"name": "leaky_relu", "slope": "1/10"}``.
@@ -114,13 +114,10 @@ def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
 
 def _node(entry: Any) -> Node:
     if not isinstance(entry, dict) or "id" not in entry:
-        raise InvalidInput(
-            "nodes", entry, "must be an object with an id", '{"id": "a", "activation": "tanh", "bias": 0}'
-        )
+        raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
     name = _identifier(entry["id"], "nodes")
-    return Node(
-        name, _activation(entry.get("activation", "identity"), name), _number(entry.get("bias", 0), f"bias {name}")
-    )
+    phi = _activation(entry.get("activation", "identity"), name)
+    return Node(name, phi, _number(entry.get("bias", 0), f"bias {name}"))
 
 
 def _activation(spec: Any, owner: object) -> Activation:

@@ -1,0 +1,99 @@
+"""What a network's clones and frozen units are, as data: the answer behind ``python -m lop_theory.graph``."""
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.certificate import Frozen, frozen_units
+from lop_theory.graph.cloning import Hypotheses, hypotheses
+from lop_theory.graph.dag import Network
+from lop_theory.graph.equitable import Witness
+from lop_theory.graph.io import as_json_number
+from lop_theory.graph.manifold import distance
+from lop_theory.graph.nearest import NearestPair, nearest_pair
+from lop_theory.graph.partition import Partition, block_ids
+from lop_theory.graph.refine import refine
+from lop_theory.verdict import Fails
+
+MAX_PAIR_SEARCH = 5000  # nodes up to which all pairs of units are compared
+
+
+class Diagnosis(NamedTuple):
+    """Verdicts on one partition, computed (coarsest doubly equitable) or given."""
+
+    partition: list[list[Hashable]]
+    forward_classes: list[list[Hashable]]
+    trained_clones: list[list[Hashable]]
+    hypotheses: Hypotheses
+    frozen: tuple[Frozen, ...]
+    distance: float
+    nearest: NearestPair | None
+
+    @property
+    def witness(self) -> Witness | None:
+        """The first hypothesis that fails, as nodes and sums."""
+        return next((v.witness for v in self.hypotheses if isinstance(v, Fails)), None)
+
+    @property
+    def trajectory_invariant(self) -> bool:
+        return self.witness is None
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.hypotheses
+        return {
+            "in_equitable": bool(found.in_equitable),
+            "out_equitable": bool(found.out_equitable),
+            "biregular_support": bool(found.biregular_support),
+            "quotient_acyclic": bool(found.quotient_acyclic),
+            "trajectory_invariant": self.trajectory_invariant,
+            "partition": self.partition,
+            "forward_classes": self.forward_classes,
+            "frozen": [_frozen_json(f) for f in self.frozen],
+            "distance": self.distance,
+            "witness": None if self.witness is None else _witness_json(self.witness),
+        }
+
+
+def diagnose(
+    network: Network,
+    partition: Partition | None = None,
+    *,
+    tolerance: float = 0.0,
+    input_range: tuple[object, object] | None = None,
+) -> Diagnosis:
+    """Clones, frozen units and verdicts. Raises ``InvalidInput`` if a given block mixes activations."""
+    chosen = refine(network, tolerance=tolerance) if partition is None else partition
+    found = hypotheses(network, chosen, tolerance)
+    if isinstance(found.equal_activations, Fails):
+        witness: Witness = found.equal_activations.witness
+        pair = " and ".join(map(str, witness.nodes))
+        kinds = " and ".join(map(str, witness.values))
+        raise InvalidInput("partition", pair, f"have the activations {kinds} in one block", "put them in two blocks")
+    dag = network.dag
+    return Diagnosis(
+        partition=block_ids(dag, chosen),
+        forward_classes=block_ids(dag, refine(network, mode="in", tolerance=tolerance)),
+        trained_clones=block_ids(dag, refine(network, support=True, tolerance=tolerance)),
+        hypotheses=found,
+        frozen=frozen_units(network, input_range),
+        distance=distance(network, chosen, "both"),
+        nearest=nearest_pair(network) if dag.nodes <= MAX_PAIR_SEARCH else None,
+    )
+
+
+def _frozen_json(frozen: Frozen) -> dict[str, Any]:
+    ends = {"interval": frozen.interval, "flat_region": frozen.flat_region}
+    return {"id": frozen.id, **{key: [as_json_number(end) for end in pair] for key, pair in ends.items()}}
+
+
+def _witness_json(witness: Witness) -> dict[str, Any]:
+    return {
+        "what": witness.what,
+        "nodes": list(witness.nodes),
+        "sums": [_plain(value) for value in witness.values],
+        "block": list(witness.block),
+    }
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str) else as_json_number(value)
