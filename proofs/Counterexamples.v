@@ -37,6 +37,8 @@ Lemma sum4 (R : ringType) (f : 'I_4 -> R) :
   \sum_i f i = f (@o4 0 isT) + (f (@o4 1 isT) + (f (@o4 2 isT) + f (@o4 3 isT))).
 Proof. by rewrite !big_ord_recl big_ord0 addr0; do !congr (_ + _); congr f; apply: val_inj. Qed.
 
+Ltac solve_field := first [by [] | by ring | by field].
+
 Section Nets.
 Variable F : realFieldType.
 
@@ -70,8 +72,6 @@ Definition support_weight (u v : 'I_8) : F := match val u, val v with
 Definition ones (v : 'I_8) : F := 1.
 Definition squared (h : 'I_8 -> F) (v : 'I_8) : F := if val v == 7%N then h v else 0.
 Definition no_bias (T : Type) (v : T) : F := 0.
-
-Ltac solve_field := first [by [] | by ring | by field].
 
 Lemma support_values : forward support_net support_weight (@no_bias _) ones
   =1 fun v => if val v == 7%N then 3%:R else 1.
