@@ -1,7 +1,9 @@
 """The catalogue of activations: one literal table, each entry defined once by its formula.
 
-Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks and
-jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same services.
+Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks
+and
+jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
+services.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ class Entry(NamedTuple):
     """A catalogue line: formula, default parameters, PyTorch counterpart (a name in ``torch.nn`` or ``torch``)."""
 
     formula: str
-    defaults: Mapping[str, str] = {}  # noqa: RUF012 - an immutable default
+    defaults: Mapping[str, str] = {}
     torch: str | None = None
 
 
@@ -194,13 +196,12 @@ def _above(bound: arb) -> float:
     return rounded if fmpq(*rounded.as_integer_ratio()) >= exact else math.nextafter(rounded, math.inf)
 
 
-def activation(
-    name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", **parameters: object
-) -> Activation:
+def activation(name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", **parameters: object) -> Activation:
     """The catalogue activation ``name`` with rational parameters, as φ(scale·x + bias).
 
     Parameters are numbers or strings (``slope="1/10"``); a float is read by its shortest decimal.
-    Raises ``InvalidInput`` for an unknown name (the nearest is named), an unknown parameter or a value that is not usable.
+    Raises ``InvalidInput`` for an unknown name (the nearest is named), an unknown parameter or a value that is not
+    usable.
     """
     key = ALIASES.get(name, name)
     if key not in CATALOGUE:
@@ -235,9 +236,7 @@ def rational(parameter: str, value: object) -> fmpq:
     try:
         found = parse_fmpq(str(value))
     except ValueError:
-        raise InvalidInput(
-            parameter, value, "must be a finite number", "write 2, -0.5, 1e-3 or 1/4"
-        ) from None
+        raise InvalidInput(parameter, value, "must be a finite number", "write 2, -0.5, 1e-3 or 1/4") from None
     if found != 0 and not fmpq(1, 10**12) <= abs(found) <= 10**12:
         raise InvalidInput(parameter, value, "must be 0 or of size between 1e-12 and 1e12", "rescale it")
     return found

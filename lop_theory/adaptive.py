@@ -79,14 +79,17 @@ def _reach(expr: Expr, exponent: int, bits: int) -> tuple[fmpq, arb]:
             # φ^e ≤ F^e t^{ep} exp(eBt + eAt²); the integrand's logarithmic derivative is at most −slope beyond x.
             rate = (arb(0.25) if exponent == 1 else arb(0.5)) - exponent * bound.quadratic
             slope = 2 * rate * x - exponent * (arb(bound.degree) / x + bound.linear)
-            size = ipow(bound.factor, exponent) * (
-                exponent * (arb(bound.degree) * x.log() + bound.linear * x) - rate * x * x
-            ).exp()
+            size = (
+                ipow(bound.factor, exponent)
+                * (exponent * (arb(bound.degree) * x.log() + bound.linear * x) - rate * x * x).exp()
+            )
             total = total + CRAMER * size / ((2 * arb.pi()).sqrt() * slope) if slope > 0 else arb.pos_inf()
         if total < ipow(arb(0.5), bits):
             return reach, total
         reach += 4
-    raise InvalidInput("formula", str(expr), "is not shown to be square-integrable under N(0,1)", "use a slower function")
+    raise InvalidInput(
+        "formula", str(expr), "is not shown to be square-integrable under N(0,1)", "use a slower function"
+    )
 
 
 __all__ = ["coefficient", "standardised_coefficients", "working_bits"]

@@ -4,7 +4,7 @@ A ball ``arb`` encloses a real number; comparisons of balls are three-valued (``
 for every pair of members), so a comparison is never negated and balls are never sorted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq, fmpq_poly, fmpz, fmpz_poly
@@ -31,7 +31,7 @@ __all__ = [
 
 
 @contextmanager
-def precision(bits: int) -> Iterator[None]:
+def precision(bits: int) -> Generator[None]:
     """Compute with ``bits`` bits inside the block; the precision outside is restored even after an error."""
     before = ctx.prec
     ctx.prec = bits
@@ -47,7 +47,9 @@ def working_bits() -> int:
 
 
 def ipow(base: arb, exponent: int) -> arb:
-    """base^exponent for a whole exponent ≥ 0 by squaring; python-flint's ``**`` returns nan for a ball that contains 0."""
+    """base^exponent for a whole exponent ≥ 0 by squaring; python-flint's ``**`` returns nan for a ball that contains
+    0.
+    """
     result, square = arb(1), base
     while exponent:
         if exponent & 1:
@@ -73,7 +75,8 @@ def hull(*balls: arb) -> arb:
 
 def to_exact(point: arb) -> fmpq:
     """The dyadic rational that an exact ball is."""
-    assert point.is_exact() and point.is_finite(), point
+    assert point.is_exact(), point
+    assert point.is_finite(), point
     mantissa, exponent = point.man_exp()
     shift = int(exponent)
     return fmpq(mantissa * fmpz(2) ** shift) if shift >= 0 else fmpq(mantissa, fmpz(2) ** -shift)
@@ -114,7 +117,9 @@ def upper_decimal(ball: arb, digits: int) -> str:
 
 
 def _decimal_bits(ball: arb, digits: int) -> int:
-    """Bits at which an end of ``ball`` is exact to ``digits`` decimals; ``lower`` and ``upper`` round to the precision in force."""
+    """Bits at which an end of ``ball`` is exact to ``digits`` decimals; ``lower`` and ``upper`` round to the
+    precision in force.
+    """
     return int(digits * 3.33) + 32 + max(ball.mid().bits(), 0)
 
 

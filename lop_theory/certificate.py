@@ -8,8 +8,10 @@ Every term of q is a series with non-negative coefficients except cλ(1 − ρ),
 
     q ≥ cλ(1 − v) + (g(u) + K(u))·Q(u) =: ℓ,    and    r(ρ) ≥ λ + ℓ/(1 + v).
 
-The certificate stores decimal enclosures of the a_k; from these decimals alone, in whole numbers, follow the enclosures of the a_k²
-(rounded outwards to the same decimals) and one ℓ per cell (rounded down). A checker needs the decimals, exact rationals and this paragraph. Negative ρ follow from gap(−s) = gap(s) + 4E(s)O(s) ≥ gap(s).
+The certificate stores decimal enclosures of the a_k; from these decimals alone, in whole numbers, follow the
+enclosures of the a_k²
+(rounded outwards to the same decimals) and one ℓ per cell (rounded down). A checker needs the decimals, exact
+rationals and this paragraph. Negative ρ follow from gap(−s) = gap(s) + 4E(s)O(s) ≥ gap(s).
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +28,9 @@ GUARD_DIGITS = 3
 
 
 class Certificate(NamedTuple):
-    """Whole numbers in units of 10^−decimals: ``coefficients[k]`` = (lower, upper) of a_k; ``slack[i]`` = ℓ on [i/32, (i+1)/32]."""
+    """Whole numbers in units of 10^−decimals: ``coefficients[k]`` = (lower, upper) of a_k; ``slack[i]`` = ℓ on [i/32,
+    (i+1)/32].
+    """
 
     decimals: int
     linear: bool
@@ -77,7 +81,9 @@ def _slack(low: list[int], tails: list[int], strength: int, unit: int) -> tuple[
 
 
 def verdict(certificate: Certificate) -> Verdict:
-    """Whether the bound is certified: Parseval is respected, every ℓ ≥ 0 and the activation is certainly nonlinear (or exactly linear)."""
+    """Whether the bound is certified: Parseval is respected, every ℓ ≥ 0 and the activation is certainly nonlinear
+    (or exactly linear).
+    """
     unit = 10**certificate.decimals
     if certificate.square_sum_low > unit:
         return Fails({"sum of squares exceeds 1": certificate.square_sum_low / unit})

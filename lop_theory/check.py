@@ -1,8 +1,10 @@
 """The independent checker of gap certificates.
 
 It shares with the certificate's producer the formula parser and nothing else: derived numbers are recomputed in
-``fractions.Fraction`` from the stored decimals and must agree to the last digit; every coefficient is recomputed by ``acb.integral``
-(adaptive integration, another algorithm than the producer's) at higher precision and must lie inside its stored enclosure.
+``fractions.Fraction`` from the stored decimals and must agree to the last digit; every coefficient is recomputed by
+``acb.integral``
+(adaptive integration, another algorithm than the producer's) at higher precision and must lie inside its stored
+enclosure.
 """
 
 import hashlib
@@ -18,8 +20,8 @@ from lop_theory.verdict import Fails, Holds, Verdict
 
 _FORMAT = "lop_theory gap certificate 1"
 _KEYS = {
-    "format", "claim", "statement", "activation", "formula", "digits", "decimals", "linear", "coefficients", "a1_squared",
-    "lambda", "slack", "kappa_floor", "sha256",
+    "format", "claim", "statement", "activation", "formula", "digits", "decimals", "linear", "coefficients",
+    "a1_squared", "lambda", "slack", "kappa_floor", "sha256",
 }  # fmt: skip
 _STATEMENT = "rho^2 - K(rho)^2 >= lambda*rho^2*(1 - rho^2) for every rho in [-1, 1]"
 _CELLS = 32
@@ -44,7 +46,9 @@ def check(data: dict[str, Any]) -> Verdict:
         wrong = _digest(data) or _shape(data) or _derived(data) or _coefficients(data)
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError) as error:
         return Fails(f"malformed: {error}")
-    return Fails(wrong) if wrong else Holds("certified by balls, rechecked in exact rationals and by adaptive integration")
+    return (
+        Fails(wrong) if wrong else Holds("certified by balls, rechecked in exact rationals and by adaptive integration")
+    )
 
 
 def _digest(data: dict[str, Any]) -> str | None:

@@ -1,4 +1,6 @@
-"""What every command line of the project shares: one-line errors with exit code 2, and files that are written whole or not at all."""
+"""What every command line of the project shares: one-line errors with exit code 2, and files that are written whole
+or not at all.
+"""
 
 import argparse
 import os

@@ -1,7 +1,9 @@
 """Closed forms of λ through SymPy, where they exist (``--exact``).
 
-Two classes: piecewise polynomial·exponential activations, by the same integration by parts as ``recursion`` but in exact arithmetic; and a
-short table for sin, cos, gaussian, erf and gelu, whose Gaussian integrals are classical. Each closed form is compared with the balls by a test.
+Two classes: piecewise polynomial·exponential activations, by the same integration by parts as ``recursion`` but in
+exact arithmetic; and a
+short table for sin, cos, gaussian, erf and gelu, whose Gaussian integrals are classical. Each closed form is compared
+with the balls by a test.
 """
 
 from typing import Any
@@ -24,7 +26,10 @@ def strength(act: Activation) -> Any:
     moments = _table(act) or _piecewise(act.expr)
     if moments is None:
         raise InvalidInput(
-            "exact", act.label, "has no known closed form", "leave --exact out; the enclosures are rigorous at any --digits"
+            "exact",
+            act.label,
+            "has no known closed form",
+            "leave --exact out; the enclosures are rigorous at any --digits",
         )
     mean, second, first = moments
     return sp.simplify(1 - first**2 / (second - mean**2))
@@ -33,14 +38,19 @@ def strength(act: Activation) -> Any:
 def _table(act: Activation) -> tuple[Any, Any, Any] | None:
     """(Eφ, Eφ², E Zφ) for activations outside the piecewise class; unmodulated ones only.
 
-    erf: E erf(αZ)² = (2/π)asin(2α²/(1 + 2α²)) and E Z erf(αZ) = 2α/√(π(1 + 2α²)) (Williams 1997); gelu = Z·Φ(Z) by Stein's identity.
+    erf: E erf(αZ)² = (2/π)asin(2α²/(1 + 2α²)) and E Z erf(αZ) = 2α/√(π(1 + 2α²)) (Williams 1997); gelu = Z·Φ(Z) by
+    Stein's identity.
     """
     import sympy as sp
 
     from lop_theory.activations import activation
 
     parameters = dict(act.parameters)
-    if activation(act.name, **parameters).expr != act.expr if act.name in ("sin", "cos", "gaussian", "erf", "gelu") else True:
+    if (
+        activation(act.name, **parameters).expr != act.expr
+        if act.name in ("sin", "cos", "gaussian", "erf", "gelu")
+        else True
+    ):
         return None
     omega = parameters.get("omega", fmpq(1))
     w = sp.Rational(int(omega.p), int(omega.q))

@@ -5,7 +5,7 @@ evaluated as code. Numbers are exact rationals (``0.1`` is 1/10).
 """
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lop_theory.balls import fmpq, parse_fmpq
@@ -16,9 +16,7 @@ MAX_DEPTH = 80
 MAX_POWER = 64
 MAX_BITS = 4096
 
-FUNCTIONS = (
-    "exp log sqrt sin cos tan sinh cosh tanh atan erf abs max min sign step sigmoid softplus relu".split()
-)
+FUNCTIONS = "exp log sqrt sin cos tan sinh cosh tanh atan erf abs max min sign step sigmoid softplus relu".split()
 _VARIADIC = ("max", "min")
 
 
@@ -174,7 +172,12 @@ def _invalid(
     return InvalidInput("formula", text, requirement, remedy)
 
 
-_BINARY = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: div}
+_BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Div: div,
+}
 
 
 class _Reader:
@@ -186,9 +189,7 @@ class _Reader:
 
     def read(self, node: ast.expr, depth: int) -> Expr:
         if depth > MAX_DEPTH:
-            raise _invalid(
-                self.text, f"is nested deeper than {MAX_DEPTH} operations", "split it or shorten it"
-            )
+            raise _invalid(self.text, f"is nested deeper than {MAX_DEPTH} operations", "split it or shorten it")
         match node:
             case ast.Constant():
                 expr = self.number(node)
@@ -229,9 +230,7 @@ class _Reader:
             return PI
         if node.id in self.parameters:
             return num(self.parameters[node.id])
-        raise self.refuse(
-            node, f"unknown name {node.id!r:.40}{_nearest(node.id, ['x', 'pi', *self.parameters])}"
-        )
+        raise self.refuse(node, f"unknown name {node.id!r:.40}{_nearest(node.id, ['x', 'pi', *self.parameters])}")
 
     def binary(self, node: ast.BinOp, depth: int) -> Expr:
         if isinstance(node.op, ast.Pow):
@@ -248,9 +247,7 @@ class _Reader:
         if exponent.op == "num":
             p, q = abs(int(exponent.number.p)), int(exponent.number.q)
             if p > MAX_POWER * q or q > MAX_POWER:
-                raise self.refuse(
-                    node, f"powers are limited to ±{MAX_POWER} with denominators up to {MAX_POWER}"
-                )
+                raise self.refuse(node, f"powers are limited to ±{MAX_POWER} with denominators up to {MAX_POWER}")
             if base.op == "num" and _bits(base.number) * p > MAX_BITS * q:
                 raise self.refuse(node, f"this number has more than {MAX_BITS} bits")
             if base == ZERO and exponent.number < 0:
@@ -278,7 +275,7 @@ class _Reader:
         return result
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches  # only an error needs it
 
     close = get_close_matches(name, known, 1)

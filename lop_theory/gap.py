@@ -2,7 +2,8 @@
 
 [gap: Lemma A.1] [gap-sharp] [gap-parity]. Proof: with t = |ρ| and g(t) = ct + (1 − c)t², |K(ρ)| ≤ g(t), and
 t² − g(t)² − (1 − c)t²(1 − t²) = c(1 − c)t²(1 − t)² ≥ 0. So the slack is at least cλρ²(1 − |ρ|)², strictly positive on
-0 < |ρ| < 1 when 0 < λ < 1, and λ is the best constant that depends on c alone (the kernel g itself attains it as ρ → 1).
+0 < |ρ| < 1 when 0 < λ < 1, and λ is the best constant that depends on c alone (the kernel g itself attains it as ρ →
+1).
 
 ``python -m lop_theory.gap --act tanh`` certifies one activation, ``--all`` the catalogue, ``--formula`` your own.
 """

@@ -24,7 +24,9 @@ def parser() -> Parser:
     found.add_argument("--act", action="append", default=[], metavar="NAME", help="a catalogue activation (repeatable)")
     found.add_argument("--formula", metavar="TEXT", help='your own, such as "x*tanh(log(1+exp(x)))"')
     found.add_argument("--all", action="store_true", help="the whole catalogue as one table")
-    found.add_argument("--param", action="append", default=[], metavar="NAME=NUMBER", help="a parameter, such as slope=0.1")
+    found.add_argument(
+        "--param", action="append", default=[], metavar="NAME=NUMBER", help="a parameter, such as slope=0.1"
+    )
     found.add_argument("--scale", default="1", metavar="A", help="use phi(A x + B) (default 1)")
     found.add_argument("--bias", default="0", metavar="B", help="use phi(A x + B) (default 0)")
     found.add_argument("--digits", type=int, default=15, metavar="D", help="decimals of every enclosure (default 15)")
@@ -146,9 +148,15 @@ def place(kap: Kappa) -> str:
 
 # ---- table ----
 
-_HEADER = (
-    f"{'activation':<21} {'lambda':<20} {'c = a1^2':<12} {'kappa':<18} {'where':<17} {'K(-1)':<9} {'kappa-lambda':<12} certified   ms"
-)
+_WIDTHS = (22, 20, 12, 18, 17, 9, 12, 9, 6)
+_TITLES = ("activation", "lambda", "c = a1^2", "kappa", "where", "K(-1)", "kappa-lambda", "certified", "ms")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+
+
+_HEADER = _line(_TITLES)
 
 
 def _short(ball: arb, digits: int) -> str:
@@ -165,17 +173,17 @@ def _margin(analysis: "Analysis") -> str:
 def _row(analysis: "Analysis") -> str:
     with precision(analysis.kern.expansion.bits):
         cells = (
-            f"{analysis.activation.label:<21}",
-            f"{_short(analysis.kern.strength, 16):<20}",
-            f"{_short(analysis.kern.c, 9):<12}",
-            f"{_short(analysis.kappa.value, 15):<18}",
-            f"{_place_short(analysis.kappa):<17}",
-            f"{_short(analysis.minus_one, 6):<9}",
-            f"{_margin(analysis):<12}",
-            f"{_word(analysis):<9}",
-            f"{analysis.seconds * 1e3:6.1f}",
+            analysis.activation.label,
+            _short(analysis.kern.strength, 16),
+            _short(analysis.kern.c, 9),
+            _short(analysis.kappa.value, 15),
+            _place_short(analysis.kappa),
+            _short(analysis.minus_one, 6),
+            _margin(analysis),
+            _word(analysis),
+            f"{analysis.seconds * 1e3:.1f}",
         )
-    return " ".join(cells)
+    return _line(cells)
 
 
 def _place_short(kap: Kappa) -> str:
@@ -189,8 +197,9 @@ def _word(analysis: "Analysis") -> str:
 def _block(analysis: "Analysis") -> str:
     kern, digits = analysis.kern, analysis.kern.expansion.digits
     with precision(kern.expansion.bits + 16):
+        route = f"{kern.order - 1} Hermite coefficients by {kern.expansion.method}"
         lines = [
-            f"{analysis.activation.label}    {digits} digits, {kern.order - 1} Hermite coefficients by {kern.expansion.method}",
+            f"{analysis.activation.label}    {digits} digits, {route}",
             f"  lambda        {_enclosure(kern.strength, digits)}   decorrelation strength 1 - a1^2",
             f"  c = a1^2      {_enclosure(kern.c, digits)}   linearity K'(0)",
             f"  kappa         {_enclosure(analysis.kappa.value, digits)}   sharp constant, {place(analysis.kappa)}",
@@ -206,7 +215,11 @@ def _enclosure(ball: arb, digits: int) -> str:
 
 
 def _parity_note(analysis: "Analysis") -> str:
-    notes = {"odd": "odd up to a constant", "even": "even", "mixed": "odd and even part: the bound is strict at rho = -1"}
+    notes = {
+        "odd": "odd up to a constant",
+        "even": "even",
+        "mixed": "odd and even part: the bound is strict at rho = -1",
+    }
     return notes[analysis.kern.expansion.parity]
 
 

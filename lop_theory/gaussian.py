@@ -1,8 +1,9 @@
 """Bounds on normalised Hermite polynomials he_k = He_k/√k! against the Gaussian weight w(x) = exp(−x²/2)/√(2π)."""
 
 from functools import lru_cache
+from typing import Any
 
-from lop_theory.balls import acb, arb, fmpz, ipow, working_bits
+from lop_theory.balls import acb, arb, ipow, working_bits
 
 CRAMER = arb("1.0865")
 """|he_k(x)| ≤ CRAMER·exp(x²/4) for every k and real x (Cramér's inequality; the constant is 1.086435 rounded up)."""
@@ -37,9 +38,9 @@ def weight(x: arb) -> arb:
     return (-(x * x) / 2).exp() / (2 * arb.pi()).sqrt()
 
 
-def hermite_values(x: arb | acb, n: int) -> list[arb]:
+def hermite_values(x: arb | acb, n: int) -> list[Any]:
     """[he_0(x), …, he_{n−1}(x)] by the three-term recursion he_{k+1} = (x·he_k − √k·he_{k−1})/√(k+1)."""
-    values = [arb(1), x]
+    values: list[Any] = [arb(1), x]
     roots = _roots(n + 1, working_bits())
     for k in range(1, n - 1):
         values.append((x * values[k] - roots[k] * values[k - 1]) / roots[k + 1])
@@ -55,8 +56,3 @@ def _roots(n: int, bits: int) -> tuple[arb, ...]:
 def recursion_loss(size: float, n: int) -> int:
     """Bits that the ball recursion for he_k, k < n, may lose at |x| = size (its growth is at most exp(|x|√n))."""
     return int(1.45 * size * n**0.5) + 16
-
-
-def factorial_root(k: int) -> arb:
-    """√k!."""
-    return arb(fmpz.fac_ui(k)).sqrt()

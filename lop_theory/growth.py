@@ -33,7 +33,8 @@ class StripBound(NamedTuple):
 def strip_bound(expr: Expr, half_width: arb) -> StripBound | None:
     """A growth bound of φ in the strip |Im z| ≤ half_width, or ``None`` where the rules do not show one.
 
-    Rules: constants, x, sums, products, whole positive powers; exp of a real polynomial of degree ≤ 2 that is bounded above;
+    Rules: constants, x, sums, products, whole positive powers; exp of a real polynomial of degree ≤ 2 that is bounded
+    above;
     sin, cos, tanh, sigmoid, softplus, erf, atan of a real affine function; tanh of the softplus of one.
     """
     if is_constant(expr):
@@ -59,7 +60,9 @@ def strip_bound(expr: Expr, half_width: arb) -> StripBound | None:
 
 
 def _of_affine(rule: Callable[[arb, arb], StripBound | None], inner: Expr, half_width: arb) -> StripBound | None:
-    """Apply a rule for f(αz + β): it gets the strip's image |α|·half_width and |α| + |β|, which bounds |αz + β|/(1 + |z|)."""
+    """Apply a rule for f(αz + β): it gets the strip's image |α|·half_width and |α| + |β|, which bounds |αz + β|/(1 +
+    |z|).
+    """
     line = ball_polynomial(inner)
     if line is None or line.length() > 2:
         return None
@@ -112,7 +115,9 @@ def _softplus(d: arb, size: arb) -> StripBound | None:
 
 
 def _tanh_softplus(d: arb, _size: arb) -> StripBound | None:
-    """With v = e^u, |arg v| ≤ π/2: tanh(softplus u) = 1 − 2/((v + 1)² + 1) and |v + 1 ± i| ≥ 1, so the modulus is ≤ 3."""
+    """With v = e^u, |arg v| ≤ π/2: tanh(softplus u) = 1 − 2/((v + 1)² + 1) and |v + 1 ± i| ≥ 1, so the modulus is ≤
+    3.
+    """
     return StripBound(arb(3), 0) if d < arb.pi() / 2 else None
 
 

@@ -2,7 +2,8 @@
 
     a_k = E[φ̄(Z) he_k(Z)],   φ̄ = (φ − Eφ)/sd φ,   so a_0 = 0 and Σ_{k≥1} a_k² = 1      [mehler: Eq. 1]
 
-Three routes, each with its own error bound, tried in this order: integration by parts (piecewise polynomial·exponential), the
+Three routes, each with its own error bound, tried in this order: integration by parts (piecewise
+polynomial·exponential), the
 trapezoid rule on the line (analytic in a strip), Gauss–Legendre on panels (everything else).
 """
 
@@ -11,12 +12,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lop_theory import panels, recursion, trapezoid
-from lop_theory.balls import arb, ipow, precision
+from lop_theory.balls import arb, fmpq_poly, ipow, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.formula import Expr, X, compose, is_constant, mul, neg
 from lop_theory.lowering import ball_polynomial, real_function
 from lop_theory.pieces import exact_parity, jumps_between, pieces
-from lop_theory.symbolic import KINKED, Parity, derivative
+from lop_theory.symbolic import KINKED, Parity, derivative, polynomial
 
 MIN_DIGITS, MAX_DIGITS = 3, 1000
 _MAX_EXTRA_BITS = 2000
@@ -75,9 +76,7 @@ def expand(expr: Expr, n: int = 20, digits: int = 15) -> Expansion:
             raise _constant(expr)
 
 
-def _tidied(
-    expr: Expr, digits: int, found: tuple[arb, ...], mean: arb, variance: arb, method: str
-) -> Expansion:
+def _tidied(expr: Expr, digits: int, found: tuple[arb, ...], mean: arb, variance: arb, method: str) -> Expansion:
     """Coefficients that parity or linearity makes exact are set exactly."""
     parity, linear = exact_parity(expr), is_linear(expr)
     zero = arb(0)
@@ -127,18 +126,16 @@ def is_linear(expr: Expr) -> bool:
 
 @lru_cache(maxsize=512)
 def _refuse_constant(expr: Expr) -> None:
-    if is_constant(expr) or all(ball_polynomial(p.expr) == 0 for p in pieces(derivative(expr))) and not _steps(expr):
+    if is_constant(expr) or (len(pieces(expr)) == 1 and polynomial(derivative(expr)) == fmpq_poly()):
         raise _constant(expr)
-
-
-def _steps(expr: Expr) -> bool:
-    """Whether the formula can jump (a.e. derivative 0 without being constant)."""
-    return expr.op in KINKED or any(map(_steps, expr.args))
 
 
 def _constant(expr: Expr) -> InvalidInput:
     return InvalidInput(
-        "activation", str(expr), "is constant (or too close to constant) and has no standardisation", "use a non-constant φ"
+        "activation",
+        str(expr),
+        "is constant (or too close to constant) and has no standardisation",
+        "use a non-constant φ",
     )
 
 
@@ -147,7 +144,9 @@ def _constant(expr: Expr) -> InvalidInput:
 
 @lru_cache(maxsize=512)
 def jumps(expr: Expr) -> bool | None:
-    """Whether φ jumps somewhere: decided at the rational switches; ``None`` if a switch is not rational or not decided."""
+    """Whether φ jumps somewhere: decided at the rational switches; ``None`` if a switch is not rational or not
+    decided.
+    """
     parts = pieces(expr)
     if any(_has_switch(part.expr) for part in parts):
         return None

@@ -2,8 +2,10 @@
 
 On [0, 1]:  r(ρ) = N(ρ)/(1 + ρ),  N = S·F,  S(ρ) = Σ_j T_{j+2} ρ^j,  F(ρ) = 1 + K(ρ)/ρ,
 
-where S and F have non-negative coefficients. So S, F, N and their derivatives increase, a truncated series is a lower bound, and
-a cell [u, v] needs one evaluation: r ≥ N(u)/(1 + v). Negative ρ never lie lower  [gap-parity]. Three ways to close the enclosure:
+where S and F have non-negative coefficients. So S, F, N and their derivatives increase, a truncated series is a lower
+bound, and
+a cell [u, v] needs one evaluation: r ≥ N(u)/(1 + v). Negative ρ never lie lower  [gap-parity]. Three ways to close
+the enclosure:
 
 - φ̄ odd or even: κ = λ(1 + c), approached at ρ → 0 (exact);
 - the infimum is at ρ → 1: κ = r(1⁻) = K′(1) − 1, with r decreasing on [p, 1] certified cell by cell;
@@ -20,7 +22,11 @@ from lop_theory.balls import arb, arb_poly, hull, ipow, precision
 from lop_theory.hermite import expand
 from lop_theory.kernel import Kernel, derivative_at_one, from_expansion
 
-_ORDERS = {"integration by parts": (48, 192, 768, 3072), "trapezoid rule": (48, 192, 512), "Gauss–Legendre panels": (48, 192)}
+_ORDERS = {
+    "integration by parts": (48, 192, 768, 3072),
+    "trapezoid rule": (48, 192, 512),
+    "Gauss–Legendre panels": (48, 192),
+}
 _MAX_CELLS = 4000
 _CELL_BUDGET = 800
 _CELL_BITS = 64
@@ -35,7 +41,9 @@ class Kappa(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Truncated S and F (coefficients ≥ 0) with what bounds their tails: T_n, and the totals S(1), S′(1) where finite."""
+    """Truncated S and F (coefficients ≥ 0) with what bounds their tails: T_n, and the totals S(1), S′(1) where
+    finite.
+    """
 
     s: arb_poly
     f: arb_poly
@@ -53,14 +61,19 @@ def kappa(kern: Kernel) -> Kappa:
             return Kappa(arb(0), arb(0.5, 0.5), "linear")
         if expansion.parity != "mixed":
             return Kappa(kern.strength * (1 + kern.c), arb(0), "parity")
-        best: Kappa | None = None
-        for order in _ORDERS[expansion.method]:
-            wider = from_expansion(expand(expansion.expr, order, expansion.digits))
-            series = _series(wider)
-            best = _at_end(wider, series) or _inside(series, expansion.bits) or best
-            if best is not None and best.value.rad() < arb(10) ** -expansion.digits:
-                return best
-        return best or _by_cells(wider, series)
+        return _search(kern)
+
+
+def _search(kern: Kernel) -> Kappa:
+    """Try the end, then the inside, with more and more coefficients; fall back on cells."""
+    expansion, best, wider, series = kern.expansion, None, kern, _series(kern)
+    for order in _ORDERS[expansion.method]:
+        wider = from_expansion(expand(expansion.expr, order, expansion.digits))
+        series = _series(wider)
+        best = _at_end(wider, series) or _inside(series, expansion.bits) or best
+        if best is not None and best.value.rad() < arb(10) ** -expansion.digits:
+            return best
+    return best or _by_cells(wider, series)
 
 
 # ---- enclosures of S, F and N with their tails ----
@@ -144,10 +157,7 @@ def _at_end(kern: Kernel, series: Series) -> Kappa | None:
 def _decreasing(series: Series, start: arb, cells: int = 32) -> bool:
     """N′(v)(1 + v) ≤ N(u) on every cell of [start, 1], which is (1 + ρ)²r′ ≤ 0 there."""
     points = [start + (1 - start) * i / cells for i in range(cells + 1)]
-    return all(
-        _derivatives(series, v, 1)[1] * (1 + v) <= _derivatives(series, u, 0)[0]
-        for u, v in pairwise(points)
-    )
+    return all(_derivatives(series, v, 1)[1] * (1 + v) <= _derivatives(series, u, 0)[0] for u, v in pairwise(points))
 
 
 def _above(series: Series, lo: arb, hi: arb, level: arb) -> bool:
@@ -187,7 +197,12 @@ def _closed(series: Series, m: arb, p: arb, q: arb, curvature: arb) -> Kappa | N
     tilt = _first(series, m)
     drop = tilt * tilt / (2 * curvature)
     shift = (abs(tilt) / curvature).abs_upper()
-    if shift < m - p and shift < q - m and _above(series, arb(0), p, top.upper()) and _above(series, q, arb(1), top.upper()):
+    if (
+        shift < m - p
+        and shift < q - m
+        and _above(series, arb(0), p, top.upper())
+        and _above(series, q, arb(1), top.upper())
+    ):
         return Kappa(hull((top - drop).lower(), top.upper()), m + arb(0, shift), "interior")
     return None
 
@@ -224,7 +239,9 @@ def _first(series: Series, rho: arb) -> arb:
 
 
 def _least_curvature(series: Series, p: arb, q: arb, cells: int = 12) -> arb:
-    """A lower bound of r″ = (N″(1 + ρ)² − 2N′(1 + ρ) + 2N)/(1 + ρ)³ on [p, q], each term at the end that makes it least."""
+    """A lower bound of r″ = (N″(1 + ρ)² − 2N′(1 + ρ) + 2N)/(1 + ρ)³ on [p, q], each term at the end that makes it
+    least.
+    """
     points = [(p + (q - p) * i / cells).mid() for i in range(cells + 1)]
     values = [_derivatives(series, x, 2) for x in points]
     least = arb.pos_inf()
@@ -246,7 +263,9 @@ def _by_cells(kern: Kernel, series: Series) -> Kappa:
 
 
 def _lower_cells(series: Series, upper: arb) -> tuple[arb, arb]:
-    """(lower bound of inf r, hull of the cells that could hold it): the weakest cell is halved until the budget is spent."""
+    """(lower bound of inf r, hull of the cells that could hold it): the weakest cell is halved until the budget is
+    spent.
+    """
     serial = count()  # breaks ties between equal float keys; the bound itself is the exact third entry
 
     def cell(u: arb, v: arb) -> tuple[float, int, arb, arb, arb]:

@@ -13,7 +13,9 @@ from lop_theory.hermite import Expansion, bits_of, energy, expand, mirror_produc
 
 
 class Kernel(NamedTuple):
-    """``squares[k]`` encloses a_k² for k < n and ``tails[m]`` encloses T_m = Σ_{k≥m} a_k² = 1 − Σ_{k<m} a_k² for m ≤ n."""
+    """``squares[k]`` encloses a_k² for k < n and ``tails[m]`` encloses T_m = Σ_{k≥m} a_k² = 1 − Σ_{k<m} a_k² for m ≤
+    n.
+    """
 
     expansion: Expansion
     squares: tuple[arb, ...]
@@ -72,7 +74,9 @@ def value(kern: Kernel, rho: arb) -> arb:
 
 
 def slope(kern: Kernel, rho: arb) -> arb:
-    """K′(ρ) for −1 ≤ ρ ≤ 1, +inf at ρ = 1 if φ jumps. The tail is at most T_n n|ρ|^{n−1}/(1 − |ρ|)², and at most what K′(1) leaves."""
+    """K′(ρ) for −1 ≤ ρ ≤ 1, +inf at ρ = 1 if φ jumps. The tail is at most T_n n|ρ|^{n−1}/(1 − |ρ|)², and at most what
+    K′(1) leaves.
+    """
     _require_correlation(rho)
     total = derivative_at_one(kern)
     if rho == 1:
@@ -113,7 +117,9 @@ def _mirror(expr: Expr, bits: int) -> arb:
 
 
 def derivative_at_one(kern: Kernel, order: int = 1) -> arb:
-    """K^(order)(1) = E|φ̄^(order)|², order 1 or 2; +inf where it diverges, [partial sum, ∞] where that is not decided."""
+    """K^(order)(1) = E|φ̄^(order)|², order 1 or 2; +inf where it diverges, [partial sum, ∞] where that is not
+    decided.
+    """
     expansion = kern.expansion
     if expansion.linear:
         return arb(1 if order == 1 else 0)
@@ -135,7 +141,8 @@ FixedPoint = tuple[Literal[-1, 0, 1], Literal["attracting", "repelling", "neutra
 def fixed_points(kern: Kernel) -> list[FixedPoint]:
     """The fixed points of ρ ↦ K(ρ) on [−1, 1] for a nonlinear φ, with their nature under iteration   [fixed-points].
 
-    |K(ρ)| < |ρ| for 0 < |ρ| < 1, so only 0, 1 and (exactly when φ̄ is odd) −1 are fixed. K′(0) = c < 1 makes 0 attracting;
+    |K(ρ)| < |ρ| for 0 < |ρ| < 1, so only 0, 1 and (exactly when φ̄ is odd) −1 are fixed. K′(0) = c < 1 makes 0
+    attracting;
     K′(±1) = Σ k a_k² > 1 makes ±1 repelling. (Linear φ: every ρ is fixed, or every ρ goes to −ρ... K = ρ since c = 1.)
     """
     if kern.expansion.linear:

@@ -15,7 +15,9 @@ Function = Callable[[Any], Any]
 
 
 class Backend(NamedTuple):
-    """``table`` maps an operation to a function of its arguments, ``constant`` embeds a rational, ``power`` raises to one."""
+    """``table`` maps an operation to a function of its arguments, ``constant`` embeds a rational, ``power`` raises to
+    one.
+    """
 
     table: Mapping[str, Callable[..., Any]]
     constant: Callable[[fmpq], Any]
@@ -131,8 +133,11 @@ REAL = Backend(
     _arb_power,
 )
 
+
 def ball_polynomial(expr: Expr) -> arb_poly | None:
-    """The polynomial that the expression spells out, with balls for coefficients such as √2; ``None`` for anything else."""
+    """The polynomial that the expression spells out, with balls for coefficients such as √2; ``None`` for anything
+    else.
+    """
     if is_constant(expr):
         return arb_poly([real_function(expr)(arb(0))])
     if expr.op == "x":
@@ -245,11 +250,7 @@ def exact_function(expr: Expr) -> Callable[[fmpq], fmpq]:
 
 
 def _require_exact(expr: Expr) -> None:
-    if (
-        expr.op not in EXACT.table
-        and expr.op not in ("x", "num")
-        and not (expr.op == "pow" and expr.number.q == 1)
-    ):
+    if expr.op not in EXACT.table and expr.op not in ("x", "num") and not (expr.op == "pow" and expr.number.q == 1):
         raise _not_exact(expr.op)
     for arg in expr.args:
         _require_exact(arg)
@@ -306,9 +307,7 @@ def torch_function(expr: Expr) -> Callable[[Any], Any]:
         # A 0-dimensional float64 tensor promotes to the dtype of the tensor it meets.
         return torch.tensor(value, dtype=torch.float64)
 
-    backend = Backend(
-        table, lambda q: scalar(_to_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e)
-    )
+    backend = Backend(table, lambda q: scalar(_to_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e))
     function = lower(expr, backend)
     return lambda x: function(x).to(x).expand_as(x)
 
@@ -323,7 +322,7 @@ def sympy_expression(expr: Expr, symbol: Any = None) -> Any:
         "abs": sp.Abs,
         "max": sp.Max,
         "min": sp.Min,
-        "step": lambda u: sp.Heaviside(u, 1),
+        "step": lambda u: sp.Piecewise((1, u >= 0), (0, True)),
         "sigmoid": lambda u: 1 / (1 + sp.exp(-u)),
         "softplus": lambda u: sp.log(1 + sp.exp(u)),
         "relu": lambda u: sp.Max(u, 0),

@@ -4,8 +4,10 @@ With c_k = E[φ(aZ + b)he_k] and d_k = E[φ(aZ + b)²he_k], integration by parts
 
     ∂_b c_k = √(k+1) c_{k+1}/a,            a ∂_a c_k = k c_k + √((k+1)(k+2)) c_{k+2}       (and so for d_k).
 
-c = c_1²/V with V = d_0 − c_0², so λ′ has the sign of −c_1·E, E = 2ċ_1V − c_1V̇. On a cell |u − u_0| ≤ δ (u = log a, or u = b/a with a fixed)
-E differs from E(u_0) by at most δ·sup|Ė|, where |c_k| ≤ M = √(E φ²) and |d_k| ≤ √(E φ⁴), each bounded over the cell by a change of density.
+c = c_1²/V with V = d_0 − c_0², so λ′ has the sign of −c_1·E, E = 2ċ_1V − c_1V̇. On a cell |u − u_0| ≤ δ (u = log a,
+or u = b/a with a fixed)
+E differs from E(u_0) by at most δ·sup|Ė|, where |c_k| ≤ M = √(E φ²) and |d_k| ≤ √(E φ⁴), each bounded over the cell
+by a change of density.
 A cell where the sign of E and of c_1 is decided is certified; others are bisected.
 """
 
@@ -38,7 +40,8 @@ def strength_at(name: str, scale: fmpq, bias: fmpq) -> arb:
 
 
 def turn(name: str, direction: Direction, places: list[fmpq], fixed: fmpq) -> Verdict:
-    """``Fails(Turn)`` if the certified values on ``places`` rise and fall; else ``Undecided`` (a grid proves no monotonicity).
+    """``Fails(Turn)`` if the certified values on ``places`` rise and fall; else ``Undecided`` (a grid proves no
+    monotonicity).
 
     ``fixed`` is the bias while the scale varies, and the scale while the bias varies.
     """
@@ -51,7 +54,9 @@ def turn(name: str, direction: Direction, places: list[fmpq], fixed: fmpq) -> Ve
 
 
 def _rise_and_fall(points: list[tuple[fmpq, arb]], sign: int) -> Turn | None:
-    """The turn of largest height among triples whose middle value certainly lies above (sign 1) or below (−1) the outer ones."""
+    """The turn of largest height among triples whose middle value certainly lies above (sign 1) or below (−1) the
+    outer ones.
+    """
     best: tuple[float, Turn] | None = None
     for j in range(1, len(points) - 1):
         middle = sign * points[j][1]
@@ -66,11 +71,17 @@ def _rise_and_fall(points: list[tuple[fmpq, arb]], sign: int) -> Turn | None:
 
 
 def certify_monotone(
-    name: str, direction: Direction, lo: fmpq, hi: fmpq, *, fixed: fmpq, sense: Sense, cells: int = 4000
+    name: str,
+    direction: Direction,
+    interval: tuple[fmpq, fmpq],
+    *,
+    fixed: fmpq,
+    sense: Sense,
+    cells: int = 4000,
 ) -> Verdict:
-    """Whether λ is strictly monotone in the given sense for every parameter in [lo, hi], certified by balls."""
+    """Whether λ is strictly monotone in the given sense for every parameter in the interval, certified by balls."""
     wanted = 1 if sense == "increasing" else -1
-    stack = [(lo, hi)]
+    stack = [interval]
     used = 0
     while stack:
         u, v = stack.pop()
@@ -127,7 +138,8 @@ def _centre(expr: Expr, direction: Direction) -> tuple[arb, arb]:
 def _sizes(name: str, direction: Direction, u: fmpq, v: fmpq, fixed: fmpq) -> tuple[arb, arb] | None:
     """(M, M₂) with |c_k| ≤ M and |d_k| ≤ M₂ on the cell.
 
-    Scale: the N(b, a²) density is at most v/u times the N(b, v²) density for a ∈ [u, v]. Bias: with s² = 2a² the N(b, a²) density is at
+    Scale: the N(b, a²) density is at most v/u times the N(b, v²) density for a ∈ [u, v]. Bias: with s² = 2a² the N(b,
+    a²) density is at
     most √2·exp(h²/(2a²)) times the N(m, s²) density for |b − m| ≤ h.
     """
     middle = (u + v) / 2
@@ -151,7 +163,8 @@ def _sizes(name: str, direction: Direction, u: fmpq, v: fmpq, fixed: fmpq) -> tu
 def _lipschitz(direction: Direction, m: arb, m2: arb) -> arb:
     """sup|Ė| from |c_k| ≤ M, V ≤ M², |d_k| ≤ M₂, with Ė = 2c̈_1V + ċ_1V̇ − c_1V̈.
 
-    Scale: ċ_1 = c_1 + √6c_3, c̈_1 = ċ_1 + √6(3c_3 + √20c_5), V̇ = √2d_2 − 2√2c_0c_2, V̈ = √2(2d_2 + √12d_4) − 4c_2² − 2√2c_0(2c_2 + √12c_4).
+    Scale: ċ_1 = c_1 + √6c_3, c̈_1 = ċ_1 + √6(3c_3 + √20c_5), V̇ = √2d_2 − 2√2c_0c_2, V̈ = √2(2d_2 + √12d_4) − 4c_2² −
+    2√2c_0(2c_2 + √12c_4).
     Bias:  ċ_1 = √2c_2, c̈_1 = √6c_3, V̇ = d_1 − 2c_0c_1, V̈ = √2d_2 − 2c_1² − 2√2c_0c_2.
     """
     if direction == "scale":

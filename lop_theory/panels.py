@@ -1,13 +1,17 @@
 """Gauss–Legendre quadrature on panels with a rigorous error bound: the general route for formulas.
 
 On a panel [c − r, c + r] where φ is analytic on the Bernstein ellipse E_ρ, m-point Gauss–Legendre errs by at most
-r·(64/15)·M·ρ^{−2(m−1)}/(1 − ρ^{−2}) with M = sup_{E_ρ}|f|  (Trefethen, Approximation Theory and Approximation Practice, Thm 19.3).
-M is bounded by one complex-ball evaluation of φ over the rectangle around the ellipse; a panel where that is not finite (a kink,
-a pole, a branch point nearby) is bisected, and a panel that has become tiny is enclosed by its width times the range of φ.
+r·(64/15)·M·ρ^{−2(m−1)}/(1 − ρ^{−2}) with M = sup_{E_ρ}|f|  (Trefethen, Approximation Theory and Approximation
+Practice, Thm 19.3).
+M is bounded by one complex-ball evaluation of φ over the rectangle around the ellipse; a panel where that is not
+finite (a kink,
+a pole, a branch point nearby) is bisected, and a panel that has become tiny is enclosed by its width times the range
+of φ.
 Beyond ±X the tail is bounded by the growth of φ (``growth.tail_bound``).
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from lop_theory.balls import acb, arb, arb_mat, fmpq, precision, within, working_bits
@@ -27,7 +31,8 @@ _BOUND_BITS = 64
 
 
 class Panel(NamedTuple):
-    """[lo, hi] with its branch-free expression; ``size`` bounds |φ| on the rectangle around the ellipse, ``None`` marks a
+    """[lo, hi] with its branch-free expression; ``size`` bounds |φ| on the rectangle around the ellipse, ``None``
+    marks a
     tiny panel that is enclosed by its range."""
 
     lo: fmpq
@@ -133,11 +138,13 @@ def _unit_cells(lo: fmpq, hi: fmpq, reach: fmpq) -> list[tuple[fmpq, fmpq]]:
         return []
     inner = range(int(lo.floor()) + 1, int(hi.ceil()))
     ends = [lo, *map(fmpq, inner), hi]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def _size_near(expr: Expr, lo: fmpq, hi: fmpq) -> arb | None:
-    """A bound of |φ| on the rectangle around the Bernstein ellipse of [lo, hi], or ``None`` where φ may not be analytic."""
+    """A bound of |φ| on the rectangle around the Bernstein ellipse of [lo, hi], or ``None`` where φ may not be
+    analytic.
+    """
     centre, radius = arb((lo + hi) / 2), (hi - lo) / 2
     box = acb(centre + within(arb(radius * _SEMI_MAJOR)), within(arb(radius * _SEMI_MINOR)))
     value = complex_function(expr)(box)
@@ -194,7 +201,9 @@ def _panel_error(lo: fmpq, hi: fmpq, size: arb, n: int, bits: int) -> tuple[arb,
         squared = size**2 * weight_up * (-(nearest**2) / 2).exp()
         common = arb(radius) * 64 / 15 / (1 - arb(_RHO) ** -2)
         worst = (common * linear.max(squared)).upper()
-        count = 2 if worst < arb(2) ** -(bits + 8) else 2 + int(float((worst.log() / arb(2).log()).upper()) + bits + 8) // 4
+        count = (
+            2 if worst < arb(2) ** -(bits + 8) else 2 + int(float((worst.log() / arb(2).log()).upper()) + bits + 8) // 4
+        )
         shrink = common * arb(_RHO) ** (-2 * (count - 1))
         return within(shrink * linear), within(shrink * squared), count
 

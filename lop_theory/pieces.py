@@ -1,7 +1,9 @@
 """Pieces: where a formula switches branch, and what it is between two switches.
 
-``pieces(φ)`` splits the line at every kink or jump whose place is rational and replaces abs, max, min, sign, step and relu by
-the branch taken there. A switch whose argument changes sign at an irrational place stays in the expression; the quadrature then
+``pieces(φ)`` splits the line at every kink or jump whose place is rational and replaces abs, max, min, sign, step and
+relu by
+the branch taken there. A switch whose argument changes sign at an irrational place stays in the expression; the
+quadrature then
 bisects towards it.
 """
 
@@ -69,9 +71,7 @@ def _resolve(lo: fmpq | None, hi: fmpq | None, node: Expr) -> list[Piece]:
     ends = [lo, *inside, hi]
     if not complete:
         return [Piece(a, b, node) for a, b in pairwise(ends)]
-    return [
-        Piece(a, b, _branch(node, poly(interior(a, b)))) for a, b in pairwise(ends)
-    ]
+    return [Piece(a, b, _branch(node, poly(interior(a, b)))) for a, b in pairwise(ends)]
 
 
 def rational_roots(poly: fmpq_poly) -> tuple[list[fmpq], bool]:
@@ -125,7 +125,9 @@ def breakpoints(expr: Expr) -> tuple[fmpq, ...]:
 
 
 def jumps_between(left: Piece, right: Piece) -> bool | None:
-    """Whether the value jumps where ``left`` meets ``right``: exact on rational polynomials, else by balls (``None``: undecided)."""
+    """Whether the value jumps where ``left`` meets ``right``: exact on rational polynomials, else by balls (``None``:
+    undecided).
+    """
     assert left.hi is not None
     p, q = polynomial(left.expr), polynomial(right.expr)
     if p is not None and q is not None:
@@ -137,9 +139,7 @@ def jumps_between(left: Piece, right: Piece) -> bool | None:
 
 def flat_pieces(expr: Expr) -> tuple[Piece, ...]:
     """The pieces on which φ′ = 0 identically, decided on polynomial pieces."""
-    return tuple(
-        p for p in pieces(expr) if (d := polynomial(derivative(p.expr))) is not None and d.degree() < 0
-    )
+    return tuple(p for p in pieces(expr) if (d := polynomial(derivative(p.expr))) is not None and d.degree() < 0)
 
 
 @lru_cache(maxsize=512)
@@ -149,10 +149,7 @@ def exact_parity(expr: Expr) -> Parity:
     if structural != "mixed":
         return structural
     parts = [(p.lo, p.hi, polynomial(p.expr)) for p in pieces(expr)]
-    for sign, name in ((-1, "odd"), (1, "even")):
-        if _mirrors(parts, sign):
-            return name
-    return "mixed"
+    return "odd" if _mirrors(parts, -1) else "even" if _mirrors(parts, 1) else "mixed"
 
 
 def _mirrors(parts: list[tuple[fmpq | None, fmpq | None, fmpq_poly | None]], sign: int) -> bool:

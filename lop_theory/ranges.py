@@ -1,4 +1,4 @@
-"""Rigorous range of a formula on an interval with finite or infinite ends (interval arithmetic on the extended line)."""
+"""Rigorous range of a formula on an interval with finite or infinite ends (interval arithmetic with ends)."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ UNKNOWN = Range(-_INF, _INF)
 
 
 def extended_range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | None:
-    """An enclosure of φ([lo, hi]); ends may be ±inf. ``None`` if some point of the interval may lie outside φ's domain."""
+    """An enclosure of φ([lo, hi]); ends may be ±inf. ``None`` if some point of the interval may lie outside φ's
+    domain.
+    """
     line = affine(expr)
     if line is not None and isinstance(lo, fmpq) and isinstance(hi, fmpq):
         ends = sorted((line[0] * lo + line[1], line[0] * hi + line[1]))
@@ -90,11 +92,7 @@ def _pow(expr: Expr, a: Range) -> Range | None:
         if a.contains_zero():
             return None
         positive = _pow(Expr("pow", expr.args, -exponent), a)
-        return (
-            None
-            if positive is None
-            else Range(_reciprocal(positive.hi).lower(), _reciprocal(positive.lo).upper())
-        )
+        return None if positive is None else Range(_reciprocal(positive.hi).lower(), _reciprocal(positive.lo).upper())
     if exponent.q == 1 and int(exponent.p) % 2 == 0 and a.contains_zero():
         top = (-a.lo).max(a.hi)
         return Range(arb(0), _rise(top, exponent).upper())
@@ -136,7 +134,7 @@ def _cosh(expr: Expr, a: Range) -> Range | None:
     return magnitude and _increasing(expr, magnitude)
 
 
-def _tan(expr: Expr, a: Range) -> Range | None:
+def _tan(_: Expr, a: Range) -> Range | None:
     if not (a.lo.is_finite() and a.hi.is_finite()):
         return None
     value = hull(a.lo, a.hi).tan()

@@ -1,11 +1,14 @@
-"""Effective ranks of a correlation matrix and what a nonlinearity adds   [rank-gain: Theorem 3.1] [rank-equality] [entrywise].
+"""Effective ranks of a correlation matrix and what a nonlinearity adds   [rank-gain: Theorem 3.1] [rank-equality]
+[entrywise].
 
     er₂(C) = (tr C)²/‖C‖_F²,   P(C) = Σ_{i≠j} ρ_ij²(1 − ρ_ij²)/‖C‖_F²,   er₂(K(C))/er₂(C) ≥ 1 + λ_φ P(C).
 
-The inequality needs n ≥ 1, a unit diagonal and |entries| ≤ 1; neither symmetry nor PSD. Matrices are nested sequences: of rationals
+The inequality needs n ≥ 1, a unit diagonal and |entries| ≤ 1; neither symmetry nor PSD. Matrices are nested
+sequences: of rationals
 (``fmpq``, ``Fraction`` or int), with exact results, or of floats (NumPy arrays included), with float results.
 
-Equality (corrected): the ratio is 1 iff K(ρ_ij)² = ρ_ij² for all i ≠ j, that is iff φ is linear, or every ρ_ij ∈ {0, 1} — and −1 is
+Equality (corrected): the ratio is 1 iff K(ρ_ij)² = ρ_ij² for all i ≠ j, that is iff φ is linear, or every ρ_ij ∈ {0,
+1} — and −1 is
 allowed besides exactly when φ̄ is odd or even. The paper allows −1 always; relu at ρ = −1 refutes it (gap ≈ 0.78).
 """
 
@@ -25,16 +28,26 @@ def read_correlation(matrix: Matrix) -> list[list[Any]]:
     """
     rows = [list(row) for row in matrix]
     if not rows or any(len(row) != len(rows) for row in rows):
-        raise InvalidInput("matrix", [len(row) for row in rows], "must be square with n ≥ 1", "give n rows of n entries")
-    exact = all(_is_rational(entry) for row in rows for entry in row)
-    rows = [[_fmpq(entry) if exact else float(entry) for entry in row] for row in rows]
+        raise InvalidInput(
+            "matrix", [len(row) for row in rows], "must be square with n ≥ 1", "give n rows of n entries"
+        )
+    rows = _one_type(rows)
     for i, row in enumerate(rows):
         for j, entry in enumerate(row):
             if not -1 <= entry <= 1 or (i == j and entry != 1):
                 raise InvalidInput(
-                    f"matrix[{i}][{j}]", str(entry), "must lie in [-1, 1], and be 1 on the diagonal", "normalise the covariance"
+                    f"matrix[{i}][{j}]",
+                    str(entry),
+                    "must lie in [-1, 1], and be 1 on the diagonal",
+                    "normalise the covariance",
                 )
     return rows
+
+
+def _one_type(rows: list[list[Any]]) -> list[list[Any]]:
+    """All entries as ``fmpq`` if every one is rational, else all as floats."""
+    exact = all(_is_rational(entry) for row in rows for entry in row)
+    return [[_fmpq(entry) if exact else _float(entry) for entry in row] for row in rows]
 
 
 def _is_rational(entry: Any) -> bool:
@@ -58,15 +71,19 @@ def renyi2_rank(matrix: Matrix) -> Any:
 def potential(matrix: Matrix) -> Any:
     """The decorrelation potential P(C); zero iff every off-diagonal entry is 0 or ±1."""
     rows = read_correlation(matrix)
-    total = sum((e * e * (1 - e * e) for i, row in enumerate(rows) for j, e in enumerate(row) if i != j), 0 * rows[0][0])
+    total = sum(
+        (e * e * (1 - e * e) for i, row in enumerate(rows) for j, e in enumerate(row) if i != j), 0 * rows[0][0]
+    )
     return total / _frobenius(rows)
 
 
 def shannon_rank(matrix: Matrix) -> float:
-    """exp(−Σ p_i log p_i), p = eigenvalues/trace (float). Raises ``InvalidInput`` unless C is symmetric PSD to rounding."""
+    """exp(−Σ p_i log p_i), p = eigenvalues/trace (float). Raises ``InvalidInput`` unless C is symmetric PSD to
+    rounding.
+    """
     import numpy as np
 
-    array = np.array([[float(_float(e)) for e in row] for row in read_correlation(matrix)])
+    array = np.array([[_float(e) for e in row] for row in read_correlation(matrix)])
     if not np.allclose(array, array.T, atol=1e-12):
         raise InvalidInput("matrix", array.shape, "must be symmetric for the Shannon rank", "use renyi2_rank")
     eigenvalues = np.linalg.eigvalsh(array)
@@ -78,19 +95,20 @@ def shannon_rank(matrix: Matrix) -> float:
 
 
 def _float(entry: Any) -> float:
-    return int(entry.p) / int(entry.q) if isinstance(entry, fmpq) else entry
+    return int(entry.p) / int(entry.q) if isinstance(entry, fmpq) else float(entry)
 
 
 def apply_kernel(matrix: Matrix, kernel: Callable[[Any], Any]) -> list[list[Any]]:
     """K(C) entrywise, the correlation matrix of φ̄(z) for z ~ N(0, C)   [entrywise]."""
     rows = read_correlation(matrix)
-    return [[row[j] if i == j else kernel(row[j]) for j in range(len(row))] for i, row in enumerate(rows)]
+    return _one_type([[e if i == j else kernel(e) for j, e in enumerate(row)] for i, row in enumerate(rows)])
 
 
 def rank_gain(matrix: Matrix, kernel: Callable[[Any], Any]) -> Any:
     """er₂(K(C))/er₂(C) = ‖C‖_F²/‖K(C)‖_F²."""
     rows = read_correlation(matrix)
-    return _frobenius(rows) / _frobenius(apply_kernel(rows, kernel))
+    before, after = _frobenius(rows), _frobenius(apply_kernel(rows, kernel))
+    return before / after if isinstance(after, fmpq) else _float(before) / after
 
 
 def gain_bound(matrix: Matrix, strength: Any) -> Any:
@@ -123,9 +141,11 @@ def is_fixed_ratio(matrix: Matrix, *, linear: bool, pure_parity: bool) -> bool:
 
 
 def linear_step(weights: Any, matrix: Any) -> Any:
-    """corr(W C Wᵀ), the first arrow of a layer; it may lower the rank. Only the second arrow, K(·), gains   [linear-step].
+    """corr(W C Wᵀ), the first arrow of a layer; it may lower the rank. Only the second arrow, K(·), gains
+    [linear-step].
 
-    ``weights`` (m × n) and ``matrix`` (n × n) are float arrays. Raises ``InvalidInput`` if a row of W gives zero variance.
+    ``weights`` (m × n) and ``matrix`` (n × n) are float arrays. Raises ``InvalidInput`` if a row of W gives zero
+    variance.
     """
     import numpy as np
 

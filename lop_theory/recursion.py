@@ -116,9 +116,7 @@ class _Boundary:
         self.hermite = hermite_values(x, max(n, 2))
 
 
-def _monomials(
-    beta: arb, degree: int, ends: list[tuple[int, _Boundary]], n: int, part: Piece
-) -> list[list[arb]]:
+def _monomials(beta: arb, degree: int, ends: list[tuple[int, _Boundary]], n: int, part: Piece) -> list[list[arb]]:
     """I_{j,k} for j ≤ degree and k < n."""
     edges = [(end, sign * (beta * end.x).exp() * end.weight) for sign, end in ends]
     start = _zeroth(beta, degree, edges, part)

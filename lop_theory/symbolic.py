@@ -1,5 +1,6 @@
 """Symbolic facts about an expression: derivative, polynomial form, parity."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from lop_theory.balls import fmpq, fmpq_poly
@@ -33,41 +34,32 @@ def derivative(expr: Expr) -> Expr:
             return mul(_outer_derivative(expr), derivative(expr.args[0]))
 
 
-def _outer_derivative(expr: Expr) -> Expr:  # noqa: PLR0911 - one line a function
+def _outer_derivative(expr: Expr) -> Expr:
+    """f′(u) for expr = f(u)."""
     (u,) = expr.args
-    two = fmpq(2)
-    match expr.op:
-        case "pow":
-            return mul(num(expr.number), power(u, expr.number - 1))
-        case "exp" | "sinh" | "cosh":
-            return call({"exp": "exp", "sinh": "cosh", "cosh": "sinh"}[expr.op], u)
-        case "log":
-            return div(ONE, u)
-        case "sqrt":
-            return div(num(fmpq(1, 2)), expr)
-        case "sin":
-            return call("cos", u)
-        case "cos":
-            return neg(call("sin", u))
-        case "tan":
-            return add(ONE, power(expr, two))
-        case "tanh":
-            return sub(ONE, power(expr, two))
-        case "atan":
-            return div(ONE, add(ONE, power(u, two)))
-        case "erf":
-            return mul(div(num(2), call("sqrt", PI)), call("exp", neg(power(u, two))))
-        case "sigmoid":
-            return mul(expr, call("sigmoid", neg(u)))
-        case "softplus":
-            return call("sigmoid", u)
-        case "abs":
-            return call("sign", u)
-        case "relu":
-            return call("step", u)
-        case _:
-            assert expr.op in ("sign", "step"), expr.op
-            return ZERO
+    return _OUTER[expr.op](expr, u)
+
+
+_OUTER: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "pow": lambda f, u: mul(num(f.number), power(u, f.number - 1)),
+    "exp": lambda f, _u: f,
+    "sinh": lambda _f, u: call("cosh", u),
+    "cosh": lambda _f, u: call("sinh", u),
+    "log": lambda _f, u: div(ONE, u),
+    "sqrt": lambda f, _u: div(num(fmpq(1, 2)), f),
+    "sin": lambda _f, u: call("cos", u),
+    "cos": lambda _f, u: neg(call("sin", u)),
+    "tan": lambda f, _u: add(ONE, power(f, fmpq(2))),
+    "tanh": lambda f, _u: sub(ONE, power(f, fmpq(2))),
+    "atan": lambda _f, u: div(ONE, add(ONE, power(u, fmpq(2)))),
+    "erf": lambda _f, u: mul(div(num(2), call("sqrt", PI)), call("exp", neg(power(u, fmpq(2))))),
+    "sigmoid": lambda f, u: mul(f, call("sigmoid", neg(u))),
+    "softplus": lambda _f, u: call("sigmoid", u),
+    "abs": lambda _f, u: call("sign", u),
+    "relu": lambda _f, u: call("step", u),
+    "sign": lambda _f, _u: ZERO,
+    "step": lambda _f, _u: ZERO,
+}
 
 
 def polynomial(expr: Expr) -> fmpq_poly | None:
@@ -134,18 +126,21 @@ def _parity(expr: Expr) -> Parity | None:
         return "even"
     if expr.op == "x":
         return "odd"
-    kinds = tuple(map(_parity, expr.args))
-    match expr.op:
-        case "add" | "max" | "min":
-            same = kinds[0] if kinds[0] == kinds[1] else None
-            return same if expr.op == "add" or same == "even" else None
-        case "mul" | "div":
-            return None if None in kinds else "even" if kinds[0] == kinds[1] else "odd"
-        case "pow":
-            if kinds[0] == "odd" and expr.number.q == 1:
-                return "odd" if int(expr.number.p) % 2 else "even"
-    if kinds[0] == "odd" and expr.op in _ODD_FUNCTIONS:
-        return "odd"
-    if kinds[0] == "even" or (kinds[0] == "odd" and expr.op in _EVEN_FUNCTIONS):
+    kinds = [_parity(arg) for arg in expr.args]
+    if None in kinds:
+        return "even" if kinds[0] == "even" and len(kinds) == 1 else None
+    same = all(kind == kinds[0] for kind in kinds)
+    if expr.op in ("mul", "div"):
+        return "even" if same else "odd"
+    if expr.op == "add":
+        return kinds[0] if same else None
+    if same and kinds[0] == "even":
         return "even"
-    return None
+    return _of_odd(expr) if kinds == ["odd"] else None
+
+
+def _of_odd(expr: Expr) -> Parity | None:
+    """Parity of f(u) for odd u."""
+    if expr.op == "pow" and expr.number.q == 1:
+        return "odd" if int(expr.number.p) % 2 else "even"
+    return "odd" if expr.op in _ODD_FUNCTIONS else "even" if expr.op in _EVEN_FUNCTIONS else None

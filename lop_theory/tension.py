@@ -1,17 +1,25 @@
-"""The rank–plasticity tension: decorrelation strength λ(a, b) of φ(ax + b) against frozen probability   [tension-*: App. A.2].
+"""The rank–plasticity tension: decorrelation strength λ(a, b) of φ(ax + b) against frozen probability   [tension-*:
+App. A.2].
 
-**ReLU bias** [tension-relu-bias]: b ↦ λ(relu(x + b)) is strictly decreasing on R with limits 1 and 0. Proof. With Φ, w at b, m = E relu(Z + b) =
-bΦ + w > 0, V = Var, c = Φ²/V: c′ > 0 ⟺ wV > mΦ(1 − Φ). With Mills' ratio R = (1 − Φ(t))/w(t), t = −b, the difference of the two sides is
-w²·(t + w(1 − tR))·(R² + tR − 1); the first factor is E relu(Z + t) > 0, the second is Birnbaum's inequality R > 2/(t + √(t² + 4)).
+**ReLU bias** [tension-relu-bias]: b ↦ λ(relu(x + b)) is strictly decreasing on R with limits 1 and 0. Proof. With Φ,
+w at b, m = E relu(Z + b) =
+bΦ + w > 0, V = Var, c = Φ²/V: c′ > 0 ⟺ wV > mΦ(1 − Φ). With Mills' ratio R = (1 − Φ(t))/w(t), t = −b, the difference
+of the two sides is
+w²·(t + w(1 − tR))·(R² + tR − 1); the first factor is E relu(Z + t) > 0, the second is Birnbaum's inequality R > 2/(t
++ √(t² + 4)).
 
-**tanh gain** [tension-tanh-gain]: a ↦ λ(tanh(ax)) is strictly increasing on (0, ∞) from 0 to 1 − 2/π (the sign function), *not* to 1. Proof for odd φ
+**tanh gain** [tension-tanh-gain]: a ↦ λ(tanh(ax)) is strictly increasing on (0, ∞) from 0 to 1 − 2/π (the sign
+function), *not* to 1. Proof for odd φ
 with f = z/φ increasing and g = zφ′/φ decreasing on z > 0: c′ < 0 ⟺ E[Z²φ′]E[φ²] < E[Zφ]E[Zφφ′] (arguments aZ), that is
-∫fg dμ·∫1 dμ < ∫f dμ·∫g dμ with dμ = φ(aZ)²; this is Chebyshev's association inequality. tanh, erf and sigmoid − ½ qualify.
+∫fg dμ·∫1 dμ < ∫f dμ·∫g dμ with dμ = φ(aZ)²; this is Chebyshev's association inequality. tanh, erf and sigmoid − ½
+qualify.
 
-**Freezing** [tension-freezing]: λ → 1 does not force freezing in general (|x|, he_2, he_3, sin 3x, silu(x − 1.9)); for monotone absolutely continuous φ
+**Freezing** [tension-freezing]: λ → 1 does not force freezing in general (|x|, he_2, he_3, sin 3x, silu(x − 1.9));
+for monotone absolutely continuous φ
 it does: P(|φ̄′| < ε) ≥ 1 − √(1 − λ)/ε (``frozen.monotone_floor``).
 
-``python -m lop_theory.tension`` prints the verdict of every activation; ``--act NAME --scale A --bias B`` prints one unit.
+``python -m lop_theory.tension`` prints the verdict of every activation; ``--act NAME --scale A --bias B`` prints one
+unit.
 """
 
 from typing import NamedTuple
@@ -37,8 +45,12 @@ class Unit(NamedTuple):
     floor: arb
 
 
-def unit(name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", epsilon: str | fmpq = "0.01", **parameters: object) -> Unit:
-    """λ(a, b), P(|φ′| < ε) in its three readings, and the floor that monotone φ obeys. Raises ``InvalidInput`` as ``activation`` does."""
+def unit(
+    name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", epsilon: str | fmpq = "0.01", **parameters: object
+) -> Unit:
+    """λ(a, b), P(|φ′| < ε) in its three readings, and the floor that monotone φ obeys. Raises ``InvalidInput`` as
+    ``activation`` does.
+    """
     level = rational("epsilon", epsilon)
     if level <= 0:
         raise InvalidInput("epsilon", str(epsilon), "must be positive", "0.01 is the default")
@@ -62,7 +74,8 @@ def relu_bias_strength(b: arb) -> arb:
 def tail_limit(rate: fmpq) -> arb:
     """lim λ(φ(x + b)) as b → −∞ for a tail φ ~ e^{rate·x}: 1 − rate²/(e^{rate²} − 1), not 1   [tension-monotone].
 
-    Holds for softplus, sigmoid, elu (rate 1): there φ(x + b) is asymptotically a multiple of e^{rate·x}, up to a constant.
+    Holds for softplus, sigmoid, elu (rate 1): there φ(x + b) is asymptotically a multiple of e^{rate·x}, up to a
+    constant.
     """
     square = arb(rate) * arb(rate)
     return 1 - square / square.expm1()
@@ -117,11 +130,15 @@ def _print_unit(found: Unit) -> None:
 def main(arguments: list[str] | None = None) -> int:
     from lop_theory.cli import Parser
 
-    parser = Parser(prog="python -m lop_theory.tension", description="Decorrelation strength against frozen probability (App. A.2).")
+    parser = Parser(
+        prog="python -m lop_theory.tension", description="Decorrelation strength against frozen probability (App. A.2)."
+    )
     parser.add_argument("--act", metavar="NAME", help="one activation; without it, the table of verdicts")
     parser.add_argument("--scale", default="1", metavar="A", help="phi(A x + B) (default 1)")
     parser.add_argument("--bias", default="0", metavar="B", help="phi(A x + B) (default 0)")
-    parser.add_argument("--epsilon", default="0.01", metavar="E", help="a unit is frozen where |phi'| < E (default 0.01)")
+    parser.add_argument(
+        "--epsilon", default="0.01", metavar="E", help="a unit is frozen where |phi'| < E (default 0.01)"
+    )
     options = parser.parse_args(arguments)
     if options.act is None:
         _table()

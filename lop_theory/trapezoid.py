@@ -24,10 +24,10 @@ _HALF_WIDTHS = tuple(arb(int(3 * 2**30 * 0.8**k)) / 2**30 for k in range(26))
 
 
 class Plan(NamedTuple):
-    """Nodes 0, h, …, count·h; ``error[k]`` bounds discretisation and truncation for he_k, ``square_error`` for φ²."""
+    """Nodes 0, h, …, last·h; ``error[k]`` bounds discretisation and truncation for he_k, ``square_error`` for φ²."""
 
     step: arb
-    count: int
+    last: int
     error: tuple[arb, ...]
     square_error: arb
 
@@ -135,7 +135,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb] | None:
     if chosen is None:
         return None
     with precision(bits + 16):
-        table = grid(chosen.step, chosen.count, n, working_bits())
+        table = grid(chosen.step, chosen.last, n, working_bits())
         phi = real_function(expr)
         right = [phi(x) for x in table.nodes]
         left = [phi(-x) for x in table.nodes]

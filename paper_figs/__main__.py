@@ -1,4 +1,6 @@
-"""``python -m paper_figs A.1 A.2`` writes the figures named, ``--all`` every one, as PDF, PNG and a caption into figures/."""
+"""``python -m paper_figs A.1 A.2`` writes the figures named, ``--all`` every one, as PDF, PNG and a caption into
+figures/.
+"""
 
 import importlib
 from pathlib import Path

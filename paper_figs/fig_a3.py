@@ -38,7 +38,10 @@ def points(name: str) -> list[tuple[float, float]]:
 def draw(stem: Path) -> str:
     figure, axes = panels(1, 2, size=(5.4, 3.6))
     nonlinear = [n for n in CATALOGUE if not expand(activation(n).expr, 2).linear]
-    groups = (("monotone activations", [n for n in nonlinear if n in MONOTONE]), ("other activations", [n for n in nonlinear if n not in MONOTONE]))
+    groups = (
+        ("monotone activations", [n for n in nonlinear if n in MONOTONE]),
+        ("other activations", [n for n in nonlinear if n not in MONOTONE]),
+    )
     colours = [*_palette()]
     for ax, (title, names) in zip(axes[0], groups, strict=True):
         for i, name in enumerate(names):
@@ -53,8 +56,10 @@ def draw(stem: Path) -> str:
     axes[0][0].set_ylabel(r"P(|$\bar\varphi'$| < 1/4), standardised")
     save(figure, stem)
     return (
-        "Decorrelation strength λ against the probability that the standardised unit is frozen, P(|φ̄′(Z)| < 1/4), over scales "
-        f"{', '.join(map(str, SCALES))} and biases −3 … 3. Left: monotone activations obey the floor 1 − √(1 − λ)/ε (black), so λ → 1 freezes them. Right: "
+        "Decorrelation strength λ against the probability that the standardised unit is frozen, P(|φ̄′(Z)| < "
+        "1/4), over scales "
+        f"{', '.join(map(str, SCALES))} and biases −3 … 3. Left: monotone activations obey the floor 1 − √(1 − "
+        f"λ)/ε (black), so λ → 1 freezes them. Right: "
         "activations that are not monotone reach λ ≈ 1 with almost no frozen mass. Every point from balls."
     )
 

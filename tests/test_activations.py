@@ -100,7 +100,9 @@ def test_limits():
 
 def test_scale_and_bias_modulate():
     x = np.linspace(-2, 2, 9)
-    np.testing.assert_allclose(activation("silu", scale="3", bias="-0.5").numpy()(x), activation("silu").numpy()(3 * x - 0.5))
+    np.testing.assert_allclose(
+        activation("silu", scale="3", bias="-0.5").numpy()(x), activation("silu").numpy()(3 * x - 0.5)
+    )
 
 
 @pytest.mark.parametrize(

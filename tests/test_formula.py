@@ -72,14 +72,15 @@ def test_text_round_trip(text):
 @given(st.text(alphabet="x0123456789.+-*/()e, abcdefghijklmnopqrstuvwz_[]{}'\"=:;<>!@#$%^&|~`\\\n\t", max_size=60))
 def test_fuzz_gives_an_expression_or_invalid_input(text):
     try:
-        result = parse(text)
+        outcome = parse(text)
     except InvalidInput as error:
-        assert "\n" not in str(error)
-    else:
-        assert isinstance(result, Expr)
+        outcome = error
+    assert isinstance(outcome, Expr) or "\n" not in str(outcome)
 
 
-@given(st.lists(st.sampled_from(["x", "sin", "(", ")", "+", "**", "9", "max", ",", ".", "pi", "-", "/", " "]), max_size=60))
+@given(
+    st.lists(st.sampled_from(["x", "sin", "(", ")", "+", "**", "9", "max", ",", ".", "pi", "-", "/", " "]), max_size=60)
+)
 def test_fuzz_of_tokens(tokens):
     try:
         result = parse("".join(tokens))
@@ -124,7 +125,7 @@ def test_fuzz_of_tokens(tokens):
     ],
 )
 def test_refusals_name_the_offence(text, word):
-    with pytest.raises(InvalidInput, match=".*") as caught:
+    with pytest.raises(InvalidInput) as caught:
         parse(text)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)

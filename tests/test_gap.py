@@ -94,10 +94,14 @@ def test_kappa_of_pure_parity(squares, odd, rho):
 @pytest.mark.claim("mehler")
 @pytest.mark.parametrize("name", ["relu", "sign", "erf", "sin", "cos"])
 def test_kernel_contains_the_classical_closed_form(name):
-    """relu: arc-cosine kernel; sign: (2/π)asin ρ; erf: asin(2ρ/3)/asin(2/3); sin, cos: sinh ρ/sinh 1, (cosh ρ − 1)/(cosh 1 − 1)."""
+    """relu: arc-cosine kernel; sign: (2/π)asin ρ; erf: asin(2ρ/3)/asin(2/3); sin, cos: sinh ρ/sinh 1, (cosh ρ −
+    1)/(cosh 1 − 1).
+    """
     root = mp.sqrt
     closed = {
-        "relu": lambda r: ((root(1 - r * r) + r * (mp.pi - mp.acos(r))) / (2 * mp.pi) - 1 / (2 * mp.pi)) / (0.5 - 1 / (2 * mp.pi)),
+        "relu": lambda r: (
+            ((root(1 - r * r) + r * (mp.pi - mp.acos(r))) / (2 * mp.pi) - 1 / (2 * mp.pi)) / (0.5 - 1 / (2 * mp.pi))
+        ),
         "sign": lambda r: 2 / mp.pi * mp.asin(r),
         "erf": lambda r: mp.asin(2 * r / 3) / mp.asin(mp.mpf(2) / 3),
         "sin": lambda r: mp.sinh(r) / mp.sinh(1),
@@ -151,8 +155,12 @@ def test_stein():
 
     for name in ("tanh", "relu", "gelu", "selu"):
         expansion = expand(activation(name).expr, 2)
-        assert (mean(derivative(activation(name).expr), 64) / expansion.variance.sqrt()).overlaps(expansion.coefficients[1])
-    assert not mean(derivative(activation("sign").expr), 64).overlaps(expand(activation("sign").expr, 2).coefficients[1])
+        assert (mean(derivative(activation(name).expr), 64) / expansion.variance.sqrt()).overlaps(
+            expansion.coefficients[1]
+        )
+    assert not mean(derivative(activation("sign").expr), 64).overlaps(
+        expand(activation("sign").expr, 2).coefficients[1]
+    )
 
 
 @pytest.mark.claim("gap")
@@ -215,7 +223,9 @@ def test_kappa_is_the_infimum_of_samples(name):
 
 
 @pytest.mark.claim("gap-sharp")
-@pytest.mark.parametrize(("name", "method"), [("tanh", "parity"), ("gelu", "end"), ("relu", "interior"), ("hardswish", "cells")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("tanh", "parity"), ("gelu", "end"), ("relu", "interior"), ("hardswish", "cells")]
+)
 def test_kappa_methods(name, method):
     sharp = kappa(kernel(activation(name).expr))
     assert sharp.method == method
@@ -251,7 +261,9 @@ def test_every_nonlinear_activation_is_certified(name):
     found = analyse(activation(name))
     assert found.verdict == Holds("certified by balls")
     assert found.certificate.strength[0] > 0
-    assert Fraction(found.certificate.kappa_floor, 10**18) <= Fraction(str(found.kappa.value.upper().str(25, radius=False)))
+    assert Fraction(found.certificate.kappa_floor, 10**18) <= Fraction(
+        str(found.kappa.value.upper().str(25, radius=False))
+    )
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "softsign", "square"])
@@ -286,7 +298,8 @@ def leaves(node, path=()):
 
 @pytest.mark.claim("gap")
 def test_checker_refuses_every_altered_number_even_with_a_fresh_digest():
-    """The digest catches any edit. With the digest forged too, a derived number is caught in its last digit, and a coefficient as soon as
+    """The digest catches any edit. With the digest forged too, a derived number is caught in its last digit, and a
+    coefficient as soon as
     its interval misses the true value (an interval that still holds it is a true statement)."""
     kern = kernel(activation("relu").expr, 6)
     data = to_json(certify(kern), kern, "relu")

@@ -84,7 +84,9 @@ def test_parseval_is_attained_by_polynomials():
     assert abs(sum((x * x for x in a), arb(0)) - 1) < 1e-14
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "gelu", "hardtanh", "hardswish", "sin", "erf", "sign", "cube", "abs"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "elu", "gelu", "hardtanh", "hardswish", "sin", "erf", "sign", "cube", "abs"]
+)
 def test_closed_forms_lie_in_the_balls(name):
     a1 = expand(activation(name).expr, 2, 30).coefficients[1]
     with precision(200), mp.workdps(45):
