@@ -236,5 +236,5 @@ def check(
         partitions,
         tuple(dict.fromkeys(domain.unequal)),
         tuple(domain.checked),
-        frozenset(domain.rescaled),
+        frozenset(domain.rescaled) | recording.learned,
     )

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from lop_theory.modules.check import Offence, clone_pair
-from lop_theory.modules.redistribute import block_means, block_sums
+from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.scale import operator_name
 from lop_theory.modules.trace import Node, Program, run
 
@@ -127,7 +127,7 @@ class Limit(NamedTuple):
 
 def _limit(tensors: Mapping[str, Tensor], tolerance: float) -> Limit:
     largest = max((float(t.detach().abs().max()) for t in tensors.values() if t.numel()), default=0.0)
-    return Limit(tolerance, 1e-6 * largest or 1.0)
+    return Limit(tolerance, 1e-3 * largest or 1.0)
 
 
 def spread_offence(
@@ -135,21 +135,26 @@ def spread_offence(
 ) -> Offence | None:
     """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its
     maximum)."""
-    array = tensor.detach().cpu().numpy()
-    scale = max(float(np.abs(array).max(initial=0.0)), limit.floor)
+    values = tensor.detach()
+    scale = max(float(values.abs().max()) if values.numel() else 0.0, limit.floor)
     for dim, index in enumerate(axes):
         if len(index) <= index.max(initial=-1) + 1:
             continue
-        deviation = np.abs(array - block_means(array, index, dim))
-        worst = float(deviation.max(initial=0.0))
+        deviation = (values - values.index_select(dim, _leaders(index).to(values.device))).abs()
+        worst = float(deviation.max()) if deviation.numel() else 0.0
         if worst > limit.relative * scale:
-            line = np.moveaxis(deviation, dim, 0).reshape(len(index), -1)
-            column = int(line.max(0).argmax())
-            raw = np.moveaxis(array, dim, 0).reshape(len(index), -1)[:, column]
-            where = program.modules.get(name, "")
+            column = int(deviation.movedim(dim, 0).reshape(len(index), -1).amax(0).argmax())
+            line = values.movedim(dim, 0).reshape(len(index), -1)[:, column].cpu().numpy()
             reason = f"clones differ by {worst:.2e} (largest entry {scale:.2e})"
-            return Offence(where, name, condition, reason, clone_pair(index, differing=raw))
+            units = clone_pair(index, differing=line)
+            return Offence(program.modules.get(name, ""), name, condition, reason, units)
     return None
+
+
+def _leaders(index: Any) -> Tensor:
+    """For every coordinate the first one of its block."""
+    _, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+    return torch.as_tensor(first[inverse])
 
 
 def cloned_offences(
@@ -190,7 +195,7 @@ def base_offence(c: Comparison) -> Offence | None:
 
     Values between a projection and a sum of activations (queries with a folded logit scale) may differ from the
     base's by a
-    constant; the sum itself and the outputs must agree.
+    constant; the sum itself and the outputs must agree. Rearranged weights are divided by multiplicities and left out, too.
     """
     for name, mine, theirs in zip(_outputs(c.program), c.clone.outputs, c.base.outputs, strict=True):
         offence = _differs(c.program, name, mine, theirs, Limit(c.tolerance, 1e-300))

@@ -97,7 +97,7 @@ def multiplicities(found: Widths, factors: Factors, attention: str) -> dict[Axis
         raise InvalidInput("attention", attention, f"must be one of {', '.join(ATTENTION)}")
     avoid = {"avoid", "width" if attention == "heads" else "heads"}
     chosen: dict[Axis, Multiplicity] = {}
-    wanted = {"*": factors} if isinstance(factors, int) else factors
+    wanted: Mapping[str, Any] = factors if isinstance(factors, Mapping) else {"*": factors}
     for pattern, factor in sorted(wanted.items(), key=_generality):
         _choose(found, pattern, _checked(factor), avoid, chosen)
     return _equalised(found.plan, chosen)
@@ -109,10 +109,10 @@ def _generality(item: tuple[str, object]) -> tuple[bool, int]:
 
 
 def _checked(factor: Any) -> Multiplicity:
-    values = (factor,) if isinstance(factor, int) else tuple(factor)
+    values: tuple[Any, ...] = tuple(factor) if isinstance(factor, (list, tuple)) else (factor,)
     if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
         raise InvalidInput("factor", factor, "must be an integer of at least 1, or a sequence of them")
-    return factor if isinstance(factor, int) else values
+    return values if isinstance(factor, (list, tuple)) else values[0]
 
 
 def _choose(

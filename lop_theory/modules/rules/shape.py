@@ -100,12 +100,15 @@ def unsqueeze(call: Call) -> Axes:
 
 
 def expand(call: Call) -> Axes:
-    """A broadcast axis becomes a new one that is never cloned."""
+    """A broadcast axis becomes a new one that is never cloned; ``expand_as`` takes the other operand's."""
     x, shape = call["self"], call.shape
     lead = len(shape) - len(x.shape)
-    axes, kept = list(call.fresh(shape)), [None] * len(shape)
+    axes = list(call["other"].axes) if "other" in call.arguments else list(call.fresh(shape))
+    kept: list[Any] = [None] * len(shape)
     for dim, (axis, size) in enumerate(zip(x.axes, x.shape, strict=True), start=lead):
         if size == shape[dim]:
+            if "other" in call.arguments:
+                call.domain.tie(axis, axes[dim])
             axes[dim] = kept[dim] = axis
         else:
             call.domain.rigid(axis)
