@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 
+from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.diagnose import Diagnosis, diagnose
 from lop_theory.graph.io import read_network, read_partition
@@ -20,18 +20,15 @@ exit status: 0 done; 1 a partition was given and training can leave its manifold
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code (bad input raises ``InvalidInput``)."""
     options = _parser().parse_args(arguments)
-    try:
-        found = _run(options)
-    except InvalidInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = _run(options)
     print(json.dumps(found.to_json(), ensure_ascii=False) if options.json else _text(found))
-    return 1 if options.partition and not found.trajectory_invariant else 0
+    return NOT_CERTIFIED if options.partition and not found.trajectory_invariant else OK
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lop_theory.graph",
         description="Cloned and frozen units of a network, their manifolds, and whether training can leave them.",
         epilog=EPILOG,
@@ -92,4 +89,4 @@ def _end(end: object) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -17,7 +17,7 @@ from lop_theory.activations import Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Network
-from lop_theory.graph.scalars import rational
+from lop_theory.graph.scalars import rational, to_float
 
 End = fmpq | float  # a float end is infinite
 Interval = tuple[End, End]
@@ -48,7 +48,7 @@ def frozen_units(network: Network, input_range: tuple[object, object] | None = N
         flat = next((f for f in flats if _inside(z, f)), None)
         if flat is not None and z != EVERYTHING:
             found.append(Frozen(dag.ids[v], z, flat))
-            ranges[v] = _outward(phi.range_on(*z))
+            ranges[v] = _outward(phi.range_on(*_dyadic(z)))
     return tuple(found)
 
 
@@ -89,6 +89,12 @@ def _infinite(end: End) -> bool:
 @lru_cache(maxsize=256)
 def _full_range(phi: Activation) -> Interval:
     return _outward(phi.range_on(*EVERYTHING))
+
+
+def _dyadic(z: Interval) -> Interval:
+    """A slightly larger interval with dyadic ends, which balls hold exactly."""
+    low, high = to_float(z[0]), to_float(z[1])
+    return _outward((math.nextafter(low, -math.inf), math.nextafter(high, math.inf)))
 
 
 def _outward(bounds: tuple[float, float]) -> Interval:

@@ -25,7 +25,8 @@ def read_network(path: str | Path, default_activation: str = "relu") -> Network:
         raise InvalidInput("file", str(path), "does not exist or is no file", "give a network file")
     with file.open("rb") as stream:
         head = stream.read(4)
-    if file.suffix in _PICKLE_SUFFIXES or head.startswith(_PICKLES):
+    looks_pickled = file.suffix != ".safetensors" and head.startswith(_PICKLES)  # its length may begin with 0x80
+    if file.suffix in _PICKLE_SUFFIXES or looks_pickled:
         raise InvalidInput("file", str(path), "is a pickle and could run code", "save it as safetensors")
     if file.suffix == ".graphml":
         return _read_graphml(file)

@@ -14,8 +14,8 @@ RATE = 0.02
 class Spec(NamedTuple):
     """How to build an optimiser, and the class of its update map.
 
-    ``linear``: in the span of gradients and w; ``elementwise``: of each entry's own history; ``factored``: row and column
-    statistics; ``spectral``: an odd matrix polynomial; ``asymmetric``: not equivariant, by design.
+    ``linear``: in the span of gradients and w; ``elementwise``: of each entry's own history; ``factored``: by row and
+    column statistics; ``spectral``: an odd matrix polynomial; ``asymmetric``: not equivariant, by design.
     """
 
     make: Callable[[list[Tensor]], list[Any]]

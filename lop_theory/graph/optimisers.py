@@ -98,7 +98,7 @@ def run(name: str, decay: Decay, start: Start, *, block: int = 3, steps: int = 1
 
 
 def equivariant(name: str, *, block: int = 3, steps: int = 4) -> float:
-    """Largest relative difference between permuting within blocks before and after some updates of a 2block × 2block matrix.
+    """Largest relative difference between permuting units within blocks before and after some updates of a matrix.
 
     About machine precision for an equivariant update (the closure criterion, measured).
     """

@@ -1,0 +1,107 @@
+"""Frozen units: the certificate is sound for every upstream parameter; drift bounds hold."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.activations import activation
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.certificate import frozen_units, saturation_drift
+from lop_theory.graph.cloning import sgd_step
+from lop_theory.graph.counterexamples import REVIVED_BY_MOMENTUM, REVIVED_BY_UPSTREAM
+from lop_theory.graph.dag import Network, Node, build_network
+from lop_theory.graph.passes import forward, gradient, squared_error
+from lop_theory.graph.scalars import exact, floats
+from lop_theory.strategies import networks
+
+MIXED = tuple(activation(name) for name in ("tanh", "sigmoid", "relu", "hardtanh", "relu6", "step"))
+
+
+@pytest.mark.claim("frozen-unit")
+@given(networks(activations=MIXED), st.integers(0, 10**6))
+def test_certified_units_stay_frozen_whatever_the_upstream_does(network, seed):
+    dag = network.dag
+    number = Network(dag, floats(network.weight), floats(network.bias))
+    found = frozen_units(number, (-2, 2))
+    units = [dag.number_of[f.id] for f in found]
+    rng = np.random.default_rng(seed)
+    own = np.isin(dag.target, units)
+    weight = np.where(own, number.weight, rng.normal(size=dag.edges) * 10)
+    bias = np.where(np.isin(np.arange(dag.nodes), units), number.bias, rng.normal(size=dag.nodes) * 10)
+    moved = number.with_parameters(weight, bias)
+    x = rng.uniform(-2, 2, size=(len(dag.inputs), 5))
+    trace = forward(moved, x)
+    for f, v in zip(found, units, strict=True):
+        low, high = (end if isinstance(end, float) else float(floats(exact([end]))[0]) for end in f.interval)
+        assert (trace.z[v] >= low - 1e-9).all()
+        assert (trace.z[v] <= high + 1e-9).all()
+    change = gradient(moved, x, squared_error(np.ones((len(dag.outputs), 5))))
+    assert (change.weight[own] == 0).all()
+    assert (change.bias[units] == 0).all()
+
+
+def net(upstream, weight, bias):
+    nodes = [Node("u", activation(upstream)), Node("v", activation("relu"), bias), Node("y", activation("identity"))]
+    return build_network(["x"], nodes, [("x", "u", 5), ("u", "v", weight), ("v", "y", 1)], ["y"], rationals=True)
+
+
+@pytest.mark.claim("frozen-unit")
+@pytest.mark.parametrize(
+    ("upstream", "weight", "bias", "frozen"),
+    [
+        ("tanh", "1", "-2", True),
+        ("tanh", "3", "-2", False),
+        ("sigmoid", "3/2", "-2", True),
+        ("relu", "-1", "-1", True),
+        ("relu", "1", "-100", False),
+        ("sigmoid", "2", "-2", False),  # z < 0 for every input, but the interval is closed: not certified
+    ],
+)
+def test_certificates_of_small_networks(upstream, weight, bias, frozen):
+    assert bool(frozen_units(net(upstream, weight, bias))) == frozen
+
+
+@pytest.mark.claim("frozen-unit")
+def test_a_frozen_unit_bounds_the_units_after_it():
+    relu, line = activation("relu"), activation("identity")
+    nodes = [Node("a", relu, "-5"), Node("b", relu, "-1"), Node("y", line)]
+    edges = [("x", "a", 1), ("a", "b", 7), ("b", "y", 1)]
+    network = build_network(["x"], nodes, edges, ["y"], rationals=True)
+    assert [f.id for f in frozen_units(network, (-1, 1))] == ["a", "b"]
+    assert frozen_units(network) == ()
+    path = network
+    for _ in range(3):
+        path = sgd_step(path, (exact([["1"]]), squared_error(exact([["4"]]))), "1/2")
+    into = np.isin(network.dag.target, [network.dag.number_of["a"], network.dag.number_of["b"]])
+    assert (path.weight[into] == network.weight[into]).all()
+
+
+@pytest.mark.claim("frozen-unit")
+def test_revivable_units_are_not_certified():
+    for example in (REVIVED_BY_UPSTREAM, REVIVED_BY_MOMENTUM):
+        assert frozen_units(example.network()) == ()
+        assert frozen_units(example.network(), (-1, 1)) == ()
+
+
+@pytest.mark.parametrize("bounds", [(2, 1), ("a", "b"), (math.nan, 1)])
+def test_bad_input_ranges(bounds):
+    with pytest.raises(InvalidInput, match="inputs"):
+        frozen_units(net("tanh", "1", "-2"), bounds)
+
+
+@pytest.mark.claim("frozen-unit")
+@given(st.sampled_from(["tanh", "sigmoid"]), st.floats(0, 20), st.floats(0, 5))
+def test_drift_of_a_saturated_unit_is_bounded(name, margin, beyond):
+    z = margin + beyond
+    slope = math.cosh(z) ** -2 if name == "tanh" else 0.25 * math.cosh(z / 2) ** -2
+    assert slope <= saturation_drift(name, margin, adjoint=1, value=1, rate=1)
+
+
+def test_drift_needs_a_saturating_unit():
+    with pytest.raises(InvalidInput, match="saturation"):
+        saturation_drift("relu", 1, adjoint=1, value=1, rate=1)
+    with pytest.raises(InvalidInput, match="margin"):
+        saturation_drift("tanh", -1, adjoint=1, value=1, rate=1)

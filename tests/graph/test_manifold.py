@@ -1,0 +1,131 @@
+"""Projections, dimensions and bases against dense linear algebra."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lop_theory.graph.dag import Network
+from lop_theory.graph.dimension import bases, codimension, dimension, parameters
+from lop_theory.graph.manifold import (
+    distance,
+    distance_to_translate,
+    hidden_nodes,
+    project,
+    project_translate,
+    squared_distance,
+)
+from lop_theory.graph.nearest import ladder, nearest_pair
+from lop_theory.graph.partition import partition_from_labels
+from lop_theory.graph.scalars import exact, floats
+from lop_theory.strategies import equitable_networks, networks, partitions
+
+KINDS = ("in", "out", "both", "constant")
+
+
+def equal_groups(dag, partition, kind):
+    """Lists of index sets whose sums are equal on the manifold, straight from the definitions of theory.md §5."""
+    block = partition.block_of
+    for i, j in product(range(partition.blocks), repeat=2):
+        here = [e for e in range(dag.edges) if (block[dag.source[e]], block[dag.target[e]]) == (i, j)]
+        if here and kind in ("in", "both"):
+            yield [[e for e in here if dag.target[e] == c] for c in partition.members[j]]
+        if here and kind in ("out", "both"):
+            yield [[e for e in here if dag.source[e] == r] for r in partition.members[i]]
+        if here and kind == "constant":
+            yield [[e] for e in here]
+    hidden = list(hidden_nodes(dag))
+    for members in partition.members if kind != "out" else ():
+        yield [[dag.edges + hidden.index(v)] for v in members if v in hidden]
+
+
+def constraints(dag, partition, kind):
+    """Dense rows that vanish on the manifold."""
+    rows = []
+    for groups in equal_groups(dag, partition, kind):
+        for other in groups[1:]:
+            row = np.zeros(parameters(dag))
+            row[groups[0]] += 1
+            row[other] -= 1
+            rows.append(row)
+    return np.array(rows).reshape(-1, parameters(dag))
+
+
+def vector(network):
+    return np.concatenate([floats(network.weight), floats(network.bias)[hidden_nodes(network.dag)]])
+
+
+@pytest.mark.claim("clone-dimension")
+@given(st.data(), st.sampled_from(KINDS))
+def test_projection_is_the_dense_least_squares_projection(data, kind):
+    network = data.draw(networks())
+    partition = data.draw(partitions(network.dag.nodes))
+    rows = constraints(network.dag, partition, kind)
+    w = vector(network)
+    multiplier = np.linalg.lstsq(rows @ rows.T, rows @ w, rcond=None)[0]
+    for number in (network, Network(network.dag, floats(network.weight), floats(network.bias))):
+        found = project(number, partition, kind)
+        assert np.allclose(vector(found), w - rows.T @ multiplier, atol=1e-8)
+        again = project(found, partition, kind)
+        assert float(floats(np.array([squared_distance(found, again)], dtype=object))[0]) < 1e-18
+    exact_found = project(network, partition, kind)
+    assert squared_distance(exact_found, project(exact_found, partition, kind)) == 0
+
+
+@pytest.mark.claim("clone-dimension")
+@given(st.data(), st.sampled_from(KINDS))
+def test_dimensions_and_bases(data, kind):
+    network = data.draw(networks())
+    dag, partition = network.dag, data.draw(partitions(network.dag.nodes))
+    rows = constraints(dag, partition, kind)
+    rank = np.linalg.matrix_rank(rows) if rows.size else 0
+    assert codimension(dag, partition, kind) == rank
+    assert dimension(dag, partition, kind) == parameters(dag) - rank
+    tangent, normal = (b.toarray() for b in bases(dag, partition, kind))
+    whole = np.hstack([tangent, normal])
+    assert normal.shape[1] == rank
+    assert np.allclose(whole.T @ whole, np.eye(parameters(dag)), atol=1e-9)
+    assert np.allclose(rows @ tangent, 0, atol=1e-9)
+
+
+@pytest.mark.claim("clone-dimension")
+@given(equitable_networks())
+def test_members_are_at_distance_zero_and_translates_contain_their_base_point(cloned):
+    network, partition = cloned
+    assert distance(network, partition) == 0
+    assert distance_to_translate(network, network, partition) == 0
+    moved = network.with_parameters(network.weight + 1, network.bias)
+    assert squared_distance(moved, project_translate(moved, network, partition)) == 0
+
+
+@settings(max_examples=30)
+@given(networks(max_nodes=5))
+def test_nearest_pair_is_the_nearest_of_all_pair_merges(network):
+    number = Network(network.dag, floats(network.weight), floats(network.bias))
+    dag = number.dag
+    free = [v for v in hidden_nodes(dag) if v not in set(dag.outputs)]
+    best = np.inf
+    for k, u in enumerate(free):
+        for v in free[k + 1 :]:
+            if dag.activation_of[u] == dag.activation_of[v]:
+                labels = np.arange(dag.nodes)
+                labels[v] = labels[u]
+                best = min(best, distance(number, partition_from_labels(labels)))
+    found = nearest_pair(number)
+    assert (found is None) == np.isinf(best)
+    if found is not None:
+        assert abs(found.distance - best) < 1e-6
+
+
+@given(equitable_networks(support="dense", max_blocks=2))
+def test_the_ladder_finds_a_perturbed_clone(cloned):
+    network, partition = cloned
+    noise = 1e-6 * np.cos(np.arange(network.dag.edges))
+    number = Network(network.dag, floats(network.weight) + noise, floats(network.bias))
+    rung = ladder(number, [1e-4])[0]
+    assert partition.refines(rung.partition)
+    assert rung.distance <= 1e-4
+    assert rung.codimension == codimension(network.dag, rung.partition, "both")
+    assert exact(number.weight).dtype == object

@@ -1,0 +1,76 @@
+"""Base networks: exact relations of values, adjoints and learning rates."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.cloning import sgd_step
+from lop_theory.graph.counterexamples import CYCLIC_QUOTIENT, NOT_IN_EQUITABLE
+from lop_theory.graph.passes import backward, forward, squared_error
+from lop_theory.graph.quotient import base_network
+from lop_theory.graph.scalars import exact
+from lop_theory.strategies import POLYNOMIALS, batches, equitable_networks
+
+ACYCLIC = {"zero_sums": True}
+
+
+@pytest.mark.claim("base-network")
+@given(st.data())
+def test_values_are_equal_and_adjoints_are_divided_by_the_block_size(data):
+    network, partition = data.draw(equitable_networks())
+    x, t = data.draw(batches(network))
+    base = base_network(network, partition)
+    trace, small = forward(network, x), forward(base.network, x)
+    assert (trace.h == small.h[base.node_of]).all()
+    outputs = network.dag.outputs
+    adjoint = backward(network, trace, trace.h[outputs] - t).adjoint
+    small_adjoint = backward(base.network, small, small.h[base.network.dag.outputs] - t).adjoint
+    size = exact(partition.sizes[partition.block_of])[:, None]
+    assert (size * adjoint == small_adjoint[base.node_of]).all()
+    assert (base.multiplicity[base.node_of] == partition.sizes[partition.block_of]).all()
+
+
+@pytest.mark.claim("clone-rates")
+@given(st.data(), st.sampled_from(["dense", "biregular"]))
+def test_matched_rates_give_the_same_function_for_every_step(data, support):
+    network, partition = data.draw(equitable_networks(support=support, activations=POLYNOMIALS[:3], max_blocks=2))
+    base = base_network(network, partition)
+    clone, small = network, base.network
+    for _ in range(2):
+        x, t = data.draw(batches(network, max_batch=2))
+        assert (forward(clone, x).h == forward(small, x).h[base.node_of]).all()
+        batch = x, squared_error(t)
+        clone = sgd_step(clone, batch, "1/4")
+        small = sgd_step(small, batch, "1/4", base.weight_rate, base.bias_rate)
+    assert (forward(clone, x).h == forward(small, x).h[base.node_of]).all()
+
+
+@pytest.mark.claim("clone-rates")
+def test_rates_of_a_complete_block_are_source_size_over_target_size():
+    found = find_rate(2, 3)
+    assert found == exact(["2/3"])[0]
+
+
+def find_rate(sources, targets):
+    from lop_theory.activations import activation
+    from lop_theory.graph.dag import Node, build_network
+    from lop_theory.graph.partition import partition_from_blocks
+
+    first, second = [f"a{k}" for k in range(sources)], [f"b{k}" for k in range(targets)]
+    edges = [("x", a, 1) for a in first] + [(a, b, 1) for a in first for b in second] + [(b, "y", 1) for b in second]
+    nodes = [Node(name, activation("identity")) for name in [*first, *second, "y"]]
+    network = build_network(["x"], nodes, edges, ["y"], rationals=True)
+    base = base_network(network, partition_from_blocks(network.dag, [["x"], first, second, ["y"]]))
+    ids = base.network.dag.ids
+    pairs = [(ids[u], ids[v]) for u, v in zip(base.network.dag.source, base.network.dag.target, strict=True)]
+    return base.weight_rate[pairs.index(("a0", "b0"))]
+
+
+@pytest.mark.claim("base-network")
+@pytest.mark.parametrize("example", [CYCLIC_QUOTIENT, NOT_IN_EQUITABLE], ids=lambda e: e.name)
+def test_no_base_without_in_equitability_or_with_a_cycle(example):
+    with pytest.raises(InvalidInput, match="no base network"):
+        base_network(example.network(), example.partition())
+    assert np.ndim(example.network().weight) == 1

@@ -1,0 +1,138 @@
+"""Partition refinement against the definition: naive iteration, equitability, coarseness."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.activations import activation
+from lop_theory.balls import fmpq
+from lop_theory.graph.dag import Network, Node, build_network, exact_network
+from lop_theory.graph.digits import carry, to_digits
+from lop_theory.graph.equitable import biregular_support, equal_biases, in_equitable, out_equitable
+from lop_theory.graph.partition import partition_from_blocks, partition_from_labels, singletons
+from lop_theory.graph.refine import default_seed, refine
+from lop_theory.graph.runs import cut_into_runs
+from lop_theory.graph.scalars import exact, floats
+from lop_theory.strategies import equitable_networks, networks, partitions
+
+MODES = ("in", "out", "both")
+
+
+def naive(network, seed, mode, support):
+    """Iterate colours with dictionaries of exact sums until nothing splits."""
+    colour = list(seed.block_of)
+    edges = [
+        (int(u), int(v), Fraction(int(w.p), int(w.q)))
+        for u, v, w in zip(network.dag.source, network.dag.target, exact(network.weight), strict=True)
+    ]
+    while True:
+        signature = [{} for _ in colour]
+        for u, v, w in edges:
+            for node, key, used in ((v, ("in", colour[u]), mode != "out"), (u, ("out", colour[v]), mode != "in")):
+                if used:
+                    total, count = signature[node].get(key, (0, 0))
+                    signature[node][key] = (total + w, count + support)
+        codes = {}
+        kept = [frozenset(item for item in s.items() if item[1] != (0, 0)) for s in signature]
+        new = [codes.setdefault((c, s), len(codes)) for c, s in zip(colour, kept, strict=True)]
+        if len(codes) == len(set(colour)):
+            return partition_from_labels(np.array(new))
+        colour = new
+
+
+@given(networks(), st.sampled_from(MODES), st.booleans())
+def test_refine_is_the_naive_refinement(network, mode, support):
+    assert refine(network, mode=mode, support=support) == naive(network, default_seed(network), mode, support)
+
+
+@given(st.data(), st.sampled_from(MODES))
+def test_refine_of_any_seed_and_of_floats(data, mode):
+    network = data.draw(networks())
+    seed = data.draw(partitions(network.dag.nodes))
+    found = refine(network, seed, mode=mode)
+    assert found == naive(network, seed, mode, False)
+    assert found.refines(seed)
+    rounded = Network(network.dag, floats(network.weight), floats(network.bias))
+    assert refine(rounded, seed, mode=mode) == naive(rounded, seed, mode, False)  # floats are dyadic rationals
+
+
+@given(equitable_networks())
+def test_planted_partitions_are_found(cloned):
+    network, partition = cloned
+    found = refine(network)
+    assert partition.refines(found)
+    assert in_equitable(network, found)
+    assert out_equitable(network, found)
+    assert equal_biases(network, found)
+
+
+@given(equitable_networks(support="biregular"))
+def test_refine_with_support_keeps_planted_biregular_partitions(cloned):
+    network, partition = cloned
+    found = refine(network, support=True)
+    assert partition.refines(found)
+    assert biregular_support(network.dag, found)
+
+
+@given(networks(), st.sampled_from([0.3, 1.0]))
+def test_tolerant_refinement_is_equitable_within_the_tolerance(network, tolerance):
+    rounded = Network(network.dag, floats(network.weight), floats(network.bias))
+    found = refine(rounded, tolerance=tolerance)
+    assert in_equitable(rounded, found, tolerance * (1 + 1e-9))
+    assert out_equitable(rounded, found, tolerance * (1 + 1e-9))
+    assert equal_biases(rounded, found, tolerance * (1 + 1e-9))
+
+
+def test_sums_of_floats_do_not_depend_on_their_order():
+    """0.1 + 0.2 ≠ 0.3 in floats and as dyadic rationals, but equal floats in another order have equal sums."""
+    identity = activation("identity")
+    weights = [0.1, 0.2, 0.3, 1e16, -1e16, 1e-30]
+    inputs = [f"p{k}" for k in range(6)]
+    edges = [(inputs[k], node, w) for node in "ab" for k, w in enumerate(weights)]
+    nodes = [Node("a", identity), Node("b", identity), Node("y", identity)]
+    network = build_network(inputs, nodes, [*edges, ("a", "y", 1.0), ("b", "y", 1.0)], ["y"])
+    seed = partition_from_blocks(network.dag, [inputs, ["a", "b"], ["y"]])
+    shuffled = network.weight.copy()
+    shuffled[network.dag.target == network.dag.number_of["b"]] = weights[::-1]
+    for weight in (network.weight, shuffled):
+        assert refine(network.with_parameters(weight, network.bias), seed, mode="in").blocks == 3
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e200, max_value=1e200), min_size=1))
+def test_digits_are_exact_sums(values):
+    digits = to_digits(np.array(values))
+    total = carry(digits.sum(axis=0, keepdims=True))
+    rationals = exact(values)
+    parts = [Fraction(v) for v in values]
+    assert (total == 0).all() == (sum(parts) == 0)
+    negated = carry(to_digits(np.array([*values, *(-v for v in values)])).sum(axis=0, keepdims=True))
+    assert (negated == 0).all()
+    assert (carry(to_digits(rationals).sum(axis=0, keepdims=True)) == 0).all() == (sum(parts) == 0)
+
+
+def test_digits_of_wide_rationals():
+    values = exact([f"{10**40}/7", f"-{10**40}/7", "1/3"])
+    digits = to_digits(values)
+    assert (carry(digits[:2].sum(axis=0, keepdims=True)) == 0).all()
+    assert (carry(digits.sum(axis=0, keepdims=True)) == carry(digits[2:].copy())).all()
+
+
+@given(st.lists(st.integers(0, 30), min_size=1), st.integers(0, 5))
+def test_runs_have_bounded_spread(values, tolerance):
+    numbers = np.array(values, dtype=float)
+    classes = cut_into_runs(numbers, np.zeros(len(values), dtype=np.int64), tolerance)
+    for k in np.unique(classes):
+        assert np.ptp(numbers[classes == k]) <= tolerance
+    assert len(np.unique(classes)) <= len(set(values))
+
+
+def test_partitions_of_strangers_are_refused():
+    network = exact_network(build_network(["x"], [Node("y", activation("tanh"))], [("x", "y", 1.0)], ["y"]))
+    for blocks, name in (([["x"]], "'y'"), ([["x", "y", "z"]], "'z'"), ([["x"], ["y", "x"]], "'x'")):
+        with pytest.raises(ValueError, match=name):
+            partition_from_blocks(network.dag, blocks)
+    assert singletons(network.dag).blocks == 2
+    assert network.weight[0] == fmpq(1)
