@@ -1,0 +1,1 @@
+"""What trains: the online engine (batch 1, compiled)."""

@@ -1,0 +1,1 @@
+"""One experiment a file: how a run begins, advances and is measured."""

@@ -1,0 +1,1 @@
+"""Data streams as pure functions of (seed, step)."""
