@@ -4,7 +4,7 @@ A ball ``arb`` encloses a real number; comparisons of balls are three-valued (``
 for every pair of members), so a comparison is never negated and balls are never sorted.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq, fmpq_poly, fmpz, fmpz_poly
@@ -14,6 +14,9 @@ __all__ = [
     "arb",
     "arb_mat",
     "arb_poly",
+    "decimal_text",
+    "decimal_units",
+    "evaluate",
     "fmpq",
     "fmpq_poly",
     "fmpz",
@@ -65,6 +68,19 @@ def within(radius: arb) -> arb:
     return arb(0, radius.abs_upper())
 
 
+def evaluate(function: Callable[[arb], arb], points: Sequence[arb], bits: Sequence[int]) -> list[arb]:
+    """[function(x) for x in points], the i-th at its own precision bits[i]."""
+    before = ctx.prec
+    values: list[arb] = []
+    try:
+        for x, p in zip(points, bits, strict=True):
+            ctx.prec = p
+            values.append(function(x))
+    finally:
+        ctx.prec = before
+    return values
+
+
 def hull(*balls: arb) -> arb:
     """The smallest ball found that contains all ``balls``."""
     union = balls[0]
@@ -104,29 +120,34 @@ def _parse_decimal(text: str) -> fmpq:
     return fmpq(digits * 10**power) if power >= 0 else fmpq(digits, 10**-power)
 
 
+def decimal_units(balls: Iterable[arb], decimals: int) -> list[tuple[int, int]]:
+    """For each finite ball, whole numbers lo, hi with lo·10^−decimals ≤ every member ≤ hi·10^−decimals."""
+    unit = fmpz(10) ** decimals
+    found: list[tuple[int, int]] = []
+    with precision(int(decimals * 3.33) + 96):
+        for ball in balls:
+            scaled = ball * unit
+            found.append((_whole(scaled.lower().floor()), _whole(scaled.upper().ceil())))
+    return found
+
+
+def _whole(point: arb) -> int:
+    number = point.unique_fmpz()
+    assert number is not None, point
+    return int(number)
+
+
+def decimal_text(units: int, decimals: int) -> str:
+    """units·10^−decimals in full."""
+    sign, digits = ("-" if units < 0 else ""), str(abs(units)).rjust(decimals + 1, "0")
+    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}" if decimals else f"{sign}{digits}"
+
+
 def lower_decimal(ball: arb, digits: int) -> str:
-    """A decimal that is ≤ every member of ``ball``, at ``digits`` decimals (``-inf`` if unbounded below)."""
-    with precision(_decimal_bits(ball, digits)):
-        return _directed_decimal(ball.lower(), digits, upward=False)
+    """A decimal that is ≤ every member of ``ball``, at ``digits`` decimals (``-inf`` if unbounded)."""
+    return decimal_text(decimal_units([ball], digits)[0][0], digits) if ball.is_finite() else "-inf"
 
 
 def upper_decimal(ball: arb, digits: int) -> str:
-    """A decimal that is ≥ every member of ``ball``, at ``digits`` decimals (``inf`` if unbounded above)."""
-    with precision(_decimal_bits(ball, digits)):
-        return _directed_decimal(ball.upper(), digits, upward=True)
-
-
-def _decimal_bits(ball: arb, digits: int) -> int:
-    """Bits at which an end of ``ball`` is exact to ``digits`` decimals; ``lower`` and ``upper`` round to the
-    precision in force.
-    """
-    return int(digits * 3.33) + 32 + max(ball.mid().bits(), 0)
-
-
-def _directed_decimal(bound: arb, digits: int, *, upward: bool) -> str:
-    if not bound.is_finite():
-        return "inf" if upward else "-inf"
-    scaled = to_exact(bound) * fmpz(10) ** digits
-    units = int(scaled.ceil() if upward else scaled.floor())
-    sign, text = ("-" if units < 0 else ""), str(abs(units)).rjust(digits + 1, "0")
-    return f"{sign}{text[:-digits]}.{text[-digits:]}" if digits else f"{sign}{text}"
+    """A decimal that is ≥ every member of ``ball``, at ``digits`` decimals (``inf`` if unbounded)."""
+    return decimal_text(decimal_units([ball], digits)[0][1], digits) if ball.is_finite() else "inf"

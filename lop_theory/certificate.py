@@ -16,7 +16,7 @@ rationals and this paragraph. Negative ρ follow from gap(−s) = gap(s) + 4E(s)
 
 from typing import Any, NamedTuple
 
-from lop_theory.balls import fmpz, fmpz_poly, lower_decimal, upper_decimal
+from lop_theory.balls import decimal_text, decimal_units, fmpz, fmpz_poly
 from lop_theory.formula import to_text
 from lop_theory.kernel import Kernel
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
@@ -46,17 +46,13 @@ def certify(kern: Kernel) -> Certificate:
     """The certificate for the kernel's activation, from its coefficient enclosures."""
     decimals = kern.expansion.digits + GUARD_DIGITS
     unit = 10**decimals
-    bounds = tuple(_units(a, decimals) for a in kern.expansion.coefficients)
+    bounds = tuple(decimal_units(kern.expansion.coefficients, decimals))
     low = [0 if lo <= 0 <= hi else min(lo * lo, hi * hi) // unit for lo, hi in bounds]
     high = [-(-max(lo * lo, hi * hi) // unit) for lo, hi in bounds]
     strength = (max(0, unit - high[1]), min(unit, unit - low[1]))
     slack = _slack(low, _tails_low(high, unit), strength[0], unit)
     floor = strength[0] + min(ell * CELLS // (CELLS + i + 1) for i, ell in enumerate(slack))
     return Certificate(decimals, kern.expansion.linear, bounds, (low[1], high[1]), strength, slack, floor, sum(low))
-
-
-def _units(ball: Any, decimals: int) -> tuple[int, int]:
-    return int(lower_decimal(ball, decimals).replace(".", "")), int(upper_decimal(ball, decimals).replace(".", ""))
 
 
 def _tails_low(high: list[int], unit: int) -> list[int]:
@@ -117,11 +113,6 @@ def to_json(certificate: Certificate, kern: Kernel, name: str) -> dict[str, Any]
         "kappa_floor": text(certificate.kappa_floor),
     }
     return payload | {"sha256": digest(payload)}
-
-
-def decimal_text(units: int, decimals: int) -> str:
-    sign, digits = ("-" if units < 0 else ""), str(abs(units)).rjust(decimals + 1, "0")
-    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 def digest(payload: dict[str, Any]) -> str:

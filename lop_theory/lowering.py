@@ -27,20 +27,25 @@ class Backend(NamedTuple):
 
 def lower(expr: Expr, backend: Backend) -> Function:
     """The function x ↦ expr(x) over the backend's numbers. Constants are embedded once, at the precision in force."""
-    match expr.op:
-        case "x":
-            return lambda x: x
-        case "num":
-            constant = backend.constant(expr.number)
-            return lambda _x: constant
-        case "pi":
-            pi = backend.pi()
-            return lambda _x: pi
-        case "pow":
-            base, exponent, raise_to = lower(expr.args[0], backend), expr.number, backend.power
-            return lambda x: raise_to(base(x), exponent)
-        case op:
-            return _apply(backend.table[op], expr.args, backend)
+    if expr.op == "x":
+        return lambda x: x
+    if is_constant(expr):
+        constant = _constant(expr, backend)
+        return lambda _x: constant
+    if expr.op == "pow":
+        base, exponent, raise_to = lower(expr.args[0], backend), expr.number, backend.power
+        return lambda x: raise_to(base(x), exponent)
+    return _apply(backend.table[expr.op], expr.args, backend)
+
+
+def _constant(expr: Expr, backend: Backend) -> Any:
+    """The value of an expression without x."""
+    if expr.op == "num":
+        return backend.constant(expr.number)
+    if expr.op == "pi":
+        return backend.pi()
+    values = [_constant(arg, backend) for arg in expr.args]
+    return backend.power(values[0], expr.number) if expr.op == "pow" else backend.table[expr.op](*values)
 
 
 def _apply(function: Callable[..., Any], args: tuple[Expr, ...], backend: Backend) -> Function:
@@ -50,13 +55,13 @@ def _apply(function: Callable[..., Any], args: tuple[Expr, ...], backend: Backen
             return function
         argument = lower(inner, backend)
         return lambda x: function(argument(x))
+    if is_constant(args[0]):
+        constant, argument = _constant(args[0], backend), lower(args[1], backend)
+        return lambda x: function(constant, argument(x))
+    if is_constant(args[1]):
+        argument, constant = lower(args[0], backend), _constant(args[1], backend)
+        return lambda x: function(argument(x), constant)
     first, second = (lower(arg, backend) for arg in args)
-    if args[0].op == "num":
-        constant = first(None)
-        return lambda x: function(constant, second(x))
-    if args[1].op == "num":
-        constant = second(None)
-        return lambda x: function(first(x), constant)
     return lambda x: function(first(x), second(x))
 
 

@@ -126,7 +126,7 @@ def _parity(expr: Expr) -> Parity | None:
         return "even"
     if expr.op == "x":
         return "odd"
-    kinds = [_parity(arg) for arg in expr.args]
+    kinds: list[Parity | None] = [_parity(arg) for arg in expr.args]
     if None in kinds:
         return "even" if kinds[0] == "even" and len(kinds) == 1 else None
     same = all(kind == kinds[0] for kind in kinds)

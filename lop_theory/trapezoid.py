@@ -11,7 +11,7 @@ One node grid serves every k; even and odd parts of φ are summed apart over the
 from functools import lru_cache
 from typing import NamedTuple
 
-from lop_theory.balls import arb, arb_mat, precision, within, working_bits
+from lop_theory.balls import arb, arb_mat, evaluate, precision, within, working_bits
 from lop_theory.formula import Expr
 from lop_theory.gaussian import CRAMER, hermite_values, recursion_loss, strip_second_moment, weight
 from lop_theory.growth import StripBound, strip_bound
@@ -20,6 +20,7 @@ from lop_theory.lowering import real_function
 _PLAN_BITS = 64
 _MAX_NODES = 6000
 _STEP_UNIT = 512
+_LEAST_BITS = 24
 _HALF_WIDTHS = tuple(arb(int(3 * 2**30 * 0.8**k)) / 2**30 for k in range(26))
 
 
@@ -33,9 +34,14 @@ class Plan(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Weighted Hermite values at the nodes: row j holds m_j·h·w(x_j)·he_k(x_j), m_0 = 1 and m_j = 2."""
+    """Weighted Hermite values at the nodes: row j holds m_j·h·w(x_j)·he_k(x_j), m_0 = 1 and m_j = 2.
+
+    ``needed_bits`` is the precision at which φ must be known at a node: the weight makes up for the rest.
+    """
 
     nodes: tuple[arb, ...]
+    mirrored: tuple[arb, ...]
+    needed_bits: tuple[int, ...]
     weights: arb_mat
     even: arb_mat
     odd: arb_mat
@@ -123,6 +129,8 @@ def grid(step: arb, count: int, n: int, bits: int) -> Grid:
     with precision(bits):
         return Grid(
             nodes,
+            tuple(-x for x in nodes),
+            tuple(max(_LEAST_BITS, bits - int(0.36 * float(x) ** 2)) for x in nodes),
             arb_mat([[+m for m in scale]]),
             arb_mat([[+he for he in row[0::2]] for row in rows]),
             arb_mat([[+he for he in row[1::2]] for row in rows]) if n > 1 else arb_mat(count + 1, 0),
@@ -137,8 +145,8 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb] | None:
     with precision(bits + 16):
         table = grid(chosen.step, chosen.last, n, working_bits())
         phi = real_function(expr)
-        right = [phi(x) for x in table.nodes]
-        left = [phi(-x) for x in table.nodes]
+        right = evaluate(phi, table.nodes, table.needed_bits)
+        left = evaluate(phi, table.mirrored, table.needed_bits)
         even = arb_mat([[(r + s) / 2 for r, s in zip(right, left, strict=True)]])
         odd = arb_mat([[(r - s) / 2 for r, s in zip(right, left, strict=True)]])
         coefficients = [arb(0)] * n
