@@ -2,9 +2,11 @@
 
 With h of the forward pass and weights after the optimiser's step, β = ``decay`` and age counted from the unit's birth:
 
-    ĥ ← βĥ + (1 − β)h,  y = |h|·|w_out| or |h − ĥ/(1 − β^age)|·|w_out| / mean|w_in|,  u ← βu + (1 − β)y,  utility u/(1 − β^age).
+    ĥ ← βĥ + (1 − β)h,   y = |h|·|w_out|  or  |h − ĥ/(1 − β^age)|·|w_out| / mean|w_in|,
+    u ← βu + (1 − β)y,   utility u/(1 − β^age).
 
-Definitions and order are those of :class:`lop_theory.optim.ContinualBackprop` (there for any PyTorch model), and a test runs both.
+Definitions and order are those of :class:`lop_theory.optim.ContinualBackprop` (there for any PyTorch model), and a
+test runs both.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +23,8 @@ TINY = 1e-12
 
 
 class Rule(NamedTuple):
-    """How a learner is trained. ``activation`` indexes ACTIVATIONS; CBP acts from step ``start`` on; ``bound`` is that of fresh weights."""
+    """How a learner is trained. ``activation`` indexes ACTIVATIONS; CBP acts from step ``start`` on; ``bound`` is
+    that of fresh weights."""
 
     activation: int
     adam: bool
@@ -36,7 +39,8 @@ class Rule(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """Per hidden unit: age in steps under CBP, ĥ, u, and β^age; ``carry`` is the accumulated fraction of a replacement."""
+    """Per hidden unit: age in steps under CBP, ĥ, u, and β^age; ``carry`` is the accumulated fraction of a
+    replacement."""
 
     age: np.ndarray
     mean: np.ndarray
@@ -105,7 +109,8 @@ def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], replaced: n
 
 @njit(cache=True)
 def _due(tracked: Tracked, rule: Rule, moment: tuple[int, int]) -> int:
-    """rate × eligible units: the whole part, and the fraction carried over or drawn. A unit is eligible if older than ``maturity``."""
+    """rate × eligible units: the whole part, and the fraction carried over or drawn. A unit is eligible if older than
+    ``maturity``."""
     eligible = 0
     for i in range(tracked.age.size):
         eligible += tracked.age[i] > rule.maturity
@@ -132,7 +137,8 @@ def _least_useful(tracked: Tracked, maturity: int) -> int:
 
 @njit(cache=True)
 def _replace(learner: Any, rule: Rule, unit: int, moment: tuple[int, int]) -> None:
-    """Fresh incoming weights; the output bias takes over w_out·ĥ before ĥ is forgotten; everything else of the unit is zero."""
+    """Fresh incoming weights; the output bias takes over w_out·ĥ before ĥ is forgotten; everything else of the unit
+    is zero."""
     weights, tracked = learner.weights, learner.tracked
     hidden = tracked.age.size
     inputs = (weights.size - 2 * hidden - 1) // hidden

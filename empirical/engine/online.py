@@ -2,10 +2,10 @@
 
     y = b₂ + w₂ᵀ φ(Wᵀx + b₁),   loss (y − t)²,
 
-by SGD or Adam, with continual backprop (CBP) from a given step on: never is SGD, 0 is CBP, half-way is the paper's switch. Inputs
-are bits, so only the rows of W whose bit is set enter the forward pass and have a gradient. A learner is a tuple of arrays that
-:func:`advance` changes in place; nothing is shared between learners and the compiled loop holds no lock, so results do not depend
-on how many run together in threads.
+by SGD or Adam, with continual backprop (CBP) from a given step on: never is SGD, 0 is CBP, half-way is the paper's
+switch. Inputs are bits, so only the rows of W whose bit is set enter the forward pass and have a gradient. A learner
+is a tuple of arrays that :func:`advance` changes in place; nothing is shared between learners and the compiled loop
+holds no lock, so results do not depend on how many run together in threads.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,8 @@ class Learner(NamedTuple):
 
 
 def fresh_learner(seed: int, inputs: int, hidden: int, bound: float) -> Learner:
-    """Kaiming-uniform: incoming weights in ±``bound``, outgoing in ±√(3/hidden), biases zero (as in the authors' code)."""
+    """Kaiming-uniform: incoming weights in ±``bound``, outgoing in ±√(3/hidden), biases zero (as in the authors'
+    code)."""
     weights = _initial(seed, inputs, hidden, bound)
     return Learner(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(1), newborn(hidden))
 
@@ -56,8 +57,9 @@ def advance(
 ) -> tuple[int, int]:
     """Train in place over ``span`` = (start, stop, bin); returns the steps finished and the units replaced.
 
-    ``errors[k]`` receives the sum of squared errors of bin k counted from ``start``; ``replaced`` (rows × 2) the step and unit of each
-    replacement, in order, as far as it has room. Stops early, before using it, at an error that is not finite.
+    ``errors[k]`` receives the sum of squared errors of bin k counted from ``start``; ``replaced`` (rows × 2) the step
+    and unit of each replacement, in order, as far as it has room. Stops early, before using it, at an error that is
+    not finite.
     """
     start, stop, bin_size = span
     hidden, inputs = learner.tracked.age.size, source.bits + 1

@@ -1,13 +1,15 @@
 """The bit-flipping stream: slowly changing regression (paper §B.1.1; Dohare et al. 2024).
 
-An input is ``bits`` bits and a constant bias bit, packed into an integer: bit j is input j, bit ``bits`` is the bias. The first
-``flipping`` bits are held during a task of ``flip_every`` steps and one of them, drawn at random, flips between tasks; the others
-are drawn anew at each step. The target is a fixed network of linear threshold units with weights ±1:
+An input is ``bits`` bits and a constant bias bit, packed into an integer: bit j is input j, bit ``bits`` is the bias.
+The first ``flipping`` bits are held during a task of ``flip_every`` steps and one of them, drawn at random, flips
+between tasks; the others are drawn anew at each step. The target is a fixed network of linear threshold units with
+weights ±1:
 
-    y = c + Σ_i v_i [z_i ≥ θ_i],  z_i = Σ_j w_ij x_j + w_i,bias,  θ_i = β(m + 1) − S_i,  S_i = #{j < m: w_ij < 0} − w_i,bias/2.
+    y = c + Σ_i v_i [z_i ≥ θ_i],   z_i = Σ_j w_ij x_j + w_i,bias,
+    θ_i = β(m + 1) − S_i,   S_i = #{j < m: w_ij < 0} − w_i,bias/2.
 
-The paper's text loses the formula of θ; the authors' code and Dohare's both multiply β by all m + 1 inputs, so this does too
-(experiments.md writes m β: with m = 20 that is 14 for 14.7). Everything is a pure function of (seed, step).
+The paper's text loses the formula of θ; the authors' code and Dohare's both multiply β by all m + 1 inputs, so this
+does too (experiments.md writes m β: with m = 20 that is 14 for 14.7). Everything is a pure function of (seed, step).
 """
 
 from typing import NamedTuple
@@ -19,7 +21,8 @@ from empirical.streams.counter import FIRST_BITS, FLIPS, PROBE, RANDOM_BITS, TAR
 
 
 class Stream(NamedTuple):
-    """Sizes of the stream and its target network (``weights`` target units × (bits + 1), ``signs`` and ``thresholds`` per unit)."""
+    """Sizes of the stream and its target network (``weights`` target units × (bits + 1), ``signs`` and ``thresholds``
+    per unit)."""
 
     seed: int
     bits: int

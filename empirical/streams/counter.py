@@ -1,7 +1,8 @@
 """Random numbers by counter: every draw is a pure function of (seed, purpose, counter), in any order, on any machine.
 
-SplitMix64 (Steele, Lea and Flood 2014): word(key, n) = mix(key + n·γ) with γ = 2⁶⁴/φ, key = mix(mix(seed + γ) + purpose·γ).
-Keys are unsigned 64-bit and live in compiled code only: signed and unsigned must never meet, for Numba makes that a float.
+SplitMix64 (Steele, Lea and Flood 2014): word(key, n) = mix(key + n·γ) with γ = 2⁶⁴/φ, key = mix(mix(seed + γ) +
+purpose·γ). Keys are unsigned 64-bit and live in compiled code only: signed and unsigned must never meet, for Numba
+makes that a float.
 """
 
 import numpy as np

@@ -1,0 +1,77 @@
+"""``python -m empirical bitflip``: the bit-flipping experiment, from options to a table of results."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from empirical.command import read, writable_folder
+from empirical.presets import BITFLIP
+from empirical.store import Record
+from lop_theory.cli import NOT_CERTIFIED, OK
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the options name; 1 if a run failed or is held by another process, else 0."""
+    options = read(BITFLIP, arguments, "python -m empirical bitflip")
+    root = writable_folder("out", options.out)
+    import torch
+    from rich.console import Console
+
+    from empirical.experiments.bitflip import COLUMNS, Simulation
+    from empirical.run import Experiment, carry_out_all
+
+    experiment = Experiment("bitflip", COLUMNS, Simulation)
+    configs = options.runs()
+    torch.set_num_threads(1)  # the metrics' matrices are small; threads are for runs
+    outcomes = carry_out_all(experiment, configs, root, workers=options.workers, console=Console(file=sys.stderr))
+    held = [o.config for o in outcomes if o.record is None]
+    records = [o.record for o in outcomes if o.record is not None]
+    skipped = sum(o.skipped for o in outcomes if o.record is not None)
+    _print_table(records)
+    print(f"{len(records) - skipped} runs done, {skipped} already finished, in {root / experiment.name}/<id>/")
+    failed = [r for r in records if r.manifest["status"] == "failed"]
+    for record in failed:
+        print(f"failed: {record.folder}: {record.manifest['cause']}", file=sys.stderr)
+    for config in held:
+        print(f"held by another process: width {config.width} {config.method} seed {config.seed}", file=sys.stderr)
+    return NOT_CERTIFIED if failed or held else OK
+
+
+class _Summary(list[float]):
+    """Values over seeds, shown as mean ± standard deviation."""
+
+    def __str__(self) -> str:
+        values = np.array(self)
+        return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if np.isfinite(values).all() else "–"
+
+
+SHOWN = ("early", "before half", "end", "dead", "dup. before", "dup. after", "rank")
+
+
+def summary(record: Record) -> tuple[float, ...]:
+    """Mean squared error early (2nd–5th per cent), before half-way and at the end (5 % each), and the last metrics."""
+    names = ("stream_dead", "stream_duplicate_before", "stream_duplicate", "stream_effective_rank")
+    step, error, *metrics = record.columns("step", "error", *names)
+    n = record.config["samples"]
+    spans = ((0.01, 0.05), (0.45, 0.5), (0.95, 1.0))
+    means = [float(np.nanmean(error[(step > a * n) & (step <= b * n)])) for a, b in spans]
+    return (*means, *(float(m[np.isfinite(m)][-1]) for m in metrics))
+
+
+def _print_table(records: Iterable[Record]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.manifest["status"] == "finished":
+            groups[record.config["width"], record.config["method"]].append(record)
+    table = Table(
+        "width", "method", "seeds", *SHOWN, title="mean squared error and last metrics, mean ± std over seeds"
+    )
+    for (width, method), group in groups.items():
+        columns = zip(*(summary(r) for r in group), strict=True)
+        table.add_row(str(width), method, str(len(group)), *(str(_Summary(c)) for c in columns))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
