@@ -19,10 +19,17 @@ from lop_theory.modules.trace import Program, run, trace
 
 
 class Clone(nn.Module):
-    """Runs ``programs[self.training]``; ``profile`` maps every widened coordinate to its base coordinate."""
+    """Runs ``programs[self.training]``; ``profile`` maps every widened coordinate to its base coordinate.
+
+    ``transient`` names buffers that the ``state_dict`` leaves out.
+    """
 
     def __init__(
-        self, state: Mapping[str, Tensor], programs: Mapping[bool, Program], profiles: Mapping[bool, Profile]
+        self,
+        state: Mapping[str, Tensor],
+        programs: Mapping[bool, Program],
+        profiles: Mapping[bool, Profile],
+        transient: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.programs = dict(programs)
@@ -34,7 +41,7 @@ class Clone(nn.Module):
             if isinstance(tensor, nn.Parameter):
                 module.register_parameter(attribute, tensor)
             else:
-                module.register_buffer(attribute, tensor)
+                module.register_buffer(attribute, tensor, persistent=name not in transient)
             self._slots[name] = (module, attribute)
 
     @property

@@ -1,0 +1,239 @@
+"""Certificates: planted violations are found and named, RA.4's list has a verdict per row, near-ties decide nothing."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.modules import Profile, certificate, certify, expand  # noqa: E402
+from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
+
+ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(3, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def network():
+    return nn.Sequential(
+        nn.Linear(4, 3), nn.LayerNorm(3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)
+    ).double()
+
+
+def images(normalisation):
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), normalisation, nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    ).double()
+
+
+VIOLATIONS = {  # parameter, index of the entries to move -> module named, condition
+    "0.weight": ((0, 0), "0", "MC1"),
+    "0.bias": ((1,), "0", "MC1"),
+    "1.weight": ((1,), "1", "MC1"),
+    "3.weight": ((0, 0), "3", "MC1"),
+    "3.bias": ((5,), "3", "MC1"),
+    "5.weight": ((0, 2), "5", "MC2"),
+}
+
+
+@pytest.mark.claim("module-certificate")
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_planted_violation_is_named_with_module_condition_and_units(name):
+    base = network()
+    clone = expand(base, 2, example_input=ROWS)
+    index, module, condition = VIOLATIONS[name]
+    with torch.no_grad():
+        clone.state()[name][index] += 1e-6
+    verdict = certify(clone, example_input=ROWS)
+    assert isinstance(verdict, Fails)
+    assert (verdict.witness.module, verdict.witness.condition) == (module, condition)
+    assert index[-1 if condition == "MC2" else 0] in verdict.witness.units
+    assert verdict.witness.units[0] // 2 == verdict.witness.units[1] // 2
+
+
+def test_outgoing_sums_alone_break_the_backward_half_only():
+    """In-equitable but not out-equitable: forward values stay cloned, adjoints do not."""
+    clone = expand(network(), 2, example_input=ROWS)
+    with torch.no_grad():
+        clone.state()["3.weight"][:, 0] += 0.1
+        clone.state()["3.weight"][:, 1] -= 0.1
+    result = certificate(clone, example_input=ROWS)
+    assert not result
+    conditions = {offence.condition for offence in (*result.symbolic, *result.numeric)}
+    assert conditions == {"MC2", "MC3"}
+    row = next(row for row in result.rows if row.module == "3")
+    assert row.conditions["MC1"]
+    assert not row.conditions["MC2"]
+
+
+def test_numeric_half_agrees_with_the_symbolic_one_on_random_perturbations():
+    """Within the equitable space the certificate holds, at a random distance from it both halves fail."""
+    for seed, size in enumerate([0.0, 1e-6, 1e-3, 1.0]):
+        clone = expand(network(), 3, example_input=ROWS, redistribute=seed)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            weight = clone.state()["3.weight"]
+            weight += size * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        result = certificate(clone, example_input=ROWS)
+        assert bool(result) == (not result.symbolic) == (not result.numeric) == (size == 0.0)
+
+
+def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base():
+    base = network()
+    wide = nn.Sequential(
+        nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2)
+    ).double()
+    clone = expand(base, 2, example_input=ROWS)
+    with pytest.raises(InvalidInput, match="was not made by expand"):
+        certify(wide, example_input=ROWS)
+    assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)  # random weights of the right sizes
+    wide.load_state_dict(clone.state_dict())
+    assert certify(wide, base=base, example_input=ROWS)
+    assert certify(wide, example_input=ROWS, profile=clone.profile)
+    with pytest.raises(InvalidInput, match="base"):
+        certify(nn.Linear(4, 2).double(), base=base, example_input=ROWS)
+
+
+def test_profiles_that_do_not_match_at_an_interface_are_refused():
+    clone = expand(network(), 2, example_input=ROWS)
+    state = {**clone.profile.state, "3.weight": (clone.profile.state["3.weight"][0], np.array([0, 1, 0, 1, 2, 2]))}
+    verdict = certify(clone, example_input=ROWS, profile=Profile(state, clone.profile.values))
+    assert not verdict
+    assert "3" in str(verdict)
+    assert "profiles that meet here differ" in str(verdict)
+
+
+def test_single_precision_models_are_certified_to_their_precision():
+    base = network().float()
+    rows = ROWS.float()
+    clone = expand(base, 2, example_input=rows)
+    assert certify(clone, base=base, example_input=rows)
+    with torch.no_grad():
+        clone.state()["3.weight"][0, 0] += 1e-2
+    assert not certify(clone, example_input=rows)
+
+
+def test_certify_disturbs_nothing():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2)).double()
+    clone = expand(model, 2, example_input=ROWS).train()
+    before = {k: v.clone() for k, v in clone.state_dict().items()}
+    random = torch.get_rng_state()
+    assert certify(clone, base=model, example_input=ROWS)
+    assert all(torch.equal(v, before[k]) for k, v in clone.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(p.grad is None for p in (*clone.parameters(), *model.parameters()))
+
+
+def test_a_batch_within_rounding_of_a_kink_is_undecided():
+    """Clones that are equal in exact arithmetic but round differently sit on both sides of the kink of relu."""
+    base = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    x = torch.randn(40, 3, dtype=torch.float64)
+    clone = expand(base, 3, example_input=x, redistribute=3)
+    first, second = ((clone.state()[f"{k}.weight"], clone.state()[f"{k}.bias"]) for k in (0, 2))
+    hidden = torch.tanh(F.linear(x, *first))
+
+    def disagrees(threshold):
+        z = F.linear(hidden, second[0], torch.full_like(second[1], threshold))
+        return bool(((z > 0).any(1) & (z < 0).any(1)).any())
+
+    candidates = [-float(v) for v in F.linear(hidden, second[0]).flatten()]
+    threshold = next(value for value in candidates if disagrees(value))
+    with torch.no_grad():
+        second[1].fill_(threshold)
+    verdict = certify(clone, example_input=x)
+    assert isinstance(verdict, Undecided)
+    assert "rounding of a kink at 3:relu" in verdict.reason
+
+
+# --- Remark A.4, row by row -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.claim("coverage")
+def test_row_normalisation_group_norm_holds_for_adjacent_clones_and_fails_when_clones_cross_groups():
+    base = images(nn.GroupNorm(2, 4))
+    clone = expand(base, 2, example_input=IMAGES)
+    assert isinstance(certify(clone, base=base, example_input=IMAGES), Holds)
+    cyclic, crossing = np.tile(np.arange(4), 2), np.array([0, 1, 2, 0, 1, 2, 3, 3])
+    for order in (cyclic, crossing):
+        moved = copy.deepcopy(clone)
+        state = {name: tuple(order if len(m) == 8 else m for m in maps) for name, maps in clone.profile.state.items()}
+        with torch.no_grad():
+            for tensor in moved.state().values():
+                for dim in [d for d, size in enumerate(tensor.shape) if size == 8]:
+                    tensor.copy_(tensor.index_select(dim, torch.as_tensor(2 * order)))
+        verdict = certify(moved, example_input=IMAGES, profile=Profile(state, clone.profile.values))
+        assert bool(verdict) == (order is cyclic)  # every group holds every channel once: clones, but of another base
+    assert not certify(moved, base=base, example_input=IMAGES, profile=Profile(state, clone.profile.values))
+    assert isinstance(verdict, Fails)
+    assert verdict.witness.module == "1"
+    assert "not aligned" in verdict.witness.reason
+
+
+@pytest.mark.claim("coverage")
+def test_row_normalisation_layer_norm_with_unequal_multiplicities_clones_but_leaves_the_base():
+    base = network()
+    with torch.no_grad():
+        base[0].bias.copy_(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+    clone = expand(base, {"0": [1, 2, 3], "3": 2}, example_input=ROWS)
+    assert isinstance(certify(clone, example_input=ROWS), Holds)
+    verdict = certify(clone, base=base, example_input=ROWS)
+    assert isinstance(verdict, Fails)
+    assert (verdict.witness.module, verdict.witness.condition) == ("1", "base")
+    batch_norm = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)).double()
+    clone = expand(batch_norm, {"0": [1, 2, 3]}, example_input=ROWS)
+    assert certify(clone, base=batch_norm, example_input=ROWS)
+
+
+@pytest.mark.claim("coverage")
+def test_row_activations_softmax_over_units_is_not_elementwise():
+    """A softmax over cloned units sums each clone: the rule refuses to widen it, so the paper's 'no particular treatment' fails."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    clone = expand(model, 2, example_input=ROWS)
+    assert clone.state()["0.weight"].shape == (3, 4)
+    assert clone.state()["2.weight"].shape == (6, 3)
+    assert certify(clone, base=model, example_input=ROWS)
+
+
+@pytest.mark.claim("coverage")
+def test_row_residual_addition_needs_equal_profiles():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.c(self.a(x) + self.b(x))
+
+    base = Residual().double()
+    clone = expand(base, 2, example_input=ROWS)
+    assert certify(clone, base=base, example_input=ROWS)
+    state = dict(clone.profile.state)
+    shifted = np.array([0, 1, 0, 1, 2, 3, 2, 3])
+    state["b.weight"], state["b.bias"] = (shifted, state["b.weight"][1]), (shifted,)
+    verdict = certify(clone, example_input=ROWS, profile=Profile(state, clone.profile.values))
+    assert not verdict
+    assert "[add]" in str(verdict) or "b" in str(verdict)
+
+
+@pytest.mark.claim("coverage")
+def test_row_pooling_ties_between_pixels_are_broken_alike_in_all_clones():
+    """Maxima that are exactly equal (a constant image) send the gradient to the same pixel in every clone."""
+    base = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2)
+    ).double()
+    clone = expand(base, 3, example_input=IMAGES)
+    assert certify(clone, base=base, example_input=torch.zeros_like(IMAGES))
+
+
+@pytest.mark.claim("coverage")
+def test_row_linear_needs_scaling_and_duplicated_biases():
+    clone = expand(network(), 2, example_input=ROWS)
+    with torch.no_grad():
+        clone.state()["3.weight"].mul_(2)  # tiling without the scaling: still equitable, so still a clone ...
+    assert certify(clone, example_input=ROWS)
+    verdict = certify(clone, base=network(), example_input=ROWS)
+    assert isinstance(verdict, Fails)  # ... of another base
+    assert verdict.witness.condition == "base"
