@@ -28,7 +28,7 @@ _CELLS = 32
 
 
 def read(path: str) -> dict[str, Any]:
-    """The certificate file. Raises ``InvalidInput`` if it is missing, truncated or not a certificate."""
+    """The certificate file. Raises ``InvalidInput`` if it is missing, truncated, edited or not a certificate."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -37,6 +37,8 @@ def read(path: str) -> dict[str, Any]:
         raise InvalidInput("check", path, "is truncated or not JSON", "write it again with --certificate") from None
     if not isinstance(data, dict) or data.get("format") != _FORMAT or set(data) != _KEYS:
         raise InvalidInput("check", path, f"is not a '{_FORMAT}'", "write it again with --certificate")
+    if _digest(data) is not None:
+        raise InvalidInput("check", path, "was edited: its sha256 does not match", "write it again with --certificate")
     return data
 
 

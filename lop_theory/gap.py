@@ -9,14 +9,11 @@ t² − g(t)² − (1 − c)t²(1 − t²) = c(1 − c)t²(1 − t)² ≥ 0. So 
 """
 
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from lop_theory.activations import CATALOGUE, Activation, activation, from_formula
+from lop_theory.activations import Activation
 from lop_theory.balls import arb, ipow, precision
 from lop_theory.certificate import Certificate, certify, verdict
-from lop_theory.errors import InvalidInput
-from lop_theory.hermite import require_digits
 from lop_theory.kappa import Kappa, kappa
 from lop_theory.kernel import Kernel, at_minus_one, kernel, value
 from lop_theory.verdict import Verdict
@@ -57,44 +54,8 @@ def analyse(act: Activation, *, digits: int = 15, coefficients: int = 20) -> Ana
     return Analysis(act, kern, sharp, minus_one, certificate, verdict(certificate), seconds)
 
 
-def _chosen(options: "object") -> Iterator[Activation]:
-    """The activations that the command line names."""
-    given = vars(options)
-    parameters = dict(_split(item) for item in given["param"])
-    modulation = {"scale": given["scale"], "bias": given["bias"]}
-    if given["formula"] is not None and parameters:
-        raise InvalidInput("param", next(iter(parameters)), "goes with --act, not with --formula", "write the number")
-    if given["all"] and parameters:
-        raise InvalidInput("param", next(iter(parameters)), "goes with --act, not with --all", "name one activation")
-    if given["formula"] is not None:
-        yield from_formula(given["formula"], **modulation)
-    for name in CATALOGUE if given["all"] else given["act"]:
-        yield activation(name, **modulation, **parameters)
-
-
-def _split(item: str) -> tuple[str, str]:
-    name, equals, number = item.partition("=")
-    if not equals:
-        raise InvalidInput("param", item, "must be NAME=NUMBER", "such as --param slope=0.1")
-    return name.strip(), number.strip()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit code (0 certified, 1 not certified or undecided; bad input raises)."""
-    from lop_theory import gap_command
-
-    options = gap_command.parser().parse_args(arguments)
-    if options.check is not None:
-        return gap_command.check_file(options.check)
-    require_digits(options.digits)
-    if not (options.all or options.act or options.formula is not None):
-        raise InvalidInput("act", None, "nothing to do", "give --act NAME, --formula TEXT, --all or --check FILE")
-    chosen = list(_chosen(options))
-    gap_command.require_paths(options, len(chosen))
-    return gap_command.report((analyse(act, digits=options.digits) for act in chosen), options)
-
-
 if __name__ == "__main__":
     from lop_theory.cli import run
+    from lop_theory.gap_command import main
 
     run(main)

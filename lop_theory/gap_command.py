@@ -1,16 +1,16 @@
 """Options and output of ``python -m lop_theory.gap``: table, JSON, certificate file, picture."""
 
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from lop_theory.activations import CATALOGUE, Activation, activation, from_formula
 from lop_theory.balls import arb, lower_decimal, precision, upper_decimal
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, writable, write_whole
 from lop_theory.errors import InvalidInput
+from lop_theory.gap import Analysis, analyse
+from lop_theory.hermite import require_digits
 from lop_theory.kappa import Kappa
-
-if TYPE_CHECKING:
-    from lop_theory.gap import Analysis
 
 
 def parser() -> Parser:
@@ -39,6 +39,41 @@ def parser() -> Parser:
     return found
 
 
+def _chosen(options: Namespace) -> Iterator[Activation]:
+    """The activations that the command line names."""
+    given = vars(options)
+    parameters = dict(_split(item) for item in given["param"])
+    modulation = {"scale": given["scale"], "bias": given["bias"]}
+    if given["formula"] is not None and parameters:
+        raise InvalidInput("param", next(iter(parameters)), "goes with --act, not with --formula", "write the number")
+    if given["all"] and parameters:
+        raise InvalidInput("param", next(iter(parameters)), "goes with --act, not with --all", "name one activation")
+    if given["formula"] is not None:
+        yield from_formula(given["formula"], **modulation)
+    for name in CATALOGUE if given["all"] else given["act"]:
+        yield activation(name, **modulation, **parameters)
+
+
+def _split(item: str) -> tuple[str, str]:
+    name, equals, number = item.partition("=")
+    if not equals:
+        raise InvalidInput("param", item, "must be NAME=NUMBER", "such as --param slope=0.1")
+    return name.strip(), number.strip()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code (0 certified, 1 not certified or undecided; bad input raises)."""
+    options = parser().parse_args(arguments)
+    if options.check is not None:
+        return check_file(options.check)
+    require_digits(options.digits)
+    if not (options.all or options.act or options.formula is not None):
+        raise InvalidInput("act", None, "nothing to do", "give --act NAME, --formula TEXT, --all or --check FILE")
+    chosen = list(_chosen(options))
+    require_paths(options, len(chosen))
+    return report((analyse(act, digits=options.digits) for act in chosen), options)
+
+
 def require_paths(options: Namespace, count: int) -> None:
     """Refuse unwritable outputs before computing."""
     for parameter in ("certificate", "plot"):
@@ -52,7 +87,7 @@ def require_paths(options: Namespace, count: int) -> None:
         raise InvalidInput("plot", options.plot, "must end in .png, .pdf or .svg", "rename it")
 
 
-def report(analyses: Iterable["Analysis"], options: Namespace) -> int:
+def report(analyses: Iterable[Analysis], options: Namespace) -> int:
     """Print every analysis as it is made and write the files asked for; the exit code."""
     certified = True
     if options.all and not options.json:
@@ -64,7 +99,7 @@ def report(analyses: Iterable["Analysis"], options: Namespace) -> int:
     return OK if certified else NOT_CERTIFIED
 
 
-def _print_one(analysis: "Analysis", options: Namespace) -> None:
+def _print_one(analysis: Analysis, options: Namespace) -> None:
     if options.json:
         import json
 
@@ -81,7 +116,7 @@ def _print_one(analysis: "Analysis", options: Namespace) -> None:
         print(f"  lambda exact  {strength(analysis.activation)}")
 
 
-def _write_files(analysis: "Analysis", options: Namespace) -> None:
+def _write_files(analysis: Analysis, options: Namespace) -> None:
     if options.certificate is not None:
         import json
 
@@ -112,7 +147,7 @@ def _bounds(ball: arb, digits: int) -> dict[str, str]:
     return {"lower": lower_decimal(ball, digits + 3), "upper": upper_decimal(ball, digits + 3)}
 
 
-def as_json(analysis: "Analysis") -> dict[str, Any]:
+def as_json(analysis: Analysis) -> dict[str, Any]:
     """lower ≤ true value ≤ upper for every pair of decimal strings."""
     kern, digits = analysis.kern, analysis.kern.expansion.digits
     return {
@@ -164,13 +199,13 @@ def _short(ball: arb, digits: int) -> str:
     return ball.str(digits, radius=False) if not ball.is_zero() else "0"
 
 
-def _margin(analysis: "Analysis") -> str:
+def _margin(analysis: Analysis) -> str:
     """κ − λ: how far the sharp constant lies above the bound's."""
     margin = analysis.kappa.value - analysis.kern.strength
     return "0" if margin.contains(0) else margin.str(4, radius=False)
 
 
-def _row(analysis: "Analysis") -> str:
+def _row(analysis: Analysis) -> str:
     with precision(analysis.kern.expansion.bits):
         cells = (
             analysis.activation.label,
@@ -190,11 +225,11 @@ def _place_short(kap: Kappa) -> str:
     return {"linear": "everywhere", "cells": "rho near " + kap.at.str(3, radius=False)}.get(kap.method, place(kap))
 
 
-def _word(analysis: "Analysis") -> str:
+def _word(analysis: Analysis) -> str:
     return "yes" if analysis.verdict else "NO"
 
 
-def _block(analysis: "Analysis") -> str:
+def _block(analysis: Analysis) -> str:
     kern, digits = analysis.kern, analysis.kern.expansion.digits
     with precision(kern.expansion.bits + 16):
         route = f"{kern.order - 1} Hermite coefficients by {kern.expansion.method}"
@@ -214,7 +249,7 @@ def _enclosure(ball: arb, digits: int) -> str:
     return f"[{lower_decimal(ball, digits + 1)}, {upper_decimal(ball, digits + 1)}]"
 
 
-def _parity_note(analysis: "Analysis") -> str:
+def _parity_note(analysis: Analysis) -> str:
     notes = {
         "odd": "odd up to a constant",
         "even": "even",
@@ -223,7 +258,7 @@ def _parity_note(analysis: "Analysis") -> str:
     return notes[analysis.kern.expansion.parity]
 
 
-def _coefficient_lines(analysis: "Analysis") -> str:
+def _coefficient_lines(analysis: Analysis) -> str:
     digits = analysis.kern.expansion.digits
     pairs = enumerate(analysis.kern.expansion.coefficients)
     return "\n".join(f"  a_{k:<3}         {_enclosure(a, digits)}" for k, a in pairs if k)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lop_theory.activations import CATALOGUE
+from lop_theory.certificate import digest
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,8 +84,15 @@ def test_certificate_round_trip(tmp_path):
     text = path.read_text()
     path.write_text(text.replace("0.2014904582902263", "0.2014904582902264"))
     altered = gap("--check", str(path))
-    assert altered.returncode == 1
-    assert "sha256" in altered.stdout
+    assert altered.returncode == 2
+    assert "sha256" in altered.stderr
+    data = json.loads(text)
+    data["slack"][0] = data["slack"][1]
+    payload = {k: v for k, v in data.items() if k != "sha256"}
+    path.write_text(json.dumps(payload | {"sha256": digest(payload)}))
+    forged = gap("--check", str(path))
+    assert forged.returncode == 1
+    assert "slack[0]" in forged.stdout
     path.write_text(text[: len(text) // 2])
     truncated = gap("--check", str(path))
     assert truncated.returncode == 2

@@ -1,0 +1,1 @@
+"""The claims ledger: read, validate and print ``claims.toml``."""
