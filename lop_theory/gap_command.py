@@ -177,7 +177,7 @@ def place(kap: Kappa) -> str:
     if kap.method == "end":
         return "rho -> 1"
     if kap.method == "cells":
-        return f"rho in [{lower_decimal(kap.at, 6)}, {upper_decimal(kap.at, 6)}]"
+        return f"rho in [{lower_decimal(kap.at, 6)}, {upper_decimal(kap.at.min(arb(1)), 6)}]"
     return f"rho = {kap.at.str(8, radius=False)}"
 
 
