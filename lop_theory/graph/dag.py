@@ -1,6 +1,7 @@
 """Feed-forward networks on arbitrary DAGs: structure in arrays, nodes ordered by level, edges in CSR order."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from lop_theory.activations import Activation
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers
+from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers, stable_order
 from lop_theory.graph.scalars import IntArray, Values, exact, is_exact, rational, to_float
 
 NO_ACTIVATION = -1
@@ -22,6 +23,21 @@ class LevelGroup(NamedTuple):
 
     activation: Activation
     nodes: IntArray | slice
+
+
+class LevelEdges(NamedTuple):
+    """Edges into one level; ``sources`` spans their source nodes, ``pattern`` is their CSR matrix without weights."""
+
+    nodes: slice
+    edges: slice
+    sources: slice
+    pattern: Any
+
+    def matrix(self, weight: Values) -> Any:
+        """The matrix (nodes × sources) with these edges' weights, sharing the index arrays."""
+        matrix = copy(self.pattern)
+        matrix.data = weight[self.edges]
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +86,25 @@ class Dag:
         return row_pointers(self.target, self.nodes)
 
     @cached_property
+    def level_edges(self) -> tuple["LevelEdges", ...]:
+        """The edges into each level."""
+        bounds = zip(self.level_start[:-1], self.level_start[1:], strict=True)
+        return tuple(self._level_edges(int(a), int(b)) for a, b in bounds)
+
+    def _level_edges(self, start: int, stop: int) -> "LevelEdges":
+        a, b = int(self.in_pointers[start]), int(self.in_pointers[stop])
+        source = self.source[a:b]
+        low, high = (int(source.min()), int(source.max()) + 1) if a < b else (0, 1)
+        rows = self.in_pointers[start : stop + 1] - a
+        from scipy.sparse import csr_matrix
+
+        pattern = csr_matrix((np.empty(b - a), source - low, rows), shape=(stop - start, high - low))
+        return LevelEdges(slice(start, stop), slice(a, b), slice(low, high), pattern)
+
+    @cached_property
     def out_order(self) -> IntArray:
         """Permutation of the edges that sorts them by (source, target)."""
-        return np.argsort(self.source, kind="stable")
+        return stable_order(self.source)
 
     @cached_property
     def out_pointers(self) -> IntArray:
@@ -168,11 +200,12 @@ def assemble(raw: RawGraph, weight: Values, bias: Values) -> Network:
         cycle = find_cycle(raw.source, raw.target, len(raw.names))
         path = " -> ".join(str(raw.names[v]) for v in cycle)
         raise InvalidInput("edges", path, "form a cycle, but a feed-forward network has none", "remove one of them")
-    order = np.argsort(level, kind="stable")
+    order = stable_order(level)
     new = np.empty_like(order)
     new[order] = np.arange(len(order))
     source, target = new[raw.source], new[raw.target]
-    by_target = np.lexsort((source, target))
+    by_source = stable_order(source)
+    by_target = by_source[stable_order(target[by_source])]
     source, target = source[by_target], target[by_target]
     names = tuple(raw.names[v] for v in order)
     _no_duplicates(source, target, names)

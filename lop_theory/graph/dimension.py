@@ -8,25 +8,25 @@ Per block pair with m sources, n targets and e edges:
 Per block with h non-input nodes the bias counts 1 in BC, codimension h − 1 in RE and RE∩CE, 0 in CE.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import null_space, orth
-from scipy.sparse import block_diag, coo_matrix, csc_matrix
-from scipy.sparse.csgraph import connected_components
 
 from lop_theory.graph.dag import Dag
 from lop_theory.graph.manifold import Manifold, hidden_nodes
 from lop_theory.graph.partition import BlockPairs, Partition, block_pairs
 from lop_theory.graph.scalars import FloatArray, IntArray
 
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
+
 
 class Bases(NamedTuple):
     """Orthonormal columns over the parameters: edges first, then the biases of non-input nodes."""
 
-    tangent: csc_matrix
-    normal: csc_matrix
+    tangent: "csc_matrix"
+    normal: "csc_matrix"
 
 
 def parameters(dag: Dag) -> int:
@@ -57,6 +57,9 @@ def _one_sided_codimension(partition: Partition, pairs: BlockPairs, manifold: Ma
 
 
 def _both_codimension(dag: Dag, partition: Partition, pairs: BlockPairs) -> int:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     targets, sources = len(pairs.into.node), len(pairs.outof.node)
     edges = (np.ones(dag.edges), (pairs.into.of_edge, targets + pairs.outof.of_edge))
     graph: Any = coo_matrix(edges, shape=(targets + sources,) * 2)
@@ -75,6 +78,8 @@ def _both_codimension(dag: Dag, partition: Partition, pairs: BlockPairs) -> int:
 
 def bases(dag: Dag, partition: Partition, manifold: Manifold) -> Bases:
     """Orthonormal bases of the tangent and the normal space (block by block, so that both stay sparse)."""
+    from scipy.linalg import null_space, orth  # slow to import, and the command needs neither
+
     pairs = block_pairs(dag, partition)
     hidden = hidden_nodes(dag)
     order = np.argsort(pairs.of_edge, kind="stable")
@@ -88,7 +93,9 @@ def bases(dag: Dag, partition: Partition, manifold: Manifold) -> Bases:
     return Bases(*(_assemble([kind(s) for s in spaces], place) for kind in (null_space, lambda s: orth(s.T))))
 
 
-def _assemble(parts: list[FloatArray], place: IntArray) -> csc_matrix:
+def _assemble(parts: list[FloatArray], place: IntArray) -> "csc_matrix":
+    from scipy.sparse import block_diag, csc_matrix
+
     stacked: Any = block_diag(parts, format="coo")
     return csc_matrix((stacked.data, (place[stacked.row], stacked.col)), shape=(len(place), stacked.shape[1]))
 

@@ -165,7 +165,8 @@ def _first_difference(
 
 
 def _holds(values: Values, tolerance: float) -> Holds:
-    return Holds("exact" if is_exact(values) and tolerance == 0 else f"tested within {tolerance:g}")
+    exact = is_exact(values) or values.dtype.kind == "i"
+    return Holds("exact" if exact and tolerance == 0 else f"tested within {tolerance:g}")
 
 
 def _activation_label(dag: Dag, node: int) -> str:

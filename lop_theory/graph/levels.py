@@ -10,6 +10,15 @@ def row_pointers(sorted_rows: IntArray, rows: int) -> IntArray:
     return np.concatenate(([0], np.cumsum(np.bincount(sorted_rows, minlength=rows)))).astype(np.int64)
 
 
+def stable_order(values: IntArray) -> IntArray:
+    """The stable permutation that sorts non-negative integers, in linear time: NumPy sorts 16-bit integers by radix."""
+    order = np.argsort((values & 0xFFFF).astype(np.uint16), kind="stable")
+    for shift in range(16, int(values.max(initial=0)).bit_length(), 16):
+        digits = (values[order] >> shift & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digits, kind="stable")]
+    return order
+
+
 def concatenated_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     """arange(s, s + l) for each (s, l), one after the other."""
     total = int(lengths.sum())
@@ -21,7 +30,7 @@ def concatenated_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
 
 def longest_path_levels(source: IntArray, target: IntArray, nodes: int) -> IntArray | None:
     """Length of the longest path that ends at each node, or ``None`` if the graph has a cycle. O(m + n)."""
-    order = np.argsort(source, kind="stable")
+    order = stable_order(source)
     pointers, targets = row_pointers(source[order], nodes), target[order]
     waiting = np.bincount(target, minlength=nodes)
     level = np.zeros(nodes, dtype=np.int64)

@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import NamedTuple, cast
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from lop_theory.activations import Activation
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.dag import Network
-from lop_theory.graph.scalars import IntArray, Values, is_exact, segment_sums, zeros_like_kind
+from lop_theory.graph.dag import Dag, LevelEdges, Network
+from lop_theory.graph.scalars import Values, is_exact, segment_sums, zeros_like_kind
 
 OutputAdjoint = Callable[[Values], Values]  # outputs (n_out, batch) ↦ ∂L/∂h at the outputs, same shape
-GATHER_CHUNK = 1 << 22
+GATHER_CHUNK = 1 << 17  # numbers that fit a core's cache
+SPARSE_SPAN = 4  # a level whose sources span more than this many nodes an edge is scattered edge by edge
 
 
 class Trace(NamedTuple):
@@ -48,9 +48,8 @@ def forward(network: Network, x: Values) -> Trace:
     h = zeros_like_kind((dag.nodes, x.shape[1]), network.weight)
     z = zeros_like_kind((dag.nodes, x.shape[1]), network.weight)
     h[dag.inputs] = x
-    for level, groups in enumerate(dag.level_groups):
-        nodes = slice(int(dag.level_start[level]), int(dag.level_start[level + 1]))
-        z[nodes] = network.bias[nodes, None] + _products(network.weight, dag.source, dag.in_pointers, nodes, h)
+    for level, groups in zip(dag.level_edges, dag.level_groups, strict=True):
+        z[level.nodes] = network.bias[level.nodes, None] + _products(network, level, h)
         for group in groups:
             h[group.nodes] = _function(group.activation, is_exact(z), slope=False)(z[group.nodes])
     z[dag.inputs] = zeros_like_kind((), z)[()]
@@ -64,14 +63,12 @@ def backward(network: Network, trace: Trace, output_adjoint: Values) -> Backward
     adjoint = zeros_like_kind(trace.h.shape, network.weight)
     adjoint[dag.outputs] = seed
     error = zeros_like_kind(trace.h.shape, network.weight)  # ∂L/∂z
-    by_source = network.weight[dag.out_order]
-    for level in reversed(range(dag.levels)):
-        nodes = slice(int(dag.level_start[level]), int(dag.level_start[level + 1]))
-        adjoint[nodes] += _products(by_source, dag.target_by_source, dag.out_pointers, nodes, error)
-        for group in dag.level_groups[level]:
+    for level, groups in reversed(list(zip(dag.level_edges, dag.level_groups, strict=True))):
+        for group in groups:
             slope = _function(group.activation, is_exact(trace.z), slope=True)(trace.z[group.nodes])
             error[group.nodes] = adjoint[group.nodes] * slope
-    weight = edge_products(error, trace.h, dag.target, dag.source)
+        _scatter(network, level, error[level.nodes], adjoint)
+    weight = edge_products(error, trace.h, dag)
     return Backward(adjoint, Gradient(weight, error.sum(axis=1)))
 
 
@@ -86,28 +83,38 @@ def squared_error(targets: Values) -> OutputAdjoint:
     return lambda outputs: outputs - targets
 
 
-def edge_products(error: Values, h: Values, target: IntArray, source: IntArray) -> Values:
-    """Σ_batch error[target] · h[source] for every edge, gathered in chunks that fit the cache hierarchy."""
-    edges, batch = len(target), error.shape[1]
+def edge_products(error: Values, h: Values, dag: Dag) -> Values:
+    """Σ_batch error[target] · h[source] for every edge (sorted by target), gathered in chunks that fit a cache."""
+    edges, batch, target, source = dag.edges, error.shape[1], dag.target, dag.source
     if is_exact(error):
         return (error[target] * h[source]).sum(axis=1) if edges else zeros_like_kind((0,), error)
-    if batch == 1:
-        return np.take(error[:, 0], target) * np.take(h[:, 0], source)
-    out, step = np.empty(edges), max(1, GATHER_CHUNK // batch)
+    if batch == 1:  # one gather: the targets are sorted
+        spread = np.repeat(error[:, 0], np.diff(dag.in_pointers))
+        return np.multiply(spread, np.take(h[:, 0], source, mode="clip"), out=spread)
+    out, step = np.empty(edges), max(1, GATHER_CHUNK // max(batch, 1))
     for a in range(0, edges, step):
-        out[a : a + step] = np.einsum("eb,eb->e", error[target[a : a + step]], h[source[a : a + step]])
+        ends = (np.take(v, k[a : a + step], axis=0, mode="clip") for v, k in ((error, target), (h, source)))
+        np.einsum("eb,eb->e", *ends, out=out[a : a + step])
     return out
 
 
-def _products(weight: Values, column: IntArray, pointers: IntArray, nodes: slice, values: Values) -> Values:
-    """Rows ``nodes`` of the CSR matrix (weight, column, pointers) times ``values``."""
-    a, b = int(pointers[nodes.start]), int(pointers[nodes.stop])
-    rows = pointers[nodes.start : nodes.stop + 1] - a
-    if a == b:
-        return zeros_like_kind((nodes.stop - nodes.start, values.shape[1]), values)
-    if is_exact(weight):
-        return segment_sums(weight[a:b, None] * values[column[a:b]], rows[:-1], rows[1:])
-    return csr_matrix((weight[a:b], column[a:b], rows), shape=(len(rows) - 1, len(values))) @ values
+def _products(network: Network, level: LevelEdges, h: Values) -> Values:
+    """Σ_u w_uv h(u) for every v in the level."""
+    if is_exact(network.weight):
+        products = network.weight[level.edges, None] * h[network.dag.source[level.edges]]
+        rows = level.pattern.indptr.astype(np.int64)
+        return segment_sums(products, rows[:-1], rows[1:])
+    return level.matrix(network.weight) @ h[level.sources]
+
+
+def _scatter(network: Network, level: LevelEdges, error: Values, adjoint: Values) -> None:
+    """Add error(v) w_uv to adjoint(u) for every edge into the level, in place."""
+    edges, span = level.edges, level.sources.stop - level.sources.start
+    if is_exact(error) or span > SPARSE_SPAN * (edges.stop - edges.start):
+        ends = network.dag.target[edges] - level.nodes.start
+        np.add.at(adjoint, network.dag.source[edges], network.weight[edges, None] * error[ends])
+    else:
+        adjoint[level.sources] += level.matrix(network.weight).T @ error
 
 
 @lru_cache(maxsize=256)

@@ -68,7 +68,9 @@ def default_seed(network: Network, tolerance: float = 0.0) -> Partition:
     if tolerance > 0:
         bias = cut_into_runs(floats(network.bias), dag.activation_of, tolerance)
     else:
-        bias = np.unique(to_digits(network.bias), axis=0, return_inverse=True)[1].ravel()
+        digits = to_digits(network.bias)
+        distinct = digits[:, 0] if digits.shape[1] == 1 else digits
+        bias = np.unique(distinct, axis=0, return_inverse=True)[1].ravel()
     label = dag.activation_of * (int(bias.max(initial=0)) + 1) + bias
     alone = np.concatenate([dag.inputs, dag.outputs])
     label = label - label.min(initial=0)
@@ -101,8 +103,8 @@ def _entries(blocks: Blocks, sides: list[Side], splitters: IntArray, tolerance: 
     for k, side in enumerate(sides):
         degree = side.pointers[nodes + 1] - side.pointers[nodes]
         edges = concatenated_ranges(side.pointers[nodes], degree)
-        touched.append(side.touched[edges])
-        keys.append(np.repeat(owner * len(sides) + k, degree))
-        numbers.append(side.numbers[edges])
+        touched.append(np.take(side.touched, edges))
+        keys.append(np.repeat(owner + k * splitters.size, degree))
+        numbers.append(np.take(side.numbers, edges, axis=0))
     whole = (np.concatenate(touched), np.concatenate(keys), np.concatenate(numbers))
     return collect(*whole, splitters.size * len(sides), blocks, tolerance)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lop_theory.graph.blocks import Blocks
 from lop_theory.graph.digits import carry
-from lop_theory.graph.levels import concatenated_ranges
+from lop_theory.graph.levels import concatenated_ranges, stable_order
 from lop_theory.graph.runs import cut_into_runs
 from lop_theory.graph.scalars import FloatArray, IntArray, Values
 
@@ -30,12 +30,11 @@ class Entries(NamedTuple):
 def collect(
     touched: IntArray, keys: IntArray, numbers: Values, key_count: int, blocks: Blocks, tolerance: float
 ) -> Entries:
-    """Sum the numbers by (touched node, key); a sum of zero is as good as no edge."""
-    code = touched * key_count + keys
-    order = np.argsort(code, kind="stable")
-    code = code[order]
+    """Sum the numbers by (touched node, key); a sum of zero is as good as no edge. Keys come in ascending order."""
+    order = stable_order(touched)
+    code = np.take(touched, order) * key_count + np.take(keys, order)
     begin = np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.empty(0, dtype=np.int64)
-    totals: Values = np.add.reduceat(numbers[order], begin, axis=0) if len(begin) else numbers[:0]
+    totals: Values = np.add.reduceat(np.take(numbers, order, axis=0), begin, axis=0) if len(begin) else numbers[:0]
     node, key = np.divmod(code[begin], key_count)
     sums = carry(totals) if tolerance == 0 else _classes(node, key, totals, key_count, blocks, tolerance)
     nonzero = (sums != 0).any(axis=1)

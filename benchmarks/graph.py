@@ -1,0 +1,142 @@
+"""Graph passes against scipy.sparse products level by level; partition refinement: growth, and against networkx."""
+
+import math
+import time
+from fractions import Fraction
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from benchmarks.timing import best_seconds
+from lop_theory.activations import activation
+from lop_theory.graph.dag import Network, RawGraph, assemble
+from lop_theory.graph.partition import Partition, partition_from_labels
+from lop_theory.graph.passes import backward, forward
+from lop_theory.graph.refine import default_seed, refine
+
+DEPTH, CLONES, DEGREE = 10, 4, 20
+
+
+def cloned_layers(edges: int, *, depth: int = DEPTH, regular: bool = False) -> Network:
+    """A sparse layered DAG of about ``edges`` edges; every hidden unit has four clones (dense 4 × 4 block pairs).
+
+    Random neighbours and float64 weights, or a regular graph with equal weights, whose colours travel layer by layer.
+    """
+    rng = np.random.default_rng(0)
+    base, degree = edges // (DEGREE * depth * CLONES), DEGREE // CLONES
+    sources, targets, weights = [], [], []
+    before, clones_before, first = np.arange(base), 1, base
+    for _ in range(depth):
+        to = np.repeat(np.arange(base), degree)
+        shifts = np.tile(rng.choice(base, degree, replace=False), base)
+        of = (to + shifts) % base if regular else rng.integers(0, base, base * degree)
+        to, of = np.divmod(np.unique(to * base + of), base)
+        w = np.ones(len(to)) if regular else rng.random(len(to))
+        for i in range(CLONES):
+            for j in range(clones_before):
+                sources.append(before[0] + of * clones_before + j)
+                targets.append(first + to * CLONES + i)
+                weights.append(w / clones_before)
+        before, clones_before = np.arange(first, first + base * CLONES), CLONES
+        first += base * CLONES
+    sources.append(before)
+    targets.append(np.full(len(before), first))
+    weights.append(np.ones(len(before)))
+    kinds = np.array([-1] * base + [0] * (first + 1 - base))
+    columns = [np.concatenate(part) for part in (sources, targets)]
+    raw = RawGraph(range(first + 1), *columns, base, [first], (activation("tanh"),), kinds)
+    return assemble(raw, np.concatenate(weights), np.zeros(first + 1))
+
+
+def main() -> None:
+    _passes(cloned_layers(10**6))
+    _growth()
+    _against_colour_refinement(cloned_layers(10**5), "random float64 weights", {"Fractions": Fraction, "floats": float})
+    _against_colour_refinement(cloned_layers(10**5, depth=50, regular=True), "regular, depth 50", {"floats": float})
+
+
+def _passes(network: Network) -> None:
+    dag = network.dag
+    for batch in (1, 16):
+        x = np.random.default_rng(0).normal(size=(len(dag.inputs), batch))
+        seed = np.ones((1, batch))
+        ours = best_seconds(lambda x=x, seed=seed: backward(network, forward(network, x), seed))
+        products = best_seconds(_level_products(network, batch))
+        h = np.ones((dag.nodes, batch))
+        outer = best_seconds(lambda h=h: (h[dag.target] * h[dag.source]).sum(axis=1))
+        print(f"{dag.edges} edges, batch {batch:>2}: forward, adjoint and gradient {ours * 1e3:.1f} ms")
+        print(f"  against the two products in scipy.sparse alone, {products * 1e3:.1f} ms: {ours / products:.2f} x")
+        whole = products + outer
+        print(
+            f"  against them and the edge products in numpy, {whole * 1e3:.1f} ms: {ours / whole:.2f} x (target <= 3)"
+        )
+
+
+def _level_products(network: Network, batch: int):
+    """The forward and the adjoint products alone, with matrices built beforehand; no activations, no gradient."""
+    dag = network.dag
+    matrix = csr_matrix((network.weight, dag.source, dag.in_pointers), shape=(dag.nodes, dag.nodes))
+    transposed = matrix.T.tocsr()
+    bounds = list(zip(dag.level_start[:-1], dag.level_start[1:], strict=True))
+    rows = [matrix[a:b] for a, b in bounds]
+    columns = [transposed[a:b] for a, b in bounds]
+
+    def action() -> None:
+        h = np.ones((dag.nodes, batch))
+        for (a, b), part in zip(bounds, rows, strict=True):
+            h[a:b] = part @ h
+        for (a, b), part in reversed(list(zip(bounds, columns, strict=True))):
+            h[a:b] = part @ h
+
+    return action
+
+
+def _growth() -> None:
+    sizes, seconds = [], []
+    for edges in (10**4, 10**5, 10**6):
+        network = cloned_layers(edges)
+        sizes.append(network.dag.edges)
+        seconds.append(best_seconds(lambda n=network: refine(n), repeats=3))
+        tolerant = best_seconds(lambda n=network: refine(n, tolerance=1e-9), repeats=1)
+        print(f"refine {network.dag.edges:>8} edges: exact {seconds[-1]:.4f} s, tolerance 1e-9 {tolerant:.4f} s")
+    exponent = math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0])
+    print(f"growth exponent {exponent:.2f} (1 is linear); largest {seconds[-1]:.2f} s (target < 10)")
+
+
+def _against_colour_refinement(network: Network, name: str, kinds: dict[str, Any]) -> None:
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(network.dag.nodes))
+    ends = (network.dag.source.tolist(), network.dag.target.tolist())
+    fast = best_seconds(lambda: refine(network), repeats=5)
+    found = refine(network)
+    for kind, number in kinds.items():
+        graph.add_weighted_edges_from(zip(*ends, map(number, network.weight.tolist()), strict=True))
+        start = time.perf_counter()
+        naive = colour_refinement(graph, default_seed(network))
+        slow = time.perf_counter() - start
+        assert naive == found
+        print(f"{name}, {network.dag.edges} edges: refine (exact) {fast * 1e3:.1f} ms")
+        print(f"  networkx colour refinement, {kind}, {slow:.2f} s: {slow / fast:.0f} x (target >= 50)")
+
+
+def colour_refinement(graph: nx.DiGraph, seed: Partition) -> Partition:
+    """Naive iterated colour refinement with dictionaries: all nodes in every round, until nothing splits."""
+    colour = dict(enumerate(seed.block_of.tolist()))
+    while True:
+        codes: dict[object, int] = {}
+        new = {}
+        for v in graph:
+            signature = []
+            for side in (graph.pred[v], graph.succ[v]):
+                sums: dict[int, Any] = {}
+                for u, data in side.items():
+                    sums[colour[u]] = sums.get(colour[u], 0) + data["weight"]
+                signature.append(
+                    tuple(sorted((c, t) for c, s in sums.items() if (t := round(s, 9) if isinstance(s, float) else s)))
+                )
+            new[v] = codes.setdefault((colour[v], *signature), len(codes))
+        if len(codes) == len(set(colour.values())):
+            return partition_from_labels(np.array([new[v] for v in range(len(new))]))
+        colour = new
