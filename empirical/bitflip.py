@@ -56,7 +56,7 @@ def summary(record: Record) -> tuple[float, ...]:
     step, error, *metrics = record.columns("step", "error", *names)
     n = record.config["samples"]
     spans = ((0.01, 0.05), (0.45, 0.5), (0.95, 1.0))
-    means = [float(np.nanmean(error[(step > a * n) & (step <= b * n)])) for a, b in spans]
+    means = [float(error[(step > a * n) & (step <= b * n)].mean()) if b * n >= step[1] else np.nan for a, b in spans]
     return (*means, *(float(m[np.isfinite(m)][-1]) for m in metrics))
 
 

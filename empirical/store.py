@@ -114,7 +114,9 @@ class LiveRecord:
             database.execute("COMMIT")
         except sqlite3.OperationalError as error:
             database.close()
-            raise Busy(f"{self.folder}: {error}") from None
+            if "locked" in str(error):
+                raise Busy(str(self.folder)) from None
+            raise InvalidInput("out", str(self.folder), f"cannot hold a record ({error})", "choose another") from None
         return database
 
     def checkpoint(self) -> tuple[int, dict[str, np.ndarray]] | None:

@@ -19,6 +19,9 @@ from empirical.streams.bitflip import Stream, held_bits, joined, random_bits, ta
 from empirical.streams.counter import INITIAL, RANDOM_BITS, key, symmetric
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+LARGEST = np.finfo(
+    np.float64
+).max  # a comparison with it finds NaN and infinities; np.isfinite does not when sums are fast
 
 
 class Learner(NamedTuple):
@@ -79,9 +82,10 @@ def advance(
         _sum_rows(rows, active, ones, scratch)
         activate(rule.activation, scratch, h)
         error = output_bias[0] - targets[drawn] + _dot(outgoing, h)
-        if not np.isfinite(error):
+        square = error * error
+        if not square <= LARGEST:
             return step, count
-        errors[(step - start) // bin_size] += error * error
+        errors[(step - start) // bin_size] += square
         slope = 2.0 * error
         derivative(rule.activation, scratch, h, delta)
         if rule.adam:

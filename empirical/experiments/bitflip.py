@@ -83,6 +83,8 @@ class Simulation:
         rows: list[Row] = [{"step": start + (k + 1) * run.bin, "error": errors[k] / run.bin} for k in range(done)]
         if self.step < stop:
             raise Diverged(f"the error of sample {self.step} is not finite", rows)
+        if not np.isfinite(self.learner.weights).all():
+            raise Diverged(f"a weight is not finite after sample {self.step - 1}", rows)
         rows[-1].update(replaced=replaced, **self.metrics())
         return rows
 

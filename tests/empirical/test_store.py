@@ -1,0 +1,175 @@
+"""Records: content addresses, resume after a real kill -9, skipping, named failures, one process at a time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from empirical import store
+from empirical.experiments.bitflip import COLUMNS, Simulation
+from empirical.presets import Bitflip, BitflipRun, CbpOptions, LearnerOptions, StreamOptions
+from empirical.run import Experiment, carry_out
+from lop_theory.errors import InvalidInput
+
+EXPERIMENT = Experiment("bitflip", COLUMNS, Simulation)
+ROOT = Path(__file__).parents[2]
+SMALL = BitflipRun(
+    seed=3, width=6, method="switch", samples=20_000, stream=StreamOptions(flip_every=500), learner=LearnerOptions(),
+    cbp=CbpOptions(replacement_rate=1e-3), bin=500, measure_every=1_000, probe=200,
+)  # fmt: skip
+
+
+def silent(_step: int) -> None:
+    """No report."""
+
+
+def go(config: BitflipRun, root: Path) -> store.Record:
+    outcome = carry_out(EXPERIMENT, config, root, silent)
+    assert outcome.record is not None
+    return outcome.record
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> store.Record:
+    return go(SMALL, tmp_path_factory.mktemp("whole"))
+
+
+def test_record_has_bins_metrics_and_manifest(whole: store.Record) -> None:
+    step, error, rank = whole.columns("step", "error", "stream_effective_rank")
+    assert step.tolist() == list(range(0, 20_001, 500))
+    assert np.isnan(error[0])
+    assert (error[1:] > 0).all()
+    assert np.isfinite(rank[step % 1000 == 0]).all()
+    assert np.isnan(rank[step % 1000 != 0]).all()
+    manifest = whole.manifest
+    assert manifest["id"] == whole.folder.name == store.run_id(manifest["config"])
+    assert (manifest["status"], manifest["seed"], manifest["steps"]) == ("finished", 3, 20_000)
+    assert {"versions", "commit", "device", "wall_seconds"} <= set(manifest)
+    assert sorted(p.name for p in whole.folder.iterdir()) == [store.MANIFEST, store.DATA]
+
+
+def test_measuring_does_not_disturb_the_run(whole: store.Record, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    rarely = go(replace(SMALL, measure_every=20_000, probe=10), tmp_path)
+    assert np.array_equal(*(r.columns("error")[0] for r in (whole, rarely)), equal_nan=True)
+    simulation = Simulation(SMALL)
+    before = {k: v.copy() for k, v in simulation.state().items()}
+    simulation.metrics()
+    assert all(np.array_equal(before[k], v) for k, v in simulation.state().items())
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from tests.empirical.test_store import EXPERIMENT, SMALL
+from empirical.run import carry_out
+def report(step):
+    print(step, flush=True)
+    time.sleep(0.005)
+carry_out(EXPERIMENT, SMALL, Path(sys.argv[1]), report)
+"""
+
+
+@pytest.mark.parametrize("moments", [(0,), (7_000, 16_000)])
+def test_kill_dash_nine_and_resume_give_the_same_record(
+    whole: store.Record, tmp_path: Path, moments: tuple[int, ...]
+) -> None:
+    for k, moment in enumerate(moments):
+        child = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        while int(child.stdout.readline()) < moment:
+            pass
+        time.sleep(0.003 * k)
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        assert not list(tmp_path.glob("*/*/manifest.json"))
+    record = go(SMALL, tmp_path)
+    assert record.manifest["resumed"] == len(moments)
+    assert record.manifest["sha256"] == whole.manifest["sha256"]
+    assert (record.folder / store.DATA).read_bytes() == (whole.folder / store.DATA).read_bytes()
+
+
+def test_every_kill_between_two_commits_is_harmless(whole: store.Record, tmp_path: Path) -> None:
+    """A process that dies right after each commit in turn; the last one finishes."""
+    for _ in range(21):
+        live = store.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
+        saved = live.checkpoint()
+        simulation = Simulation(SMALL, *((saved[1], saved[0]) if saved else ()))
+        rows = simulation.advance() if saved else simulation.first_rows()
+        live.commit(simulation.step, rows, simulation.state())
+        live.close()
+    assert go(SMALL, tmp_path).manifest["sha256"] == whole.manifest["sha256"]
+
+
+def test_death_between_parquet_and_manifest(
+    whole: store.Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "environment", die)
+        with pytest.raises(KeyboardInterrupt):
+            go(SMALL, tmp_path)
+    assert list(tmp_path.glob("*/*/record.parquet"))
+    assert store.records(tmp_path / "bitflip") == []
+    assert go(SMALL, tmp_path).manifest["sha256"] == whole.manifest["sha256"]
+
+
+def test_finished_runs_are_skipped_and_left_as_they_are(tmp_path: Path) -> None:
+    record = go(SMALL, tmp_path)
+    times = [p.stat().st_mtime_ns for p in sorted(record.folder.iterdir())]
+    outcome = carry_out(EXPERIMENT, SMALL, tmp_path, silent)
+    assert outcome.skipped
+    assert [p.stat().st_mtime_ns for p in sorted(record.folder.iterdir())] == times
+
+
+def test_divergence_is_a_failed_record_with_a_cause(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    wild = replace(SMALL, method="sgd", learner=LearnerOptions(activation="leaky_relu", step_size=3.0))
+    record = go(wild, tmp_path)
+    assert record.manifest["status"] == "failed"
+    assert "not finite" in record.manifest["cause"]
+    assert "step size 3.0" in record.manifest["cause"]
+    assert record.manifest["steps"] < SMALL.samples
+    assert carry_out(EXPERIMENT, wild, tmp_path, silent).skipped
+
+
+def test_a_run_under_way_is_held_by_one_process(tmp_path: Path) -> None:
+    live = store.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
+    assert carry_out(EXPERIMENT, SMALL, tmp_path, silent).record is None
+    live.close()
+    assert carry_out(EXPERIMENT, SMALL, tmp_path, silent).record is not None
+
+
+def test_identity_is_the_content_of_the_configuration() -> None:
+    ids = {store.run_id(json.loads(store.canonical(vars_of(run)))) for run in Bitflip(seeds=(0, 1, 2)).runs()}
+    assert len(ids) == 3 * 2 * 3
+    assert store.run_id({"b": 1, "a": 2.5}) == store.run_id({"a": 2.5, "b": 1})
+    assert store.run_id({"a": 1}) != store.run_id({"a": 2})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.run_id({"a": float("nan")})
+
+
+def vars_of(run: BitflipRun) -> dict:
+    from dataclasses import asdict
+
+    return asdict(run)
+
+
+def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / store.MANIFEST).write_text("{")
+    with pytest.raises(InvalidInput, match=r"manifest\.json"):
+        store.records(tmp_path)
