@@ -1,8 +1,7 @@
 """The catalogue of activations: one literal table, each entry defined once by its formula.
 
 Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks
-and
-jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
+and jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
 services.
 """
 
@@ -23,6 +22,7 @@ from lop_theory.lowering import (
 )
 from lop_theory.pieces import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
 from lop_theory.ranges import extended_range
+from lop_theory.strip import analytic_half_width
 from lop_theory.symbolic import Parity, derivative
 
 
@@ -157,6 +157,13 @@ class Activation(NamedTuple):
             if len(known) < len(found):
                 return float("-inf"), float("inf")
             return min(_below(r.lo) for r in known), max(_above(r.hi) for r in known)
+
+    def strip(self) -> float | None:
+        """Half-width of a strip around the real line in which φ is analytic (inf: entire), ``None`` where none is
+        known.
+        """
+        width = analytic_half_width(self.expr)
+        return None if width is None else float(width.lower())
 
     def limits(self) -> tuple[Any, Any]:
         """(lim x→−∞, lim x→∞) of φ as SymPy numbers (±oo where φ diverges, an ``AccumBounds`` where it oscillates)."""

@@ -5,13 +5,12 @@ It serves the certificate checker, the tests and the benchmarks; the library com
 
 from fractions import Fraction
 
-from lop_theory.balls import acb, arb, fmpq, ipow, precision, to_exact, within, working_bits
+from lop_theory.balls import acb, arb, fmpq, ipow, precision, to_exact, within
 from lop_theory.errors import InvalidInput
 from lop_theory.formula import Expr
-from lop_theory.gaussian import CRAMER
-from lop_theory.growth import tail_bound
 from lop_theory.lowering import complex_function
 from lop_theory.pieces import pieces
+from lop_theory.tails import mass_outside, tail_bounds
 
 
 def standardised_coefficients(expr: Expr, n: int, digits: int) -> list[tuple[Fraction, Fraction]]:
@@ -66,30 +65,14 @@ def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: 
 
 
 def _reach(expr: Expr, exponent: int, bits: int) -> tuple[fmpq, arb]:
-    """X and a bound of the integral beyond ±X, below 2^−bits (|he_k| ≤ CRAMER exp(x²/4))."""
-    parts = pieces(expr)
+    """X and a bound of the integral beyond ±X, below 2^−bits."""
     reach = fmpq(int((2.8 * bits) ** 0.5) + 2)
     while reach <= 400:
-        bounds = [tail_bound(parts[0].expr, reach, -1), tail_bound(parts[-1].expr, reach, 1)]
-        x, total = arb(reach), arb(0)
-        for bound in bounds:
-            if bound is None:
-                total = arb.pos_inf()
-                break
-            # φ^e ≤ F^e t^{ep} exp(eBt + eAt²); the integrand's logarithmic derivative is at most −slope beyond x.
-            rate = (arb(0.25) if exponent == 1 else arb(0.5)) - exponent * bound.quadratic
-            slope = 2 * rate * x - exponent * (arb(bound.degree) / x + bound.linear)
-            size = (
-                ipow(bound.factor, exponent)
-                * (exponent * (arb(bound.degree) * x.log() + bound.linear * x) - rate * x * x).exp()
-            )
-            total = total + CRAMER * size / ((2 * arb.pi()).sqrt() * slope) if slope > 0 else arb.pos_inf()
-        if total < ipow(arb(0.5), bits):
-            return reach, total
+        bounds = tail_bounds(expr, reach)
+        outside = arb.pos_inf() if bounds is None else mass_outside(bounds, arb(reach), exponent)
+        if outside < ipow(arb(0.5), bits):
+            return reach, outside
         reach += 4
     raise InvalidInput(
         "formula", str(expr), "is not shown to be square-integrable under N(0,1)", "use a slower function"
     )
-
-
-__all__ = ["coefficient", "standardised_coefficients", "working_bits"]

@@ -9,9 +9,8 @@ Every term of q is a series with non-negative coefficients except cλ(1 − ρ),
     q ≥ cλ(1 − v) + (g(u) + K(u))·Q(u) =: ℓ,    and    r(ρ) ≥ λ + ℓ/(1 + v).
 
 The certificate stores decimal enclosures of the a_k; from these decimals alone, in whole numbers, follow the
-enclosures of the a_k²
-(rounded outwards to the same decimals) and one ℓ per cell (rounded down). A checker needs the decimals, exact
-rationals and this paragraph. Negative ρ follow from gap(−s) = gap(s) + 4E(s)O(s) ≥ gap(s).
+enclosures of the a_k² (rounded outwards to the same decimals) and one ℓ per cell (rounded down). A checker needs the
+decimals, exact rationals and this paragraph. Negative ρ follow from gap(−s) = gap(s) + 4E(s)O(s) ≥ gap(s).
 """
 
 from typing import Any, NamedTuple

@@ -1,10 +1,9 @@
 """The independent checker of gap certificates.
 
-It shares with the certificate's producer the formula parser and nothing else: derived numbers are recomputed in
-``fractions.Fraction`` from the stored decimals and must agree to the last digit; every coefficient is recomputed by
-``acb.integral``
-(adaptive integration, another algorithm than the producer's) at higher precision and must lie inside its stored
-enclosure.
+It shares with the certificate's producer the reading of the formula (parser, ball functions, pieces, tail bounds) and
+nothing else: derived numbers are recomputed in ``fractions.Fraction`` from the stored decimals and must agree to the
+last digit; every coefficient is recomputed by ``acb.integral`` (adaptive integration, another algorithm than the
+producer's) at higher precision and must lie inside its stored enclosure.
 """
 
 import hashlib

@@ -1,9 +1,8 @@
 """Closed forms of λ through SymPy, where they exist (``--exact``).
 
 Two classes: piecewise polynomial·exponential activations, by the same integration by parts as ``recursion`` but in
-exact arithmetic; and a
-short table for sin, cos, gaussian, erf and gelu, whose Gaussian integrals are classical. Each closed form is compared
-with the balls by a test.
+exact arithmetic; and a short table for sin, cos, gaussian, erf and gelu, whose Gaussian integrals are classical. Each
+closed form is compared with the balls by a test.
 """
 
 from typing import Any

@@ -1,9 +1,8 @@
 """P(|ψ(Z)| < ε) for ψ = a derivative of an activation, with rigorous bounds   [tension-freezing].
 
 Three readings of "frozen" for the unit φ(ax + b): the raw derivative φ′(ax + b), the derivative a·φ′(ax + b) of the
-modulated unit, and
-the derivative of the standardised unit, a·φ′(ax + b)/sd. Only the last does not change when φ is multiplied by a
-constant.
+modulated unit, and the derivative of the standardised unit, a·φ′(ax + b)/sd. Only the last does not change when φ is
+multiplied by a constant.
 """
 
 from typing import NamedTuple

@@ -3,8 +3,8 @@
     a_k = E[φ̄(Z) he_k(Z)],   φ̄ = (φ − Eφ)/sd φ,   so a_0 = 0 and Σ_{k≥1} a_k² = 1      [mehler: Eq. 1]
 
 Three routes, each with its own error bound, tried in this order: integration by parts (piecewise
-polynomial·exponential), the
-trapezoid rule on the line (analytic in a strip), Gauss–Legendre on panels (everything else).
+polynomial·exponential), the trapezoid rule on the line (analytic in a strip), Gauss–Legendre on panels (everything
+else).
 """
 
 from functools import lru_cache

@@ -3,9 +3,8 @@
 On [0, 1]:  r(ρ) = N(ρ)/(1 + ρ),  N = S·F,  S(ρ) = Σ_j T_{j+2} ρ^j,  F(ρ) = 1 + K(ρ)/ρ,
 
 where S and F have non-negative coefficients. So S, F, N and their derivatives increase, a truncated series is a lower
-bound, and
-a cell [u, v] needs one evaluation: r ≥ N(u)/(1 + v). Negative ρ never lie lower  [gap-parity]. Three ways to close
-the enclosure:
+bound, and a cell [u, v] needs one evaluation: r ≥ N(u)/(1 + v). Negative ρ never lie lower  [gap-parity]. Three ways
+to close the enclosure:
 
 - φ̄ odd or even: κ = λ(1 + c), approached at ρ → 0 (exact);
 - the infimum is at ρ → 1: κ = r(1⁻) = K′(1) − 1, with r decreasing on [p, 1] certified cell by cell;

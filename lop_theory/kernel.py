@@ -142,8 +142,8 @@ def fixed_points(kern: Kernel) -> list[FixedPoint]:
     """The fixed points of ρ ↦ K(ρ) on [−1, 1] for a nonlinear φ, with their nature under iteration   [fixed-points].
 
     |K(ρ)| < |ρ| for 0 < |ρ| < 1, so only 0, 1 and (exactly when φ̄ is odd) −1 are fixed. K′(0) = c < 1 makes 0
-    attracting;
-    K′(±1) = Σ k a_k² > 1 makes ±1 repelling. (Linear φ: every ρ is fixed, or every ρ goes to −ρ... K = ρ since c = 1.)
+    attracting; K′(±1) = Σ k a_k² > 1 makes ±1 repelling. (Linear φ: every ρ is fixed, or every ρ goes to −ρ... K = ρ
+    since c = 1.)
     """
     if kern.expansion.linear:
         return []

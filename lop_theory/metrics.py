@@ -1,10 +1,9 @@
 """Plasticity metrics of experiments.md: one pass for all layers, and the run is never disturbed.
 
 Activations H are samples × units (convolutions N·H·W × C, tokens N·T × D). All metrics but saturation come from
-column sums
-and the Gram matrix HᵀH (float64), so a layer costs one matrix product and one symmetric eigenvalue problem. Where the
-paper's
-text and its authors' code differ, both are here and their names say which (``_as_paper``, ``_as_coded``).
+column sums and the Gram matrix HᵀH (float64), so a layer costs one matrix product and one symmetric eigenvalue
+problem. Where the paper's text and its authors' code differ, both are here and their names say which (``_as_paper``,
+``_as_coded``).
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -127,8 +126,8 @@ def effective_rank(values: Tensor) -> tuple[float, float]:
     matrix.
 
     Singular values are exact to η = sqrt(n ε) σ_max, so p changes by at most T = n η / Σσ in each direction (total
-    variation) and the
-    entropy by at most T log n + H₂(T) (Fannes–Audenaert); for T ≥ 1/2 the bound is the trivial one, n.
+    variation) and the entropy by at most T log n + H₂(T) (Fannes–Audenaert); for T ≥ 1/2 the bound is the trivial
+    one, n.
     """
     total, n = float(values.sum()), len(values)
     if total == 0.0:
@@ -263,8 +262,8 @@ def measure(
     """Metrics of every layer (or of the named modules) on one batch, in the model's present mode.
 
     ``loss(output)`` is a scalar; without it nothing is differentiated and saturation is NaN. One forward and at most
-    one
-    backward pass for all layers. Parameters, gradients, buffers, modes and random streams are as before, bit for bit.
+    one backward pass for all layers. Parameters, gradients, buffers, modes and random streams are as before, bit for
+    bit.
     """
     captured = capture(model, inputs, loss, layers=layers)
     return {name: layer_metrics(c.activations, c.gradient, dormant_tau=dormant_tau) for name, c in captured.items()}

@@ -5,10 +5,9 @@ With c_k = E[φ(aZ + b)he_k] and d_k = E[φ(aZ + b)²he_k], integration by parts
     ∂_b c_k = √(k+1) c_{k+1}/a,            a ∂_a c_k = k c_k + √((k+1)(k+2)) c_{k+2}       (and so for d_k).
 
 c = c_1²/V with V = d_0 − c_0², so λ′ has the sign of −c_1·E, E = 2ċ_1V − c_1V̇. On a cell |u − u_0| ≤ δ (u = log a,
-or u = b/a with a fixed)
-E differs from E(u_0) by at most δ·sup|Ė|, where |c_k| ≤ M = √(E φ²) and |d_k| ≤ √(E φ⁴), each bounded over the cell
-by a change of density.
-A cell where the sign of E and of c_1 is decided is certified; others are bisected.
+or u = b/a with a fixed) E differs from E(u_0) by at most δ·sup|Ė|, where |c_k| ≤ M = √(E φ²) and |d_k| ≤ √(E φ⁴),
+each bounded over the cell by a change of density. A cell where the sign of E and of c_1 is decided is certified;
+others are bisected.
 """
 
 from typing import Literal, NamedTuple
@@ -139,8 +138,7 @@ def _sizes(name: str, direction: Direction, u: fmpq, v: fmpq, fixed: fmpq) -> tu
     """(M, M₂) with |c_k| ≤ M and |d_k| ≤ M₂ on the cell.
 
     Scale: the N(b, a²) density is at most v/u times the N(b, v²) density for a ∈ [u, v]. Bias: with s² = 2a² the N(b,
-    a²) density is at
-    most √2·exp(h²/(2a²)) times the N(m, s²) density for |b − m| ≤ h.
+    a²) density is at most √2·exp(h²/(2a²)) times the N(m, s²) density for |b − m| ≤ h.
     """
     middle = (u + v) / 2
     if direction == "scale":
@@ -164,8 +162,7 @@ def _lipschitz(direction: Direction, m: arb, m2: arb) -> arb:
     """sup|Ė| from |c_k| ≤ M, V ≤ M², |d_k| ≤ M₂, with Ė = 2c̈_1V + ċ_1V̇ − c_1V̈.
 
     Scale: ċ_1 = c_1 + √6c_3, c̈_1 = ċ_1 + √6(3c_3 + √20c_5), V̇ = √2d_2 − 2√2c_0c_2, V̈ = √2(2d_2 + √12d_4) − 4c_2² −
-    2√2c_0(2c_2 + √12c_4).
-    Bias:  ċ_1 = √2c_2, c̈_1 = √6c_3, V̇ = d_1 − 2c_0c_1, V̈ = √2d_2 − 2c_1² − 2√2c_0c_2.
+    2√2c_0(2c_2 + √12c_4). Bias:  ċ_1 = √2c_2, c̈_1 = √6c_3, V̇ = d_1 − 2c_0c_1, V̈ = √2d_2 − 2c_1² − 2√2c_0c_2.
     """
     if direction == "scale":
         c_dot, c_ddot = fmpq(345, 100), fmpq(2176, 100)

@@ -2,12 +2,9 @@
 
 On a panel [c − r, c + r] where φ is analytic on the Bernstein ellipse E_ρ, m-point Gauss–Legendre errs by at most
 r·(64/15)·M·ρ^{−2(m−1)}/(1 − ρ^{−2}) with M = sup_{E_ρ}|f|  (Trefethen, Approximation Theory and Approximation
-Practice, Thm 19.3).
-M is bounded by one complex-ball evaluation of φ over the rectangle around the ellipse; a panel where that is not
-finite (a kink,
-a pole, a branch point nearby) is bisected, and a panel that has become tiny is enclosed by its width times the range
-of φ.
-Beyond ±X the tail is bounded by the growth of φ (``growth.tail_bound``).
+Practice, Thm 19.3). M is bounded by one complex-ball evaluation of φ over the rectangle around the ellipse; a panel
+where that is not finite (a kink, a pole, a branch point nearby) is bisected, and a panel that has become tiny is
+enclosed by its width times the range of φ. Beyond ±X the tail is bounded by the growth of φ (``tails.tail_bounds``).
 """
 
 from functools import lru_cache
@@ -18,10 +15,10 @@ from lop_theory.balls import acb, arb, arb_mat, fmpq, precision, within, working
 from lop_theory.errors import InvalidInput
 from lop_theory.formula import Expr
 from lop_theory.gaussian import CRAMER, hermite_values, off_axis_factor, recursion_loss, weight
-from lop_theory.growth import TailBound, tail_bound
 from lop_theory.lowering import complex_function, real_function
 from lop_theory.pieces import pieces
 from lop_theory.ranges import extended_range
+from lop_theory.tails import TailBound, mass_outside, tail_bounds
 
 _RHO = 4
 _SEMI_MAJOR, _SEMI_MINOR = fmpq(_RHO**2 + 1, 2 * _RHO), fmpq(_RHO**2 - 1, 2 * _RHO)
@@ -55,7 +52,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
             column, square = _tiny(panel, n) if panel.size is None else _gauss(panel, n, bits)
             totals = [t + c for t, c in zip(totals, column, strict=True)]
             second += square
-        linear, squared = within(_outside(tails, arb(reach), 1)), within(_outside(tails, arb(reach), 2))
+        linear, squared = within(mass_outside(tails, arb(reach), 1)), within(mass_outside(tails, arb(reach), 2))
         return [t + linear for t in totals], second + squared
 
 
@@ -67,34 +64,18 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
     target = arb(2) ** -(bits + 2)
     reach = fmpq(int((2.8 * bits) ** 0.5) + 1)
     while reach <= _MAX_REACH:
-        bounds = _tails(expr, reach)
-        if bounds is not None and _outside(bounds, arb(reach), 1) < target and _outside(bounds, arb(reach), 2) < target:
+        bounds = tail_bounds(expr, reach)
+        if (
+            bounds is not None
+            and mass_outside(bounds, arb(reach), 1) < target
+            and mass_outside(bounds, arb(reach), 2) < target
+        ):
             return reach, bounds
         reach += 4
     for panel in _panels(expr, fmpq(8), 30):  # an undefined place explains more than a missing growth bound
         if panel.size is None:
             _tiny(panel, 1)
-    raise _not_integrable(expr, _tails(expr, fmpq(_MAX_REACH)))
-
-
-def _tails(expr: Expr, reach: fmpq) -> list[TailBound] | None:
-    parts = pieces(expr)
-    left, right = tail_bound(parts[0].expr, reach, -1), tail_bound(parts[-1].expr, reach, +1)
-    return None if left is None or right is None else [left, right]
-
-
-def _outside(bounds: list[TailBound], x: arb, power: int) -> arb:
-    """Bound of ∫_{|t| ≥ x} |φ|^power·(CRAMER exp(t²/4) if power = 1)·w, each side by its logarithmic derivative."""
-    total = arb(0)
-    for bound in bounds:
-        rate = (arb(0.25) if power == 1 else arb(0.5)) - power * bound.quadratic
-        degree, linear = power * arb(bound.degree), power * bound.linear
-        slope = 2 * rate * x - degree / x - linear
-        if not slope > 0:
-            return arb.pos_inf()
-        size = bound.factor**power * (degree * x.log() + linear * x - rate * x * x).exp()
-        total += CRAMER * size / ((2 * arb.pi()).sqrt() * slope)
-    return total
+    raise _not_integrable(expr, tail_bounds(expr, fmpq(_MAX_REACH)))
 
 
 def _not_integrable(expr: Expr, bounds: list[TailBound] | None) -> InvalidInput:

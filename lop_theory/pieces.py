@@ -1,10 +1,8 @@
 """Pieces: where a formula switches branch, and what it is between two switches.
 
 ``pieces(φ)`` splits the line at every kink or jump whose place is rational and replaces abs, max, min, sign, step and
-relu by
-the branch taken there. A switch whose argument changes sign at an irrational place stays in the expression; the
-quadrature then
-bisects towards it.
+relu by the branch taken there. A switch whose argument changes sign at an irrational place stays in the expression;
+the quadrature then bisects towards it.
 """
 
 from functools import lru_cache

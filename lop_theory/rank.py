@@ -4,12 +4,12 @@
     er₂(C) = (tr C)²/‖C‖_F²,   P(C) = Σ_{i≠j} ρ_ij²(1 − ρ_ij²)/‖C‖_F²,   er₂(K(C))/er₂(C) ≥ 1 + λ_φ P(C).
 
 The inequality needs n ≥ 1, a unit diagonal and |entries| ≤ 1; neither symmetry nor PSD. Matrices are nested
-sequences: of rationals
-(``fmpq``, ``Fraction`` or int), with exact results, or of floats (NumPy arrays included), with float results.
+sequences: of rationals (``fmpq``, ``Fraction`` or int), with exact results, or of floats (NumPy arrays included),
+with float results.
 
 Equality (corrected): the ratio is 1 iff K(ρ_ij)² = ρ_ij² for all i ≠ j, that is iff φ is linear, or every ρ_ij ∈ {0,
-1} — and −1 is
-allowed besides exactly when φ̄ is odd or even. The paper allows −1 always; relu at ρ = −1 refutes it (gap ≈ 0.78).
+1} — and −1 is allowed besides exactly when φ̄ is odd or even. The paper allows −1 always; relu at ρ = −1 refutes it
+(gap ≈ 0.78).
 """
 
 from collections.abc import Callable, Sequence

@@ -2,21 +2,17 @@
 App. A.2].
 
 **ReLU bias** [tension-relu-bias]: b ↦ λ(relu(x + b)) is strictly decreasing on R with limits 1 and 0. Proof. With Φ,
-w at b, m = E relu(Z + b) =
-bΦ + w > 0, V = Var, c = Φ²/V: c′ > 0 ⟺ wV > mΦ(1 − Φ). With Mills' ratio R = (1 − Φ(t))/w(t), t = −b, the difference
-of the two sides is
-w²·(t + w(1 − tR))·(R² + tR − 1); the first factor is E relu(Z + t) > 0, the second is Birnbaum's inequality R > 2/(t
-+ √(t² + 4)).
+w at b, m = E relu(Z + b) = bΦ + w > 0, V = Var, c = Φ²/V: c′ > 0 ⟺ wV > mΦ(1 − Φ). With Mills' ratio R = (1 −
+Φ(t))/w(t), t = −b, the difference of the two sides is w²·(t + w(1 − tR))·(R² + tR − 1); the first factor is E relu(Z
++ t) > 0, the second is Birnbaum's inequality R > 2/(t + √(t² + 4)).
 
 **tanh gain** [tension-tanh-gain]: a ↦ λ(tanh(ax)) is strictly increasing on (0, ∞) from 0 to 1 − 2/π (the sign
-function), *not* to 1. Proof for odd φ
-with f = z/φ increasing and g = zφ′/φ decreasing on z > 0: c′ < 0 ⟺ E[Z²φ′]E[φ²] < E[Zφ]E[Zφφ′] (arguments aZ), that is
-∫fg dμ·∫1 dμ < ∫f dμ·∫g dμ with dμ = φ(aZ)²; this is Chebyshev's association inequality. tanh, erf and sigmoid − ½
-qualify.
+function), *not* to 1. Proof for odd φ with f = z/φ increasing and g = zφ′/φ decreasing on z > 0: c′ < 0 ⟺
+E[Z²φ′]E[φ²] < E[Zφ]E[Zφφ′] (arguments aZ), that is ∫fg dμ·∫1 dμ < ∫f dμ·∫g dμ with dμ = φ(aZ)²; this is Chebyshev's
+association inequality. tanh, erf and sigmoid − ½ qualify.
 
 **Freezing** [tension-freezing]: λ → 1 does not force freezing in general (|x|, he_2, he_3, sin 3x, silu(x − 1.9));
-for monotone absolutely continuous φ
-it does: P(|φ̄′| < ε) ≥ 1 − √(1 − λ)/ε (``frozen.monotone_floor``).
+for monotone absolutely continuous φ it does: P(|φ̄′| < ε) ≥ 1 − √(1 − λ)/ε (``frozen.monotone_floor``).
 
 ``python -m lop_theory.tension`` prints the verdict of every activation; ``--act NAME --scale A --bias B`` prints one
 unit.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from lop_theory.balls import arb, arb_mat, evaluate, precision, within, working_bits
 from lop_theory.formula import Expr
 from lop_theory.gaussian import CRAMER, hermite_values, recursion_loss, strip_second_moment, weight
-from lop_theory.growth import StripBound, strip_bound
 from lop_theory.lowering import real_function
+from lop_theory.strip import StripBound, strip_bound
 
 _PLAN_BITS = 64
 _MAX_NODES = 6000

@@ -90,6 +90,29 @@ def test_flat_regions():
     assert activation("relu", scale="2", bias="1").flat_regions() == ((-INF, fmpq(-1, 2)),)
 
 
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("tanh", np.pi / 2),
+        ("sigmoid", np.pi),
+        ("silu", np.pi),
+        ("mish", 3 * np.pi / 4),
+        ("gelu", INF),
+        ("sin", INF),
+        ("arctan", 1),
+    ],
+)
+def test_strip_of_analyticity(name, width):
+    act = activation(name)
+    assert act.strip() == pytest.approx(width)
+    assert activation(name, scale="2").strip() == pytest.approx(width / 2)
+
+
+@pytest.mark.parametrize("name", ["relu", "softsign", "gelu_tanh"])
+def test_no_strip_is_claimed(name):
+    assert activation(name).strip() is None
+
+
 def test_limits():
     import sympy as sp
 

@@ -1,8 +1,7 @@
 """The registry of claims as data, and what is wrong with it.
 
 Every claim names its statement, verdict, kinds of evidence and links (code, tests, proofs, figures, other claims).
-``problems`` checks each link
-against the repository; nothing is executed except imports of the project's own modules.
+``problems`` checks each link against the repository; nothing is executed except imports of the project's own modules.
 """
 
 import ast
