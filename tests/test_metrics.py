@@ -1,0 +1,250 @@
+"""Metrics against straightforward NumPy oracles; a run with metrics is bit for bit the run without."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch import nn  # noqa: E402
+
+from lop_theory import metrics as M  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def activations(seed, samples, units):
+    """Random, with dead, duplicate, proportional and opposite units planted."""
+    rng = np.random.default_rng(seed)
+    h = rng.standard_normal((samples, units)) @ rng.standard_normal((units, units))
+    if units >= 5:
+        h[:, 1] = 0.0
+        h[:, 2] = h[:, 0] * 2.0
+        h[:, 3] = -h[:, 0]
+        h[rng.random(samples) < 0.97, 4] = 0.0
+    return h
+
+
+cases = given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 9))
+
+
+def oracle_singular(h):
+    return np.linalg.svd(h, compute_uv=False)
+
+
+@cases
+def test_dead_and_dormant(seed, samples, units):
+    h = activations(seed, samples, units)
+    m = M.moments(torch.tensor(h))
+    for j in range(units):
+        assert bool(M.dead(m)[j]) == ((np.abs(h[:, j]) < 1e-7).mean() > 0.95)
+    score = np.abs(h).mean(0) / np.abs(h).mean()
+    assert M.dormant(m, 0.1).tolist() == (score <= 0.1).tolist()
+
+
+def test_dead_uses_strictly_more_than_95_percent():
+    h = torch.zeros(100, 2, dtype=torch.float64)
+    h[:5, 0] = 1.0  # zero on exactly 95 %
+    h[:4, 1] = 1.0
+    assert M.dead(M.moments(h)).tolist() == [False, True]
+
+
+@cases
+def test_duplicates_as_paper_as_coded_and_clusters(seed, samples, units):
+    h = activations(seed, samples, units)
+    norms = np.linalg.norm(h, axis=0)
+    similar = np.zeros((units, units), dtype=bool)
+    for i in range(units):
+        for j in range(units):
+            if i != j and norms[i] > 0 and norms[j] > 0:
+                similar[i, j] = h[:, i] @ h[:, j] / (norms[i] * norms[j]) > 0.95
+    other, later, clusters = M.duplicates(M.moments(torch.tensor(h)))
+    assert other.tolist() == similar.any(1).tolist()
+    assert later.tolist() == [bool(similar[i, i + 1 :].any()) for i in range(units)]
+    seen, count = set(), 0
+    for i in range(units):
+        if i not in seen and similar[i].any():
+            count += 1
+            stack = [i]
+            while stack:
+                k = stack.pop()
+                if k not in seen:
+                    seen.add(k)
+                    stack += np.flatnonzero(similar[k]).tolist()
+    assert clusters == count
+
+
+def test_a_cluster_of_three_counts_three_in_the_paper_and_two_in_the_code():
+    h = torch.randn(10, 1, dtype=torch.float64).repeat(1, 3)
+    other, later, clusters = M.duplicates(M.moments(h))
+    assert (int(other.sum()), int(later.sum()), clusters) == (3, 2, 1)
+
+
+@cases
+def test_ranks(seed, samples, units):
+    h = activations(seed, samples, units)
+    m = M.layer_metrics(torch.tensor(h))
+    s = oracle_singular(h)
+    p = s / s.sum()
+    entropy_rank = math.exp(-sum(x * math.log(x) for x in p if x > 0))
+    assert abs(m.effective_rank - entropy_rank) <= m.effective_rank_error + 1e-9
+    assert m.effective_rank_error < 1e-2 * units
+    assert m.stable_rank == pytest.approx((s**2).sum() / s[0] ** 2, rel=1e-9)
+    centred = h - h.mean(0)
+    gram = centred.T @ centred
+    assert m.participation_ratio == pytest.approx(np.trace(gram) ** 2 / (gram**2).sum(), rel=1e-6)
+    varying = centred.std(0) > 1e-6
+    c = np.corrcoef(h[:, varying].T) if varying.sum() > 1 else np.ones((1, 1))
+    assert m.renyi2_rank == pytest.approx(len(c) ** 2 / (c**2).sum(), rel=1e-5)
+
+
+def test_ranks_of_a_layer_of_zeros_and_of_constants_are_zero():
+    zero = M.layer_metrics(torch.zeros(6, 3, dtype=torch.float64))
+    assert (zero.effective_rank, zero.stable_rank, zero.participation_ratio, zero.renyi2_rank, zero.dead) == (
+        0,
+        0,
+        0,
+        0,
+        1,
+    )
+    constant = M.layer_metrics(torch.full((6, 3), 2.0, dtype=torch.float64))
+    assert constant.participation_ratio == 0
+    assert constant.effective_rank == pytest.approx(1, abs=1e-6)
+
+
+@cases
+def test_saturated(seed, samples, units):
+    h = activations(seed, samples, units)
+    g = np.random.default_rng(seed + 1).standard_normal(h.shape) * 10.0 ** -np.arange(units)[None, :]
+    ratio = np.abs(g) / np.maximum(np.abs(h).mean(0), 1e-12)
+    assert M.saturated(torch.tensor(h), torch.tensor(g)).tolist() == ((ratio < 1e-4).mean(0) > 0.99).tolist()
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 2), min_size=2, max_size=6))
+def test_cloning_r2(seed, labels):
+    h = np.random.default_rng(seed).standard_normal((7, len(labels)))
+    means = h.copy()
+    for k in set(labels):
+        members = [i for i, label in enumerate(labels) if label == k]
+        means[:, members] = h[:, members].mean(1, keepdims=True)
+    expected = 1 - ((h - means) ** 2).sum() / ((h - h.mean()) ** 2).sum()
+    assert M.cloning_r2(torch.tensor(h), labels) == pytest.approx(expected, abs=1e-12)
+    exact = torch.tensor(h)[:, [labels.index(label) for label in labels]]
+    assert M.cloning_r2(exact, labels) == 1.0
+
+
+def test_cloning_r2_mean_reads_one_as_paper_and_a_half_as_coded():
+    assert M.mean_cloning_r2([1.0, 1.0], [1.0, 1.0]) == {"as_paper": 1.0, "as_coded": 0.5}
+
+
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(0, 1), min_size=2, max_size=5),
+    st.lists(st.integers(0, 1), min_size=2, max_size=5),
+)
+def test_distance_to_equitable_against_least_squares(seed, rows, columns):
+    rows, columns = ([sorted(set(x)).index(v) for v in x] for x in (rows, columns))
+    w = np.random.default_rng(seed).standard_normal((len(rows), len(columns)))
+    constraints = []
+    for i in range(len(rows)):
+        for k in range(len(rows)):
+            if rows[i] == rows[k]:
+                for block in set(columns):
+                    line = np.zeros_like(w)
+                    members = [j for j in range(len(columns)) if columns[j] == block]
+                    line[i, members] += 1
+                    line[k, members] -= 1
+                    constraints.append(line.ravel())
+    for i in range(len(columns)):
+        for k in range(len(columns)):
+            if columns[i] == columns[k]:
+                for block in set(rows):
+                    line = np.zeros_like(w)
+                    members = [j for j in range(len(rows)) if rows[j] == block]
+                    line[members, i] += 1
+                    line[members, k] -= 1
+                    constraints.append(line.ravel())
+    a = np.array(constraints)
+    residual = a @ w.ravel()
+    expected = np.linalg.norm(np.linalg.lstsq(a, residual, rcond=None)[0]) if len(a) else 0.0
+    assert M.distance_to_equitable(torch.tensor(w), rows, columns) == pytest.approx(expected, abs=1e-9)
+
+
+def test_norms():
+    model = nn.Linear(3, 2).double()
+    model(torch.ones(1, 3, dtype=torch.float64)).sum().backward()
+    parameters = torch.cat([p.detach().ravel() for p in model.parameters()])
+    assert M.weight_norm(model) == pytest.approx(float(parameters.norm()))
+    assert M.gradient_norm(model) == pytest.approx(8**0.5)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(64, 8),
+        nn.Tanh(),
+        nn.Linear(8, 3),
+    )
+
+
+def test_captured_activations_and_gradients_against_a_run_by_hand():
+    model = network().double().eval()
+    x, y = torch.randn(5, 1, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    seen = M.capture(model, x, lambda out: nn.functional.cross_entropy(out, y))
+    h = model[:7](x).detach().requires_grad_()
+    nn.functional.cross_entropy(model[7](h), y).backward()
+    torch.testing.assert_close(seen["6"].activations, h.detach())
+    torch.testing.assert_close(seen["6"].gradient, h.grad)
+    batch_normed = model[:2](x).detach()  # the relu behind it is in place and must not reach what was captured
+    torch.testing.assert_close(seen["1"].activations, batch_normed.movedim(1, -1).reshape(-1, 4))
+    assert set(seen) == {"0", "1", "2", "5", "6", "7"}
+
+
+def test_channels_of_one_dimensional_convolutions_and_tokens():
+    assert M.channel_dim(nn.Conv1d(1, 1, 1), torch.zeros(2, 3, 4)) == 1
+    assert M.channel_dim(nn.Linear(1, 1), torch.zeros(2, 3, 4)) == -1
+    assert M.channel_dim(nn.ReLU(), torch.zeros(2, 3, 4, 4)) == 1
+
+
+def train(*, measured):
+    model = network()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    torch.manual_seed(1)
+    for _ in range(5):
+        x, y = torch.randn(6, 1, 6, 6), torch.randint(0, 3, (6,))
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        if measured:
+            found = M.measure(model, x, lambda out, y=y: nn.functional.cross_entropy(out, y))
+            assert found["2"].saturated == found["2"].saturated
+        optimiser.step()
+    return model, torch.get_rng_state()
+
+
+def test_a_run_with_metrics_is_bit_for_bit_the_run_without():
+    plain, random = train(measured=False)
+    watched, random_watched = train(measured=True)
+    assert torch.equal(random, random_watched)
+    for (name, a), b in zip(plain.state_dict().items(), watched.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    for a, b in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+    assert not watched[0]._forward_hooks
+
+
+def test_without_a_loss_saturation_is_not_a_number():
+    assert math.isnan(M.measure(network(), torch.randn(4, 1, 6, 6))["2"].saturated)
+
+
+def test_saturation_is_one_where_the_head_is_zero():
+    model = network()
+    nn.init.zeros_(model[7].weight)
+    found = M.measure(model, torch.randn(6, 1, 6, 6), lambda out: out.square().mean() + out.mean())
+    assert found["6"].saturated == 1.0
