@@ -109,8 +109,16 @@ def _identifier(name: Any, where: str) -> str | int:
 
 
 def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
-    """An input may be listed under nodes as well, without activation and bias."""
-    return isinstance(entry, dict) and entry.get("id") in inputs and not {"activation", "bias"} & set(entry)
+    """An input may be listed under nodes as well, but has no activation and no bias."""
+    if not (isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and entry["id"] in inputs):
+        return False
+    if entry.get("activation") not in (None, "identity", "linear", "input") or entry.get("bias", 0) not in (
+        0,
+        "0",
+        None,
+    ):
+        raise InvalidInput("nodes", entry["id"], "is an input with an activation or a bias", "inputs have neither")
+    return True
 
 
 def _node(entry: Any) -> Node:

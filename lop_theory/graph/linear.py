@@ -16,12 +16,6 @@ def solve_consistent(matrix: Values, right: Values) -> Values:
     return x
 
 
-def rank(matrix: Values) -> int:
-    """Rank of an exact matrix by elimination."""
-    padded = np.column_stack([matrix, zeros_like_kind((len(matrix),), matrix)])
-    return len(_reduced(padded)[1])
-
-
 def _reduced(augmented: Values) -> tuple[Values, list[int]]:
     """Reduced row echelon form and pivot columns (the last column is never a pivot)."""
     rows, pivots = augmented.copy(), list[int]()

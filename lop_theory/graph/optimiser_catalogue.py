@@ -1,7 +1,6 @@
 """The optimisers of the table: every one in ``torch.optim``, Muon, sign descent, Lion, and three symmetry breakers."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -94,7 +93,7 @@ OPTIMISERS: dict[str, Spec] = {
     "SGD momentum": Spec(_one(optim.SGD, momentum=0.9), "linear"),
     "SGD Nesterov": Spec(_one(optim.SGD, momentum=0.9, nesterov=True), "linear"),
     "ASGD (lambd=0)": Spec(_one(optim.ASGD, lambd=0.0), "linear"),
-    "LBFGS": Spec(partial(lambda parameters: [optim.LBFGS(parameters, lr=RATE, max_iter=3)]), "linear"),
+    "LBFGS": Spec(_one(optim.LBFGS, max_iter=3), "linear"),
     "Adam": Spec(_one(optim.Adam), "elementwise"),
     "AdamW": Spec(_one(optim.AdamW, weight_decay=0.0), "elementwise"),
     "SparseAdam": Spec(_one(optim.SparseAdam), "elementwise", sparse=True),

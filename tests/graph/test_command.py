@@ -108,6 +108,11 @@ def test_floats_are_compared_within_the_tolerance(tmp_path, capsys):
     assert code == 0
 
 
+def test_inputs_may_be_listed_under_nodes(tmp_path, capsys):
+    data = {**CLONES, "nodes": [{"id": "x", "activation": "identity", "bias": 0}, *CLONES["nodes"]]}
+    assert answer(capsys, write(tmp_path, "n.json", data))[1] == answer(capsys, write(tmp_path, "m.json", CLONES))[1]
+
+
 def test_text_output(tmp_path, capsys):
     assert main([write(tmp_path, "n.json", CLONES)]) == 0
     text = capsys.readouterr().out
@@ -165,6 +170,7 @@ BAD = [
     ({**CLONES, "outputs": []}, "outputs"),
     ({**CLONES, "nodes": [{"id": "a", "activation": "tanhh"}]}, "tanhh"),
     ({**CLONES, "nodes": [*CLONES["nodes"][:3], {"id": "y", "bias": "b"}]}, "bias of node y"),
+    ({**CLONES, "nodes": [{"id": "x", "activation": "relu"}, *CLONES["nodes"]]}, "'x'"),
     ([1], "network"),
 ]
 

@@ -11,7 +11,8 @@ from lop_theory.activations import activation
 from lop_theory.balls import fmpq
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
 from lop_theory.graph.digits import carry, to_digits
-from lop_theory.graph.equitable import biregular_support, equal_biases, in_equitable, out_equitable
+from lop_theory.graph.equitable import biregular_support, block_constant, equal_biases, in_equitable, out_equitable
+from lop_theory.graph.levels import stable_order
 from lop_theory.graph.partition import partition_from_blocks, partition_from_labels, singletons
 from lop_theory.graph.refine import default_seed, refine
 from lop_theory.graph.runs import cut_into_runs
@@ -136,3 +137,21 @@ def test_partitions_of_strangers_are_refused():
             partition_from_blocks(network.dag, blocks)
     assert singletons(network.dag).blocks == 2
     assert network.weight[0] == fmpq(1)
+
+
+@given(st.lists(st.integers(0, 2**40), max_size=30))
+def test_stable_order_sorts_and_is_stable(values):
+    numbers = np.array(values, dtype=np.int64)
+    assert list(stable_order(numbers)) == sorted(range(len(values)), key=lambda k: values[k])
+
+
+@given(networks(), st.data())
+def test_block_constant_is_every_pair_of_edges_equal(network, data):
+    partition = data.draw(partitions(network.dag.nodes))
+    pairs = {}
+    for u, v, w in zip(network.dag.source, network.dag.target, network.weight, strict=True):
+        pairs.setdefault((partition.block_of[u], partition.block_of[v]), set()).add(str(w))
+    verdict = block_constant(network, partition)
+    assert bool(verdict) == all(len(found) == 1 for found in pairs.values())
+    if not verdict:
+        assert verdict.witness.values[0] != verdict.witness.values[1]
