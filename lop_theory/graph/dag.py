@@ -268,7 +268,7 @@ def _numbers(values: Sequence[object], owners: Sequence[object], what: str, *, r
         try:
             number = rational(value) if rationals or isinstance(value, str) else value
             numbers.append(number if rationals else to_float(number))
-            finite = rationals or isfinite(numbers[-1])
+            finite = isfinite(to_float(number))
         except (InvalidInput, ValueError, TypeError, OverflowError):
             finite = False
         if not finite:

@@ -49,7 +49,7 @@ class Diagnosis(NamedTuple):
             "partition": self.partition,
             "forward_classes": self.forward_classes,
             "frozen": [_frozen_json(f) for f in self.frozen],
-            "distance": self.distance,
+            "distance": as_json_number(self.distance),
             "witness": None if self.witness is None else _witness_json(self.witness),
         }
 

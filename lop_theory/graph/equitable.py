@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lop_theory.graph.dag import NO_ACTIVATION, Dag, Network
+from lop_theory.graph.digits import carry, to_digits
 from lop_theory.graph.levels import find_cycle, row_pointers
 from lop_theory.graph.partition import BlockPairs, Cells, Partition, block_pairs
 from lop_theory.graph.scalars import IntArray, Values, group_sums, is_exact, rational
@@ -143,8 +144,7 @@ def _extremes(values: Values, group: IntArray, groups: int) -> tuple[IntArray, I
 def _sorted_by(values: Values, group: IntArray) -> IntArray:
     if not is_exact(values):
         return np.lexsort((values, group))
-    by_value = np.argsort(values, kind="stable")
-    return by_value[np.argsort(group[by_value], kind="stable")]
+    return np.lexsort((*carry(to_digits(values)).T, group))  # digits of one denominator, so their order is the values'
 
 
 def _differs(a: Values, b: Values, tolerance: float) -> NDArray[np.bool_]:

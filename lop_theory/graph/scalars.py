@@ -23,20 +23,23 @@ def rational(value: object, parameter: str = "value") -> fmpq:
     """The exact rational behind an int, float (dyadic), Fraction, fmpq or string such as "1/4" or "0.25"."""
     if isinstance(value, fmpq):
         return value
-    if isinstance(value, str | float | int | Fraction | np.integer | np.floating):
-        try:
-            fraction = Fraction(str(value).strip() if isinstance(value, str) else value)  # type: ignore[arg-type]
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise InvalidInput(parameter, value, "must be a finite number", 'write it as 0.25 or "1/4"') from error
-        return fmpq(fraction.numerator, fraction.denominator)
-    raise InvalidInput(parameter, value, "must be a number", 'write it as 0.25 or "1/4"')
+    if not isinstance(value, str | float | int | Fraction | np.integer | np.floating):
+        raise InvalidInput(parameter, value, "must be a number", 'write it as 0.25 or "1/4"')
+    try:
+        return fmpq(int(value)) if isinstance(value, int | np.integer) else _from_ratio(value)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise InvalidInput(parameter, value, "must be a finite number", 'write it as 0.25 or "1/4"') from error
+
+
+def _from_ratio(value: str | float | Fraction | np.floating[Any]) -> fmpq:
+    return fmpq(*(Fraction(value.strip()) if isinstance(value, str) else value).as_integer_ratio())
 
 
 def exact(values: Sequence[object] | Values) -> Values:
     """Object array of ``fmpq`` of the same shape; every float is its dyadic rational, without rounding."""
-    array = np.asarray(values, dtype=object)
+    array = np.asarray(values) if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
     out = np.empty(array.size, dtype=object)
-    out[:] = [rational(v) for v in array.ravel()]
+    out[:] = [rational(v) for v in array.ravel().tolist()]
     return out.reshape(array.shape)
 
 
@@ -49,7 +52,13 @@ def floats(values: Values) -> FloatArray:
 
 
 def to_float(value: Any) -> float:
-    return value.p.__int__() / value.q.__int__() if isinstance(value, fmpq) else float(value)
+    """The nearest double; ±inf beyond the range of doubles."""
+    if not isinstance(value, fmpq):
+        return float(value)
+    try:
+        return int(value.p) / int(value.q)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def zeros_like_kind(shape: tuple[int, ...], like: Values) -> Values:

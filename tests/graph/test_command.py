@@ -171,6 +171,7 @@ BAD = [
     ({**CLONES, "nodes": [{"id": "a", "activation": "tanhh"}]}, "tanhh"),
     ({**CLONES, "nodes": [*CLONES["nodes"][:3], {"id": "y", "bias": "b"}]}, "bias of node y"),
     ({**CLONES, "nodes": [{"id": "x", "activation": "relu"}, *CLONES["nodes"]]}, "'x'"),
+    ({**CLONES, "edges": [["x", "a", "1e400"]]}, "x -> a"),
     ([1], "network"),
 ]
 

@@ -68,7 +68,6 @@ def test_biregular_support_makes_the_quotient_acyclic(cloned):
 
 
 @pytest.mark.claim("clone-trajectory")
-@settings(max_examples=25)
 @given(st.data(), st.sampled_from(["tanh", "gelu", "relu", "sigmoid", "softplus"]))
 def test_float_trajectories_stay_to_rounding(data, name):
     network, partition = data.draw(equitable_networks(support="biregular", activations=(activation(name),)))
