@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
+from lop_theory.graph.closure import escapes
 from lop_theory.graph.diagnose import Diagnosis, diagnose
 from lop_theory.graph.io import read_network, read_partition
 from lop_theory.graph.scalars import is_exact, rational, to_float
@@ -58,7 +59,10 @@ def _run(options: argparse.Namespace) -> Diagnosis:
 def _text(found: Diagnosis) -> str:
     checks = found.hypotheses._asdict()
     lines = [f"{name.replace('_', ' '):20} {_outcome(verdict)}" for name, verdict in checks.items()]
-    lines.append(f"{'training stays':20} {'yes, for every data set and loss' if found.trajectory_invariant else 'no'}")
+    lines.append(f"{'SGD stays':20} {'yes, for every data set and loss' if found.trajectory_invariant else 'no'}")
+    if found.trajectory_invariant:
+        leaving = escapes(block_constant=found.block_constant)
+        lines += [f"{'leave, decay ' + decay:20} {names}" for decay, names in leaving.items()]
     lines.append(f"{'distance':20} {found.distance:.6g} to the manifold of this partition")
     if found.nearest is not None:
         u, v = found.nearest.units

@@ -7,7 +7,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import Frozen, frozen_units
 from lop_theory.graph.cloning import Hypotheses, hypotheses
 from lop_theory.graph.dag import Network
-from lop_theory.graph.equitable import Witness
+from lop_theory.graph.equitable import Witness, block_constant
 from lop_theory.graph.io import as_json_number
 from lop_theory.graph.manifold import distance
 from lop_theory.graph.nearest import NearestPair, nearest_pair
@@ -28,6 +28,7 @@ class Diagnosis(NamedTuple):
     frozen: tuple[Frozen, ...]
     distance: float
     nearest: NearestPair | None
+    block_constant: bool
 
     @property
     def witness(self) -> Witness | None:
@@ -78,6 +79,7 @@ def diagnose(
         frozen=frozen_units(network, input_range),
         distance=distance(network, chosen, "both"),
         nearest=nearest_pair(network) if dag.nodes <= MAX_PAIR_SEARCH else None,
+        block_constant=bool(block_constant(network, chosen, tolerance)),
     )
 
 

@@ -1,12 +1,13 @@
 """The optimisers of the table: every one in ``torch.optim``, Muon, sign descent, Lion, and three symmetry breakers."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, optim
 
-Update = Literal["linear", "elementwise", "factored", "spectral", "asymmetric"]
+from lop_theory.graph.closure import Update
+
 RATE = 0.02
 
 

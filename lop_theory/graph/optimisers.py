@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lop_theory.errors import InvalidInput
+from lop_theory.graph.closure import Decay, stays
 from lop_theory.graph.convert import Layer, from_layers
 from lop_theory.graph.dag import Network
 from lop_theory.graph.manifold import distance, distance_to_translate
@@ -24,7 +25,6 @@ from lop_theory.graph.optimiser_catalogue import OPTIMISERS, Spec
 from lop_theory.graph.partition import Partition, partition_from_blocks
 from lop_theory.graph.scalars import to_float
 
-Decay = Literal["none", "coupled", "decoupled"]
 Start = Literal["BC", "RE∩CE"]
 DECAYS: tuple[Decay, ...] = ("none", "coupled", "decoupled")
 STARTS: tuple[Start, ...] = ("BC", "RE∩CE")
@@ -55,12 +55,7 @@ class Cell(NamedTuple):
 
 def predict(spec: Spec, decay: Decay, start: Start, block: int = 3) -> tuple[bool, bool]:
     """(stays in RE∩CE, stays in w0 + BC) by the closure criterion."""
-    if spec.update == "asymmetric":
-        return False, False
-    if start == "BC" or decay == "none":
-        return True, True
-    nonlinear = spec.update in ("elementwise", "factored")
-    return not (decay == "coupled" and nonlinear and block > 2), False
+    return stays(spec.update, decay, block_constant=start == "BC", block=block)
 
 
 def table(names: Sequence[str] | None = None, *, block: int = 3, steps: int = 12) -> list[Cell]:

@@ -117,6 +117,8 @@ def test_text_output(tmp_path, capsys):
     assert main([write(tmp_path, "n.json", CLONES)]) == 0
     text = capsys.readouterr().out
     assert "a b" in text
+    assert "dropout" in text
+    assert "Adam" not in text  # the clones are block-constant, so no decay helps
     assert "frozen for ever      dead" in text
 
 

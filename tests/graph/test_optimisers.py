@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lop_theory.errors import InvalidInput
+from lop_theory.graph.closure import escapes
 from lop_theory.graph.optimiser_catalogue import OPTIMISERS
 from lop_theory.graph.optimisers import DECAYS, STARTS, equivariant, run, table
 
@@ -52,3 +53,12 @@ def test_two_by_two_blocks_hide_the_coupled_decay(name):
 def test_unknown_optimisers_are_named():
     with pytest.raises(InvalidInput, match="SGDD"):
         run("SGDD", "none", "BC")
+
+
+@pytest.mark.claim("optimiser-closure")
+def test_escapes_name_the_adaptive_optimisers_under_coupled_decay_only():
+    found = escapes(block_constant=False)
+    assert "Adam" in found["coupled"]
+    assert "Muon" not in found["coupled"]
+    assert "Adam" not in found["none"] + found["decoupled"]
+    assert "Adam" not in escapes(block_constant=True)["coupled"]
