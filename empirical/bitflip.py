@@ -11,9 +11,11 @@ from empirical.presets import BITFLIP
 from empirical.store import Record
 from lop_theory.cli import NOT_CERTIFIED, OK
 
+INTERRUPTED = 130
+
 
 def main(arguments: list[str]) -> int:
-    """Run what the options name; 1 if a run failed or is held by another process, else 0."""
+    """Run what the options name; 1 if a run failed or is held by another process, 130 on Ctrl-C, else 0."""
     options = read(BITFLIP, arguments, "python -m empirical bitflip")
     root = writable_folder("out", options.out)
     import torch
@@ -25,7 +27,11 @@ def main(arguments: list[str]) -> int:
     experiment = Experiment("bitflip", COLUMNS, Simulation)
     configs = options.runs()
     torch.set_num_threads(1)  # the metrics' matrices are small; threads are for runs
-    outcomes = carry_out_all(experiment, configs, root, workers=options.workers, console=Console(file=sys.stderr))
+    try:
+        outcomes = carry_out_all(experiment, configs, root, workers=options.workers, console=Console(file=sys.stderr))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
+        return INTERRUPTED
     held = [o.config for o in outcomes if o.record is None]
     records = [o.record for o in outcomes if o.record is not None]
     skipped = sum(o.skipped for o in outcomes if o.record is not None)

@@ -72,3 +72,8 @@ def windowed(values: np.ndarray, size: int) -> np.ndarray:
     """Means over consecutive windows of ``size`` along the last axis (a remainder is dropped)."""
     whole = values.shape[-1] // size
     return values[..., : whole * size].reshape(*values.shape[:-1], whole, size).mean(-1)
+
+
+def last(values: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Per seed, the mean over the last ``share`` of a run (seeds × times)."""
+    return values[:, -max(1, round(share * values.shape[1])) :].mean(1)

@@ -4,6 +4,7 @@ end."""
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -82,6 +83,7 @@ def carry_out_all(
     experiment: Experiment, configs: Sequence[Any], root: Path, *, workers: int, console: Console
 ) -> list[Outcome]:
     """Every run, ``workers`` at a time, with a progress view on ``console``."""
+    stop = Event()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
         total = progress.add_task(f"{experiment.name}, {len(configs)} runs", total=sum(c.samples for c in configs))
@@ -91,6 +93,8 @@ def carry_out_all(
 
             def report(step: int) -> None:
                 nonlocal before
+                if stop.is_set():
+                    raise KeyboardInterrupt
                 progress.advance(total, step - before)
                 before = step
 
@@ -99,6 +103,7 @@ def carry_out_all(
         futures = [pool.submit(one, config) for config in configs]
         try:
             return [future.result() for future in futures]
-        except BaseException:
+        except BaseException:  # the others end at their next checkpoint
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -12,8 +12,8 @@ test runs both.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from empirical.compiled import compiled
 from empirical.streams.counter import DRAWN, REPLACED, key, mix, symmetric, uniform
 
 FAST = {"reassoc", "contract", "nsz"}  # sums may be reordered; NaN and infinities keep their meaning
@@ -54,7 +54,7 @@ def newborn(hidden: int) -> Tracked:
     return Tracked(*np.zeros((3, hidden)), np.ones(hidden), np.zeros(1))
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@compiled(error_model="numpy", fastmath=FAST)
 def observe(tracked: Tracked, rule: Rule, rows: np.ndarray, h: np.ndarray, scratch: np.ndarray) -> None:
     """One step of age, running mean and utility; ``rows`` as in the online engine: incoming weights, b₁, w₂."""
     age, mean, utility, fading = tracked.age, tracked.mean, tracked.utility, tracked.fading
@@ -74,7 +74,7 @@ def observe(tracked: Tracked, rule: Rule, rows: np.ndarray, h: np.ndarray, scrat
             utility[i] = beta * utility[i] + (1.0 - beta) * abs(h[i]) * abs(outgoing[i])
 
 
-@njit(cache=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def _mean_magnitude(rows: np.ndarray, count: int, out: np.ndarray) -> None:
     """out = mean over the first ``count`` rows of |row|, four rows at a time."""
     out[:] = 0.0
@@ -94,7 +94,7 @@ def _mean_magnitude(rows: np.ndarray, count: int, out: np.ndarray) -> None:
         out[i] *= share
 
 
-@njit(cache=True)
+@compiled()
 def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], replaced: np.ndarray, count: int) -> int:
     """Replace as many mature units as are due at ``moment`` = (seed, step), lowest utility first; the new ``count``."""
     due = _due(learner.tracked, rule, moment)
@@ -107,7 +107,7 @@ def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], replaced: n
     return count
 
 
-@njit(cache=True)
+@compiled()
 def _due(tracked: Tracked, rule: Rule, moment: tuple[int, int]) -> int:
     """rate × eligible units: the whole part, and the fraction carried over or drawn. A unit is eligible if older than
     ``maturity``."""
@@ -124,7 +124,7 @@ def _due(tracked: Tracked, rule: Rule, moment: tuple[int, int]) -> int:
     return due
 
 
-@njit(cache=True)
+@compiled()
 def _least_useful(tracked: Tracked, maturity: int) -> int:
     best, lowest = -1, np.inf
     for i in range(tracked.age.size):
@@ -135,7 +135,7 @@ def _least_useful(tracked: Tracked, maturity: int) -> int:
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _replace(learner: Any, rule: Rule, unit: int, moment: tuple[int, int]) -> None:
     """Fresh incoming weights; the output bias takes over w_out·ĥ before ĥ is forgotten; everything else of the unit
     is zero."""

@@ -11,8 +11,8 @@ holds no lock, so results do not depend on how many run together in threads.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from empirical.compiled import compiled
 from empirical.engine.continual import FAST, Rule, Tracked, newborn, observe, replace_units
 from empirical.engine.units import activate, derivative
 from empirical.streams.bitflip import Stream, held_bits, joined, random_bits, task_targets
@@ -44,7 +44,7 @@ def fresh_learner(seed: int, inputs: int, hidden: int, bound: float) -> Learner:
     return Learner(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(1), newborn(hidden))
 
 
-@njit(cache=True)
+@compiled()
 def _initial(seed: int, inputs: int, hidden: int, bound: float) -> np.ndarray:
     size = inputs * hidden
     draws = symmetric(key(seed, INITIAL), size + hidden, 1.0)
@@ -54,7 +54,7 @@ def _initial(seed: int, inputs: int, hidden: int, bound: float) -> np.ndarray:
     return weights
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@compiled(nogil=True, error_model="numpy", fastmath=FAST)
 def advance(
     learner: Learner, rule: Rule, source: Stream, span: tuple[int, int, int], errors: np.ndarray, replaced: np.ndarray
 ) -> tuple[int, int]:
@@ -100,7 +100,7 @@ def advance(
     return stop, count
 
 
-@njit(cache=True)
+@compiled()
 def _ones(packed: int, inputs: int, active: np.ndarray) -> int:
     """Write to ``active`` the rows that enter a unit's sum: set bits, then the bias; how many. Branch-free."""
     count = 0
@@ -111,7 +111,7 @@ def _ones(packed: int, inputs: int, active: np.ndarray) -> int:
     return count + 1
 
 
-@njit(cache=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def _sum_rows(rows: np.ndarray, active: np.ndarray, count: int, out: np.ndarray) -> None:
     """out = Σ_a rows[active[a]]; four at a time, so that ``out`` is read a quarter as often."""
     out[:] = 0.0
@@ -128,7 +128,7 @@ def _sum_rows(rows: np.ndarray, active: np.ndarray, count: int, out: np.ndarray)
         k += 1
 
 
-@njit(cache=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     total = 0.0
     for i in range(a.size):
@@ -136,7 +136,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def _sgd(rows: np.ndarray, active: np.ndarray, delta: np.ndarray, h: np.ndarray, scale: float) -> None:
     """``delta`` holds φ′; ``scale`` is step size × ∂L/∂y."""
     outgoing = rows[rows.shape[0] - 1]
@@ -149,7 +149,7 @@ def _sgd(rows: np.ndarray, active: np.ndarray, delta: np.ndarray, h: np.ndarray,
             row[i] -= delta[i]
 
 
-@njit(cache=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def _gradient(
     gradient: np.ndarray, active: np.ndarray, layer: tuple[np.ndarray, np.ndarray, np.ndarray], slope: float
 ) -> None:
@@ -165,7 +165,7 @@ def _gradient(
     gradient[-1] = slope
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _adam(learner: Learner, gradient: np.ndarray, step_size: float) -> None:
     learner.clock[0] += 1.0
     rate = step_size / (1.0 - ADAM_BETA1 ** learner.clock[0])

@@ -4,7 +4,8 @@ Names and formulas are the catalogue's (lop_theory.activations); a test compares
 """
 
 import numpy as np
-from numba import njit
+
+from empirical.compiled import compiled
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "leaky_relu")
 RELU, TANH, SIGMOID, ELU, LEAKY_RELU = range(len(ACTIVATIONS))
@@ -18,7 +19,7 @@ def kaiming_bound(activation: str, inputs: int) -> float:
     return GAINS[activation] * (3.0 / inputs) ** 0.5
 
 
-@njit(cache=True)
+@compiled()
 def activate(code: int, pre: np.ndarray, h: np.ndarray) -> None:
     """h = φ(pre)."""
     if code == RELU:
@@ -38,7 +39,7 @@ def activate(code: int, pre: np.ndarray, h: np.ndarray) -> None:
             h[i] = pre[i] if pre[i] > 0.0 else SLOPE * pre[i]
 
 
-@njit(cache=True)
+@compiled()
 def derivative(code: int, pre: np.ndarray, h: np.ndarray, slope: np.ndarray) -> None:
     """slope = φ′(pre), from pre and h; 0 or the left slope at a kink, as in PyTorch."""
     if code == RELU:

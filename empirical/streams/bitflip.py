@@ -15,8 +15,8 @@ does too (experiments.md writes m β: with m = 20 that is 14 for 14.7). Everythi
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from empirical.compiled import compiled
 from empirical.streams.counter import FIRST_BITS, FLIPS, PROBE, RANDOM_BITS, TARGET, below, key, word
 
 
@@ -46,7 +46,7 @@ def stream(seed: int, *, bits: int, flipping: int, flip_every: int, units: int, 
     return Stream(seed, bits, flipping, flip_every, weights, outgoing, float(offset), beta * (bits + 1) - negative)
 
 
-@njit(cache=True)
+@compiled()
 def _signs(seed: int, count: int) -> np.ndarray:
     """±1 by the top bit of each word."""
     out = np.empty(count)
@@ -55,13 +55,13 @@ def _signs(seed: int, count: int) -> np.ndarray:
     return out
 
 
-@njit(cache=True)
+@compiled()
 def flipped(seed: int, flipping: int, task: int) -> int:
     """The bit that flips when ``task`` ≥ 1 begins."""
     return below(key(seed, FLIPS), task, flipping)
 
 
-@njit(cache=True)
+@compiled()
 def held_bits(seed: int, flipping: int, task: int) -> int:
     """The flipping bits during ``task``: the first ones and every flip since."""
     held = np.int64(word(key(seed, FIRST_BITS), 0) & np.uint64((1 << flipping) - 1))
@@ -70,26 +70,26 @@ def held_bits(seed: int, flipping: int, task: int) -> int:
     return held
 
 
-@njit(cache=True)
+@compiled()
 def random_bits(random_key: np.uint64, count: int, step: int) -> int:
     """The ``count`` bits drawn at ``step``; ``random_key`` is ``key(seed, RANDOM_BITS)``."""
     return np.int64(word(random_key, step) & np.uint64((1 << count) - 1))
 
 
-@njit(cache=True)
+@compiled()
 def joined(source: Stream, held: int, drawn: int) -> int:
     """The packed input with held and drawn bits, and the bias bit."""
     return held | (drawn << source.flipping) | (1 << source.bits)
 
 
-@njit(cache=True)
+@compiled()
 def packed_input(source: Stream, step: int) -> int:
     """The packed input at ``step``."""
     held = held_bits(source.seed, source.flipping, step // source.flip_every)
     return joined(source, held, random_bits(key(source.seed, RANDOM_BITS), source.bits - source.flipping, step))
 
 
-@njit(cache=True)
+@compiled()
 def target_value(source: Stream, packed: int) -> float:
     """y of a packed input."""
     value = source.offset
@@ -103,7 +103,7 @@ def target_value(source: Stream, packed: int) -> float:
     return value
 
 
-@njit(cache=True)
+@compiled()
 def task_targets(source: Stream, held: int) -> np.ndarray:
     """y of every input of a task, by its drawn bits: 2^(bits − flipping) values."""
     count = 1 << (source.bits - source.flipping)
@@ -130,7 +130,7 @@ def stream_inputs(source: Stream, samples: int, count: int) -> np.ndarray:
     return unpacked(_stream_packed(source, samples, count), source.bits)
 
 
-@njit(cache=True)
+@compiled()
 def _stream_packed(source: Stream, samples: int, count: int) -> np.ndarray:
     out = np.empty(count, np.int64)
     for k in range(count):

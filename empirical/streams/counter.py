@@ -6,14 +6,15 @@ makes that a float.
 """
 
 import numpy as np
-from numba import njit
+
+from empirical.compiled import compiled
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_BITS, FLIPS, RANDOM_BITS, TARGET, INITIAL, REPLACED, DRAWN, PROBE = (np.uint64(k) for k in range(1, 9))
 """Purposes: one independent stream of numbers each."""
 
 
-@njit(cache=True)
+@compiled()
 def mix(z: np.uint64) -> np.uint64:
     """SplitMix64's finaliser, a bijection of 64-bit words."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -21,31 +22,31 @@ def mix(z: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled()
 def key(seed: int, purpose: np.uint64) -> np.uint64:
     """The key of a seed's numbers for one purpose."""
     return mix(mix(np.uint64(seed) + GAMMA) + purpose * GAMMA)
 
 
-@njit(cache=True)
+@compiled()
 def word(stream_key: np.uint64, counter: int) -> np.uint64:
     """The 64-bit word at ``counter``."""
     return mix(stream_key + np.uint64(counter) * GAMMA)
 
 
-@njit(cache=True)
+@compiled()
 def uniform(stream_key: np.uint64, counter: int) -> float:
     """A number in [0, 1) with 53 random bits."""
     return np.float64(word(stream_key, counter) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@compiled()
 def below(stream_key: np.uint64, counter: int, bound: int) -> int:
     """An integer in [0, bound); its bias is below bound/2⁵³."""
     return np.int64(uniform(stream_key, counter) * bound)
 
 
-@njit(cache=True)
+@compiled()
 def symmetric(stream_key: np.uint64, count: int, half_width: float) -> np.ndarray:
     """The first ``count`` numbers, uniform in [−half_width, half_width)."""
     out = np.empty(count)
