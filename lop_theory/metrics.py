@@ -6,7 +6,7 @@ problem. Where the paper's text and its authors' code differ, both are here and 
 ``_as_coded``).
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ DEAD_VALUE, DEAD_SHARE = 1e-7, 0.95
 DUPLICATE_COSINE = 0.95
 SATURATED_RATIO, SATURATED_SHARE = 1e-4, 0.99
 SKIPPED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Unflatten)
+PIECE = 2**17
 CHANNELS_FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool")
 
 
@@ -55,19 +56,27 @@ def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
     return activations.movedim(channel_dim, -1).reshape(-1, activations.shape[channel_dim])
 
 
-def moments(h: Tensor, *, chunk: int = 65536) -> Moments:
-    """One sweep in float64, in chunks of rows so that no large copy is made."""
-    units = h.shape[1]
-    gram = torch.zeros(units, units, dtype=torch.float64, device=h.device)
-    total, absolute, zero = (torch.zeros(units, dtype=torch.float64, device=h.device) for _ in range(3))
-    for rows in h.detach().split(chunk):
-        wide = rows.double()
-        gram += wide.T @ wide
+def pieces(activations: Tensor, channel_dim: int = -1) -> Generator[Tensor]:
+    """Samples × units a few samples at a time, so that what is computed on a piece stays in the processor's cache."""
+    rows = activations.detach()
+    count = max(1, PIECE * len(rows) // max(rows.numel(), 1)) if rows.device.type == "cpu" else max(len(rows), 1)
+    for piece in rows.split(count):
+        yield flatten_units(piece, channel_dim)
+
+
+def moments(activations: Tensor, channel_dim: int = -1) -> Moments:
+    """One sweep in float64, piece by piece, so that no large copy is made."""
+    units, device = activations.shape[channel_dim], activations.device
+    gram = torch.zeros(units, units, dtype=torch.float64, device=device)
+    total, absolute, zero = (torch.zeros(units, dtype=torch.float64, device=device) for _ in range(3))
+    for piece in pieces(activations, channel_dim):
+        wide = piece.double()
+        gram.addmm_(wide.T, wide)
         total += wide.sum(0)
         magnitude = wide.abs()
         absolute += magnitude.sum(0)
         zero += (magnitude < DEAD_VALUE).sum(0)
-    n = len(h)
+    n = activations.numel() // units
     return Moments(n, gram, total / n, absolute / n, zero / n)
 
 
@@ -108,16 +117,19 @@ def _clusters(similar: Tensor) -> int:
     return int(labels[similar.any(1)].unique().numel())
 
 
-def saturated(h: Tensor, gradient: Tensor) -> Tensor:
+def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: Tensor | None = None) -> Tensor:
     """Units with |∂L/∂H_ij| / max(mean_i|H_ij|, 1e-12) < 1e-4 on more than 99 % of samples (mask)."""
-    scale = h.detach().abs().mean(0).clamp_min(1e-12)
-    return ((gradient.abs() / scale) < SATURATED_RATIO).double().mean(0) > SATURATED_SHARE
+    scale = moments(h, channel_dim).mean_abs if mean_abs is None else mean_abs
+    limit = (SATURATED_RATIO * scale.clamp_min(1e-12)).to(gradient.dtype)
+    small = sum((piece.abs() < limit).sum(0) for piece in pieces(gradient, channel_dim))
+    return small / (gradient.numel() // len(scale)) > SATURATED_SHARE
 
 
 def singular_values(h: Tensor, m: Moments | None = None) -> Tensor:
     """From the smaller Gram matrix in float64: absolute error below sqrt(n ε) σ_max, with n the smaller side and ε =
     2.2e-16."""
-    gram = h.double() @ h.double().T if h.shape[0] < h.shape[1] else (m or moments(h)).gram
+    m = m or moments(h)
+    gram = h.double() @ h.double().T if m.samples < len(m.gram) else m.gram
     return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
 
 
@@ -168,21 +180,23 @@ def renyi2_rank(m: Moments) -> float:
     return len(correlation) ** 2 / float((correlation**2).sum())
 
 
-def layer_metrics(h: Tensor, gradient: Tensor | None = None, *, dormant_tau: float = 0.0) -> LayerMetrics:
-    """All metrics of samples × units ``h``; saturation needs ∂L/∂H (NaN without)."""
-    m = moments(h)
+def layer_metrics(
+    h: Tensor, gradient: Tensor | None = None, channel_dim: int = -1, *, dormant_tau: float = 0.0
+) -> LayerMetrics:
+    """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without)."""
+    m = moments(h, channel_dim)
     any_other, later, clusters = duplicates(m)
-    values = singular_values(h, m)
+    values = singular_values(flatten_units(h.detach(), channel_dim) if m.samples < len(m.gram) else h, m)
     rank, error = effective_rank(values)
     share = torch.stack([dead(m), any_other, later, dormant(m, dormant_tau)]).double().mean(1).tolist()
     return LayerMetrics(
-        units=h.shape[1],
-        batch=len(h),
+        units=h.shape[channel_dim],
+        batch=m.samples,
         dead=share[0],
         duplicate_as_paper=share[1],
         duplicate_as_coded=share[2],
         duplicate_clusters=clusters,
-        saturated=float("nan") if gradient is None else float(saturated(h, gradient).double().mean()),
+        saturated=_saturated_share(h, gradient, channel_dim, m),
         dormant=share[3],
         effective_rank=rank,
         effective_rank_error=error,
@@ -190,6 +204,12 @@ def layer_metrics(h: Tensor, gradient: Tensor | None = None, *, dormant_tau: flo
         participation_ratio=participation_ratio(m),
         renyi2_rank=renyi2_rank(m),
     )
+
+
+def _saturated_share(h: Tensor, gradient: Tensor | None, channel_dim: int, m: Moments) -> float:
+    if gradient is None:
+        return float("nan")
+    return float(saturated(h, gradient, channel_dim, mean_abs=m.mean_abs).double().mean())
 
 
 def cloning_r2(h: Tensor, blocks: Sequence[int] | Tensor) -> float:
@@ -244,11 +264,22 @@ def _norm(tensors: Iterator[Tensor]) -> float:
 
 
 class Captured(NamedTuple):
-    """Samples × units of one layer, and the loss gradient with respect to it (None if the loss does not depend on
-    it)."""
+    """Output of one layer as it was, the loss gradient with respect to it (None if there is none), and where its
+    units are."""
 
-    activations: Tensor
-    gradient: Tensor | None
+    output: Tensor
+    output_gradient: Tensor | None
+    channel_dim: int
+
+    @property
+    def activations(self) -> Tensor:
+        """Samples × units."""
+        return flatten_units(self.output, self.channel_dim)
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """Samples × units."""
+        return None if self.output_gradient is None else flatten_units(self.output_gradient, self.channel_dim)
 
 
 def measure(
@@ -259,14 +290,25 @@ def measure(
     layers: Sequence[str] | None = None,
     dormant_tau: float = 0.0,
 ) -> dict[str, LayerMetrics]:
-    """Metrics of every layer (or of the named modules) on one batch, in the model's present mode.
+    """Metrics of every hidden layer (:func:`hidden_layers`, or the named modules) on one batch, in the model's
+    present mode.
 
     ``loss(output)`` is a scalar; without it nothing is differentiated and saturation is NaN. One forward and at most
-    one backward pass for all layers. Parameters, gradients, buffers, modes and random streams are as before, bit for
-    bit.
+    one
+    backward pass for all layers. Parameters, gradients, buffers, modes and random streams are as before, bit for bit.
     """
-    captured = capture(model, inputs, loss, layers=layers)
-    return {name: layer_metrics(c.activations, c.gradient, dormant_tau=dormant_tau) for name, c in captured.items()}
+    captured = capture(model, inputs, loss, layers=hidden_layers(model) if layers is None else layers)
+    return {
+        name: layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=dormant_tau)
+        for name, c in captured.items()
+    }
+
+
+def hidden_layers(model: nn.Module) -> list[str]:
+    """Names of the activation functions among the modules; of all weighted layers if there are none."""
+    leaves = {name: m for name, m in model.named_modules() if _is_layer(m)}
+    activations = [name for name, m in leaves.items() if type(m).__module__ == "torch.nn.modules.activation"]
+    return activations or [name for name, m in leaves.items() if any(True for _ in m.parameters(recurse=False))]
 
 
 def capture(
@@ -276,39 +318,55 @@ def capture(
     *,
     layers: Sequence[str] | None = None,
 ) -> dict[str, Captured]:
-    """Activations and gradients as samples × units, by module name. Buffers are copies, the random state is
+    """Outputs and their gradients by module name (every leaf module by default). Buffers are copies, randomness is
     restored."""
+    names = [name for name, m in model.named_modules() if _is_layer(m)] if layers is None else layers
+    seen = _pass(model, inputs, loss, names, copies=False)
+    return _pass(model, inputs, loss, names, copies=True) if seen is None else seen
+
+
+def _pass(
+    model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None, names: Sequence[str], *, copies: bool
+) -> dict[str, Captured] | None:
+    """One pass; None if an in-place operator overwrote something captured, which then needs ``copies``."""
     args = inputs if isinstance(inputs, tuple) else (inputs,)
-    seen: dict[str, tuple[Tensor, int]] = {}
+    seen: dict[str, tuple[Tensor, int, int]] = {}
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    with _hooks(model, layers, seen), _random_state_kept(), torch.set_grad_enabled(loss is not None):
+    with _hooks(model, names, seen, copies=copies), _random_state_kept(), torch.set_grad_enabled(loss is not None):
         output = functional_call(model, buffers, args)
-        tensors = [tensor for tensor, _ in seen.values()]
-        gradients: Sequence[Tensor | None] = [None] * len(tensors)
-        if loss is not None:
-            wanted = [k for k, tensor in enumerate(tensors) if tensor.requires_grad]
-            found = torch.autograd.grad(loss(output), [tensors[k] for k in wanted], allow_unused=True)
-            by_position: Mapping[int, Tensor | None] = dict(zip(wanted, found, strict=True))
-            gradients = [by_position.get(k) for k in range(len(tensors))]
+        if any(tensor._version != version for tensor, _, version in seen.values()):
+            return None
+        gradients = _gradients(None if loss is None else loss(output), [tensor for tensor, _, _ in seen.values()])
     return {
-        name: Captured(flatten_units(t.detach(), dim), None if g is None else flatten_units(g, dim))
-        for (name, (t, dim)), g in zip(seen.items(), gradients, strict=True)
+        name: Captured(tensor.detach(), gradient, dim)
+        for (name, (tensor, dim, _)), gradient in zip(seen.items(), gradients, strict=True)
     }
 
 
+def _gradients(loss: Tensor | None, tensors: list[Tensor]) -> list[Tensor | None]:
+    wanted = [k for k, tensor in enumerate(tensors) if loss is not None and tensor.requires_grad]
+    result: list[Tensor | None] = [None] * len(tensors)
+    if loss is not None and wanted:
+        found = torch.autograd.grad(loss, [tensors[k] for k in wanted], allow_unused=True)
+        for k, gradient in zip(wanted, found, strict=True):
+            result[k] = gradient
+    return result
+
+
 @contextmanager
-def _hooks(model: nn.Module, layers: Sequence[str] | None, seen: dict[str, tuple[Tensor, int]]) -> Generator[None]:
+def _hooks(
+    model: nn.Module, names: Sequence[str], seen: dict[str, tuple[Tensor, int, int]], *, copies: bool
+) -> Generator[None]:
     def remember(name: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
         def hook(module: nn.Module, _: Any, output: Any) -> Tensor | None:
             if not isinstance(output, Tensor) or not output.is_floating_point() or output.dim() < 2:
                 return None
-            seen[name] = (output, channel_dim(module, output))
-            return output.clone()  # later in-place operators must not touch what was captured
+            seen[name] = (output, channel_dim(module, output), output._version)
+            return output.clone() if copies else None
 
         return hook
 
-    chosen = {name: m for name, m in model.named_modules() if (name in layers if layers is not None else _is_layer(m))}
-    handles = [module.register_forward_hook(remember(name)) for name, module in chosen.items()]
+    handles = [module.register_forward_hook(remember(name)) for name, module in model.named_modules() if name in names]
     try:
         yield
     finally:

@@ -22,9 +22,15 @@ def network(seed=0):
 def images(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding=1), nn.ReLU(),
-        nn.Flatten(), nn.Linear(27, 2),
-    ).double()  # fmt: skip
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 3, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(27, 2),
+    ).double()
 
 
 ROWS = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -147,7 +153,8 @@ def test_no_unit_is_eligible_before_maturity():
 
 
 def test_replacement_rate_accumulates_to_whole_units():
-    """rate × 6 units × steps = 0.06 a step: one replacement in about 17 steps, not one a step (the max(1, int()) trap)."""
+    """rate × 6 units × steps = 0.06 a step: one replacement in about 17 steps, not one a step (the max(1, int())
+    trap)."""
     model = network()
     method = cbp(model, rate=0.01, maturity=0)
     counts = []

@@ -195,7 +195,8 @@ def base_offence(c: Comparison) -> Offence | None:
 
     Values between a projection and a sum of activations (queries with a folded logit scale) may differ from the
     base's by a
-    constant; the sum itself and the outputs must agree. Rearranged weights are divided by multiplicities and left out, too.
+    constant; the sum itself and the outputs must agree. Rearranged weights are divided by multiplicities and left
+    out, too.
     """
     for name, mine, theirs in zip(_outputs(c.program), c.clone.outputs, c.base.outputs, strict=True):
         offence = _differs(c.program, name, mine, theirs, Limit(c.tolerance, 1e-300))

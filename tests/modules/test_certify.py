@@ -189,7 +189,8 @@ def test_row_normalisation_layer_norm_with_unequal_multiplicities_clones_but_lea
 
 @pytest.mark.claim("coverage")
 def test_row_activations_softmax_over_units_is_not_elementwise():
-    """A softmax over cloned units sums each clone: the rule refuses to widen it, so the paper's 'no particular treatment' fails."""
+    """A softmax over cloned units sums each clone: the rule refuses to widen it, so the paper's 'no particular
+    treatment' fails."""
     model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
     clone = expand(model, 2, example_input=ROWS)
     assert clone.state()["0.weight"].shape == (3, 4)

@@ -1,4 +1,5 @@
-"""Models that nobody here wrote, built from config without downloads: ResNet, ConvNeXt, MobileNetV2, ViT, BERT, GPT-2."""
+"""Models that nobody here wrote, built from config without downloads: ResNet, ConvNeXt, MobileNetV2, ViT, BERT,
+GPT-2."""
 
 import logging
 
@@ -44,25 +45,48 @@ def mobilenet(_=1):
 
 def vit(k=1, heads=None):
     config = transformers.ViTConfig(
-        hidden_size=8 * k, num_hidden_layers=2, num_attention_heads=heads or 2 * k, intermediate_size=12 * k, image_size=32,
-        patch_size=16, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        hidden_size=8 * k,
+        num_hidden_layers=2,
+        num_attention_heads=heads or 2 * k,
+        intermediate_size=12 * k,
+        image_size=32,
+        patch_size=16,
+        num_labels=3,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     return transformers.ViTForImageClassification(config), IMAGES
 
 
 def bert(k=1, heads=None):
     config = transformers.BertConfig(
-        vocab_size=20, hidden_size=8 * k, num_hidden_layers=1, num_attention_heads=heads or 2 * k, intermediate_size=12 * k,
-        max_position_embeddings=16, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=20,
+        hidden_size=8 * k,
+        num_hidden_layers=1,
+        num_attention_heads=heads or 2 * k,
+        intermediate_size=12 * k,
+        max_position_embeddings=16,
+        num_labels=3,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     return transformers.BertForSequenceClassification(config), WORDS
 
 
 def gpt2(k=1, heads=None):
     config = transformers.GPT2Config(
-        vocab_size=20, n_embd=8 * k, n_layer=1, n_head=heads or 2 * k, n_positions=16, use_cache=False, bos_token_id=None,
-        eos_token_id=None, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-    )  # fmt: skip
+        vocab_size=20,
+        n_embd=8 * k,
+        n_layer=1,
+        n_head=heads or 2 * k,
+        n_positions=16,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
     return transformers.GPT2LMHeadModel(config), WORDS
 
 
@@ -97,7 +121,8 @@ def test_widened_certified_trained_and_found_again(name, jitter):
 @pytest.mark.claim("base-network")
 @pytest.mark.parametrize("name", ["resnet", "convnext", "vit", "bert"])
 def test_the_state_loads_into_the_same_class_built_wider(name, jitter):
-    """An oracle that shares no code with ours: the library's own wide model with our weights computes the base's function."""
+    """An oracle that shares no code with ours: the library's own wide model with our weights computes the base's
+    function."""
     base, batch = BUILDERS[name]()
     jitter(base, 0.1).eval()
     wide = BUILDERS[name](2)[0].double().eval()
@@ -122,7 +147,8 @@ def test_wider_heads_with_the_scale_folded_into_the_queries(name, jitter):
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("factor", [2, 3])
 def test_naive_attention_widening_is_off_by_the_square_root_of_the_factor(factor, jitter):
-    """Tiled weights with a fixed head count: a clone (MC1–MC3 hold), but of a base whose logits are sqrt(factor) times larger."""
+    """Tiled weights with a fixed head count: a clone (MC1–MC3 hold), but of a base whose logits are sqrt(factor)
+    times larger."""
     base, batch = vit()
     jitter(base, 0.1).eval()
     naive = expand(base, factor, example_input=batch, attention="uncorrected")
@@ -144,7 +170,8 @@ def test_naive_attention_widening_is_off_by_the_square_root_of_the_factor(factor
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
 def test_tied_and_fused_weights_under_every_widening(name, jitter):
-    """GPT-2 reads one embedding as a table and as the output layer: the activation is rescaled instead of the weight."""
+    """GPT-2 reads one embedding as a table and as the output layer: the activation is rescaled instead of the
+    weight."""
     base, batch = BUILDERS[name]()
     jitter(base, 0.1).eval()
     for attention in ("heads", "width"):

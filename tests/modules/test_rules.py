@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one model a line
 """Every operator family: expand, certify against the base in both modes, also with random weights inside RE∩CE."""
 
 import pytest
