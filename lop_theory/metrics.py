@@ -121,7 +121,9 @@ def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: T
     """Units with |∂L/∂H_ij| / max(mean_i|H_ij|, 1e-12) < 1e-4 on more than 99 % of samples (mask)."""
     scale = moments(h, channel_dim).mean_abs if mean_abs is None else mean_abs
     limit = (SATURATED_RATIO * scale.clamp_min(1e-12)).to(gradient.dtype)
-    small = sum((piece.abs() < limit).sum(0) for piece in pieces(gradient, channel_dim))
+    small = torch.zeros_like(scale)
+    for piece in pieces(gradient, channel_dim):
+        small += (piece.abs() < limit).sum(0)
     return small / (gradient.numel() // len(scale)) > SATURATED_SHARE
 
 
@@ -321,8 +323,8 @@ def capture(
     """Outputs and their gradients by module name (every leaf module by default). Buffers are copies, randomness is
     restored."""
     names = [name for name, m in model.named_modules() if _is_layer(m)] if layers is None else layers
-    seen = _pass(model, inputs, loss, names, copies=False)
-    return _pass(model, inputs, loss, names, copies=True) if seen is None else seen
+    seen = _pass(model, inputs, loss, names, copies=False) or _pass(model, inputs, loss, names, copies=True)
+    return seen or {}
 
 
 def _pass(
