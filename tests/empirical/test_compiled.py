@@ -23,5 +23,5 @@ def test_any_change_in_any_source_changes_the_folder(tmp_path: Path, monkeypatch
 def test_setting_of_numba_is_restored() -> None:
     before = config.CACHE_DIR
     double = compiled.compiled()(lambda x: 2 * x)
-    assert config.CACHE_DIR == before
+    assert before == config.CACHE_DIR
     assert double(21) == 42
