@@ -1,7 +1,6 @@
 """``python -m lop_theory.modules CHECKPOINT --model module:factory --data FILE``: clones and frozen units of a
 trained model."""
 
-import argparse
 import importlib
 import json
 import sys
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lop_theory.cli import BAD_INPUT, NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.detect import Criteria, detect
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+def parser() -> Parser:
+    result = Parser(
         prog="python -m lop_theory.modules",
         description="Find clones, near-clones, dead, dormant, saturated and frozen units of a trained model.",
         epilog="Exit codes: 0 done, 1 clones or frozen units found with --fail-on-clones, 2 bad input.",
@@ -120,10 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
         found = detect(model, as_batch(load_tensors(options.data), dtype), criteria=criteria)
     except InvalidInput as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     print(json.dumps(found.as_json()) if options.json else found.table())
-    return int(options.fail_on_clones and any(layer.cloned or layer.frozen for layer in found.layers))
+    bad = options.fail_on_clones and any(layer.cloned or layer.frozen for layer in found.layers)
+    return NOT_CERTIFIED if bad else OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)
