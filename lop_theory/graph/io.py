@@ -9,7 +9,6 @@ from lop_theory.activations import Activation, activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Dag, Network, Node, build_network
 from lop_theory.graph.partition import Partition, partition_from_blocks
-from lop_theory.graph.scalars import to_float
 
 _PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip archive, as torch.save writes
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
@@ -177,8 +176,8 @@ def _read_safetensors(file: Path, default_activation: str) -> Network:
     return from_layers(layers_of_state(state), default_activation)
 
 
-def as_json_number(value: Any) -> float | str | None:
+def as_json_number(value: Any) -> float | int | str:
     """A number for JSON output; infinite ends become strings, rationals stay exact strings."""
     if isinstance(value, float):
         return value if abs(value) < float("inf") else ("inf" if value > 0 else "-inf")
-    return str(value) if hasattr(value, "p") else to_float(value)
+    return str(value) if hasattr(value, "p") else int(value)  # a rational, or a count of edges
