@@ -1,0 +1,57 @@
+"""Plasticity metrics of experiments.md: one pass for all layers, and the run is never disturbed.
+
+Activations H are samples × units (convolutions N·H·W × C, tokens N·T × D). All metrics but saturation come from
+column sums and the Gram matrix HᵀH (float64), so a layer costs one matrix product and one symmetric eigenvalue
+problem. Where the paper's text and its authors' code differ, both are here and their names say which (``_as_paper``,
+``_as_coded``).
+"""
+
+from lop_theory.metrics.capture import Captured, capture, channel_dim, hidden_layers, measure
+from lop_theory.metrics.manifold import cloning_r2, distance_to_equitable, gradient_norm, mean_cloning_r2, weight_norm
+from lop_theory.metrics.units import (
+    LayerMetrics,
+    Moments,
+    cosines,
+    dead,
+    dormant,
+    duplicates,
+    effective_rank,
+    flatten_units,
+    layer_metrics,
+    moments,
+    participation_ratio,
+    pieces,
+    renyi2_rank,
+    saturated,
+    singular_values,
+    stable_rank,
+)
+
+__all__ = [
+    "Captured",
+    "LayerMetrics",
+    "Moments",
+    "capture",
+    "channel_dim",
+    "cloning_r2",
+    "cosines",
+    "dead",
+    "distance_to_equitable",
+    "dormant",
+    "duplicates",
+    "effective_rank",
+    "flatten_units",
+    "gradient_norm",
+    "hidden_layers",
+    "layer_metrics",
+    "mean_cloning_r2",
+    "measure",
+    "moments",
+    "participation_ratio",
+    "pieces",
+    "renyi2_rank",
+    "saturated",
+    "singular_values",
+    "stable_rank",
+    "weight_norm",
+]
