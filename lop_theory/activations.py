@@ -178,13 +178,16 @@ def _overlap(
     a: fmpq | None, b: fmpq | None, lo: fmpq | float, hi: fmpq | float
 ) -> tuple[fmpq | float, fmpq | float] | None:
     """[a, b] ∩ [lo, hi] with ``None`` as the infinite ends of the first; ``None`` if they do not meet."""
-    left = lo if a is None or _number(lo) >= a else a
-    right = hi if b is None or _number(hi) <= b else b
-    return (left, right) if _number(left) <= _number(right) else None
+    left = lo if a is None or _at_most(a, lo) else a
+    right = hi if b is None or _at_most(hi, b) else b
+    return (left, right) if _at_most(left, right) else None
 
 
-def _number(end: fmpq | float) -> arb:
-    return arb(end)
+def _at_most(a: fmpq | float, b: fmpq | float) -> bool:
+    """a ≤ b, exactly, for rationals and ±inf."""
+    if isinstance(a, fmpq) and isinstance(b, fmpq):
+        return bool(a <= b)
+    return a == float("-inf") or b == float("inf")
 
 
 def _below(bound: arb) -> float:

@@ -28,10 +28,18 @@ def extended_range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | No
     domain.
     """
     line = affine(expr)
-    if line is not None and isinstance(lo, fmpq) and isinstance(hi, fmpq):
-        ends = sorted((line[0] * lo + line[1], line[0] * hi + line[1]))
-        return Range(arb(ends[0]).lower(), arb(ends[1]).upper())
+    if line is not None:
+        ends = [_affine_at(line, end) for end in ((lo, hi) if line[0] >= 0 else (hi, lo))]
+        return Range(ends[0].lower(), ends[1].upper())
     return _range(expr, Range(arb(lo).lower(), arb(hi).upper()))
+
+
+def _affine_at(line: tuple[fmpq, fmpq], end: fmpq | float) -> arb:
+    """αx + β at a rational or infinite end, evaluated exactly before rounding."""
+    slope, constant = line
+    if isinstance(end, fmpq) or slope == 0:
+        return arb(slope * end + constant if isinstance(end, fmpq) else constant)
+    return arb(end) if slope > 0 else -arb(end)
 
 
 def _range(expr: Expr, x: Range) -> Range | None:

@@ -83,6 +83,14 @@ def test_ranges_of_bounded_activations_are_tight():
     assert activation("relu").range_on(fmpq(-3), fmpq(-1)) == (0.0, 0.0)
 
 
+def test_range_at_a_point_that_no_double_holds():
+    low, high = activation("relu").range_on(fmpq(1, 3), fmpq(1, 3))
+    assert low <= 1 / 3 <= high
+    assert high - low < 1e-15
+    assert activation("hardsigmoid", scale="3").range_on(fmpq(-1, 3), fmpq(1, 3)) == pytest.approx((1 / 3, 2 / 3))
+    assert activation("relu", bias="-1/3").range_on(fmpq(1, 3), INF) == (0.0, INF)
+
+
 def test_flat_regions():
     assert activation("relu").flat_regions() == ((-INF, 0),)
     assert activation("relu6").flat_regions() == ((-INF, 0), (6, INF))
