@@ -95,9 +95,8 @@ def _mean_magnitude(rows: np.ndarray, count: int, out: np.ndarray) -> None:
 
 
 @compiled()
-def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], replaced: np.ndarray, count: int) -> int:
-    """Replace as many mature units as are due at ``moment`` = (seed, step), lowest utility first; the new ``count``."""
-    due = _due(learner.tracked, rule, moment)
+def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], due: int, replaced: np.ndarray, count: int) -> int:
+    """Replace ``due`` mature units at ``moment`` = (seed, step), lowest utility first; the new ``count`` of the log."""
     for _ in range(due):
         unit = _least_useful(learner.tracked, rule.maturity)
         _replace(learner, rule, unit, moment)
@@ -107,20 +106,20 @@ def replace_units(learner: Any, rule: Rule, moment: tuple[int, int], replaced: n
     return count
 
 
-@compiled()
-def _due(tracked: Tracked, rule: Rule, moment: tuple[int, int]) -> int:
+@compiled(fastmath={"reassoc"})  # to count in vectors, exactly; the carry is not fused, so it rounds as written
+def units_due(age: np.ndarray, carry: np.ndarray, rule: Rule, moment: tuple[int, int]) -> int:
     """rate × eligible units: the whole part, and the fraction carried over or drawn. A unit is eligible if older than
     ``maturity``."""
-    eligible = 0
-    for i in range(tracked.age.size):
-        eligible += tracked.age[i] > rule.maturity
+    maturity, eligible = float(rule.maturity), 0.0
+    for i in range(age.size):
+        eligible += 1.0 if age[i] > maturity else 0.0
     expected = rule.rate * eligible
     if not rule.accumulate:
         due = int(expected)
         return due + int(uniform(key(moment[0], DRAWN), moment[1]) < expected - due)
-    tracked.carry[0] += expected
-    due = min(int(tracked.carry[0]), eligible)
-    tracked.carry[0] -= due
+    carry[0] += expected
+    due = min(int(carry[0]), int(eligible))
+    carry[0] -= due
     return due
 
 

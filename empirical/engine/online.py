@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from empirical.compiled import compiled
-from empirical.engine.continual import FAST, Rule, Tracked, newborn, observe, replace_units
+from empirical.engine.continual import FAST, Rule, Tracked, newborn, observe, replace_units, units_due
 from empirical.engine.units import activate, derivative
 from empirical.streams.bitflip import Stream, held_bits, joined, random_bits, task_targets
 from empirical.streams.counter import INITIAL, RANDOM_BITS, key, symmetric
@@ -96,7 +96,9 @@ def advance(
             output_bias[0] -= rule.step_size * slope
         if step >= rule.start:
             observe(learner.tracked, rule, rows, h, scratch)
-            count = replace_units(learner, rule, (source.seed, step), replaced, count)
+            due = units_due(learner.tracked.age, learner.tracked.carry, rule, (source.seed, step))
+            if due > 0:
+                count = replace_units(learner, rule, (source.seed, step), due, replaced, count)
     return stop, count
 
 

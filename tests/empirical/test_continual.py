@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from empirical.engine.continual import Rule, newborn, observe, replace_units
+from empirical.engine.continual import Rule, newborn, observe, replace_units, units_due
 from empirical.engine.online import Learner
 from empirical.presets import CbpOptions
 from lop_theory.optim.continual_backprop import Settings
@@ -31,12 +31,18 @@ def copy(learner: Learner) -> Learner:
     return Learner(*(a.copy() for a in learner[:4]), type(learner.tracked)(*(a.copy() for a in learner.tracked)))
 
 
+def replace_due(learner: Learner, rule: Rule, step: int, log: np.ndarray) -> int:
+    """What the engine does at the end of a step; how many were replaced."""
+    due = units_due(learner.tracked.age, learner.tracked.carry, rule, (SEED, step))
+    return replace_units(learner, rule, (SEED, step), due, log, 0)
+
+
 @pytest.fixture
 def replaced() -> tuple[Learner, Learner]:
     """Before and after replacing unit 2."""
     before = mature()
     after, log = copy(before), np.zeros((4, 2), np.int64)
-    assert replace_units(after, RULE, (SEED, STEP), log, 0) == 1
+    assert replace_due(after, RULE, STEP, log) == 1
     assert log[0].tolist() == [STEP, 2]
     return before, after
 
@@ -90,10 +96,10 @@ def test_replacements_come_at_the_rate_and_not_one_a_step() -> None:
 def test_age_zero_divides_by_nothing() -> None:
     learner = mature()._replace(tracked=newborn(HIDDEN))
     rule = RULE._replace(maturity=0, rate=1.0)
-    assert replace_units(learner, rule, (SEED, 0), np.empty((0, 2), np.int64), 0) == 0
+    assert replace_due(learner, rule, 0, np.empty((0, 2), np.int64)) == 0
     with np.errstate(all="raise"):
         observe(learner.tracked, rule, rows(learner.weights), np.zeros(HIDDEN), np.empty(HIDDEN))
-    assert replace_units(learner, rule, (SEED, 1), np.empty((0, 2), np.int64), 0) == HIDDEN
+    assert replace_due(learner, rule, 1, np.empty((0, 2), np.int64)) == HIDDEN
     assert all(np.isfinite(array).all() for array in (learner.weights, *learner.tracked))
     assert not learner.tracked.age.any()
 
