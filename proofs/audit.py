@@ -110,9 +110,7 @@ def parse_assumptions(output: str) -> dict[str, frozenset[str]]:
 def rejected(answers: dict[str, frozenset[str]], expected: list[str]) -> list[str]:
     """Complaints: a theorem with no answer, or with an assumption that is not allowed."""
     silent = [f"{name}: no answer from Print Assumptions" for name in expected if name not in answers]
-    extra = [
-        f"{name}: assumes {axiom}" for name, axioms in answers.items() for axiom in sorted(axioms - ALLOWED)
-    ]
+    extra = [f"{name}: assumes {axiom}" for name, axioms in answers.items() for axiom in sorted(axioms - ALLOWED)]
     return silent + extra
 
 
@@ -144,8 +142,11 @@ def missing_packages() -> list[str]:
 def tools() -> int:
     missing = missing_packages()
     if missing:
-        print(f"missing Debian packages: {' '.join(missing)}; install them with\n"
-              f"  apt-get install -y --no-install-recommends {' '.join(missing)}", file=sys.stderr)
+        print(
+            f"missing Debian packages: {' '.join(missing)}; install them with\n"
+            f"  apt-get install -y --no-install-recommends {' '.join(missing)}",
+            file=sys.stderr,
+        )
         return 2
     return 0
 
