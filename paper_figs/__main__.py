@@ -12,6 +12,8 @@ FIGURES = {
     "A.1": "fig_a1",
     "A.2": "fig_a2",
     "A.3": "fig_a3",
+    "B.1": "fig_b1",
+    "B.2": "fig_b2",
     "optimisers": "fig_optimisers",
 }
 """Figure id → module of this package with ``draw(stem) -> caption``."""
