@@ -12,6 +12,8 @@ from lop_theory.lowering import complex_function
 from lop_theory.pieces import pieces
 from lop_theory.tails import mass_outside, tail_bounds
 
+_EVALUATIONS = 20_000
+
 
 def standardised_coefficients(expr: Expr, n: int, digits: int) -> list[tuple[Fraction, Fraction]]:
     """Rational enclosures of a_0 … a_{n−1} of φ̄, about ``digits`` decimals wide."""
@@ -61,7 +63,9 @@ def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: 
         return (value * value if exponent == 2 else value) * this * (-(z * z) / 2).exp() * scale
 
     tolerance = ipow(arb(0.5), bits)
-    return acb.integral(integrand, acb(ends[0]), acb(ends[1]), rel_tol=tolerance, abs_tol=tolerance).real
+    return acb.integral(
+        integrand, acb(ends[0]), acb(ends[1]), rel_tol=tolerance, abs_tol=tolerance, eval_limit=_EVALUATIONS
+    ).real
 
 
 def _reach(expr: Expr, exponent: int, bits: int) -> tuple[fmpq, arb]:

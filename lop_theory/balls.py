@@ -4,6 +4,7 @@ A ball ``arb`` encloses a real number; comparisons of balls are three-valued (``
 for every pair of members), so a comparison is never negated and balls are never sorted.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
@@ -110,10 +111,15 @@ def parse_fmpq(text: str) -> fmpq:
     return value / divisor
 
 
+_DECIMAL = re.compile(r"(?P<whole>[+-]?\d*)(?:\.(?P<part>\d*))?(?:[eE](?P<exponent>[+-]?\d{1,9}))?")
+
+
 def _parse_decimal(text: str) -> fmpq:
-    mantissa, _, exponent = text.strip().lower().partition("e")
-    whole, _, part = mantissa.partition(".")
-    power = int(exponent or "0") - len(part)
+    found = _DECIMAL.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("not a decimal number")
+    whole, part, exponent = found["whole"], found["part"] or "", found["exponent"] or "0"
+    power = int(exponent) - len(part)
     if abs(power) > 1200:
         raise ValueError("exponent out of range")
     digits = int(whole + part)

@@ -8,7 +8,9 @@ producer's) at higher precision and must lie inside its stored enclosure.
 
 import hashlib
 import json
+import re
 from fractions import Fraction
+from itertools import chain
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def read(path: str) -> dict[str, Any]:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput("check", path, f"cannot be read ({error.strerror})", "give a certificate file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise InvalidInput("check", path, "is truncated or not JSON", "write it again with --certificate") from None
     if not isinstance(data, dict) or data.get("format") != _FORMAT or set(data) != _KEYS:
         raise InvalidInput("check", path, f"is not a '{_FORMAT}'", "write it again with --certificate")
@@ -61,11 +63,19 @@ def _digest(data: dict[str, Any]) -> str | None:
 def _shape(data: dict[str, Any]) -> str | None:
     if data["claim"] != "gap" or data["statement"] != _STATEMENT:
         return "statement"
-    if not 3 <= data["digits"] <= 1000 or data["decimals"] != data["digits"] + 3:
+    if type(data["digits"]) is not int or not 3 <= data["digits"] <= 1000 or data["decimals"] != data["digits"] + 3:
         return "digits"
+    if type(data["linear"]) is not bool:
+        return "linear"
+    if not all(isinstance(data[key], str) and data[key].isprintable() for key in ("activation", "formula")):
+        return "activation or formula: not one line of text"
+    if not all(isinstance(data[key], list) for key in ("coefficients", "a1_squared", "lambda", "slack")):
+        return "a field is not a list"
     if len(data["slack"]) != _CELLS or not 2 <= len(data["coefficients"]) <= 10_000:
         return "slack or coefficients: wrong length"
-    return None
+    numbers = [*chain(*data["coefficients"]), *data["a1_squared"], *data["lambda"], *data["slack"], data["kappa_floor"]]
+    decimal = re.compile(rf"-?\d{{1,3}}\.\d{{{data['decimals']}}}")
+    return None if all(isinstance(n, str) and decimal.fullmatch(n) for n in numbers) else "a number is not a decimal"
 
 
 def _derived(data: dict[str, Any]) -> str | None:

@@ -31,31 +31,58 @@ def run(main: Callable[[], int]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         code = BAD_INPUT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = OK
+    except OSError as error:
+        print(f"error: {error.strerror or error}", file=sys.stderr)
+        _drop_output()
+        code = BAD_INPUT
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def writable(parameter: str, path: str) -> Path:
     """``path`` if a file can be written there, before any work is done. Raises ``InvalidInput``."""
     target = Path(path)
-    if target.is_dir():
-        raise InvalidInput(parameter, path, "is a directory", "give a file name")
-    if not target.parent.is_dir():
-        raise InvalidInput(parameter, path, "is in a folder that does not exist", f"make {target.parent} first")
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise InvalidInput(parameter, path, "cannot be written", "choose another path")
+    try:
+        problem = _unwritable(target)
+    except OSError as error:
+        problem = f"cannot be used ({error.strerror})", "choose another path"
+    if problem is not None:
+        raise InvalidInput(parameter, path, *problem)
     return target
 
 
+def _unwritable(target: Path) -> tuple[str, str] | None:
+    """What forbids writing the file, and the remedy."""
+    if target.is_dir():
+        return "is a directory", "give a file name"
+    if target.exists() and not target.is_file():
+        return "is not a regular file", "choose another path"
+    if not target.parent.is_dir():
+        return "is in a folder that does not exist", f"make {target.parent} first"
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        return "cannot be written", "choose another path"
+    return None
+
+
 def write_whole(target: Path, content: bytes) -> None:
-    """Write the file by atomic replace."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    """Write the file by atomic replace. Raises ``InvalidInput`` if the disk refuses."""
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidInput(
+            "file", str(target), f"cannot be written ({error.strerror})", "choose another path"
+        ) from None

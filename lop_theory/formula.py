@@ -79,7 +79,7 @@ def div(a: Expr, b: Expr) -> Expr:
 def power(base: Expr, exponent: fmpq) -> Expr:
     if exponent == 0:
         return ONE
-    if exponent == 1:
+    if exponent == 1 or (base == ZERO and exponent > 0):
         return base
     if base.op == "num" and exponent.q == 1 and (base.number != 0 or exponent > 0):
         return num(base.number ** int(exponent.p))
@@ -110,6 +110,8 @@ def rebuild(expr: Expr, args: tuple[Expr, ...]) -> Expr:
             return power(args[0], expr.number)
         case "exp" if args[0] == ZERO:
             return ONE
+        case "sqrt" if args[0] == ZERO:
+            return ZERO
         case _:
             return Expr(expr.op, args, expr.number)
 
@@ -148,7 +150,20 @@ def parse(text: str, parameters: Mapping[str, fmpq] | None = None) -> Expr:
         raise _invalid(text, f"syntax error at column {error.offset or 1}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError):
         raise _invalid(text, "cannot be read as a formula") from None
-    return _Reader(text.strip(), dict(parameters or {})).read(tree, 0)
+    expr = _Reader(text.strip(), dict(parameters or {})).read(tree, 0)
+    if degree(expr) > MAX_POWER:
+        raise _invalid(text, f"holds a power of x above {MAX_POWER}", "use lower powers")
+    return expr
+
+
+def degree(expr: Expr) -> fmpq:
+    """The largest power of x that the expression can spell out, powers of functions included."""
+    if not expr.args:
+        return fmpq(int(expr.op == "x"))
+    inner = [degree(arg) for arg in expr.args]
+    if expr.op == "mul":
+        return inner[0] + inner[1]
+    return max(inner) * max(abs(expr.number), fmpq(1)) if expr.op == "pow" else max(inner)
 
 
 def _refuse_oversize(text: str) -> None:

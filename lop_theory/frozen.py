@@ -11,13 +11,13 @@ from lop_theory.activations import Activation, activation, rational
 from lop_theory.balls import arb, fmpq, hull, precision, within
 from lop_theory.errors import InvalidInput
 from lop_theory.formula import Expr
+from lop_theory.gaussian import normal_cdf
 from lop_theory.hermite import expand
 from lop_theory.lowering import real_function
-from lop_theory.pieces import Piece, pieces
+from lop_theory.pieces import Piece, breakpoints, pieces
 from lop_theory.ranges import extended_range
 from lop_theory.symbolic import derivative
 
-_REACH = fmpq(9)
 _BITS = 64
 _BUDGET = 6000
 
@@ -59,19 +59,20 @@ def standardised_probability(expr: Expr, threshold: fmpq) -> arb:
 def below(expr: Expr, level: arb) -> arb:
     """P(|expr(Z)| < level): cells of the line are counted where a ball decides, and bisected where it does not."""
     sure, open_mass = arb(0), arb(0)
+    reach = max([fmpq(9), *(abs(x) + 1 for x in breakpoints(expr))])  # beyond it the first and the last piece are alone
     for part in pieces(expr):
-        inside, unsure = _piece_mass(part, level)
+        inside, unsure = _piece_mass(part, level, reach)
         sure, open_mass = sure + inside, open_mass + unsure
     # What stays undecided counts for half, with the other half as the radius.
     return hull(sure.lower(), (sure + open_mass).upper())
 
 
-def _piece_mass(part: Piece, level: arb) -> tuple[arb, arb]:
+def _piece_mass(part: Piece, level: arb, reach: fmpq) -> tuple[arb, arb]:
     """(mass surely below the level, undecided mass) on one piece."""
     evaluate = real_function(part.expr)
-    lo = -_REACH if part.lo is None else part.lo
-    hi = _REACH if part.hi is None else part.hi
-    sure, unsure = _rays(part, level)
+    lo = -reach if part.lo is None else part.lo
+    hi = reach if part.hi is None else part.hi
+    sure, unsure = _rays(part, level, reach)
     stack, budget = ([(lo, hi)] if lo < hi else []), _BUDGET
     while stack:
         u, v = stack.pop()
@@ -89,17 +90,17 @@ def _piece_mass(part: Piece, level: arb) -> tuple[arb, arb]:
     return sure, unsure
 
 
-def _rays(part: Piece, level: arb) -> tuple[arb, arb]:
-    """The same beyond ±9, where one range decides or the mass (below 1e-18) stays open."""
+def _rays(part: Piece, level: arb, reach: fmpq) -> tuple[arb, arb]:
+    """The same beyond ±reach, where one range decides or the mass (below 1e-18) stays open."""
     sure, unsure = arb(0), arb(0)
     for infinite, ends in (
-        (part.lo is None, (float("-inf"), -_REACH)),
-        (part.hi is None, (_REACH, float("inf"))),
+        (part.lo is None, (float("-inf"), -reach)),
+        (part.hi is None, (reach, float("inf"))),
     ):
         if not infinite:
             continue
         values = extended_range(part.expr, *ends)
-        weight = _normal_cdf(-arb(_REACH))
+        weight = normal_cdf(-arb(reach))
         if values is not None and values.lo > -level and values.hi < level:
             sure += weight
         else:
@@ -109,11 +110,7 @@ def _rays(part: Piece, level: arb) -> tuple[arb, arb]:
 
 def mass(u: fmpq, v: fmpq) -> arb:
     """P(u < Z < v)."""
-    return _normal_cdf(arb(v)) - _normal_cdf(arb(u))
-
-
-def _normal_cdf(x: arb) -> arb:
-    return (-x / arb(2).sqrt()).erfc() / 2
+    return normal_cdf(arb(v)) - normal_cdf(arb(u))
 
 
 def monotone_floor(strength: arb, epsilon: arb) -> arb:

@@ -65,13 +65,23 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code (0 certified, 1 not certified or undecided; bad input raises)."""
     options = parser().parse_args(arguments)
     if options.check is not None:
+        if options.all or options.act or options.formula is not None:
+            raise InvalidInput("check", options.check, "goes alone", "check the file first, then certify")
         return check_file(options.check)
     require_digits(options.digits)
     if not (options.all or options.act or options.formula is not None):
         raise InvalidInput("act", None, "nothing to do", "give --act NAME, --formula TEXT, --all or --check FILE")
     chosen = list(_chosen(options))
     require_paths(options, len(chosen))
-    return report((analyse(act, digits=options.digits) for act in chosen), options)
+    closed = _closed_forms(chosen) if options.exact else {}
+    return report((analyse(act, digits=options.digits) for act in chosen), options, closed)
+
+
+def _closed_forms(chosen: list[Activation]) -> dict[str, str]:
+    """Label → λ in closed form. Raises ``InvalidInput`` before anything is printed if one is not known."""
+    from lop_theory.exact import strength
+
+    return {act.label: str(strength(act)) for act in chosen}
 
 
 def require_paths(options: Namespace, count: int) -> None:
@@ -87,33 +97,29 @@ def require_paths(options: Namespace, count: int) -> None:
         raise InvalidInput("plot", options.plot, "must end in .png, .pdf or .svg", "rename it")
 
 
-def report(analyses: Iterable[Analysis], options: Namespace) -> int:
+def report(analyses: Iterable[Analysis], options: Namespace, closed: dict[str, str]) -> int:
     """Print every analysis as it is made and write the files asked for; the exit code."""
     certified = True
     if options.all and not options.json:
         print(_HEADER)
     for analysis in analyses:
         certified &= bool(analysis.verdict)
-        _print_one(analysis, options)
+        _print_one(analysis, options, closed.get(analysis.activation.label))
         _write_files(analysis, options)
     return OK if certified else NOT_CERTIFIED
 
 
-def _print_one(analysis: Analysis, options: Namespace) -> None:
+def _print_one(analysis: Analysis, options: Namespace, closed: str | None) -> None:
     if options.json:
         import json
 
-        print(json.dumps(as_json(analysis)))
-    elif options.all:
-        print(_row(analysis))
-    else:
-        print(_block(analysis))
-        if options.coefficients:
-            print(_coefficient_lines(analysis))
-    if options.exact and not options.json:
-        from lop_theory.exact import strength
-
-        print(f"  lambda exact  {strength(analysis.activation)}")
+        print(json.dumps(as_json(analysis) | ({} if closed is None else {"lambda_exact": closed})))
+        return
+    print(_row(analysis) if options.all else _block(analysis))
+    if options.coefficients:
+        print(_coefficient_lines(analysis))
+    if closed is not None:
+        print(f"  lambda exact  {closed}")
 
 
 def _write_files(analysis: Analysis, options: Namespace) -> None:
@@ -136,7 +142,9 @@ def check_file(path: str) -> int:
 
     data = read(path)
     found = check(data)
-    print(f"{data['activation']}: {'certificate holds' if found else 'CERTIFICATE FAILS'}: {found[0]}")
+    print(f"{'certificate holds' if found else 'CERTIFICATE FAILS'}: {found[0]}")
+    if found:
+        print(f"  {data['formula']}    lambda in [{data['lambda'][0]}, {data['lambda'][1]}]")
     return OK if found else NOT_CERTIFIED
 
 

@@ -38,6 +38,11 @@ def weight(x: arb) -> arb:
     return (-(x * x) / 2).exp() / (2 * arb.pi()).sqrt()
 
 
+def normal_cdf(x: arb) -> arb:
+    """Φ(x) = P(Z ≤ x)."""
+    return (-x / arb(2).sqrt()).erfc() / 2
+
+
 def hermite_values(x: arb | acb, n: int) -> list[Any]:
     """[he_0(x), …, he_{n−1}(x)] by the three-term recursion he_{k+1} = (x·he_k − √k·he_{k−1})/√(k+1)."""
     values: list[Any] = [arb(1), x]

@@ -19,7 +19,7 @@ from lop_theory.lowering import ball_polynomial, real_function
 from lop_theory.pieces import exact_parity, jumps_between, pieces
 from lop_theory.symbolic import KINKED, Parity, derivative, polynomial
 
-MIN_DIGITS, MAX_DIGITS = 3, 1000
+MIN_DIGITS, MAX_DIGITS = 3, 300
 _MAX_EXTRA_BITS = 2000
 
 
@@ -66,6 +66,8 @@ def expand(expr: Expr, n: int = 20, digits: int = 15) -> Expansion:
         raw, second, method = raw_moments(expr, n, bits + extra)
         with precision(bits + extra + 16):
             variance = second - raw[0] * raw[0]
+            if not variance.is_finite():
+                raise InvalidInput("activation", str(expr), "is undefined", "φ must be finite on the whole line")
             if variance > 0:
                 deviation = variance.sqrt()
                 found = (arb(0), *(c / deviation for c in raw[1:]))

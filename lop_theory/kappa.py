@@ -49,7 +49,8 @@ class Series(NamedTuple):
     size: int
     tail: arb
     s_left: arb
-    slope_left: arb
+    f_slope_left: arb
+    s_slope_left: arb
 
 
 def kappa(kern: Kernel) -> Kappa:
@@ -84,8 +85,9 @@ def _series(kern: Kernel) -> Series:
     f = arb_poly([1 + kern.c, *kern.squares[2:]])
     first, second = derivative_at_one(kern, 1), derivative_at_one(kern, 2)
     s_left = _remaining(first - 1, s(arb(1)))
-    slope_left = _remaining((second - 2 * first + 2) / 2, s.derivative()(arb(1)))
-    return Series(s, f, n - 1, kern.tails[n].abs_upper(), s_left, slope_left)
+    f_slope_left = _remaining(first - 1, f.derivative()(arb(1)))
+    s_slope_left = _remaining((second - 2 * first + 2) / 2, s.derivative()(arb(1)))
+    return Series(s, f, n - 1, kern.tails[n].abs_upper(), s_left, f_slope_left, s_slope_left)
 
 
 def _remaining(total: arb, partial: arb) -> arb:
@@ -116,9 +118,9 @@ def _derivatives(series: Series, rho: arb, order: int) -> list[arb]:
     f_values: list[arb] = []
     for i in range(order + 1):
         geometric = series.tail * _geometric(series.size, rho, i)
-        left = (series.s_left, series.slope_left, arb.pos_inf())[i]
+        left = (series.s_left, series.s_slope_left, arb.pos_inf())[i]
         s_values.append(_enclose(s, geometric.min(left), rho))
-        f_left = (series.tail, series.s_left, arb.pos_inf())[i]
+        f_left = (series.tail, series.f_slope_left, arb.pos_inf())[i]
         f_values.append(_enclose(f, geometric.min(f_left), rho))
         s, f = s.derivative(), f.derivative()
     values = [s_values[0] * f_values[0]]

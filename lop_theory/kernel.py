@@ -132,7 +132,10 @@ def derivative_at_one(kern: Kernel, order: int = 1) -> arb:
 
 @lru_cache(maxsize=256)
 def _energy(expr: Expr, order: int, bits: int) -> arb | None:
-    return energy(expr, order, bits)
+    try:
+        return energy(expr, order, bits)
+    except InvalidInput:  # the derivative is unbounded or beyond the rules, though φ itself is not
+        return None
 
 
 FixedPoint = tuple[Literal[-1, 0, 1], Literal["attracting", "repelling", "neutral"]]
@@ -142,11 +145,13 @@ def fixed_points(kern: Kernel) -> list[FixedPoint]:
     """The fixed points of ρ ↦ K(ρ) on [−1, 1] for a nonlinear φ, with their nature under iteration   [fixed-points].
 
     |K(ρ)| < |ρ| for 0 < |ρ| < 1, so only 0, 1 and (exactly when φ̄ is odd) −1 are fixed. K′(0) = c < 1 makes 0
-    attracting; K′(±1) = Σ k a_k² > 1 makes ±1 repelling. (Linear φ: every ρ is fixed, or every ρ goes to −ρ... K = ρ
-    since c = 1.)
+    attracting; K′(±1) = Σ k a_k² > 1 makes ±1 repelling. Raises ``InvalidInput`` for linear φ, where K(ρ) = ρ fixes
+    every ρ.
     """
     if kern.expansion.linear:
-        return []
+        raise InvalidInput(
+            "activation", str(kern.expansion.expr), "is linear: every correlation is fixed", "use a nonlinear φ"
+        )
     points: list[FixedPoint] = [(0, "attracting"), (1, "repelling")]
     return [(-1, "repelling"), *points] if kern.expansion.parity == "odd" else points
 

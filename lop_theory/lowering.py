@@ -39,7 +39,9 @@ def lower(expr: Expr, backend: Backend) -> Function:
 
 
 def _constant(expr: Expr, backend: Backend) -> Any:
-    """The value of an expression without x."""
+    """The value of an expression without x; a complex one is the real one, so that a constant never meets a cut."""
+    if backend is COMPLEX:
+        return acb(_constant(expr, REAL))
     if expr.op == "num":
         return backend.constant(expr.number)
     if expr.op == "pi":

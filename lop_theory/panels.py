@@ -25,6 +25,7 @@ _SEMI_MAJOR, _SEMI_MINOR = fmpq(_RHO**2 + 1, 2 * _RHO), fmpq(_RHO**2 - 1, 2 * _R
 _MAX_PANELS = 6000
 _MAX_REACH = 200
 _BOUND_BITS = 64
+_PANEL_BITS = 48  # beyond the target: a panel of width 2^−bits keeps digits at |x| up to 200
 
 
 class Panel(NamedTuple):
@@ -45,8 +46,9 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
     """
     with precision(_BOUND_BITS):
         reach, tails = _reach(expr, bits)
+    with precision(bits + _PANEL_BITS):
         panels = _panels(expr, reach, bits)
-    with precision(bits + 24):
+    with precision(bits + _PANEL_BITS):
         totals, second = [arb(0)] * n, arb(0)
         for panel in panels:
             column, square = _tiny(panel, n) if panel.size is None else _gauss(panel, n, bits)

@@ -109,6 +109,8 @@ def _pow(expr: Expr, a: Range) -> Range | None:
 
 def _rise(end: arb, exponent: fmpq) -> arb:
     """end ** exponent for exponent > 0, infinite ends included."""
+    if end.is_zero():
+        return end
     if end.is_finite():
         root = end if exponent.q == 1 else end.root(int(exponent.q))
         return root ** int(exponent.p)

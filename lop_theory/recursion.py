@@ -9,9 +9,9 @@ and I_{j,0} follows from (e^{βx} w)′ = (β − x)e^{βx} w and the error func
 
 from functools import lru_cache
 
-from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision
+from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision, within, working_bits
 from lop_theory.formula import Expr, is_constant, mul
-from lop_theory.gaussian import hermite_values, recursion_loss, weight
+from lop_theory.gaussian import CRAMER, hermite_values, normal_cdf, recursion_loss, weight
 from lop_theory.lowering import ball_polynomial
 from lop_theory.pieces import Piece, pieces
 from lop_theory.symbolic import affine
@@ -38,9 +38,11 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
 
 def _settled(parts: tuple[Piece, ...], n: int, bits: int) -> list[arb]:
     """Σ over pieces, at rising precision until every radius is below 2^−bits."""
-    farthest = max((abs(float(_as_float(end))) for p in parts for end in (p.lo, p.hi) if end is not None), default=0.0)
-    extra = 32 + recursion_loss(farthest, n)
+    ends = [abs(_as_float(end)) for part in parts for end in (part.lo, part.hi) if end is not None]
+    extra = 32
     while True:
+        near = [size for size in ends if not _is_far(size, bits + extra)]
+        extra += recursion_loss(max(near, default=0.0), n)
         with precision(bits + extra):
             totals = [arb(0)] * n
             for part in parts:
@@ -107,13 +109,21 @@ def _piece(part: Piece, n: int) -> list[arb]:
     return total
 
 
+def _is_far(size: float, bits: int) -> bool:
+    """Whether w(x)he_k(x) is negligible at ``bits`` bits for every k: exp(−x²/4) < 2^−2·bits (Cramér)."""
+    return 0.36 * size * size > 2 * bits
+
+
 class _Boundary:
-    """A finite end x of a piece, with w(x) and he_0(x) … he_{n−1}(x)."""
+    """A finite end x of a piece, with w(x) and he_0(x) … he_{n−1}(x); far out, |he_k| ≤ CRAMER·exp(x²/4) is enough."""
 
     def __init__(self, x: arb, n: int) -> None:
         self.x = x
         self.weight = weight(x)
-        self.hermite = hermite_values(x, max(n, 2))
+        if _is_far(float(abs(x)), working_bits()):
+            self.hermite = [arb(1)] + [within(CRAMER * (x * x / 4).exp())] * (max(n, 2) - 1)
+        else:
+            self.hermite = hermite_values(x, max(n, 2))
 
 
 def _monomials(beta: arb, degree: int, ends: list[tuple[int, _Boundary]], n: int, part: Piece) -> list[list[arb]]:
@@ -136,14 +146,10 @@ def _monomials(beta: arb, degree: int, ends: list[tuple[int, _Boundary]], n: int
 
 def _zeroth(beta: arb, degree: int, edges: list[tuple[_Boundary, arb]], part: Piece) -> list[arb]:
     """I_{j,0} for j ≤ degree: I_{j} = β I_{j−1} + (j−1) I_{j−2} − [x^{j−1} e^{βx} w]."""
-    upper = arb(1) if part.hi is None else _normal_cdf(arb(part.hi) - beta)
-    lower = arb(0) if part.lo is None else _normal_cdf(arb(part.lo) - beta)
+    upper = arb(1) if part.hi is None else normal_cdf(arb(part.hi) - beta)
+    lower = arb(0) if part.lo is None else normal_cdf(arb(part.lo) - beta)
     values = [(beta * beta / 2).exp() * (upper - lower)]
     for j in range(1, degree + 1):
         boundary = sum((size * ipow(end.x, j - 1) for end, size in edges), arb(0))
         values.append(beta * values[j - 1] + ((j - 1) * values[j - 2] if j > 1 else 0) - boundary)
     return values
-
-
-def _normal_cdf(x: arb) -> arb:
-    return (-x / arb(2).sqrt()).erfc() / 2

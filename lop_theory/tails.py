@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lop_theory.balls import arb, fmpq, ipow
 from lop_theory.formula import Expr
 from lop_theory.gaussian import CRAMER
-from lop_theory.pieces import pieces
+from lop_theory.pieces import Piece, pieces
 from lop_theory.ranges import extended_range
 
 
@@ -24,9 +24,37 @@ _ZERO = arb(0)
 
 
 def tail_bound(expr: Expr, start: fmpq, side: int) -> TailBound | None:
-    """A growth bound of φ on the ray side·[start, ∞), side = ±1, or ``None`` if no rule shows one."""
-    ends = (start, float("inf")) if side > 0 else (float("-inf"), -start)
-    return _tail(expr, ends, start)
+    """A growth bound of φ on the ray side·[start, ∞), side = ±1, or ``None`` if no rule shows one.
+
+    Every piece that meets the ray is bounded over its own part of it; the largest of these bounds holds on the whole
+    ray.
+    """
+    total: TailBound | None = None
+    for part in pieces(expr):
+        ends = _part_of_ray(part, start, side)
+        if ends is not None:
+            bound = _tail(part.expr, ends, start)
+            if bound is None:
+                return None
+            total = bound if total is None else _largest(total, bound)
+    return total
+
+
+def _part_of_ray(part: Piece, start: fmpq, side: int) -> tuple[fmpq | float, fmpq | float] | None:
+    """The piece ∩ side·[start, ∞), or ``None`` if they do not meet."""
+    if side > 0:
+        if part.hi is not None and part.hi <= start:
+            return None
+        return (start if part.lo is None else max(part.lo, start)), float("inf") if part.hi is None else part.hi
+    if part.lo is not None and part.lo >= -start:
+        return None
+    return float("-inf") if part.lo is None else part.lo, (-start if part.hi is None else min(part.hi, -start))
+
+
+def _largest(a: TailBound, b: TailBound) -> TailBound:
+    return TailBound(
+        a.factor.max(b.factor), max(a.degree, b.degree), a.linear.max(b.linear), a.quadratic.max(b.quadratic)
+    )
 
 
 def _tail(expr: Expr, ends: tuple[fmpq | float, fmpq | float], start: fmpq) -> TailBound | None:
@@ -113,8 +141,7 @@ def _log_tail(a: TailBound, expr: Expr, ends: tuple[fmpq | float, fmpq | float])
 
 def tail_bounds(expr: Expr, reach: fmpq) -> list[TailBound] | None:
     """Growth bounds beyond −reach and beyond reach, or ``None`` if one is not known."""
-    parts = pieces(expr)
-    left, right = tail_bound(parts[0].expr, reach, -1), tail_bound(parts[-1].expr, reach, +1)
+    left, right = tail_bound(expr, reach, -1), tail_bound(expr, reach, +1)
     return None if left is None or right is None else [left, right]
 
 

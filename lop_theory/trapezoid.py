@@ -93,6 +93,8 @@ def _node_count(bound: StripBound, step: arb, bits: int) -> int | None:
     reach = (4 * 0.7 * bits) ** 0.5
     while not _tail(bound, arb(reach), quarter=True) < target:
         reach += 0.5
+        if reach > _MAX_NODES * float(step):
+            return None
     count = int(reach / float(step)) + 1
     return count if count <= _MAX_NODES else None
 

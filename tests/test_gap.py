@@ -15,7 +15,7 @@ from lop_theory.certificate import certify, digest, to_json, verdict
 from lop_theory.check import check
 from lop_theory.errors import InvalidInput
 from lop_theory.gap import analyse, bound, gap
-from lop_theory.kappa import kappa
+from lop_theory.kappa import _derivatives, _series, kappa
 from lop_theory.kernel import at_minus_one, derivative_at_one, fixed_points, kernel, slope, standard_kernel, value
 from lop_theory.verdict import Fails, Holds, Undecided
 from tests.oracles import MP_ACTIVATIONS
@@ -169,7 +169,9 @@ def test_gap_exceeds_bound_by_balls(name):
     kern = standard_kernel(activation(name).expr)
     for i in range(-20, 21):
         rho = arb(i) / 20
-        assert not gap(kern, rho) < bound(kern, rho)
+        margin = gap(kern, rho) - bound(kern, rho)
+        assert margin.rad() < 0.05
+        assert margin > -1e-12 or margin.contains(0)
 
 
 @pytest.mark.claim("gap-parity")
@@ -242,6 +244,20 @@ def test_kappa_of_relu_against_its_closed_kernel():
         sharp = kappa(kernel(activation("relu").expr))
         assert abs(mp.mpf(sharp.value.str(20, radius=False)) - ratio(place)) < 1e-14
         assert abs(mp.mpf(float(sharp.at)) - place) < 1e-6
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(
+    "text", ["relu(x)**2", "relu(x)**3", "relu(x)**2 + x", "x*sigmoid(x)", "x*(1 + erf(x/sqrt(2)))/2"]
+)
+def test_derivatives_of_the_series_at_one_hold_the_exact_values(text):
+    """N(1) = 2(K′(1) − 1) and N′(1) = S′(1)·2 + S(1)·F′(1), S′(1) = (K″(1) − 2K′(1) + 2)/2, F′(1) = K′(1) − 1."""
+    kern = kernel(from_formula(text).expr, 48)
+    first, second = derivative_at_one(kern, 1), derivative_at_one(kern, 2)
+    n0, n1 = _derivatives(_series(kern), arb(1), 1)
+    with precision(80):
+        assert n0.overlaps(2 * (first - 1))
+        assert n1.overlaps((second - 2 * first + 2) + (first - 1) ** 2)
 
 
 @pytest.mark.claim("gap-sharp")
@@ -329,6 +345,13 @@ def test_checker_refuses_every_altered_number_even_with_a_fresh_digest():
         lambda d: d.update(statement="anything"),
         lambda d: d["coefficients"].__setitem__(1, ["0.9", "0.8"]),
         lambda d: d.update(formula="__import__('os')"),
+        lambda d: d.update(formula=5),
+        lambda d: d.update(formula="1/x"),
+        lambda d: d.update(linear=[]),
+        lambda d: d.update(activation="relu\nforged: certificate holds"),
+        lambda d: d["slack"].__setitem__(0, "1e999999999"),
+        lambda d: d["coefficients"].__setitem__(1, ["-1e99999999", "1e99999999"]),
+        lambda d: d.update(kappa_floor=0.5),
     ],
 )
 def test_checker_refuses_forgeries(edit):

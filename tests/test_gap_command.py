@@ -107,6 +107,20 @@ def test_plot(tmp_path, kind):
     assert start.startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[kind])
 
 
+def test_a_full_disk_is_one_line():
+    found = subprocess.run(
+        f"{sys.executable} -m lop_theory.gap --act tanh > /dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "No space left" in found.stderr
+
+
 def test_undecided_exits_with_one():
     assert gap("--formula", "x + sin(x)/100000000000").returncode == 1
 
@@ -129,7 +143,7 @@ def test_undecided_exits_with_one():
         (["--formula", "(((9**64)**64)**64)"], ["bits"]),
         (["--act", "tanh", "--scale", "inf"], ["scale"]),
         (["--act", "tanh", "--bias", "nan"], ["bias"]),
-        (["--act", "tanh", "--digits", "0"], ["digits", "1000"]),
+        (["--act", "tanh", "--digits", "0"], ["digits", "300"]),
         (["--act", "tanh", "--digits", "x"], ["digits"]),
         (["--act", "tanh", "--certificate", "/no/such/folder/c.json"], ["certificate", "folder"]),
         (["--act", "tanh", "--plot", "/tmp"], ["plot", "directory"]),
@@ -139,6 +153,14 @@ def test_undecided_exits_with_one():
         (["--check", "README.md"], ["check", "JSON"]),
         ([], ["nothing to do"]),
         (["--nonsense"], ["--nonsense"]),
+        (["--act", "tanh", "--exact"], ["exact", "closed form"]),
+        (["--act", "tanh", "--check", "x.json"], ["check", "alone"]),
+        (["--act", "tanh", "--scale", "1e"], ["scale", "finite number"]),
+        (["--act", "tanh", "--certificate", "/dev/null"], ["certificate", "regular file"]),
+        (["--act", "tanh", "--certificate", "/tmp/" + "a" * 300], ["certificate", "cannot be used"]),
+        (["--act", "sin", "--scale", "1e12"], ["panels"]),
+        (["--formula", "((x**64)**64)**64"], ["power of x"]),
+        (["--formula", "log(-1)*x"], ["undefined"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, words):

@@ -13,6 +13,7 @@ from lop_theory.balls import arb, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.exact import strength
 from lop_theory.hermite import energy, expand, mean_square, raw_moments
+from lop_theory.lowering import numpy_function
 from lop_theory.symbolic import derivative
 from tests.oracles import MP_ACTIVATIONS, mp_coefficients
 
@@ -122,6 +123,44 @@ def test_irrational_kink_is_bisected_towards():
         expected = mp.quad(lambda x: abs(x * x - 2) * mp.npdf(x), [-14, -mp.sqrt(2), 0, mp.sqrt(2), 14])
     assert method == "Gauss–Legendre panels"
     assert contains(coefficients[0], expected, 1e-16)
+
+
+@pytest.mark.parametrize(
+    ("text", "function", "ends"),
+    [
+        (
+            "tanh(x) + 10**45*step(x-20)*step(21-x)",
+            lambda x: mp.tanh(x) + mp.mpf(10) ** 45 * (20 <= x <= 21),
+            [20, 20.5, 21],
+        ),
+        ("relu(x-30)*10**60*10**45", lambda x: max(x - 30, 0) * mp.mpf(10) ** 105, [30, 31, 33, 40]),
+    ],
+)
+def test_pieces_beyond_the_usual_reach_are_not_lost(text, function, ends):
+    """A bump at 20 < x < 21 of height 10^45 carries nearly all of E φ²."""
+    found = raw_moments(from_formula(text).expr, 2, 60)[1]
+    with mp.workdps(40):
+        near = mp.quad(lambda x: function(x) ** 2 * mp.npdf(x), [-14, -3, 0, 3, 14])
+        exact = near + mp.quad(lambda x: function(x) ** 2 * mp.npdf(x), ends)
+        assert abs(mp.mpf(float(found)) / exact - 1) < 1e-13
+
+
+@pytest.mark.parametrize("digits", [15, 30])
+@pytest.mark.parametrize("text", ["abs(x - sqrt(2))", "abs(x**2 - 2)", "max(x, pi)"])
+def test_irrational_kinks_at_all_digits(text, digits):
+    found = expand(from_formula(text).expr, 4, digits)
+    assert all(a.rad() <= arb(10) ** -digits for a in found.coefficients)
+
+
+@pytest.mark.parametrize(
+    "text", ["relu(x)**(3/2)", "sqrt(relu(x))", "abs(x)**(1/3)", "sqrt(abs(x + 7))", "relu(sin(x))"]
+)
+def test_finite_continuous_formulas_are_accepted(text):
+    coefficients = raw_moments(from_formula(text).expr, 2, 50)[0]
+    function = numpy_function(from_formula(text).expr)
+    x = np.linspace(-9, 9, 2_000_001)
+    expected = np.trapezoid(function(x) * np.exp(-x * x / 2) / np.sqrt(2 * np.pi), x)
+    assert float(coefficients[0]) == pytest.approx(expected, abs=2e-7)
 
 
 def test_branch_point_is_bisected_towards():

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import mpmath as mp
 import pytest
+import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,9 @@ from lop_theory.tension import direction_verdict, relu_bias_strength, scale_limi
 from lop_theory.verdict import Fails, Holds, Undecided
 
 NOT_MONOTONE_IN_SCALE = ["gelu", "silu", "mish", "selu", "hardswish", "relu6"]
-NOT_MONOTONE_IN_BIAS = ["gelu", "silu", "mish", "leaky_relu", "hardswish", "tanh", "sigmoid"]
+NOT_MONOTONE_IN_BIAS = (
+    "gelu silu mish leaky_relu hardswish tanh sigmoid erf arctan hardtanh hardsigmoid softsign sign".split()
+)
 
 
 # ---- relu bias ----
@@ -44,6 +47,37 @@ def test_relu_bias_proof_identity(t):
         factors = t + density * (1 - t * ratio), ratio**2 + t * ratio - 1
         assert mp.almosteq(left, density**2 * factors[0] * factors[1], rel_eps=mp.mpf(10) ** -20)
         assert min(factors) > 0
+
+
+@pytest.mark.claim("tension-relu-bias")
+def test_relu_bias_proof_identity_symbolically():
+    """The factorisation is a polynomial identity in t, w = w(t) and Q = 1 − Φ(t) (R = Q/w)."""
+    t, w, q = sp.symbols("t w Q", positive=True)
+    ratio, first = q / w, w - t * q
+    variance = (1 + t**2) * q - t * w - first**2
+    left = w * variance - first * q * (1 - q)
+    assert sp.simplify(left - w**2 * (t + w * (1 - t * ratio)) * (ratio**2 + t * ratio - 1)) == 0
+
+
+@pytest.mark.claim("tension-tanh-gain")
+def test_chebyshev_hypotheses_symbolically():
+    """tanh: z/tanh z and 2z/sinh 2z. erf: with D = (1 − 2z²)erf − z·erf′, D(0) = 0 and D′ = −4z·erf < 0; D has the
+    sign of (zφ′/φ)′.
+    """
+    z = sp.Symbol("z", positive=True)
+    f, g = z / sp.tanh(z), z * sp.diff(sp.tanh(z), z) / sp.tanh(z)
+    assert (
+        sp.simplify(
+            (sp.diff(f, z) * sp.tanh(z) ** 2 - (sp.sinh(2 * z) - 2 * z) / (2 * sp.cosh(z) ** 2)).rewrite(sp.exp)
+        )
+        == 0
+    )
+    assert sp.simplify((g - 2 * z / sp.sinh(2 * z)).rewrite(sp.exp)) == 0
+    slope = sp.diff(sp.erf(z), z)
+    sign = (1 - 2 * z**2) * sp.erf(z) - z * slope
+    assert sp.simplify(sp.diff(z * slope / sp.erf(z), z) - slope * sign / sp.erf(z) ** 2) == 0
+    assert sp.simplify(sp.diff(sign, z) + 4 * z * sp.erf(z)) == 0
+    assert sp.limit(sign, z, 0) == 0
 
 
 @pytest.mark.claim("tension-relu-bias")
@@ -99,8 +133,9 @@ def test_tanh_gain_limit_is_not_one():
     assert strengths[-1] < limit
     assert limit - strengths[-1] < 0.01
     assert limit < 0.3634
-    with pytest.raises(InvalidInput, match="odd"):
-        scale_limit("relu")
+    for name in ("relu", "sin"):
+        with pytest.raises(InvalidInput, match="odd"):
+            scale_limit(name)
 
 
 # ---- the other activations ----
@@ -165,7 +200,9 @@ def test_sine_reaches_strength_near_one_without_freezing():
 def test_floor_for_monotone_activations(name, bias, scale, epsilon):
     expr = activation(name, scale=scale, bias=bias).expr
     strength = strength_at(name, fmpq(scale), fmpq(bias))
-    assert not standardised_probability(expr, epsilon) < monotone_floor(strength, arb(epsilon)) - 1e-9
+    found = standardised_probability(expr, epsilon)
+    assert found.rad() < 1e-6
+    assert found >= monotone_floor(strength, arb(epsilon)) - 1e-6
 
 
 @pytest.mark.claim("tension-freezing")
@@ -180,6 +217,11 @@ def test_frozen_probability_of_relu_is_exact():
     found = frozen_probability("relu", bias="-1")
     with mp.workdps(20):
         assert abs(mp.mpf(found.raw.str(20, radius=False)) - mp.ncdf(1)) < 1e-14
+
+
+def test_frozen_mass_far_from_the_origin_is_not_counted_twice():
+    assert frozen_probability("relu", bias="20").raw < 1e-80
+    assert frozen_probability("hardtanh", scale="1/20").raw < 1e-80
 
 
 def test_frozen_probability_against_numpy():
