@@ -16,6 +16,7 @@ class InvalidInput(ValueError):  # noqa: N818 - the project's public name
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """``repr`` on one line, cut to ``limit`` characters."""
+    """``repr`` on one line; the middle of a long one is left out, so that a path keeps its file name."""
     text = " ".join(repr(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[: half - 1]}…{text[-half:]}"
