@@ -4,7 +4,8 @@
    two_blocks      the blocks {0,1,6,7} and {2,3,4,5}: the quotient has edges both ways
    adam_first      Adam's first update (bias-corrected) on a coordinate with gradient g: eta g / (|g| + eps)
    small_net m     1 input -> 2 clones -> 1 output; node v computes m v times its preactivation
-   to_output, to_clones   gradient of squared losses at the output, and at the two clones with targets 0 and 1 *)
+   paired_net      2 inputs (one block) -> 2 hidden nodes (one block), the edges 0 -> 2 and 1 -> 3
+  to_output, to_clones   gradient of squared losses at the output, and at the two clones with targets 0 and 1 *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From lop Require Import Dag Cloning Trajectory Counterexamples.
 Import Order.TTheory GRing.Theory Num.Theory.
@@ -183,6 +184,45 @@ Theorem unshared_activation (m : nat -> F) : m 1%N != m 2%N ->
   ~ block_equal blk4 (forward (small_net m) unit_weight (@no_bias F _) unit_data).
 Proof.
 move=> /eqP m12 /(_ (@o4 1 isT) (@o4 2 isT) erefl); by rewrite !small_values.
+Qed.
+
+(* [clone-forward] clones with different biases differ in value, although everything else is as required *)
+Theorem unshared_bias (b : 'I_4 -> F) : b (@o4 1 isT) != b (@o4 2 isT) -> let net := small_net (fun=> 1) in
+  [/\ shared net blk4 (@no_bias F _), inputs_equal net blk4 unit_data,
+      in_equitable net blk4 (on_edges net unit_weight), out_equitable net blk4 (on_edges net unit_weight)
+    & forward net unit_weight b unit_data (@o4 1 isT) != forward net unit_weight b unit_data (@o4 2 isT)].
+Proof.
+move=> b12 net; have [ein eout] := small_equitable (fun=> 1); split=> //.
+  by split=> // u v; move: u v; apply: forall4; apply: forall4; rewrite ?eqE.
+rewrite (forwardE _ _ _ _ (@o4 1 isT)) (forwardE _ _ _ _ (@o4 2 isT)) /forward_step /preact !sum4 /on_edges /= !mul1r.
+by apply: contra b12 => /eqP/addIr ->.
+Qed.
+
+(* ---- An input block with different data ---- *)
+Definition paired_edge i j : bool := match i, j with 0, 2 | 1, 3 => true | _, _ => false end.
+Lemma paired_increasing i j : paired_edge i j -> (i < j)%N.
+Proof. by move: i j => [|[|?]] [|[|[|[|?]]]]. Qed.
+Definition paired_net := linear_net 4 (fun v => v < 2)%N (fun=> 1 : F) paired_increasing.
+Definition pairs (v : 'I_4) : bool := (val v < 2)%N.
+
+(* [clone-forward] different inputs in an input block give different values in the hidden block behind it *)
+Theorem unequal_inputs (x : 'I_4 -> F) : x (@o4 0 isT) != x (@o4 1 isT) ->
+  [/\ shared paired_net pairs (@no_bias F _), in_equitable paired_net pairs (on_edges paired_net unit_weight),
+      out_equitable paired_net pairs (on_edges paired_net unit_weight), pairs (@o4 2 isT) = pairs (@o4 3 isT)
+    & forward paired_net unit_weight (@no_bias F _) x (@o4 2 isT)
+      != forward paired_net unit_weight (@no_bias F _) x (@o4 3 isT)].
+Proof.
+move=> x01; split=> //.
+- by split=> // u v; move: u v; apply: forall4; apply: forall4; rewrite ?eqE.
+- apply: (in_by_table (c := fun I J => (I && ~~ J)%:R)) => -[]; apply: forall4;
+    rewrite sum4 /on_edges /= ?eqE /= /unit_weight; solve_field.
+- apply: (out_by_table (c := fun I J => (I && ~~ J)%:R)) => -[]; apply: forall4;
+    rewrite sum4 /on_edges /hidden /= ?eqE /= /unit_weight; solve_field.
+have value v : forward paired_net unit_weight (@no_bias F _) x v
+    = match val v with 2 => x (@o4 0 isT) | 3 => x (@o4 1 isT) | _ => x v end.
+  symmetry; move: v; apply: forward_unique; apply: forall4;
+    rewrite /forward_step /preact ?sum4 /on_edges /= /unit_weight /no_bias; solve_field.
+by rewrite !value.
 Qed.
 
 (* ---- The base of the small network: one hidden node, outgoing weight 2 ---- *)

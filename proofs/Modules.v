@@ -95,12 +95,13 @@ move=> cm cn; split=> [w x [Mw Nw] ex | w x d [Mw Nw] ex ed i j ij | w x d [Mw N
 - by split; [apply: (step_stays cm) | apply: (step_stays cn)].
 Qed.
 
-(* [composition] Theorem A.2.3: training stays on the manifold, for any data and adjoints that respect the profiles *)
+(* SGD from w0 on the data, with the output adjoints `loss` *)
 Fixpoint train (P : lmodType F) (I O : finType) (m : layer P I O) (eta : nat -> F)
     (data : nat -> I -> F) (loss : nat -> (O -> F) -> O -> F) (w0 : P) t : P :=
   if t is t.+1 then let w := train m eta data loss w0 t in
     w - eta t *: pgrad m w (data t) (loss t (fwd m w (data t))) else w0.
 
+(* [composition] Theorem A.2.3: training stays on the manifold, for any data and adjoints that respect the profiles *)
 Theorem certificate_persists (P : lmodType F) (I O BI BO : finType) (m : layer P I O) (pI : I -> BI) (pO : O -> BO)
     M T eta data loss w0 : cert m pI pO M T -> M w0 -> (forall t, block_equal pI (data t)) ->
   (forall t y, block_equal pO y -> block_equal pO (loss t y)) ->
@@ -180,15 +181,17 @@ Section Instances.
 Variables (C S S' B : finType) (blk : C -> B).
 Notation affine := [lmodType F of F^o * F^o].
 
-(* [coverage] an activation f with derivative f', applied entrywise *)
+(* an activation f with derivative f', applied entrywise *)
 Definition entrywise (f f' : F -> F) := @channelwise C S S affine
   (fun _ x s => f (x s)) (fun _ x d s => d s * f' (x s)) (fun _ _ _ => 0).
+(* [coverage] [module-certificate] an entrywise activation is certified *)
 Theorem entrywise_cert f f' : cert (entrywise f f') (@profile C B blk S) (@profile C B blk S) (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
-(* [coverage] pooling over positions by a matrix k (average, strided, global) *)
+(* pooling over positions by a matrix k (average, strided, global) *)
 Definition pooling (k : S' -> S -> F) := @channelwise C S S' affine
   (fun _ x s' => \sum_s k s' s * x s) (fun _ _ d s => \sum_s' k s' s * d s') (fun _ _ _ => 0).
+(* [coverage] [module-certificate] linear pooling over positions is certified *)
 Theorem pooling_cert k : cert (pooling k) (@profile C B blk S) (@profile C B blk S') (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
@@ -197,15 +200,16 @@ Variable sigma : forall U : finType, {ffun U -> F} -> F.
 Definition mean (U : finType) (x : U -> F) : F := (\sum_s x s) / #|U|%:R.
 Definition normal (U : finType) (x : {ffun U -> F}) s := (x s - mean x) / sigma x.
 
-(* [coverage] BatchNorm: each channel is normalised over the batch S, then scaled and shifted *)
+(* BatchNorm: each channel is normalised over the batch S, then scaled and shifted *)
 Definition batchnorm := @channelwise C S S affine
   (fun q x s => q.1 * normal x s + q.2)
   (fun q x d s => q.1 / sigma x * (d s - mean d - normal x s * mean (fun s => d s * normal x s)))
   (fun _ x d => (\sum_s d s * normal x s, \sum_s d s)).
+(* [coverage] [module-certificate] BatchNorm in training mode is certified, scale and shift tied within blocks *)
 Theorem batchnorm_cert : cert batchnorm (@profile C B blk S) (@profile C B blk S) (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
-(* [coverage] LayerNorm over the channels of one sample; scale and shift tied within blocks *)
+(* LayerNorm over the channels of one sample; scale and shift tied within blocks *)
 Notation params := [lmodType F of {ffun C -> F^o * F^o}].
 Definition layernorm : layer params C C :=
   @Layer params C C
@@ -213,6 +217,7 @@ Definition layernorm : layer params C C :=
     (fun w x d c => ((w c).1 * d c - mean (fun c => (w c).1 * d c)
       - normal (finfun x) c * mean (fun c => (w c).1 * d c * normal (finfun x) c)) / sigma (finfun x))
     (fun w x d => [ffun c => (d c * normal (finfun x) c, d c)]).
+(* [coverage] [module-certificate] LayerNorm is certified, whatever the multiplicities of the clones *)
 Theorem layernorm_cert : cert layernorm blk blk (@tied C B affine blk) (@tied C B affine blk).
 Proof.
 have norm_eq x c c' : block_equal blk x -> blk c = blk c' -> normal (finfun x) c = normal (finfun x) c'.
