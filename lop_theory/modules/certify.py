@@ -85,13 +85,14 @@ def certificate(
     program, state, profile = _subject(model, base, example_input, profile, rules)
     limit = tolerance or TOLERANCE[max((t.dtype for t in state.values() if t.is_floating_point()), key=_coarseness)]
     inputs = flat_inputs(example_input)
-    symbolic = check(program, state, inputs, profile, limit, rules)
+    seen = signals(program, state, inputs, seed=0)
+    symbolic = check(program, seen.tensors, seen.sizes, profile, limit, rules)
     numeric: list[Offence] = []
     ties: list[str] = []
     reference = None if base is None else program_of(base, example_input, training=model.training)
     batches = _batches(state, inputs)
     for batch, batch_inputs in enumerate(batches):
-        seen = signals(program, state, batch_inputs, seed=batch)
+        seen = signals(program, state, batch_inputs, seed=batch) if batch else seen
         found = cloned_offences(program, seen, symbolic.partitions, profile.state, limit)
         if base is not None and reference is not None and not found and not symbolic.offences:
             theirs = signals(reference, state_of(base), batch_inputs, seed=batch)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lop_theory.modules.axes import product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
-from lop_theory.modules.propagate import Rules, propagate, record
+from lop_theory.modules.propagate import Recording, Rules, learned, propagate
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
 from lop_theory.modules.trace import Node, Program
@@ -38,10 +38,12 @@ class Offence(NamedTuple):
         return f"{self.module or '(top)'} [{self.node}] {self.condition}: {self.reason}{units}{batch}"
 
 
-def _largest(value: Tensor | None) -> float:
-    return (
-        float(value.detach().abs().max()) if value is not None and value.is_floating_point() and value.numel() else 0.0
-    )
+def largest(value: Tensor | None) -> float:
+    """max|value|, in one sweep without a copy."""
+    if value is None or not value.is_floating_point() or not value.numel():
+        return 0.0
+    low, high = value.detach().aminmax()
+    return max(-float(low), float(high))
 
 
 def canonical(index: Partition) -> Partition:
@@ -86,7 +88,6 @@ class Check:
         """Learned operands that are not weights of a sum enter as they are: they must be constant on blocks."""
         if moves(call.node):
             return
-        scale = max((_largest(self.values.get(operand.node.name)) for operand in call.operands()), default=0.0) or 1.0
         for operand in call.operands():
             value = self.values.get(operand.node.name)
             if (
@@ -96,6 +97,7 @@ class Check:
                 and value.is_floating_point()
             ):
                 array = value.detach().double().cpu().numpy()
+                scale = max(largest(self.values.get(other.node.name)) for other in call.operands()) or 1.0
                 for dim, axis in enumerate(operand.axes):
                     if self.cloned(axis):
                         self._constant(array, axis, dim, f"MC1: {operand.node.name}", scale)
@@ -165,7 +167,7 @@ class Check:
 
     def _equitable(self, weight: Any, roles: list[tuple[str, Partition]]) -> None:
         """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones."""
-        scale = max(float(np.abs(weight).max(initial=0.0)), 1e-300)
+        scale = max(float(weight.max(initial=0.0)), -float(weight.min(initial=0.0)), 1e-300)
         kinds = [role for role, _ in roles]
         for summed, condition in (("summed", "MC1"), ("kept", "MC2")):
             if summed == "kept" and "kept" not in kinds:
@@ -179,7 +181,8 @@ class Check:
         self.checked.append(self.node.name if self.node is not None else "")
 
     def _constant(self, totals: Any, axis: Partition, dim: int, condition: str, scale: float) -> None:
-        spread = np.abs(totals - block_means(totals, axis, dim))
+        spread = block_means(totals, axis, dim)
+        spread = np.abs(np.subtract(totals, spread, out=spread), out=spread)
         worst = float(spread.max(initial=0.0))
         if worst > self.tolerance * scale:
             condition, _, name = condition.partition(": ")
@@ -215,16 +218,18 @@ class Symbolic(NamedTuple):
 
 def check(
     program: Program,
-    state: Mapping[str, Tensor],
-    inputs: list[Any],
+    tensors: Mapping[str, Tensor],
+    sizes: Mapping[str, Any],
     profile: Profile,
     tolerance: float,
     rules: Rules | None = None,
 ) -> Symbolic:
-    """Propagate the profile of the parameters through ``program`` and check every operator."""
-    values: dict[str, Tensor] = {}
-    recording = record(program, state, inputs, values)
-    domain = Check(program, values, tolerance)
+    """Propagate the profile of the parameters through ``program`` and check every operator.
+
+    ``tensors`` and ``sizes`` of all values come from any one pass; of the tensors only those without input are read.
+    """
+    recording = Recording(sizes, learned(program, sizes))
+    domain = Check(program, tensors, tolerance)
 
     def source(name: str, shape: tuple[int, ...]) -> tuple[Partition, ...]:
         maps = profile.state.get(program.state.get(name, ""))

@@ -79,8 +79,8 @@ def _nested(root: nn.Module, path: str) -> nn.Module:
 
 def tiled(tensor: Tensor, maps: tuple[Any, ...]) -> Tensor:
     """Duplicate coordinates: result[i, j, ...] = tensor[π₀(i), π₁(j), ...]."""
-    result = tensor.detach().clone()
+    result = tensor.detach()
     for dim, index in enumerate(maps):
         if len(index) != result.shape[dim]:
             result = result.index_select(dim, torch.as_tensor(index, device=result.device))
-    return result
+    return result.clone() if result.data_ptr() == tensor.data_ptr() else result

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from lop_theory.modules.check import Offence, clone_pair
-from lop_theory.modules.redistribute import block_sums
+from lop_theory.modules.check import Offence, clone_pair, largest
+from lop_theory.modules.propagate import sizes_of
+from lop_theory.modules.redistribute import adjacent, block_sums
 from lop_theory.modules.scale import operator_name
-from lop_theory.modules.trace import Node, Program, run
+from lop_theory.modules.trace import Node, Program, own_state, run
 
 KINKS = {
     "relu": (0.0,), "leaky_relu": (0.0,), "prelu": (0.0,), "rrelu": (0.0,), "abs": (0.0,), "elu": (0.0,),
@@ -27,13 +28,18 @@ KINKS = {
 
 
 class Signals(NamedTuple):
-    """Values and adjoints by node name, gradients by parameter name, and the kinks that the batch came too close to."""
+    """Values and adjoints by node name, gradients by parameter name, and the kinks that the batch came too close to.
+
+    ``values`` are floating; ``tensors`` and ``sizes`` are those of all nodes.
+    """
 
     values: Mapping[str, Tensor]
     adjoints: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
     near_ties: tuple[str, ...]
     outputs: tuple[Tensor, ...]
+    tensors: Mapping[str, Tensor]
+    sizes: Mapping[str, Any]
 
 
 def signals(
@@ -45,24 +51,18 @@ def signals(
     margin: float = 1e-11,
     loss: Callable[[Any], Tensor] | None = None,
 ) -> Signals:
-    """One forward and backward pass in float64 on copies; by default the loss is a random linear function of the
-    outputs."""
-    leaves: dict[int, Tensor] = {}
-    copies = {}
-    for name, tensor in state.items():
-        if id(tensor) not in leaves:
-            wide = tensor.detach().clone()
-            wide = wide.double() if wide.is_floating_point() else wide
-            leaves[id(tensor)] = wide.requires_grad_(wide.is_floating_point())
-        copies[name] = leaves[id(tensor)]
-    buffers = {
-        name: t if t.is_leaf and isinstance(state[name], torch.nn.Parameter) else t.detach()
-        for name, t in copies.items()
-    }
+    """One forward and backward pass in float64; the model is not touched. By default the loss is a random linear
+    function of the outputs."""
+    buffers = _leaves(program, state)
     values: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
+    sizes: dict[str, Any] = {}
     ties: list[str] = []
 
     def observe(node: Node, value: Any) -> Any:
+        sizes[node.name] = sizes_of(value)
+        if isinstance(value, Tensor):
+            tensors[node.name] = value
         if isinstance(value, Tensor) and value.is_floating_point():
             values[node.name] = value
             if value.requires_grad and not value.is_leaf:
@@ -81,7 +81,21 @@ def signals(
             total.backward()
     adjoints = {name: t.grad for name, t in values.items() if t.requires_grad and not t.is_leaf and t.grad is not None}
     gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
-    return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs))
+    return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs), tensors, sizes)
+
+
+def _leaves(program: Program, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state in float64 with parameters as leaves, tied ones still tied."""
+    leaves: dict[int, Tensor] = {}
+    for name, tensor in own_state(program, state).items():
+        if id(state[name]) not in leaves:
+            wide = tensor.double() if tensor.is_floating_point() else tensor
+            leaves[id(state[name])] = wide.requires_grad_(_trainable(state[name]))
+    return {name: leaves[id(tensor)] for name, tensor in state.items()}
+
+
+def _trainable(tensor: Tensor) -> bool:
+    return isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point()
 
 
 def _random_functional(outputs: tuple[Tensor, ...], seed: int) -> Tensor:
@@ -103,19 +117,21 @@ def _near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
     x = values.get(source.name) if isinstance(source, fx.Node) else None
     if x is None or not x.numel():
         return False
-    scale = float(x.detach().abs().max()) or 1.0
+    if name not in KINKS and "max_pool" not in name:
+        return False
+    scale = largest(x) or 1.0
     if name in KINKS:
         gap = [(x.detach() - kink).abs() for kink in KINKS[name]]
         return any(bool(((g > 0) & (g < margin * scale)).any()) for g in gap)
-    return "max_pool" in name and _pooled_tie(node, x.detach(), margin * scale)
+    return _pooled_tie(x.detach(), margin * scale)
 
 
-def _pooled_tie(node: Node, x: Tensor, margin: float) -> bool:
+def _pooled_tie(x: Tensor, margin: float) -> bool:
     """Two different pixels of one channel that differ by rounding only; windows are not looked at (a superset is
     safe)."""
     ordered = x.flatten(-2).sort(-1).values if x.dim() > 2 else x.sort(-1).values
     gap = ordered.diff(dim=-1)
-    return bool(((gap > 0) & (gap < margin)).any()) and node is not None
+    return bool(((gap > 0) & (gap < margin)).any())
 
 
 class Limit(NamedTuple):
@@ -126,8 +142,7 @@ class Limit(NamedTuple):
 
 
 def _limit(tensors: Mapping[str, Tensor], tolerance: float) -> Limit:
-    largest = max((float(t.detach().abs().max()) for t in tensors.values() if t.numel()), default=0.0)
-    return Limit(tolerance, 1e-3 * largest or 1.0)
+    return Limit(tolerance, 1e-3 * max(map(largest, tensors.values()), default=0.0) or 1.0)
 
 
 def spread_offence(
@@ -136,19 +151,28 @@ def spread_offence(
     """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its
     maximum)."""
     values = tensor.detach()
-    scale = max(float(values.abs().max()) if values.numel() else 0.0, limit.floor)
+    scale = max(largest(values), limit.floor)
     for dim, index in enumerate(axes):
         if len(index) <= index.max(initial=-1) + 1:
             continue
-        deviation = (values - values.index_select(dim, _leaders(index).to(values.device))).abs()
-        worst = float(deviation.max()) if deviation.numel() else 0.0
+        worst = largest(_gaps(values, dim, index))
         if worst > limit.relative * scale:
+            deviation = (values - values.index_select(dim, _leaders(index).to(values.device))).abs()
             column = int(deviation.movedim(dim, 0).reshape(len(index), -1).amax(0).argmax())
             line = values.movedim(dim, 0).reshape(len(index), -1)[:, column].cpu().numpy()
             reason = f"clones differ by {worst:.2e} (largest entry {scale:.2e})"
             units = clone_pair(index, differing=line)
             return Offence(program.modules.get(name, ""), name, condition, reason, units)
     return None
+
+
+def _gaps(values: Tensor, dim: int, index: Any) -> Tensor:
+    """Differences of all other clones from the first of their block; clones side by side need no gather."""
+    width = adjacent(index)
+    if width > 1:
+        grid = values.unflatten(dim, (-1, width))
+        return grid.narrow(dim + 1, 1, width - 1) - grid.narrow(dim + 1, 0, 1)
+    return values - values.index_select(dim, _leaders(index).to(values.device))
 
 
 def _leaders(index: Any) -> Tensor:

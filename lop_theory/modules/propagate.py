@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Axes, Call, Domain, Operand
 from lop_theory.modules.rules import RULES, Rule
-from lop_theory.modules.trace import Node, Program, run
+from lop_theory.modules.trace import Node, Program, own_state, run
 
 Rules = Mapping[Any, Rule]
 
@@ -43,34 +43,30 @@ def sizes_of(value: Any) -> Any:
     return value
 
 
-def record(
-    program: Program, state: Mapping[str, Tensor], inputs: list[Any], weights: dict[str, Tensor] | None = None
-) -> Recording:
-    """Run the program once without gradients on copies of its state and note sizes (and the values in use as
-    ``weights``)."""
+def record(program: Program, state: Mapping[str, Tensor], inputs: list[Any]) -> Recording:
+    """Run the program once without gradients, its buffers copied, and note sizes."""
     sizes: dict[str, Any] = {}
 
     def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
-        if weights is not None and isinstance(value, Tensor) and not set(program.user_inputs) & {node.name}:
-            weights[node.name] = value
         return value
 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        run(program, {name: tensor.detach().clone() for name, tensor in state.items()}, inputs, observe)
-    return Recording(sizes, _learned(program, sizes))
+        run(program, own_state(program, state), inputs, observe)
+    return Recording(sizes, learned(program, sizes))
 
 
-def _learned(program: Program, sizes: Mapping[str, Any]) -> frozenset[str]:
-    learned, fed = set(program.state), set(program.user_inputs)
+def learned(program: Program, sizes: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the values that depend on the model's state but on no input."""
+    own, fed = set(program.state), set(program.user_inputs)
     for node in program.graph.nodes:
         if node.op == "call_function" and not isinstance(sizes[node.name], int):
             names = {source.name for source in node.all_input_nodes}
             if names & fed:
                 fed.add(node.name)
-            elif names & learned:
-                learned.add(node.name)
-    return frozenset(learned)
+            elif names & own:
+                own.add(node.name)
+    return frozenset(own)
 
 
 def bind(node: Node) -> dict[str, Any]:

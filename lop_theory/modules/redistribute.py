@@ -30,14 +30,37 @@ def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
 
 def block_means(values: Any, index: Indices, dim: int) -> Any:
     """Along one axis, replace every entry by the mean of its block."""
-    return np.take(block_sums(values, index, dim) / _counts(index, values.ndim, dim), _compact(index), axis=dim)
+    means = block_sums(values, index, dim)
+    width = adjacent(index)
+    if width:
+        return np.repeat(means / width, width, axis=dim)
+    return np.take(means / _counts(index, values.ndim, dim), _compact(index), axis=dim)
 
 
 def block_sums(values: Any, index: Indices, dim: int) -> Any:
     """Along one axis, sum the entries of every block."""
+    width = adjacent(index)
+    if width:
+        grid = values.reshape((*values.shape[:dim], -1, width, *values.shape[dim + 1 :]))
+        return _added(grid, dim + 1)
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.diff(index[order], prepend=index.min() - 1))
     return np.add.reduceat(np.take(values, order, axis=dim), starts, axis=dim)
+
+
+def adjacent(index: Indices) -> int:
+    """Clones a block if the blocks are equal, in order and side by side (as ``expand`` lays them out), else 0."""
+    width = len(index) // (int(index.max(initial=0)) + 1)
+    return width if width and np.array_equal(index, np.arange(len(index)) // width) else 0
+
+
+def _added(grid: Any, dim: int) -> Any:
+    """The sum along a short axis, one strided addition a clone: much faster than reduceat on the inner axes."""
+    places = (slice(None),) * dim
+    total = grid[(*places, 0)].copy()
+    for clone in range(1, grid.shape[dim]):
+        total += grid[(*places, clone)]
+    return total
 
 
 def _compact(index: Indices) -> Indices:

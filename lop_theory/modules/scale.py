@@ -5,6 +5,7 @@ output
 layer): then the activation that enters the second use is multiplied by the constant instead.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ MOVEMENTS = frozenset(
     "split split_with_sizes chunk unbind contiguous clone alias detach".split()
 )
 BETWEEN_ACTIVATIONS = frozenset("scaled_dot_product_attention bmm matmul einsum linear baddbmm mm".split())
+
+
+Leaf = tuple[Tensor, Tensor | None]  # a state tensor and which of its elements, in order (None: all, as they lie)
 
 
 class Fold(NamedTuple):
@@ -74,8 +78,7 @@ class Scales:
         with torch.no_grad():
             for tensor in {id(t): t for t in self.state.values() if t.is_floating_point()}.values():
                 if id(tensor) in self.divisors:
-                    divisor = self.divisors[id(tensor)]
-                    tensor.div_(torch.where(divisor.isnan(), 1.0, divisor).reshape(tensor.shape).to(tensor))
+                    tensor.div_(_distinct(self.divisors[id(tensor)]).nan_to_num(1.0).to(tensor))
                 if id(tensor) in self.noise:
                     tensor.add_(self.noise[id(tensor)].reshape(tensor.shape).to(tensor))
             for fold in self.folds:
@@ -93,21 +96,29 @@ class Scales:
                 found = None if (node.name, source.name) in weights else self._leaf(rewriter, source)
                 if found is not None:
                     self._count(rewriter, source, node)
-                    self._ask(found, torch.ones(found[1].numel(), dtype=torch.float64))
+                    elements = math.prod(rewriter.shape(source.name))
+                    self._ask(found, torch.ones((), dtype=torch.float64).expand(elements))
 
     def _count(self, rewriter: Rewriter, source: Node, user: Node) -> None:
         found = self._leaf(rewriter, source)
         if found is not None:
             self.uses.setdefault(id(found[0]), set()).add(user.name)
 
-    def _ask(self, found: tuple[Tensor, Tensor], divisor: Tensor) -> bool:
+    def _ask(self, found: Leaf, divisor: Tensor) -> bool:
         """Record a divisor for the elements; False if another one was asked for before."""
         tensor, index = found
-        known = self.divisors.setdefault(id(tensor), torch.full((tensor.numel(),), torch.nan, dtype=torch.float64))
-        before = known[index]
-        if bool(((before != divisor) & ~before.isnan()).any()):
+        known = self.divisors.get(id(tensor))
+        if index is None and (known is None or torch.equal(known, divisor.reshape(tensor.shape))):
+            self.divisors[id(tensor)] = divisor.reshape(tensor.shape)
+            return True
+        elements = slice(None) if index is None else index
+        flat = torch.full((tensor.numel(),), torch.nan, dtype=torch.float64) if known is None else known.reshape(-1)
+        before, wanted = flat[elements], divisor.reshape(-1)
+        if bool(((before != wanted) & ~before.isnan()).any()):
             return False
-        known[index] = divisor
+        flat = flat.clone()
+        flat[elements] = wanted
+        self.divisors[id(tensor)] = flat.reshape(tensor.shape)
         return True
 
     def _divide(self, rewriter: Rewriter, node: Node, effect: Contraction) -> bool:
@@ -124,13 +135,14 @@ class Scales:
         roles = [(role, rewriter.origin(axis)) for role, axis in effect.roles]
         spread = float(tensor.detach().double().std()) if tensor.numel() > 1 else 0.0
         noise = torch.zeros(tensor.numel(), dtype=torch.float64)
-        noise[index] = torch.as_tensor(zero_sum_noise(roles, seed + len(self.noise))).ravel() * spread
+        elements = slice(None) if index is None else index
+        noise[elements] = torch.as_tensor(zero_sum_noise(roles, seed + len(self.noise))).ravel() * spread
         self.noise[id(tensor)] = noise
 
-    def _leaf(self, rewriter: Rewriter, node: Node) -> tuple[Tensor, Tensor] | None:
+    def _leaf(self, rewriter: Rewriter, node: Node) -> Leaf | None:
         """The state tensor that ``node`` is a rearrangement of, with the element behind each of its elements."""
-        indices = _follow(rewriter, node, self.state)
-        return indices if indices is None else (indices[0], indices[1].ravel())
+        found = _follow(rewriter, node, self.state)
+        return found if found is None or found[1] is None else (found[0], found[1].ravel())
 
     def _correct(self, rewriter: Rewriter, node: Node, effect: Correction) -> None:
         counts = rewriter.counts(effect.axis)
@@ -167,18 +179,19 @@ def _argument(node: Node, name: str) -> Node:
     return value[int(position)] if position else value
 
 
-def _follow(rewriter: Rewriter, node: Node, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+def _follow(rewriter: Rewriter, node: Node, state: Mapping[str, Tensor]) -> Leaf | None:
     """Evaluate the rearrangements between a state tensor and ``node`` on element indices."""
     if node.op == "placeholder":
         name = rewriter.traced.program.state.get(node.name)
-        if name is None:
-            return None
-        tensor = state[name]
-        return tensor, torch.arange(tensor.numel()).reshape(tensor.shape)
+        return None if name is None else (state[name], None)
     if not moves(node) or not isinstance(node.args[0], fx.Node):
         return None
     inner = _follow(rewriter, node.args[0], state)
-    return None if inner is None else (inner[0], _moved(rewriter, node, inner[1]))
+    if inner is None:
+        return None
+    tensor, index = inner
+    elements = torch.arange(tensor.numel()).reshape(tensor.shape) if index is None else index
+    return tensor, _moved(rewriter, node, elements)
 
 
 def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:
@@ -190,12 +203,18 @@ def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:
 
 
 def _divisor(rewriter: Rewriter, effect: Contraction) -> Tensor:
-    result = torch.ones(1, dtype=torch.float64)
-    for role, axis in effect.roles:
-        origin = rewriter.origin(axis)
-        counts = rewriter.counts(axis)[origin] if role == "summed" else np.ones(len(origin))
-        result = (result[:, None] * torch.as_tensor(counts, dtype=torch.float64)[None, :]).ravel()
-    return result
+    """Over the weight's row-major axes; nothing is stored along the axes that are not summed."""
+    origins = [rewriter.origin(axis) for _, axis in effect.roles]
+    result = torch.ones((), dtype=torch.float64)
+    for (role, axis), origin in zip(effect.roles, origins, strict=True):
+        counts = rewriter.counts(axis)[origin] if role == "summed" else np.ones(1)
+        result = result[..., None] * torch.as_tensor(counts, dtype=torch.float64)
+    return result.expand([len(origin) for origin in origins])
+
+
+def _distinct(tensor: Tensor) -> Tensor:
+    """An expanded tensor without its repetitions: it broadcasts to the same values."""
+    return tensor[tuple(slice(None) if stride else slice(1) for stride in tensor.stride())]
 
 
 def _rescale_data(rewriter: Rewriter, node: Node, effect: Contraction) -> None:

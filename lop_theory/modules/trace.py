@@ -12,15 +12,17 @@ The first dimension of every input tensor is left symbolic where the model allow
 traces.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from copy import deepcopy
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
+from lop_theory.modules.fingerprint import fingerprint
 
 Node = Any  # an fx.Node; its arguments are a union too wide for a type checker
 Observer = Callable[[Node, Any], Any]
@@ -42,6 +44,9 @@ class Program(NamedTuple):
         return f"{self.modules.get(name, '') or '(top)'}:{name}"
 
 
+_TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
+
+
 def as_arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A tensor, a tuple of positional inputs or a dict of keyword inputs, as (args, kwargs)."""
     if isinstance(example_input, Mapping):
@@ -56,10 +61,23 @@ def as_arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def trace(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:
-    """Trace ``model`` in its present mode, or in the given one; modes and buffers are left as they were."""
+    """Trace ``model`` in its present mode, or in the given one; modes and buffers are left as they were.
+
+    The last trace of each mode is kept as long as the model lives, and used again for the same kind of input while
+    :func:`~lop_theory.modules.fingerprint.fingerprint` says that the model is built as it was then.
+    """
     args, kwargs = as_arguments(example_input)
+    mode = model.training if training is None else training
+    built = fingerprint(model, (args, kwargs))
+    kept = _TRACES.setdefault(model, {})
+    if built is None or mode not in kept or kept[mode][0] != built:
+        kept[mode] = (built, _traced(model, args, kwargs, mode))
+    return kept[mode][1]
+
+
+def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool) -> Program:
     modes = {module: module.training for module in model.modules()}
-    if training is not None and training != model.training:
+    if training != model.training:
         model.train(training)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -148,6 +166,18 @@ def _pure_form(target: Any) -> Any:
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name, shared ones under every name."""
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def own_state(program: Program, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Detached state that ``program`` may run on: what it could overwrite is copied, parameters only where needed."""
+    overwrites = any(
+        getattr(getattr(node.target, "_schema", None), "is_mutable", False) for node in program.graph.nodes
+    )
+    copied: dict[int, Tensor] = {}
+    for tensor in state.values():
+        shared = isinstance(tensor, nn.Parameter) and not overwrites
+        copied.setdefault(id(tensor), tensor.detach() if shared else tensor.detach().clone())
+    return {name: copied[id(tensor)] for name, tensor in state.items()}
 
 
 def run(program: Program, state: Mapping[str, Tensor], flat_inputs: list[Any], observe: Observer | None = None) -> Any:

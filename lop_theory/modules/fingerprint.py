@@ -1,0 +1,57 @@
+"""What a trace depends on besides the values of parameters: how a model is built.
+
+Two equal fingerprints mean that tracing again would give the same graph. Only plain attributes are compared; a model
+that holds anything else (a configuration object, a closure, a tensor outside the parameters) has no fingerprint.
+"""
+
+from collections.abc import Mapping
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type, BuiltinFunctionType)
+HELD = frozenset("_parameters _buffers _modules".split())
+
+
+class _NotPlainError(Exception):
+    """Something whose changes cannot be seen from outside."""
+
+
+def fingerprint(model: nn.Module, inputs: Any) -> Any:
+    """A value to compare with ``==``; None if some attribute is not plain. Functions count as the same while they are
+    the same object: changes of the globals that they read are not seen."""
+    leaves, structure = pytree.tree_flatten(inputs)
+    try:
+        modules = [
+            (name, type(module), type(module).forward, _attributes(module)) for name, module in model.named_modules()
+        ]
+        return modules, _tensors(model), [_plain(leaf) for leaf in leaves], structure
+    except _NotPlainError:
+        return None
+
+
+def _attributes(module: nn.Module) -> Any:
+    """Training flags and hooks included; parameters, buffers and children are listed by name elsewhere."""
+    return _plain({name: value for name, value in vars(module).items() if name not in HELD})
+
+
+def _tensors(model: nn.Module) -> Any:
+    parameters = model.named_parameters(remove_duplicate=False)
+    return [(name, id(t), _plain(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype, value.device, value.requires_grad
+    if isinstance(value, FunctionType) and not value.__closure__:
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return type(value), [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return type(value), [(_plain(key), _plain(item)) for key, item in value.items()]
+    raise _NotPlainError
