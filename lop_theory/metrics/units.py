@@ -1,15 +1,19 @@
 """Metrics of one layer, from its column sums and its Gram matrix."""
 
+import math
 from collections.abc import Generator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 DEAD_VALUE, DEAD_SHARE = 1e-7, 0.95
 DUPLICATE_COSINE = 0.95
 SATURATED_RATIO, SATURATED_SHARE = 1e-4, 0.99
-PIECE = 2**17
+PIECE = 2**17  # numbers a piece
+DEEP = 512  # samples a piece at least, for matrix products worth their overhead
+BLOCK = 256
 
 
 class LayerMetrics(NamedTuple):
@@ -49,7 +53,8 @@ def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
 def pieces(activations: Tensor, channel_dim: int = -1) -> Generator[Tensor]:
     """Samples × units a few samples at a time, so that what is computed on a piece stays in the processor's cache."""
     rows = activations.detach()
-    count = max(1, PIECE * len(rows) // max(rows.numel(), 1)) if rows.device.type == "cpu" else max(len(rows), 1)
+    size = max(PIECE, DEEP * activations.shape[channel_dim])
+    count = max(1, size * len(rows) // max(rows.numel(), 1)) if rows.device.type == "cpu" else max(len(rows), 1)
     for piece in rows.split(count):
         yield flatten_units(piece, channel_dim)
 
@@ -61,13 +66,21 @@ def moments(activations: Tensor, channel_dim: int = -1) -> Moments:
     total, absolute, zero = (torch.zeros(units, dtype=torch.float64, device=device) for _ in range(3))
     for piece in pieces(activations, channel_dim):
         wide = piece.double()
-        gram.addmm_(wide.T, wide)
+        _add_upper(gram, wide)
         total += wide.sum(0)
         magnitude = wide.abs()
         absolute += magnitude.sum(0)
         zero += (magnitude < DEAD_VALUE).sum(0)
     n = activations.numel() // units
+    gram = gram.triu_() + gram.triu(1).T
     return Moments(n, gram, total / n, absolute / n, zero / n)
+
+
+def _add_upper(gram: Tensor, piece: Tensor) -> None:
+    """gram += pieceᵀ piece in its upper triangle (and what lies in the blocks on the diagonal): half the work."""
+    for start in range(0, len(gram), BLOCK):
+        end = start + BLOCK
+        gram[:end, start:end].addmm_(piece[:, :end].T, piece[:, start:end])
 
 
 def dead(m: Moments) -> Tensor:
@@ -96,15 +109,18 @@ def duplicates(m: Moments, threshold: float = DUPLICATE_COSINE) -> tuple[Tensor,
 
 
 def _clusters(similar: Tensor) -> int:
-    """Connected components with at least two units, by label propagation."""
-    labels = torch.arange(len(similar), device=similar.device)
-    linked = similar | torch.eye(len(similar), dtype=torch.bool, device=similar.device)
-    for _ in range(len(similar)):
-        lowest = torch.where(linked, labels[None, :], len(similar)).amin(1)
+    """Connected components with at least two units, by label propagation among the units that resemble another."""
+    members = torch.nonzero(similar.any(1)).flatten()
+    if not len(members):
+        return 0
+    linked = similar[members][:, members].fill_diagonal_(True)
+    labels = torch.arange(len(linked), dtype=torch.int32, device=similar.device)
+    for _ in range(len(linked)):
+        lowest = torch.where(linked, labels[None, :], len(linked)).amin(1)
         if torch.equal(lowest, labels):
             break
         labels = lowest
-    return int(labels[similar.any(1)].unique().numel())
+    return int(labels.unique().numel())
 
 
 def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: Tensor | None = None) -> Tensor:
@@ -133,17 +149,17 @@ def effective_rank(values: Tensor) -> tuple[float, float]:
     variation) and the entropy by at most T log n + H₂(T) (Fannes–Audenaert); for T ≥ 1/2 the bound is the trivial
     one, n.
     """
-    total, n = float(values.sum()), len(values)
+    sigma, n = values.double().cpu().numpy(), len(values)
+    total = float(sigma.sum())
     if total == 0.0:
         return 0.0, 0.0
-    p = values / total
-    rank = float(torch.exp(-torch.special.xlogy(p, p).sum()))
-    variation = torch.tensor(n * (n * 2.3e-16) ** 0.5 * float(values.max()) / total, dtype=torch.float64)
+    p = sigma[sigma > 0] / total
+    rank = math.exp(-float(p @ np.log(p)))
+    variation = n * (n * 2.3e-16) ** 0.5 * float(sigma.max()) / total
     if variation >= 0.5:
         return rank, float(n)
-    change = variation * torch.log(torch.tensor(float(n))) - torch.special.xlogy(variation, variation)
-    change -= torch.special.xlogy(1 - variation, 1 - variation)
-    return rank, min(float(n), rank * float(torch.expm1(change)))
+    change = variation * math.log(n) - variation * math.log(variation) - (1 - variation) * math.log1p(-variation)
+    return rank, min(float(n), rank * math.expm1(change))
 
 
 def stable_rank(values: Tensor) -> float:
@@ -154,22 +170,28 @@ def stable_rank(values: Tensor) -> float:
 
 def participation_ratio(m: Moments) -> float:
     """‖H̃‖_F⁴ / tr((H̃ᵀH̃)²) of centred H̃ (the paper's text calls it stable rank); 0 for constant activations."""
-    centred = m.gram - m.samples * torch.outer(m.mean, m.mean)
-    squares = float((centred**2).sum())
+    centred = _centred(m)
+    squares = float((centred * centred).sum())
     trace = float(centred.diagonal().clamp_min(0).sum())
     return trace**2 / squares if trace > 1e-14 * float(m.gram.diagonal().sum()) else 0.0
 
 
 def renyi2_rank(m: Moments) -> float:
     """(tr C)² / ‖C‖_F² of the correlation matrix C over the units that vary; 0 if none does."""
-    centred = m.gram - m.samples * torch.outer(m.mean, m.mean)
+    centred = _centred(m)
     variance = centred.diagonal()
     varying = variance > 1e-14 * m.gram.diagonal().clamp_min(1e-300)
-    if not bool(varying.any()):
+    count = int(varying.sum())
+    if not count:
         return 0.0
-    scale = variance[varying].sqrt()
-    correlation = centred[varying][:, varying] / torch.outer(scale, scale)
-    return len(correlation) ** 2 / float((correlation**2).sum())
+    scale = torch.where(varying, variance, 1.0).rsqrt() * varying
+    correlation = centred * scale[:, None] * scale
+    return count**2 / float((correlation * correlation).sum())
+
+
+def _centred(m: Moments) -> Tensor:
+    """Gram matrix of H minus its column means."""
+    return torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples)
 
 
 def layer_metrics(
