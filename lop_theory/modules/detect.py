@@ -20,6 +20,11 @@ SUMS = frozenset("linear addmm conv1d conv2d conv3d embedding".split())
 UNIT_OPERATORS = SUMS | frozenset(ACTIVATIONS.split()) | {"prelu", "glu", "add"}
 
 
+LEGEND = """cloned: units equal to another on every sample; blocks: what they fall into.
+near: units with a cosine > 0.95 to another. d(H), d(W): relative distance to the manifold on which the near blocks
+(not the cloned ones) were exact clones; large where near-clones point one way but differ in length."""
+
+
 class Criteria(NamedTuple):
     """Clones: max difference ≤ ``clone`` × layer maximum. Near-clones: cosine > ``near``. Dormant: ReDo's τ."""
 
@@ -34,8 +39,9 @@ DEFAULT = Criteria()
 class Layer(NamedTuple):
     """One value of the model as samples × units. ``blocks`` and ``near_blocks`` number the block of every unit.
 
-    ``distance`` is ‖H − block means‖/‖H‖ for the near blocks: how far the activations are from the nearest
-    cloned-unit manifold.
+    ``distance`` is ‖H − block means‖/‖H‖ for the near blocks: how far the activations are from the manifold on which
+    those were clones. It says nothing about ``blocks``, whose units are equal, and is large where near-clones differ
+    in length.
     ``weight_distance`` (weighted sums only) is the relative distance of the weights to RE∩CE for the near blocks of
     both sides.
     """
@@ -80,7 +86,7 @@ class Detection(NamedTuple):
         }
 
     def table(self) -> str:
-        head = f"{'layer':44} {'units':>6} {'cloned':>7} {'blocks':>7} {'near':>6} {'distance':>9} {'weights':>9}"
+        head = f"{'layer':44} {'units':>6} {'cloned':>7} {'blocks':>7} {'near':>6} {'near d(H)':>9} {'near d(W)':>9}"
         lines = [head + f" {'dead':>5} {'dorm.':>5} {'sat.':>5} {'frozen':>6}"]
         for x in self.layers:
             weight = "-" if x.weight_distance is None else f"{x.weight_distance:.2e}"
@@ -89,7 +95,7 @@ class Detection(NamedTuple):
                 f"{x.near:6d} {x.distance:9.2e} {weight:>9} {len(x.dead):5d} {len(x.dormant):5d} "
                 f"{len(x.saturated):5d} {len(x.frozen):6d}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, "", LEGEND])
 
 
 def detect(

@@ -108,7 +108,9 @@ def test_exact_blocks_against_pairwise_comparison():
 def test_table_and_json_agree():
     found = detect(expand(network(), 2, example_input=ROWS), ROWS)
     table, data = found.table(), found.as_json()
-    assert len(table.splitlines()) == 1 + len(found.layers)
+    rows, _, legend = table.partition("\n\n")
+    assert len(rows.splitlines()) == 1 + len(found.layers)
+    assert "cosine" in legend
     assert json.loads(json.dumps(data))["layers"][0]["cloned"] == found.layers[0].cloned == 16
 
 
