@@ -2,22 +2,25 @@
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.closure import escapes
-from lop_theory.graph.diagnose import Diagnosis, diagnose
+from lop_theory.graph.dag import Network
+from lop_theory.graph.diagnose import FROZEN_UNDER, Diagnosis, diagnose
 from lop_theory.graph.io import read_network, read_partition
 from lop_theory.graph.scalars import is_exact, rational, to_float
 
+LARGEST_FLOAT = 1e140
 EPILOG = """\
 FILE is JSON {"inputs": [id…], "outputs": [id…], "nodes": [{"id": …, "activation": "tanh", "bias": 0}…],
 "edges": [[source, target, weight]…]} with weights as numbers or rational strings such as "1/4"; a GraphML file with
 node attributes activation, bias, role and edge attribute weight; or the safetensors state of an MLP.
 Integers and strings are exact; one decimal number makes the file approximate: sums are equal within the tolerance.
 
-exit status: 0 done; 1 a partition was given and training can leave its manifold; 2 the input is unusable."""
+exit status: 0 done; 1 a partition was given and training is not guaranteed to stay; 2 the input is unusable."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--inputs", nargs=2, metavar=("LOW", "HIGH"), help="range of the input values, for frozen units (default: all)"
     )
+    parser._negative_number_matcher = re.compile(r"-[\d.]")  # --inputs takes -1/2 and -1e-3
     parser.add_argument("--activation", default="relu", help="hidden activation of a safetensors MLP (default: relu)")
     return parser
 
@@ -49,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> Diagnosis:
     network = read_network(options.file, options.activation)
     partition = read_partition(options.partition, network.dag) if options.partition else None
+    if not is_exact(network.weight):
+        _require_moderate(network)
     default = 0.0 if is_exact(network.weight) else 1e-9
     tolerance = default if options.tolerance is None else to_float(rational(options.tolerance, "tolerance"))
     if tolerance < 0:
@@ -56,10 +62,22 @@ def _run(options: argparse.Namespace) -> Diagnosis:
     return diagnose(network, partition, tolerance=tolerance, input_range=options.inputs)
 
 
+def _require_moderate(network: Network) -> None:
+    """Refuse floats whose squares and sums could overflow."""
+    largest = max((abs(float(w)) for w in (*network.weight, *network.bias)), default=0.0)
+    if largest > LARGEST_FLOAT:
+        raise InvalidInput(
+            "weight",
+            largest,
+            f"is above {LARGEST_FLOAT:g}, where floating sums overflow",
+            'write weights as strings "1e200"',
+        )
+
+
 def _text(found: Diagnosis) -> str:
     checks = found.hypotheses._asdict()
     lines = [f"{name.replace('_', ' '):20} {_outcome(verdict)}" for name, verdict in checks.items()]
-    lines.append(f"{'SGD stays':20} {'yes, for every data set and loss' if found.trajectory_invariant else 'no'}")
+    lines.append(f"{'SGD stays':20} {_stays(found)}")
     if found.trajectory_invariant:
         leaving = escapes(block_constant=found.block_constant)
         lines += [f"{'leave, decay ' + decay:20} {names}" for decay, names in leaving.items()]
@@ -70,8 +88,19 @@ def _text(found: Diagnosis) -> str:
     lines += _blocks("clones (this partition)", found.partition)
     lines += _blocks("equal forward values", found.forward_classes)
     lines += _blocks("clones that SGD keeps", found.trained_clones)
-    lines += [f"frozen for ever      {f.id}: z in [{_end(f.interval[0])}, {_end(f.interval[1])}]" for f in found.frozen]
+    lines += [f"{'frozen for ever':20} {f.id}: z in [{f.interval[0]}, {f.interval[1]}]" for f in found.frozen]
+    if found.frozen:
+        lines.append(f"{'':20} (under {FROZEN_UNDER}, for the inputs given)")
     return "\n".join(lines)
+
+
+def _stays(found: Diagnosis) -> str:
+    """The corrected theorem is a sufficient condition; within a tolerance it speaks of a manifold nearby."""
+    if not found.trajectory_invariant:
+        return "not guaranteed: a hypothesis fails"
+    if found.evidence == "exact":
+        return "yes, for every data set and loss"
+    return f"yes on the manifold at distance {found.distance:.3g} ({found.evidence}); off it, clones may drift apart"
 
 
 def _blocks(title: str, blocks: Sequence[Sequence[object]]) -> list[str]:
@@ -86,10 +115,6 @@ def _outcome(verdict: object) -> str:
     values = f": {', '.join(map(str, witness.values))}" if witness.values else ""
     block = f" {' '.join(map(str, witness.block))}" if witness.block else ""
     return f"no: {witness.what}{block} at {', '.join(map(str, witness.nodes))}{values}"
-
-
-def _end(end: object) -> str:
-    return str(end)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import Frozen, frozen_units
 from lop_theory.graph.cloning import Hypotheses, hypotheses
-from lop_theory.graph.dag import Network
+from lop_theory.graph.dag import Network, exact_network
 from lop_theory.graph.equitable import Witness, block_constant
 from lop_theory.graph.io import as_json_number
 from lop_theory.graph.manifold import distance
@@ -15,6 +15,7 @@ from lop_theory.graph.partition import Partition, block_ids
 from lop_theory.graph.refine import refine
 from lop_theory.verdict import Fails
 
+FROZEN_UNDER = "SGD without momentum or decay"
 MAX_PAIR_SEARCH = 5000  # nodes up to which all pairs of units are compared
 
 
@@ -29,6 +30,7 @@ class Diagnosis(NamedTuple):
     distance: float
     nearest: NearestPair | None
     block_constant: bool
+    evidence: str
 
     @property
     def witness(self) -> Witness | None:
@@ -52,6 +54,11 @@ class Diagnosis(NamedTuple):
             "frozen": [_frozen_json(f) for f in self.frozen],
             "distance": as_json_number(self.distance),
             "witness": None if self.witness is None else _witness_json(self.witness),
+            "equal_biases": bool(found.equal_biases),
+            "singleton_ends": bool(found.singleton_ends),
+            "trained_clones": self.trained_clones,
+            "nearest": None if self.nearest is None else _nearest_json(self.nearest),
+            "evidence": self.evidence,
         }
 
 
@@ -62,7 +69,12 @@ def diagnose(
     tolerance: float = 0.0,
     input_range: tuple[object, object] | None = None,
 ) -> Diagnosis:
-    """Clones, frozen units and verdicts. Raises ``InvalidInput`` if a given block mixes activations."""
+    """Clones, frozen units and verdicts. Raises ``InvalidInput`` if a given block mixes activations.
+
+    With tolerance 0 float weights are read as the dyadic rationals they are, so that sums do not depend on their order.
+    """
+    if tolerance == 0:
+        network = exact_network(network)
     chosen = refine(network, tolerance=tolerance) if partition is None else partition
     found = hypotheses(network, chosen, tolerance)
     if isinstance(found.equal_activations, Fails):
@@ -80,12 +92,21 @@ def diagnose(
         distance=distance(network, chosen, "both"),
         nearest=nearest_pair(network) if dag.nodes <= MAX_PAIR_SEARCH else None,
         block_constant=bool(block_constant(network, chosen, tolerance)),
+        evidence="exact" if tolerance == 0 else f"tested within {tolerance:g}",
     )
 
 
 def _frozen_json(frozen: Frozen) -> dict[str, Any]:
     ends = {"interval": frozen.interval, "flat_region": frozen.flat_region}
-    return {"id": frozen.id, **{key: [as_json_number(end) for end in pair] for key, pair in ends.items()}}
+    return {
+        "id": frozen.id,
+        "under": FROZEN_UNDER,
+        **{key: [as_json_number(end) for end in pair] for key, pair in ends.items()},
+    }
+
+
+def _nearest_json(nearest: NearestPair) -> dict[str, Any]:
+    return {"units": list(nearest.units), "distance": as_json_number(nearest.distance)}
 
 
 def _witness_json(witness: Witness) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _sorted_by(values: Values, group: IntArray) -> IntArray:
 def _differs(a: Values, b: Values, tolerance: float) -> NDArray[np.bool_]:
     gap = abs(a - b)
     bound: Any = rational(tolerance, "tolerance") if is_exact(a) else tolerance
-    return np.asarray(gap > bound, dtype=bool)
+    return ~np.asarray(gap <= bound, dtype=bool)  # an overflow to nan counts as different
 
 
 def _first_difference(

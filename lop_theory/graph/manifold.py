@@ -9,6 +9,7 @@ from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lop_theory.graph.dag import Dag, Network
 from lop_theory.graph.linear import solve_consistent
@@ -39,12 +40,21 @@ def squared_distance(a: Network, b: Network) -> object:
 
 def distance(network: Network, partition: Partition, manifold: Manifold = "both") -> float:
     """Euclidean distance from the parameters to the manifold; 0.0 only if it is exactly zero for rationals."""
-    return sqrt(to_float(squared_distance(network, project(network, partition, manifold))))
+    return _distance_between(network, project(network, partition, manifold))
 
 
 def distance_to_translate(network: Network, start: Network, partition: Partition) -> float:
     """Euclidean distance to w0 + BC."""
-    return sqrt(to_float(squared_distance(network, project_translate(network, start, partition))))
+    return _distance_between(network, project_translate(network, start, partition))
+
+
+def _distance_between(a: Network, b: Network) -> float:
+    """The distance, scaled by the largest difference first, so that squares neither overflow nor vanish."""
+    difference = np.concatenate([a.weight - b.weight, a.bias - b.bias])
+    largest = max(abs(difference), default=0)
+    if largest == 0:
+        return 0.0
+    return sqrt(to_float(((difference / largest) ** 2).sum())) * to_float(largest)
 
 
 def hidden_nodes(dag: Dag) -> IntArray:
@@ -97,7 +107,7 @@ def _both(network: Network, partition: Partition, pairs: BlockPairs) -> Values:
         - _ratio(excess_in[into.of_edge], rows[pairs.of_edge])
         - _ratio(excess_out[outof.of_edge], columns[pairs.of_edge])
     )
-    sparse = edges < rows * columns
+    sparse = (edges < rows * columns) & ~_settled(pairs, (rows, columns), total, (excess_in, excess_out))
     sides: tuple[tuple[Manifold, Any], ...] = (("in", rows == 1), ("out", columns == 1))
     for side, single in sides:
         here = (sparse & single)[pairs.of_edge]
@@ -105,6 +115,20 @@ def _both(network: Network, partition: Partition, pairs: BlockPairs) -> Values:
             weight[here] = _one_sided(network, partition, pairs, side)[here]
     _solve_sparse(network, pairs, np.flatnonzero(sparse & (rows > 1) & (columns > 1)), (rows, columns), weight)
     return weight
+
+
+def _settled(
+    pairs: BlockPairs, sizes: tuple[IntArray, IntArray], total: Values, excess: tuple[Values, Values]
+) -> NDArray[np.bool_]:
+    """Pairs already in RE∩CE: no end's sum differs from the mean, and the mean is 0 if an end is bare."""
+    rows, columns = sizes
+    into, outof = pairs.into, pairs.outof
+    settled = np.ones(pairs.total, dtype=bool)
+    settled[into.pair[np.asarray(excess[0] != 0, dtype=bool)]] = False
+    settled[outof.pair[np.asarray(excess[1] != 0, dtype=bool)]] = False
+    ends_in, ends_out = (np.bincount(cells.pair, minlength=pairs.total) for cells in (into, outof))
+    bare = (ends_in < columns) | (ends_out < rows)
+    return settled & (~bare | np.asarray(total == 0, dtype=bool))
 
 
 def _solve_sparse(

@@ -60,12 +60,70 @@ def answer(capsys, *arguments):
 def test_clones_and_frozen_units_are_found(tmp_path, capsys):
     code, found = answer(capsys, write(tmp_path, "n.json", CLONES))
     assert code == 0
-    assert set(found) == KEYS
+    assert set(found) == KEYS | {"equal_biases", "singleton_ends", "trained_clones", "nearest", "evidence"}
     assert sorted(map(sorted, found["partition"])) == [["a", "b"], ["dead"], ["x"], ["y"]]
     assert found["trajectory_invariant"]
     assert found["witness"] is None
     assert found["distance"] == 0
-    assert found["frozen"] == [{"id": "dead", "interval": ["-5", "-1"], "flat_region": ["-inf", "0"]}]
+    under = "SGD without momentum or decay"
+    assert found["frozen"] == [{"id": "dead", "under": under, "interval": ["-5", "-1"], "flat_region": ["-inf", "0"]}]
+
+
+def _two_units(a_weight, b_weight):
+    nodes = [{"id": name, "activation": "tanh"} for name in ("a", "b")] + [{"id": "y"}]
+    edges = [["x", "a", a_weight], ["x", "b", b_weight], ["a", "y", 1], ["b", "y", 1]]
+    return {"inputs": ["x"], "outputs": ["y"], "nodes": nodes, "edges": edges}
+
+
+PAIR = [["x"], ["a", "b"], ["y"]]
+
+
+def test_distance_of_tiny_rationals_is_not_zero(tmp_path, capsys):
+    file, part = write(tmp_path, "n.json", _two_units("1e-200", "2e-200")), write(tmp_path, "p.json", PAIR)
+    code, found = answer(capsys, file, "--partition", part)
+    assert code == 1
+    assert found["distance"] == pytest.approx(1e-200 / 2**0.5)
+
+
+def test_within_a_tolerance_nothing_is_promised_for_every_data_set(tmp_path, capsys):
+    main([write(tmp_path, "n.json", _two_units(1e-10, -9e-10))])
+    text = capsys.readouterr().out
+    assert "for every data set" not in text
+    assert "tested within 1e-09" in text
+
+
+def test_zero_tolerance_compares_floats_exactly(tmp_path, capsys):
+    names = ["h0", "h1", "h2"]
+    edges = [["x", h, 1] for h in names] + [[h, "c", w] for h, w in zip(names, (0.1, 0.2, 0.3), strict=True)]
+    edges += [[h, "d", w] for h, w in zip(names, (0.3, 0.2, 0.1), strict=True)] + [["c", "y", 1], ["d", "y", 1]]
+    nodes = [{"id": name, "activation": "relu"} for name in [*names, "c", "d"]] + [{"id": "y"}]
+    network = {"inputs": ["x"], "outputs": ["y"], "nodes": nodes, "edges": edges}
+    file = write(tmp_path, "n.json", network)
+    part = write(tmp_path, "p.json", [["x"], names, ["c", "d"], ["y"]])
+    found = answer(capsys, file, "--partition", part, "--tolerance", "0")[1]
+    assert found["in_equitable"]
+    assert ["c", "d"] in found["forward_classes"]
+    assert found["evidence"] == "exact"
+
+
+def test_float_weights_that_overflow_are_refused(tmp_path):
+    with pytest.raises(InvalidInput, match=r"weight.*string"):
+        main([write(tmp_path, "n.json", _two_units(1e200, 3.5))])
+
+
+def test_a_sparse_pair_on_the_manifold_needs_no_solve(tmp_path, capsys):
+    n = 400
+    a, b = ([f"{side}{i}" for i in range(n)] for side in "ab")
+    edges = [["x", u, 1] for u in a] + [[a[i], b[(i + k) % n], 1.5] for i in range(n) for k in range(3)]
+    nodes = [{"id": name, "activation": "tanh"} for name in [*a, *b]] + [{"id": "y"}]
+    network = {"inputs": ["x"], "outputs": ["y"], "nodes": nodes, "edges": edges + [[v, "y", 1] for v in b]}
+    found = answer(capsys, write(tmp_path, "n.json", network))[1]
+    assert found["distance"] == 0
+    assert found["trajectory_invariant"]
+
+
+def test_negative_input_ranges(tmp_path, capsys):
+    assert answer(capsys, write(tmp_path, "n.json", CLONES), "--inputs", "-1/2", "1e-3")[0] == 0
 
 
 @pytest.mark.parametrize("example", COUNTEREXAMPLES, ids=lambda e: e.name)
