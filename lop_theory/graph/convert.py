@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import isinf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lop_theory.activations import Activation, activation
+from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network
 from lop_theory.graph.scalars import FloatArray, to_float
@@ -16,6 +19,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 _DIGITS = re.compile(r"(\d+)")
+
+
+def read_number(value: object, owner: str) -> object:
+    """A weight or bias as a user writes it; a string becomes the rational it denotes.
+
+    Raises ``InvalidInput`` that names the ``owner`` for what is no number, or is beyond the range of doubles.
+    """
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, str):
+        return _read_rational(value, owner)
+    if isinstance(value, bool) or not isinstance(value, int | float | fmpq | Fraction | np.integer):
+        raise InvalidInput(owner, value, "must be a number", 'write 0.25 or "1/4"')
+    return value
+
+
+def _read_rational(text: str, owner: str) -> fmpq:
+    try:
+        number = parse_fmpq(text)  # bounds the exponent and the digits, where Fraction would hang
+    except ValueError:
+        number = None
+    if number is None or isinf(to_float(number)):
+        raise InvalidInput(owner, text, "must be a finite number of moderate size", 'write "0.25", "1e-3" or "1/4"')
+    return number
 
 
 class Layer(NamedTuple):
@@ -112,11 +139,15 @@ def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
     outputs = [v for v in graph if roles[v] == "output"] or [v for v in graph if graph.out_degree(v) == 0]
     known = set(inputs)
     nodes = [
-        Node(v, activation(str(data.get("activation", "identity"))), data.get("bias", 0.0))
+        Node(
+            v,
+            activation(str(data.get("activation", "identity"))),
+            read_number(data.get("bias", 0), f"bias of node {v}"),
+        )
         for v, data in graph.nodes(data=True)
         if v not in known
     ]
-    edges = [(u, v, w) for u, v, w in graph.edges(data="weight", default=1.0)]
+    edges = [(u, v, read_number(w, f"edge {u} -> {v}")) for u, v, w in graph.edges(data="weight", default=1)]
     rationals = not any(isinstance(x, float) for x in [*(e[2] for e in edges), *(n.bias for n in nodes)])
     return build_network(inputs, nodes, edges, outputs, rationals=rationals)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lop_theory.activations import Activation, activation
 from lop_theory.errors import InvalidInput
+from lop_theory.graph.convert import from_layers, from_networkx, layers_of_state, read_number
 from lop_theory.graph.dag import Dag, Network, Node, build_network
 from lop_theory.graph.partition import Partition, partition_from_blocks
 
@@ -88,9 +89,11 @@ def _activation_json(dag: Dag, v: int) -> Any:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InvalidInput("file", str(file), f"is not JSON ({error})", "give JSON, GraphML or safetensors") from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise InvalidInput("file", str(file), "has an integer of too many digits", "write a smaller number") from error
     except RecursionError as error:
         raise InvalidInput("file", str(file), "is nested too deeply", "give a flat network file") from error
 
@@ -104,7 +107,17 @@ def _list(data: Mapping[str, Any], key: str) -> list[Any]:
 def _identifier(name: Any, where: str) -> str | int:
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise InvalidInput(where, name, "must be a node id: a string or an integer", "name every node")
+    if isinstance(name, str) and not _is_unicode(name):
+        raise InvalidInput(where, name, "is a node id with half a surrogate pair", "write the id in valid Unicode")
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
@@ -125,7 +138,7 @@ def _node(entry: Any) -> Node:
         raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
     name = _identifier(entry["id"], "nodes")
     phi = _activation(entry.get("activation", "identity"), name)
-    return Node(name, phi, _number(entry.get("bias", 0), f"bias {name}"))
+    return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {name}"))
 
 
 def _activation(spec: Any, owner: object) -> Activation:
@@ -140,21 +153,13 @@ def _edge(entry: Any) -> tuple[str | int, str | int, object]:
     if not isinstance(entry, list) or len(entry) != 3:
         raise InvalidInput("edges", entry, "must be [source, target, weight]", 'such as ["a", "b", "1/4"]')
     u, v = _identifier(entry[0], "edges"), _identifier(entry[1], "edges")
-    return u, v, _number(entry[2], f"edge {u} -> {v}")
-
-
-def _number(value: Any, where: str) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise InvalidInput(where, value, "must be a number", 'write 0.25 or "1/4"')
-    return value
+    return u, v, read_number(entry[2], f"edge {u} -> {v}")
 
 
 def _read_graphml(file: Path) -> Network:
     import xml.etree.ElementTree as ET
 
     import networkx as nx
-
-    from lop_theory.graph.convert import from_networkx
 
     try:
         graph = nx.read_graphml(file)
@@ -166,8 +171,6 @@ def _read_graphml(file: Path) -> Network:
 def _read_safetensors(file: Path, default_activation: str) -> Network:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
-
-    from lop_theory.graph.convert import from_layers, layers_of_state
 
     try:
         state = load_file(str(file))

@@ -1,0 +1,67 @@
+"""Hostile and careless network files: each is refused in one line that names the offender, and none hangs."""
+
+import json
+
+import pytest
+
+from lop_theory.errors import InvalidInput
+from lop_theory.graph.dag import edge_weights
+from lop_theory.graph.io import read_network
+
+SMALL = {
+    "inputs": ["x"],
+    "outputs": ["y"],
+    "nodes": [{"id": "a", "activation": "tanh"}, {"id": "y"}],
+    "edges": [["x", "a", "1/2"], ["a", "y", 1]],
+}
+GRAPHML = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key id="w" for="edge" attr.name="weight" attr.type="{kind}"/>
+<key id="r" for="node" attr.name="role" attr.type="string"/>
+<key id="f" for="node" attr.name="activation" attr.type="string"/>
+<key id="b" for="node" attr.name="bias" attr.type="double"/>
+<graph edgedefault="directed">{body}</graph></graphml>"""
+NODES = '<node id="x"/><node id="a"/><node id="y"/>'
+EDGES = '<edge source="x" target="a"><data key="w">{weight}</data></edge><edge source="a" target="y"/>'
+HUGE = ["1e999999999", "1e-999999999", "1e400", "1/0", "9" * 5000, "1" + "0" * 400, "nan", "1/1e-9999999"]
+
+
+def graphml(folder, body, kind="string"):
+    path = folder / "n.graphml"
+    path.write_text(GRAPHML.format(kind=kind, body=body))
+    return path
+
+
+def refused(path, *words):
+    with pytest.raises(InvalidInput) as error:
+        read_network(path)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def refused_json(folder, text, *words):
+    path = folder / "n.json"
+    path.write_text(text, encoding="utf-8")
+    refused(path, *words)
+
+
+@pytest.mark.parametrize("weight", HUGE, ids=lambda w: w[:14])
+def test_numbers_out_of_range_are_refused_at_once(weight, tmp_path):
+    refused_json(tmp_path, json.dumps({**SMALL, "edges": [["x", "a", weight]]}), "x -> a")
+    refused_json(tmp_path, json.dumps({**SMALL, "nodes": [{"id": "a", "bias": weight}, {"id": "y"}]}), "bias of node a")
+    refused(graphml(tmp_path, NODES + EDGES.format(weight=weight)), "x -> a")
+
+
+def test_a_long_integer_is_no_traceback(tmp_path):
+    refused_json(tmp_path, json.dumps({**SMALL, "edges": [["x", "a", 0]]}).replace("0]", "1" * 5000 + "]"), "digits")
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path):
+    refused_json(tmp_path, json.dumps({**SMALL, "inputs": ["\ud800"]}), r"\ud800", "inputs")
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "n.json"
+    path.write_text(json.dumps(SMALL), encoding="utf-8-sig")
+    assert edge_weights(read_network(path))["x", "a"] == edge_weights(read_network(path))["a", "y"] / 2
