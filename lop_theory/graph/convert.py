@@ -93,35 +93,78 @@ def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
 
 
 def from_torch(model: "nn.Module") -> Network:
-    """The DAG of an ``nn.Sequential`` of ``Linear`` layers with one kind of catalogue activation between them."""
+    """The DAG of an ``nn.Sequential`` of ``Linear`` layers with one kind of catalogue activation between them.
+
+    Raises ``InvalidInput`` for every module that the catalogue does not reproduce.
+    """
     from torch import nn
 
-    layers, names = list[Layer](), list[Activation]()
-    modules = list(model.children()) if isinstance(model, nn.Sequential) else [model]
-    pending = activation("identity")
-    for module in modules:
+    layers, between, pending = list[Layer](), list[Activation](), None
+    for module in _modules(model):
         if isinstance(module, nn.Linear):
+            if pending is not None and not layers:
+                raise InvalidInput("model", pending.label, "comes before the first Linear", "apply it to the data")
             if layers:
-                names.append(pending)
-            weight = module.weight.detach().cpu().double().numpy()
-            own: Any = module.bias  # None without bias
-            bias = np.zeros(len(weight)) if own is None else own.detach().cpu().double().numpy()
-            layers.append(Layer(weight, bias))
-            pending = activation("identity")
-        elif not isinstance(module, nn.Flatten | nn.Identity):
+                between.append(pending or activation("identity"))
+            layers.append(_torch_layer(module))
+            pending = None
+        elif not _passes_through(module):
+            if pending is not None:
+                raise InvalidInput("model", type(module).__name__, f"follows {pending.label} with no Linear between")
             pending = _torch_activation(module)
-    if not layers or len(set(names)) > 1:
-        raise InvalidInput("model", type(model).__name__, "must be Linear layers with one kind of activation between")
-    return from_layers(layers, names[0] if names else "identity", pending)
+    if not layers or len(set(between)) > 1:
+        kinds = sorted({phi.label for phi in between}) or type(model).__name__
+        raise InvalidInput("model", kinds, "must be Linear layers with one kind of activation between")
+    return from_layers(layers, between[0] if between else "identity", pending or "identity")
+
+
+def _modules(model: "nn.Module") -> list["nn.Module"]:
+    from torch import nn
+
+    if not isinstance(model, nn.Sequential):
+        return [model]
+    if type(model).forward is not nn.Sequential.forward:
+        raise InvalidInput("model", type(model).__name__, "has a forward of its own", "give a plain nn.Sequential")
+    return list(model)
+
+
+def _passes_through(module: "nn.Module") -> bool:
+    """Whether the module is the identity on rows of features."""
+    from torch import nn
+
+    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
+        raise InvalidInput("model", str(module), "does not keep the rows apart", "use nn.Flatten()")
+    return isinstance(module, nn.Flatten | nn.Identity)
+
+
+def _torch_layer(module: "nn.Linear") -> Layer:
+    from torch import nn
+
+    own: Any = module.bias  # None without bias
+    if type(module).forward is not nn.Linear.forward or not module.weight.is_floating_point():
+        raise InvalidInput("model", type(module).__name__, "is no real-valued nn.Linear", "give plain Linear layers")
+    weight = module.weight.detach().cpu().double().numpy()
+    return Layer(weight, np.zeros(len(weight)) if own is None else own.detach().cpu().double().numpy())
+
+
+# Settings of torch modules that the catalogue's formula fixes.
+_FIXED: dict[str, dict[str, float]] = {"Hardtanh": {"min_val": -1, "max_val": 1}, "Softplus": {"threshold": 20}}
 
 
 def _torch_activation(module: "nn.Module") -> Activation:
+    from torch import nn
+
     from lop_theory.activations import CATALOGUE
 
     kind = type(module).__name__
-    found = next((name for name, entry in CATALOGUE.items() if entry.torch == kind), None)
-    if found is None:
+    own_class = type(module) is not getattr(nn, kind, None)  # a user's class that borrows the name
+    name = f"{kind}(approximate='tanh')" if getattr(module, "approximate", None) == "tanh" else kind
+    found = next((key for key, entry in CATALOGUE.items() if entry.torch == name), None)
+    if found is None or own_class:
         raise InvalidInput("model", kind, "is neither Linear nor an activation of the catalogue", "see the catalogue")
+    for field, fixed in _FIXED.get(kind, {}).items():
+        if getattr(module, field) != fixed:
+            raise InvalidInput("model", str(module), f"has {field} other than {fixed}", "the catalogue knows the default only")
     fields = {"slope": "negative_slope", "alpha": "alpha", "beta": "beta", "lambd": "lambd"}
     own = {key: getattr(module, fields[key]) for key in CATALOGUE[found].defaults if hasattr(module, fields[key])}
     return activation(found, **own)
