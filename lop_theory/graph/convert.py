@@ -1,5 +1,6 @@
 """Conversions: PyTorch MLPs, NetworkX graphs, DOT. Both packages are imported only by the functions that need them."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lop_theory.activations import Activation, activation
+from lop_theory.activations import CATALOGUE, Activation, activation
 from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network
@@ -154,8 +155,6 @@ _FIXED: dict[str, dict[str, float]] = {"Hardtanh": {"min_val": -1, "max_val": 1}
 def _torch_activation(module: "nn.Module") -> Activation:
     from torch import nn
 
-    from lop_theory.activations import CATALOGUE
-
     kind = type(module).__name__
     own_class = type(module) is not getattr(nn, kind, None)  # a user's class that borrows the name
     name = f"{kind}(approximate='tanh')" if getattr(module, "approximate", None) == "tanh" else kind
@@ -164,54 +163,110 @@ def _torch_activation(module: "nn.Module") -> Activation:
         raise InvalidInput("model", kind, "is neither Linear nor an activation of the catalogue", "see the catalogue")
     for field, fixed in _FIXED.get(kind, {}).items():
         if getattr(module, field) != fixed:
-            raise InvalidInput("model", str(module), f"has {field} other than {fixed}", "the catalogue knows the default only")
+            raise InvalidInput(
+                "model", str(module), f"has {field} other than {fixed}", "the catalogue knows the default only"
+            )
     fields = {"slope": "negative_slope", "alpha": "alpha", "beta": "beta", "lambd": "lambd"}
     own = {key: getattr(module, fields[key]) for key in CATALOGUE[found].defaults if hasattr(module, fields[key])}
     return activation(found, **own)
 
 
-def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
-    """Node attributes ``activation``, ``bias``, ``role`` ("input", "output"); edge attribute ``weight`` (default 1).
+def read_activation(spec: Any, owner: str) -> Activation:
+    """An activation as a user writes it: a name, or an object of a name and parameters."""
+    if isinstance(spec, str):
+        return activation(spec)
+    if isinstance(spec, dict) and isinstance(spec.get("name"), str):
+        return activation(spec["name"], **{str(k): v for k, v in spec.items() if k != "name"})
+    raise InvalidInput(owner, spec, "must be a name or an object with a name", 'such as "tanh"')
 
-    Without roles the sources are inputs and the sinks outputs.
+
+def written_parameters(phi: Activation) -> dict[str, str]:
+    """The parameters with which ``activation(phi.name, …)`` gives φ again. Raises ``InvalidInput`` if none does."""
+    parameters = {key: str(value) for key, value in phi.parameters}
+    if phi.name not in CATALOGUE or activation(phi.name, **parameters) != phi:
+        raise InvalidInput("activation", phi.label, "is not in the catalogue", "files hold catalogue activations only")
+    return parameters
+
+
+def refuse_parameters(name: object, phi: object, bias: object) -> None:
+    """Raise ``InvalidInput`` if the input ``name`` is given an activation or a bias."""
+    none = phi in (None, "identity", "linear", "input")
+    if not none or (bias is not None and read_number(bias, f"bias of node {name}") != 0):
+        raise InvalidInput("nodes", name, "is an input with an activation or a bias", "inputs have neither")
+
+
+def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
+    """The network of a graph.
+
+    Node attributes ``activation``, ``parameters`` (of the activation, as JSON text), ``bias`` (default 0) and ``role``
+    ("input", "output" or "input output"); edge attribute ``weight`` (default 1). Integers and strings are exact.
+    Without roles the sources are inputs and the sinks outputs. Raises ``InvalidInput`` that names the offender.
     """
+    import networkx as nx
+
     if not graph.is_directed() or graph.is_multigraph():
         raise InvalidInput("graph", type(graph).__name__, "must be a simple directed graph", "use networkx.DiGraph")
-    roles: dict[Any, Any] = dict(graph.nodes(data="role"))
-    inputs = [v for v in graph if roles[v] == "input"] or [v for v in graph if graph.in_degree(v) == 0]
-    outputs = [v for v in graph if roles[v] == "output"] or [v for v in graph if graph.out_degree(v) == 0]
+    if not nx.is_directed_acyclic_graph(graph):  # before roles: a cycle may leave neither sources nor sinks
+        path = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
+        raise InvalidInput("edges", path, "form a cycle, but a feed-forward network has none", "remove one of them")
+    roles = {v: _roles(v, data.get("role")) for v, data in graph.nodes(data=True)}
+    inputs = [v for v in graph if "input" in roles[v]] or [v for v in graph if graph.in_degree(v) == 0]
+    outputs = [v for v in graph if "output" in roles[v]] or [v for v in graph if graph.out_degree(v) == 0]
     known = set(inputs)
-    nodes = [
-        Node(
-            v,
-            activation(str(data.get("activation", "identity"))),
-            read_number(data.get("bias", 0), f"bias of node {v}"),
-        )
-        for v, data in graph.nodes(data=True)
-        if v not in known
-    ]
+    for v in inputs:
+        refuse_parameters(v, graph.nodes[v].get("activation"), graph.nodes[v].get("bias"))
+    nodes = [_graph_node(v, data) for v, data in graph.nodes(data=True) if v not in known]
     edges = [(u, v, read_number(w, f"edge {u} -> {v}")) for u, v, w in graph.edges(data="weight", default=1)]
     rationals = not any(isinstance(x, float) for x in [*(e[2] for e in edges), *(n.bias for n in nodes)])
     return build_network(inputs, nodes, edges, outputs, rationals=rationals)
 
 
+def _roles(name: object, role: object) -> set[str]:
+    roles = set(str(role).split()) if role is not None else set[str]()
+    if not roles <= {"input", "output"}:
+        raise InvalidInput(f"role of node {name}", role, "is unknown", 'write "input", "output" or "input output"')
+    return roles
+
+
+def _graph_node(name: Any, data: Mapping[str, Any]) -> Node:
+    given = data.get("parameters", {})
+    try:
+        given = json.loads(given) if isinstance(given, str) else given
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise InvalidInput(
+            f"parameters of node {name}", data["parameters"], "must be a JSON object", """such as '{"slope": "1/2"}'"""
+        )
+    phi = read_activation({**given, "name": str(data.get("activation", "identity"))}, f"activation of node {name}")
+    return Node(name, phi, read_number(data.get("bias", 0), f"bias of node {name}"))
+
+
 def to_networkx(network: Network) -> "nx.DiGraph[Any]":
-    """The inverse of ``from_networkx``; numbers become floats."""
+    """The inverse of ``from_networkx``; rationals become strings. Outputs are read back in the order of the nodes."""
     import networkx as nx
 
     dag = network.dag
     graph: Any = nx.DiGraph()
-    outputs = {int(v) for v in dag.outputs}
+    labels = [_activation_attributes(phi) for phi in dag.activations]
+    inputs, outputs = (frozenset(map(int, ends)) for ends in (dag.inputs, dag.outputs))
     for v, name in enumerate(dag.ids):
-        if dag.is_input[v]:
-            graph.add_node(name, role="input")
-        else:
-            role = {"role": "output"} if v in outputs else {}
-            label = dag.activations[int(dag.activation_of[v])].name
-            graph.add_node(name, activation=label, bias=to_float(network.bias[v]), **role)
+        roles = [role for role, ends in (("input", inputs), ("output", outputs)) if v in ends]
+        own = {} if v in inputs else {**labels[int(dag.activation_of[v])], "bias": written_number(network.bias[v])}
+        graph.add_node(name, **own, **({"role": " ".join(roles)} if roles else {}))
     for u, v, w in zip(dag.source, dag.target, network.weight, strict=True):
-        graph.add_edge(dag.ids[int(u)], dag.ids[int(v)], weight=to_float(w))
+        graph.add_edge(dag.ids[int(u)], dag.ids[int(v)], weight=written_number(w))
     return graph
+
+
+def _activation_attributes(phi: Activation) -> dict[str, str]:
+    parameters = written_parameters(phi)
+    return {"activation": phi.name, **({"parameters": json.dumps(parameters)} if parameters else {})}
+
+
+def written_number(value: Any) -> float | str:
+    """A weight or bias in a file: a float, or the string of a rational."""
+    return float(value) if isinstance(value, float) else str(value)
 
 
 def to_dot(network: Network) -> str:

@@ -3,13 +3,24 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lop_theory.activations import Activation, activation
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.convert import from_layers, from_networkx, layers_of_state, read_number
+from lop_theory.graph.convert import (
+    from_layers,
+    from_networkx,
+    layers_of_state,
+    read_activation,
+    read_number,
+    refuse_parameters,
+    written_number,
+    written_parameters,
+)
 from lop_theory.graph.dag import Dag, Network, Node, build_network
 from lop_theory.graph.partition import Partition, partition_from_blocks
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip archive, as torch.save writes
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
@@ -67,23 +78,19 @@ def network_to_json(network: Network) -> dict[str, Any]:
     """The inverse of ``network_from_json``; rationals become strings."""
     dag = network.dag
     nodes = [
-        {"id": dag.ids[v], "activation": _activation_json(dag, v), "bias": _number_json(network.bias[v])}
+        {"id": dag.ids[v], "activation": _activation_json(dag, v), "bias": written_number(network.bias[v])}
         for v in range(dag.nodes)
         if not dag.is_input[v]
     ]
     triples = zip(dag.source, dag.target, network.weight, strict=True)
-    edges = [[dag.ids[int(u)], dag.ids[int(v)], _number_json(w)] for u, v, w in triples]
+    edges = [[dag.ids[int(u)], dag.ids[int(v)], written_number(w)] for u, v, w in triples]
     ends = {"inputs": [dag.ids[int(v)] for v in dag.inputs], "outputs": [dag.ids[int(v)] for v in dag.outputs]}
     return {**ends, "nodes": nodes, "edges": edges}
 
 
-def _number_json(value: Any) -> Any:
-    return float(value) if isinstance(value, float) else str(value)
-
-
 def _activation_json(dag: Dag, v: int) -> Any:
     phi = dag.activations[int(dag.activation_of[v])]
-    extra = {key: str(value) for key, value in phi.parameters}
+    extra = written_parameters(phi)
     return {"name": phi.name, **extra} if extra else phi.name
 
 
@@ -124,12 +131,7 @@ def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
     """An input may be listed under nodes as well, but has no activation and no bias."""
     if not (isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and entry["id"] in inputs):
         return False
-    if entry.get("activation") not in (None, "identity", "linear", "input") or entry.get("bias", 0) not in (
-        0,
-        "0",
-        None,
-    ):
-        raise InvalidInput("nodes", entry["id"], "is an input with an activation or a bias", "inputs have neither")
+    refuse_parameters(entry["id"], entry.get("activation"), entry.get("bias"))
     return True
 
 
@@ -137,16 +139,8 @@ def _node(entry: Any) -> Node:
     if not isinstance(entry, dict) or "id" not in entry:
         raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
     name = _identifier(entry["id"], "nodes")
-    phi = _activation(entry.get("activation", "identity"), name)
+    phi = read_activation(entry.get("activation", "identity"), f"activation of node {name}")
     return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {name}"))
-
-
-def _activation(spec: Any, owner: object) -> Activation:
-    if isinstance(spec, str):
-        return activation(spec)
-    if isinstance(spec, dict) and isinstance(spec.get("name"), str):
-        return activation(spec["name"], **{str(k): v for k, v in spec.items() if k != "name"})
-    raise InvalidInput(f"activation of {owner}", spec, "must be a name or an object with a name", 'such as "tanh"')
 
 
 def _edge(entry: Any) -> tuple[str | int, str | int, object]:
@@ -162,10 +156,36 @@ def _read_graphml(file: Path) -> Network:
     import networkx as nx
 
     try:
+        _check_graphml(ET.parse(file).getroot())
         graph = nx.read_graphml(file)
-    except (ET.ParseError, nx.NetworkXError, ValueError, KeyError) as error:
-        raise InvalidInput("file", str(file), f"is not GraphML ({error})", "export it again") from error
+    except InvalidInput:
+        raise
+    except (ET.ParseError, nx.NetworkXError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidInput("file", str(file), f"is not GraphML ({reason})", "export it again") from error
     return from_networkx(graph)
+
+
+def _check_graphml(root: "Element") -> None:
+    """What ``networkx`` would read without a word: nodes and edges that are repeated, nodes that are not declared."""
+    graphs = root.findall(".//{*}graph")
+    if len(graphs) != 1:
+        raise InvalidInput("graph", len(graphs), "must be one graph in a file", "export one network")
+    names, edges = set[Any](), set[tuple[Any, Any]]()
+    for node in graphs[0].iterfind("{*}node"):
+        name = node.get("id")
+        if name in names:
+            raise InvalidInput("node", name, "appears twice", "give every node its own id")
+        names.add(name)
+    for edge in graphs[0].iterfind("{*}edge"):
+        ends = edge.get("source"), edge.get("target")
+        label = " -> ".join(map(str, ends))
+        for end in ends:
+            if end not in names:
+                raise InvalidInput("edge", label, f"has the unknown node {end!r}", "declare it as a node")
+        if ends in edges:
+            raise InvalidInput("edge", label, "is a duplicate edge", "add the two weights into one edge")
+        edges.add(ends)
 
 
 def _read_safetensors(file: Path, default_activation: str) -> Network:

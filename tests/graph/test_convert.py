@@ -1,12 +1,17 @@
 """Conversions keep the function: the DAG computes what the torch module computes, or the module is refused."""
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from lop_theory.activations import activation, from_formula
+from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.convert import from_torch
+from lop_theory.graph.convert import from_networkx, from_torch, to_networkx
+from lop_theory.graph.dag import Node, build_network, edge_weights
+from lop_theory.graph.io import network_from_json, network_to_json, read_network
 from lop_theory.graph.passes import forward
 
 SAME = [
@@ -92,3 +97,62 @@ def test_what_the_dag_would_not_compute_is_refused_by_name(modules, words):
 def test_a_forward_of_its_own_is_refused():
     with pytest.raises(InvalidInput, match=r"Reversed.*forward"):
         from_torch(Reversed(linear(2, 2)))
+
+
+def described(network):
+    dag = network.dag
+    kinds = {dag.ids[v]: None if k < 0 else dag.activations[k] for v, k in enumerate(dag.activation_of)}
+    ends = [[dag.ids[v] for v in end] for end in (dag.inputs, dag.outputs)]
+    return kinds, ends, dict(zip(dag.ids, network.bias, strict=True)), dict(edge_weights(network))
+
+
+def by_graphml(network, folder):
+    nx.write_graphml(to_networkx(network), folder / "n.graphml")
+    return read_network(folder / "n.graphml")
+
+
+ROADS = [
+    lambda network, _: from_networkx(to_networkx(network)),
+    lambda network, _: network_from_json(network_to_json(network)),
+    by_graphml,
+]
+
+
+@pytest.mark.parametrize("road", ROADS, ids=["networkx", "json", "graphml"])
+@pytest.mark.parametrize("third", [fmpq(1, 3), 1 / 3], ids=["exact", "float"])
+def test_round_trips_keep_parameters_and_rationals(road, third, tmp_path):
+    leaky = activation("leaky_relu", slope="1/2")
+    nodes = [Node("a", leaky, third), Node("y", activation("identity"), 0), Node("z", activation("sin", omega=3), 1)]
+    edges = [("x", "a", third), ("a", "y", 2), ("x", "z", "1/7")]
+    network = build_network(["x"], nodes, edges, ["x", "z", "y"], rationals=isinstance(third, fmpq))
+    again = road(network, tmp_path)
+    assert described(again) == described(network)
+    assert again.weight.dtype == network.weight.dtype
+
+
+@pytest.mark.parametrize("phi", [from_formula("x + 1"), activation("tanh", scale="2")], ids=["formula", "scaled"])
+def test_an_activation_that_no_file_can_hold_is_refused(phi):
+    network = build_network(["x"], [Node("a", phi)], [("x", "a", 1)], ["a"])
+    for write in (to_networkx, network_to_json):
+        with pytest.raises(InvalidInput, match="catalogue"):
+            write(network)
+
+
+BAD_GRAPHS = [
+    ({"role": "inptu"}, {}, "role of node a.*inptu"),
+    ({"parameters": "{"}, {}, "parameters of node a"),
+    ({"parameters": "[1]"}, {}, "parameters of node a"),
+    ({"parameters": '{"slop": 1}'}, {}, "slop"),
+    ({"bias": True}, {}, "bias of node a"),
+    ({}, {"weight": True}, "x -> a"),
+    ({}, {"weight": None}, "x -> a"),
+]
+
+
+@pytest.mark.parametrize(("node", "edge", "words"), BAD_GRAPHS)
+def test_bad_attributes_are_named(node, edge, words):
+    graph = nx.DiGraph()
+    graph.add_node("a", **{"activation": "leaky_relu", **node})
+    graph.add_edge("x", "a", **edge)
+    with pytest.raises(InvalidInput, match=words):
+        from_networkx(graph)

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import edge_weights
 from lop_theory.graph.io import read_network
+from lop_theory.graph.scalars import is_exact
 
 SMALL = {
     "inputs": ["x"],
@@ -65,3 +67,34 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "n.json"
     path.write_text(json.dumps(SMALL), encoding="utf-8-sig")
     assert edge_weights(read_network(path))["x", "a"] == edge_weights(read_network(path))["a", "y"] / 2
+
+
+def test_defaults_of_graphml_are_exact(tmp_path):
+    network = read_network(graphml(tmp_path, NODES + EDGES.format(weight="1/3")))
+    assert edge_weights(network) == {("x", "a"): fmpq(1, 3), ("a", "y"): 1}
+    assert is_exact(network.weight)
+
+
+ONE = '<edge source="x" target="a"/>'
+BAD_GRAPHML = [
+    (NODES + '<node id="a"/>' + ONE, "'a'", "twice"),
+    (NODES + '<edge source="x" target="q"/>', "x -> q", "'q'"),
+    (NODES + '<edge target="a"/>', "None -> a", "unknown"),
+    (NODES + ONE + ONE, "x -> a", "duplicate"),
+    (NODES + ONE + '<edge source="a" target="x"/>', "x -> a", "cycle"),
+    (NODES + '<edge source="a" target="a"/>', "'a'", "cycle"),
+    ('<node id="x"><data key="r">inptu</data></node>' + '<node id="a"/>' + ONE, "role of node x", "inptu"),
+    ('<node id="x"><data key="f">tanh</data></node>' + '<node id="a"/>' + ONE, "'x'", "input"),
+    ('<node id="x"><data key="b">2</data></node>' + '<node id="a"/>' + ONE, "'x'", "input"),
+    (NODES + ONE + '<graph edgedefault="directed"/>', "graph", "one graph"),
+    ("", "outputs", "at least one"),
+]
+
+
+@pytest.mark.parametrize(("body", "name", "word"), BAD_GRAPHML)
+def test_bad_graphml_is_named(body, name, word, tmp_path):
+    refused(graphml(tmp_path, body), name, word)
+
+
+def test_boolean_weights_are_refused(tmp_path):
+    refused(graphml(tmp_path, NODES + EDGES.format(weight="true"), "boolean"), "x -> a", "number")
