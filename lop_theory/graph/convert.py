@@ -55,14 +55,8 @@ class Layer(NamedTuple):
 
 def from_layers(layers: Sequence[Layer], hidden: str | Activation, last: str | Activation = "identity") -> Network:
     """The DAG of an MLP; nodes are called ``l{layer}.{unit}``, the inputs ``x.{unit}``."""
+    _check_layers(layers)
     sizes = [layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in layers)]
-    for k, layer in enumerate(layers):
-        if layer.weight.shape[1] != sizes[k] or layer.bias.shape != (sizes[k + 1],):
-            raise InvalidInput(
-                f"layer {k}", layer.weight.shape, f"must have {sizes[k]} columns", "list layers in order"
-            )
-        if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
-            raise InvalidInput(f"layer {k}", "weights", "must be finite", "the network has diverged")
     first = np.cumsum([0, *sizes])
     names = [f"x.{i}" for i in range(sizes[0])]
     names += [f"l{k}.{i}" for k, size in enumerate(sizes[1:], 1) for i in range(size)]
@@ -74,6 +68,20 @@ def from_layers(layers: Sequence[Layer], hidden: str | Activation, last: str | A
     raw = RawGraph(names, np.concatenate(sources), np.concatenate(targets), sizes[0], outputs, table, np.array(kinds))
     bias = np.concatenate([np.zeros(sizes[0]), *(layer.bias for layer in layers)])
     return assemble(raw, np.concatenate([layer.weight.ravel() for layer in layers]), bias)
+
+
+def _check_layers(layers: Sequence[Layer]) -> None:
+    columns = layers[0].weight.shape[1]
+    for k, (weight, bias) in enumerate(layers):
+        if 0 in weight.shape:
+            raise InvalidInput(f"weight of layer {k}", weight.shape, "is empty", "every layer needs a unit")
+        if weight.shape[1] != columns:
+            raise InvalidInput(f"weight of layer {k}", weight.shape, f"must have {columns} columns", "keep the order")
+        columns = len(weight)
+        if bias.shape != (columns,):
+            raise InvalidInput(f"bias of layer {k}", bias.shape, f"must have shape ({columns},)", "one bias a unit")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise InvalidInput(f"layer {k}", "weights", "must be finite", "the network has diverged")
 
 
 def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
@@ -89,6 +97,9 @@ def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
     for key in keys:
         weight = np.asarray(state[key], dtype=np.float64)
         bias = state.get(f"{key.removesuffix('weight')}bias")
+        if bias is not None and np.shape(bias) != (len(weight),):
+            name = f"tensor {key.removesuffix('weight')}bias"
+            raise InvalidInput(name, np.shape(bias), f"must have shape ({len(weight)},)", "one bias a unit")
         layers.append(Layer(weight, np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)))
     return layers
 

@@ -1,7 +1,7 @@
 """Reading networks and partitions from files: JSON, GraphML, safetensors. Pickles are refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from lop_theory.graph.partition import Partition, partition_from_blocks
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+_PARTS = ("inputs", "outputs", "nodes", "edges")
 _PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip archive, as torch.save writes
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
@@ -65,10 +66,11 @@ def network_from_json(data: Any) -> Network:
     """
     if not isinstance(data, dict):
         raise InvalidInput("network", type(data).__name__, "must be an object", "with inputs, outputs, nodes and edges")
-    parts = {key: _list(data, key) for key in ("inputs", "outputs", "nodes", "edges")}
+    _refuse_unknown_keys(data, _PARTS, "the network")
+    parts = {key: _list(data, key) for key in _PARTS}
     inputs = [_identifier(name, "inputs") for name in parts["inputs"]]
     outputs = [_identifier(name, "outputs") for name in parts["outputs"]]
-    nodes = [_node(entry) for entry in parts["nodes"] if not _is_input_entry(entry, set(inputs))]
+    nodes = _nodes(parts["nodes"], frozenset(inputs))
     edges = [_edge(entry) for entry in parts["edges"]]
     numbers = [edge[2] for edge in edges] + [node.bias for node in nodes]
     return build_network(inputs, nodes, edges, outputs, rationals=not any(isinstance(n, float) for n in numbers))
@@ -96,13 +98,31 @@ def _activation_json(dag: Dag, v: int) -> Any:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        return json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+    except InvalidInput:
+        raise
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InvalidInput("file", str(file), f"is not JSON ({error})", "give JSON, GraphML or safetensors") from error
     except ValueError as error:  # Python reads no integer of more than 4300 digits
         raise InvalidInput("file", str(file), "has an integer of too many digits", "write a smaller number") from error
     except RecursionError as error:
         raise InvalidInput("file", str(file), "is nested too deeply", "give a flat network file") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no key is repeated; JSON would keep the last without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for k, key in enumerate(keys) if key in keys[:k])
+        raise InvalidInput("key", twice, "appears twice in one object", "keep one of them")
+    return found
+
+
+def _refuse_unknown_keys(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise InvalidInput(f"key of {where}", key, "is unknown", f"the keys are {' '.join(known)}")
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -127,18 +147,25 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _is_input_entry(entry: Any, inputs: set[Any]) -> bool:
-    """An input may be listed under nodes as well, but has no activation and no bias."""
-    if not (isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and entry["id"] in inputs):
-        return False
-    refuse_parameters(entry["id"], entry.get("activation"), entry.get("bias"))
-    return True
+def _nodes(entries: Sequence[Any], inputs: frozenset[str | int]) -> list[Node]:
+    """The nodes that are no inputs. An input may be listed as well, once, without activation and bias."""
+    nodes, listed = list[Node](), set[str | int]()
+    for entry in entries:
+        if not isinstance(entry, dict) or "id" not in entry:
+            raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
+        name = _identifier(entry["id"], "nodes")
+        _refuse_unknown_keys(entry, ("id", "activation", "bias"), f"node {name}")
+        if name in listed:
+            raise InvalidInput("node", name, "appears twice", "give every node its own id")
+        listed.add(name)
+        if name in inputs:
+            refuse_parameters(name, entry.get("activation"), entry.get("bias"))
+        else:
+            nodes.append(_node(name, entry))
+    return nodes
 
 
-def _node(entry: Any) -> Node:
-    if not isinstance(entry, dict) or "id" not in entry:
-        raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
-    name = _identifier(entry["id"], "nodes")
+def _node(name: str | int, entry: Mapping[str, Any]) -> Node:
     phi = read_activation(entry.get("activation", "identity"), f"activation of node {name}")
     return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {name}"))
 
@@ -193,10 +220,28 @@ def _read_safetensors(file: Path, default_activation: str) -> Network:
     from safetensors.numpy import load_file
 
     try:
+        _check_tensors(file)
         state = load_file(str(file))
+    except InvalidInput:
+        raise
     except (SafetensorError, ValueError, OSError, TypeError, KeyError) as error:
-        raise InvalidInput("file", str(file), f"is not a safetensors file ({error})", "save float tensors") from error
+        reason = " ".join(str(error).split())
+        raise InvalidInput("file", str(file), f"is not a safetensors file ({reason})", "save float tensors") from error
     return from_layers(layers_of_state(state), default_activation)
+
+
+def _check_tensors(file: Path) -> None:
+    """Names the tensors that NumPy cannot hold as real numbers, and the empty ones."""
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="numpy") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - no mapping
+            view = tensors.get_slice(name)
+            kind, shape = view.get_dtype(), view.get_shape()
+            if kind not in ("F64", "F32", "F16"):
+                raise InvalidInput(f"tensor {name}", kind, "is not F64, F32 or F16", "save state[name].float()")
+            if 0 in shape:
+                raise InvalidInput(f"tensor {name}", shape, "is empty", "every layer needs an input and a unit")
 
 
 def as_json_number(value: Any) -> float | int | str:

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
@@ -98,3 +100,52 @@ def test_bad_graphml_is_named(body, name, word, tmp_path):
 
 def test_boolean_weights_are_refused(tmp_path):
     refused(graphml(tmp_path, NODES + EDGES.format(weight="true"), "boolean"), "x -> a", "number")
+
+
+def nodes(*entries):
+    return {**SMALL, "nodes": [*SMALL["nodes"], *entries]}
+
+
+BAD_JSON = [
+    (json.dumps(nodes({"id": "b", "activaton": "tanh"})), "node b", "activaton"),
+    (json.dumps({**SMALL, "edgs": []}), "network", "edgs"),
+    (json.dumps(SMALL)[:-1] + ', "edges": []}', "edges", "twice"),
+    (json.dumps(SMALL).replace('"tanh"', '"tanh", "activation": "relu"'), "activation", "twice"),
+    (json.dumps({**SMALL, "inputs": ["x", "x"]}), "'x'", "twice"),
+    (json.dumps(nodes({"id": "x"}, {"id": "x"})), "'x'", "twice"),
+    (json.dumps(nodes({"id": "a"})), "'a'", "twice"),
+    (json.dumps(nodes({"id": "x", "activation": "tanh"})), "'x'", "input"),
+    (json.dumps(nodes({"id": "x", "bias": "1/2"})), "'x'", "input"),
+    (json.dumps(nodes({"id": "x", "bias": False})), "bias of node x", "number"),
+    (json.dumps({**nodes({"id": True}), "inputs": ["x", 1]}), "nodes=True", "id"),
+    (json.dumps(nodes({"id": "b", "activation": ["tanh"]})), "activation of node b", "name"),
+    ("[" * 100_000, "file", "nested"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "word"), BAD_JSON, ids=lambda v: v[:20])
+def test_bad_json_is_named(text, name, word, tmp_path):
+    refused_json(tmp_path, text, name, word)
+
+
+def f32(*shape):
+    return torch.zeros(*shape, dtype=torch.float32)
+
+
+BAD_STATES = [
+    ({"0.weight": f32(2, 2).bfloat16()}, "tensor 0.weight", "BF16", ".float()"),
+    ({"0.weight": f32(2, 2), "0.bias": f32(2).long()}, "tensor 0.bias", "I64", ".float()"),
+    ({"0.weight": f32(2, 2), "0.bias": f32(3)}, "tensor 0.bias", "(3,)", "(2,)"),
+    ({"0.weight": f32(2, 2), "0.bias": f32(2, 1)}, "tensor 0.bias", "(2, 1)", "(2,)"),
+    ({"0.weight": f32(0, 2)}, "tensor 0.weight", "[0, 2]", "empty"),
+    ({"0.weight": f32(3, 2), "1.weight": f32(2, 2)}, "layer 1", "(2, 2)", "3 columns"),
+    ({"0.weight": f32(2, 2) / 0}, "layer 0", "finite", "diverged"),
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [(state, words) for state, *words in BAD_STATES], ids=lambda v: str(v)[:30]
+)
+def test_bad_states_are_named(state, words, tmp_path):
+    save_file(state, tmp_path / "n.safetensors")
+    refused(tmp_path / "n.safetensors", *words)
