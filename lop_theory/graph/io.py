@@ -136,6 +136,8 @@ def _identifier(name: Any, where: str) -> str | int:
         raise InvalidInput(where, name, "must be a node id: a string or an integer", "name every node")
     if isinstance(name, str) and not _is_unicode(name):
         raise InvalidInput(where, name, "is a node id with half a surrogate pair", "write the id in valid Unicode")
+    if isinstance(name, str) and len(name.splitlines()) > 1:
+        raise InvalidInput(where, name, "is a node id of several lines", "write the id on one line")
     return name
 
 
@@ -200,7 +202,7 @@ def _check_graphml(root: "Element") -> None:
         raise InvalidInput("graph", len(graphs), "must be one graph in a file", "export one network")
     names, edges = set[Any](), set[tuple[Any, Any]]()
     for node in graphs[0].iterfind("{*}node"):
-        name = node.get("id")
+        name = _identifier(node.get("id"), "node")
         if name in names:
             raise InvalidInput("node", name, "appears twice", "give every node its own id")
         names.add(name)

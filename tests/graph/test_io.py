@@ -82,6 +82,8 @@ BAD_GRAPHML = [
     (NODES + '<node id="a"/>' + ONE, "'a'", "twice"),
     (NODES + '<edge source="x" target="q"/>', "x -> q", "'q'"),
     (NODES + '<edge target="a"/>', "None -> a", "unknown"),
+    ("<node/>", "node=None", "id"),
+    ('<node id="x&#10;y"/>', "node=", "several lines"),
     (NODES + ONE + ONE, "x -> a", "duplicate"),
     (NODES + ONE + '<edge source="a" target="x"/>', "x -> a", "cycle"),
     (NODES + '<edge source="a" target="a"/>', "'a'", "cycle"),
@@ -119,6 +121,7 @@ BAD_JSON = [
     (json.dumps(nodes({"id": "x", "bias": False})), "bias of node x", "number"),
     (json.dumps({**nodes({"id": True}), "inputs": ["x", 1]}), "nodes=True", "id"),
     (json.dumps(nodes({"id": "b", "activation": ["tanh"]})), "activation of node b", "name"),
+    (json.dumps({**SMALL, "inputs": ["x\ny"]}), "inputs", "several lines"),
     ("[" * 100_000, "file", "nested"),
 ]
 
