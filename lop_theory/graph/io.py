@@ -192,7 +192,15 @@ def _read_graphml(file: Path) -> Network:
     except (ET.ParseError, nx.NetworkXError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InvalidInput("file", str(file), f"is not GraphML ({reason})", "export it again") from error
-    return from_networkx(graph)
+    return from_networkx(_with_defaults(graph))
+
+
+def _with_defaults(graph: Any) -> Any:
+    """The graph with the file's own defaults written out, which ``networkx`` only reports."""
+    for kind, parts in (("node", graph.nodes), ("edge", graph.edges)):
+        for part in parts:
+            parts[part].update({**graph.graph.get(f"{kind}_default", {}), **parts[part]})
+    return graph
 
 
 def _check_graphml(root: "Element") -> None:

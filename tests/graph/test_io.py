@@ -77,6 +77,13 @@ def test_defaults_of_graphml_are_exact(tmp_path):
     assert is_exact(network.weight)
 
 
+def test_defaults_that_the_file_declares_are_applied(tmp_path):
+    path = graphml(tmp_path, NODES + EDGES.format(weight="1/3"))
+    key = 'attr.name="weight" attr.type="string"'
+    path.write_text(path.read_text().replace(f"{key}/>", f"{key}><default>5/7</default></key>"))
+    assert edge_weights(read_network(path)) == {("x", "a"): fmpq(1, 3), ("a", "y"): fmpq(5, 7)}
+
+
 ONE = '<edge source="x" target="a"/>'
 BAD_GRAPHML = [
     (NODES + '<node id="a"/>' + ONE, "'a'", "twice"),
