@@ -40,8 +40,8 @@ class Kappa(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Truncated S and F (coefficients ≥ 0) with what bounds their tails: T_n, and the totals S(1), S′(1) where
-    finite.
+    """Truncated S and F (coefficients ≥ 0) with what bounds their tails: T_n, and the totals S(1), F′(1), S′(1)
+    where these are finite.
     """
 
     s: arb_poly

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from lop_theory.balls import arb, arb_poly, ipow, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.formula import Expr
-from lop_theory.hermite import Expansion, bits_of, energy, expand, mirror_product
+from lop_theory.hermite import Expansion, energy, expand, mirror_product
 
 
 class Kernel(NamedTuple):
@@ -117,7 +117,7 @@ def _mirror(expr: Expr, bits: int) -> arb:
 
 
 def derivative_at_one(kern: Kernel, order: int = 1) -> arb:
-    """K^(order)(1) = E|φ̄^(order)|², order 1 or 2; +inf where it diverges, [partial sum, ∞] where that is not
+    """K^(order)(1) = E|φ̄^(order)|², order 1 or 2; +inf where it diverges, the whole line where that is not
     decided.
     """
     expansion = kern.expansion
@@ -138,7 +138,7 @@ def _energy(expr: Expr, order: int, bits: int) -> arb | None:
         return None
 
 
-FixedPoint = tuple[Literal[-1, 0, 1], Literal["attracting", "repelling", "neutral"]]
+FixedPoint = tuple[Literal[-1, 0, 1], Literal["attracting", "repelling"]]
 
 
 def fixed_points(kern: Kernel) -> list[FixedPoint]:
@@ -164,17 +164,3 @@ def standard_kernel(expr: Expr, digits: int = 15) -> Kernel:
         if n >= 320 or kern.tails[n] < arb(10) ** -digits:
             return kern
         n *= 2
-
-
-__all__ = [
-    "Kernel",
-    "at_minus_one",
-    "bits_of",
-    "derivative_at_one",
-    "fixed_points",
-    "from_expansion",
-    "kernel",
-    "slope",
-    "standard_kernel",
-    "value",
-]

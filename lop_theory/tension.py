@@ -24,7 +24,7 @@ from lop_theory.activations import CATALOGUE, Activation, activation, rational
 from lop_theory.balls import arb, fmpq, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.frozen import FrozenProbability, frozen_of, monotone_floor
-from lop_theory.hermite import expand, mean
+from lop_theory.hermite import expand
 from lop_theory.monotone import Direction, turn
 from lop_theory.verdict import Fails, Verdict
 
@@ -88,13 +88,6 @@ def scale_limit(name: str) -> arb:
 def direction_verdict(name: str, direction: Direction) -> Verdict:
     """``Fails(Turn)`` if λ certainly turns on the standard grid, else ``Undecided``   [tension-monotone]."""
     return turn(name, direction, SCALES, fmpq(0)) if direction == "scale" else turn(name, direction, BIASES, fmpq(1))
-
-
-def expected_slope(name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0") -> arb:
-    """E[(d/dx) φ(ax + b)](Z), which Stein's identity equates to sd·a_1 for absolutely continuous φ."""
-    from lop_theory.symbolic import derivative
-
-    return mean(derivative(activation(name, scale=scale, bias=bias).expr), 64)
 
 
 # ---- command ----

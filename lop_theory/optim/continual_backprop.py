@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
-from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers
+from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers, watch
 
 UTILITIES = ("contribution", "adaptable")
 
@@ -53,24 +53,11 @@ class ContinualBackprop:
         self.layers = unit_layers(model) if isinstance(model, nn.Sequential) else list(model)
         self.optimiser, self.settings = optimiser, settings
         self._generator = torch.Generator().manual_seed(settings.seed)
-        self._seen: dict[int, Tensor] = {}
         self.age = [_zeros(layer) for layer in self.layers]
         self.utility = [_zeros(layer) for layer in self.layers]
         self.mean = [_zeros(layer) for layer in self.layers]
         self.accumulated = [0.0] * len(self.layers)
-        self._handles = [layer.observed.register_forward_hook(self._observer(k)) for k, layer in enumerate(self.layers)]
-
-    def _observer(self, position: int) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            if module.training:
-                self._seen[position] = output.detach()
-
-        return hook
-
-    def detach(self) -> None:
-        """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._seen, self.detach = watch(self.layers)
 
     @torch.no_grad()
     def step(self) -> list[list[int]]:

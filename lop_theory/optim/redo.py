@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
-from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers
+from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers, watch
 
 
 class ReDo:
@@ -29,20 +29,7 @@ class ReDo:
         self.layers = unit_layers(model) if isinstance(model, nn.Sequential) else list(model)
         self.optimiser, self.tau, self.period, self.steps = optimiser, tau, period, 0
         self._generator = torch.Generator().manual_seed(seed)
-        self._seen: dict[int, Tensor] = {}
-        self._handles = [layer.observed.register_forward_hook(self._observer(k)) for k, layer in enumerate(self.layers)]
-
-    def _observer(self, position: int) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            if module.training:
-                self._seen[position] = output.detach()
-
-        return hook
-
-    def detach(self) -> None:
-        """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._seen, self.detach = watch(self.layers)
 
     @torch.no_grad()
     def step(self) -> list[list[int]]:

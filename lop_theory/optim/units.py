@@ -1,6 +1,6 @@
 """Hidden layers of a sequential stack: a layer, the activation behind it, and the layer that reads its units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -128,3 +128,23 @@ def reset_optimiser_state(optimiser: Optimizer | None, layer: UnitLayer, units: 
         for value in optimiser.state[parameter].values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 value[index] = 0
+
+
+def watch(layers: Sequence[UnitLayer]) -> tuple[dict[int, Tensor], Callable[[], None]]:
+    """(last training output of each layer's ``observed``, by position; a function that removes the hooks)."""
+    seen: dict[int, Tensor] = {}
+
+    def observer(position: int) -> Any:
+        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
+            if module.training:
+                seen[position] = output.detach()
+
+        return hook
+
+    handles = [layer.observed.register_forward_hook(observer(k)) for k, layer in enumerate(layers)]
+
+    def remove() -> None:
+        for handle in handles:
+            handle.remove()
+
+    return seen, remove

@@ -35,7 +35,7 @@ def graphml(folder, body, kind="string"):
     return path
 
 
-def refused(path, *words):
+def assert_refused(path, *words):
     with pytest.raises(InvalidInput) as error:
         read_network(path)
     message = str(error.value)
@@ -44,25 +44,29 @@ def refused(path, *words):
         assert word in message
 
 
-def refused_json(folder, text, *words):
+def assert_refused_json(folder, text, *words):
     path = folder / "n.json"
     path.write_text(text, encoding="utf-8")
-    refused(path, *words)
+    assert_refused(path, *words)
 
 
 @pytest.mark.parametrize("weight", HUGE, ids=lambda w: w[:14])
 def test_numbers_out_of_range_are_refused_at_once(weight, tmp_path):
-    refused_json(tmp_path, json.dumps({**SMALL, "edges": [["x", "a", weight]]}), "x -> a")
-    refused_json(tmp_path, json.dumps({**SMALL, "nodes": [{"id": "a", "bias": weight}, {"id": "y"}]}), "bias of node a")
-    refused(graphml(tmp_path, NODES + EDGES.format(weight=weight)), "x -> a")
+    assert_refused_json(tmp_path, json.dumps({**SMALL, "edges": [["x", "a", weight]]}), "x -> a")
+    assert_refused_json(
+        tmp_path, json.dumps({**SMALL, "nodes": [{"id": "a", "bias": weight}, {"id": "y"}]}), "bias of node a"
+    )
+    assert_refused(graphml(tmp_path, NODES + EDGES.format(weight=weight)), "x -> a")
 
 
 def test_a_long_integer_is_no_traceback(tmp_path):
-    refused_json(tmp_path, json.dumps({**SMALL, "edges": [["x", "a", 0]]}).replace("0]", "1" * 5000 + "]"), "digits")
+    assert_refused_json(
+        tmp_path, json.dumps({**SMALL, "edges": [["x", "a", 0]]}).replace("0]", "1" * 5000 + "]"), "digits"
+    )
 
 
 def test_half_a_surrogate_pair_is_named(tmp_path):
-    refused_json(tmp_path, json.dumps({**SMALL, "inputs": ["\ud800"]}), r"\ud800", "inputs")
+    assert_refused_json(tmp_path, json.dumps({**SMALL, "inputs": ["\ud800"]}), r"\ud800", "inputs")
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path):
@@ -104,11 +108,11 @@ BAD_GRAPHML = [
 
 @pytest.mark.parametrize(("body", "name", "word"), BAD_GRAPHML)
 def test_bad_graphml_is_named(body, name, word, tmp_path):
-    refused(graphml(tmp_path, body), name, word)
+    assert_refused(graphml(tmp_path, body), name, word)
 
 
 def test_boolean_weights_are_refused(tmp_path):
-    refused(graphml(tmp_path, NODES + EDGES.format(weight="true"), "boolean"), "x -> a", "number")
+    assert_refused(graphml(tmp_path, NODES + EDGES.format(weight="true"), "boolean"), "x -> a", "number")
 
 
 def nodes(*entries):
@@ -135,7 +139,7 @@ BAD_JSON = [
 
 @pytest.mark.parametrize(("text", "name", "word"), BAD_JSON, ids=lambda v: v[:20])
 def test_bad_json_is_named(text, name, word, tmp_path):
-    refused_json(tmp_path, text, name, word)
+    assert_refused_json(tmp_path, text, name, word)
 
 
 def f32(*shape):
@@ -158,4 +162,4 @@ BAD_STATES = [
 )
 def test_bad_states_are_named(state, words, tmp_path):
     save_file(state, tmp_path / "n.safetensors")
-    refused(tmp_path / "n.safetensors", *words)
+    assert_refused(tmp_path / "n.safetensors", *words)
