@@ -1,0 +1,265 @@
+"""What a user can set of the continual classification experiment.
+
+``steps`` is what the paper's text says of a task (500 steps); the authors' scripts train 500 epochs of 2,500 images in
+batches of 128, which is 10,000 steps: the preset paper-epochs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal, NamedTuple, get_args
+
+from empirical.options.shared import (
+    DataOptions,
+    ModelName,
+    ModelOptions,
+    Normalisation,
+    OptimiserOptions,
+    SourceName,
+    check_data,
+    check_model,
+    check_optimiser,
+)
+from lop_theory.errors import InvalidInput
+
+Preset = Literal["smoke", "laptop", "paper", "paper-epochs"]
+Arm = Literal["continual", "fresh", "cbp", "redo", "l2_init"]
+PLAIN_STACKS = ("mlp", "cnn")
+"""Models that CBP and ReDo know how to repair."""
+
+
+class Size(NamedTuple):
+    """Sizes that differ from model to model: divisor of all widths, side of an image, batch, steps a task, step size
+    of Adam."""
+
+    scale: int
+    side: int
+    batch: int
+    steps: int
+    step_size: float
+    patch: int = 8
+
+
+@dataclass(frozen=True)
+class ContinualRun:
+    """One run: all that determines its result. Its hash is the run's id."""
+
+    seed: int
+    model: ModelOptions
+    data: DataOptions
+    optimiser: OptimiserOptions
+    fresh: bool
+    """A new network at the start of every task: the control."""
+    tasks: int
+    classes_per_task: int
+    steps: int
+    batch: int
+    window: int
+    theory: bool
+    experiment: str = "continual"
+    protocol: int = 1
+
+    @property
+    def length(self) -> int:
+        """Steps of the run."""
+        return self.tasks * self.steps
+
+    @property
+    def arm(self) -> Arm:
+        """The way of training that the run belongs to."""
+        if self.fresh:
+            return "fresh"
+        return "continual" if self.optimiser.repair == "none" else self.optimiser.repair
+
+
+@dataclass(frozen=True)
+class Continual:
+    """Continual classification: a network learns task after task, each of classes it has not seen, and may lose the
+    ability to.
+
+    Models, normalisations and seeds are combined; dropout, step sizes and arms are varied one at a time from their
+    first value (see --cross). Finished runs are skipped, interrupted ones go on.
+    """
+
+    preset: Preset = "smoke"
+    """Sizes: smoke (a minute), laptop (an hour), paper (Tiny ImageNet, 40 tasks of 500 steps) or paper-epochs (of 500
+    epochs)."""
+    seeds: tuple[int, ...] = (40, 41)
+    """Seeds; each fixes the networks, the order of classes, the permutations and the batches."""
+    models: tuple[ModelName, ...] = ("mlp", "cnn", "resnet18", "vit")
+    """Networks."""
+    normalisations: tuple[Normalisation, ...] = ("none", "batch", "layer")
+    """Normalisations; the first one is what the other settings are varied from."""
+    affine: tuple[bool, ...] = (True,)
+    """Whether normalisation has trained scales and shifts."""
+    dropout: tuple[float, ...] = (0.0,)
+    """Shares of activations dropped."""
+    step_sizes: tuple[float, ...] = ()
+    """Learning rates of Adam; empty: the paper's 1e-3, for a ViT 1e-4."""
+    arms: tuple[Arm, ...] = ("continual", "fresh")
+    """continual: plain training; fresh: a new network for every task (the control); cbp, redo (both MLP and CNN only)
+    and l2_init: with that companion."""
+    cross: Literal["one", "all"] = "one"
+    """Dropout, step size, arm and normalisation other than the first: one at a time, or every combination."""
+    source: SourceName = "glyphs"
+    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
+    permuted: bool = True
+    """Whether every task has a fresh permutation of the pixels."""
+    per_class: int = 500
+    """Training images of a class; at most what real data have."""
+    probe_per_class: int = 100
+    """Held-out images of a class: the fixed balanced batch of a task for metrics and accuracies."""
+    tasks: int = 40
+    """Tasks, one after the other."""
+    classes_per_task: int = 5
+    """Classes of a task; the loss is masked to them."""
+    steps: int | None = None
+    """Steps a task; none: the preset's for the model (paper 500, laptop 100 to 500)."""
+    batch: int | None = None
+    """Images a step; none: the preset's for the model (paper 128)."""
+    side: int | None = None
+    """Pixels on a side; none: the preset's for the model (paper 64)."""
+    scale: int | None = None
+    """All widths are divided by this; none: the preset's for the model (paper 1)."""
+    window: int | None = None
+    """Steps over which the training loss is averaged, and between checkpoints; none: a fifth of a task."""
+    theory: bool = True
+    """Whether the theory's predictions are checked at the end of every task."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda or cuda:N. Not part of a run's identity."""
+    out: str = "runs"
+    """Folder for the records; they go to OUT/continual/."""
+    workers: int = 1
+    """Processes, each with a group of runs that differ in the seed only. Results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_sizes(self)
+        self.runs()
+
+    def runs(self) -> list[ContinualRun]:
+        """Every run; those that differ in the seed only stand together."""
+        return [run for settings in _settings(self) for run in self._seeds(settings)]
+
+    def _seeds(self, settings: "Settings") -> Iterator[ContinualRun]:
+        size = self.size(settings.model)
+        model = ModelOptions(
+            settings.model, settings.normalisation, settings.affine, settings.dropout, size.scale, size.patch
+        )
+        optimiser = OptimiserOptions(
+            step_size=settings.step_size or size.step_size,
+            repair="none" if settings.arm in ("continual", "fresh") else settings.arm,
+        )
+        data = DataOptions(self.source, size.side, self.permuted, self.per_class, self.probe_per_class)
+        check_model(model)
+        check_data(data)
+        check_optimiser(optimiser, model)
+        for seed in dict.fromkeys(self.seeds):
+            yield ContinualRun(
+                seed=seed,
+                model=model,
+                data=data,
+                optimiser=optimiser,
+                fresh=settings.arm == "fresh",
+                tasks=self.tasks,
+                classes_per_task=self.classes_per_task,
+                steps=size.steps,
+                batch=size.batch,
+                window=self.window or max(1, size.steps // 5),
+                theory=self.theory,
+            )
+
+    def size(self, model: ModelName) -> Size:
+        """The model's sizes: the preset's, but for what is set."""
+        chosen = {name: getattr(self, name) for name in ("scale", "side", "batch", "steps")}
+        return SIZES[self.preset][model]._replace(**{k: v for k, v in chosen.items() if v is not None})
+
+
+class Settings(NamedTuple):
+    """One configuration, all seeds. ``step_size`` 0 is the model's own."""
+
+    model: ModelName
+    normalisation: Normalisation
+    affine: bool
+    dropout: float
+    step_size: float
+    arm: Arm
+
+
+def _settings(options: Continual) -> Iterator[Settings]:
+    """Every configuration once: without normalisation there is nothing affine, and only plain stacks are repaired."""
+    steps = options.step_sizes or (0.0,)
+    grid = product(options.models, options.normalisations, options.affine, options.dropout, steps, options.arms)
+    first = (options.normalisations[0], options.dropout[0], steps[0], options.arms[0])
+    for settings in dict.fromkeys(Settings(*values) for values in grid):
+        changed = sum(a != b for a, b in zip(_varied(settings), first, strict=True))
+        if (
+            (options.cross == "all" or changed <= 1)
+            and (settings.normalisation != "none" or settings.affine == options.affine[0])
+            and (settings.arm not in ("cbp", "redo") or settings.model in PLAIN_STACKS)
+        ):
+            yield settings
+
+
+def _varied(settings: Settings) -> tuple[str, float, float, str]:
+    return settings.normalisation, settings.dropout, settings.step_size, settings.arm
+
+
+def _check_choices(options: Continual) -> None:
+    known = {"models": ModelName, "normalisations": Normalisation, "arms": Arm}
+    for name in ("seeds", "models", "normalisations", "affine", "dropout", "arms"):
+        if not getattr(options, name):
+            raise InvalidInput(name, (), "is empty", "give at least one value")
+    for name, kind in known.items():
+        for value in getattr(options, name):
+            if value not in get_args(kind):
+                raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(get_args(kind))}")
+    if options.preset not in SIZES:
+        raise InvalidInput("preset", options.preset, "is unknown", f"one of: {', '.join(SIZES)}")
+    if options.cross not in ("one", "all"):
+        raise InvalidInput("cross", options.cross, "is unknown", "one of: one, all")
+    if min(options.seeds) < 0:
+        raise InvalidInput("seeds", options.seeds, "must not be negative")
+
+
+def _check_sizes(options: Continual) -> None:
+    for name in ("tasks", "classes_per_task", "steps", "batch", "window", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InvalidInput(name, value, "must be at least 1")
+    for value in options.step_sizes:
+        if not 0 < value < float("inf"):
+            raise InvalidInput("step_sizes", value, "must be positive and finite")
+
+
+_PAPER = {name: Size(1, 64, 128, 500, 1e-4 if name == "vit" else 1e-3) for name in get_args(ModelName)}
+SIZES: dict[str, dict[ModelName, Size]] = {
+    "smoke": {
+        "mlp": Size(2, 16, 32, 30, 1e-3),
+        "cnn": Size(16, 8, 32, 20, 1e-3),
+        "resnet18": Size(16, 8, 16, 10, 1e-3),
+        "vit": Size(16, 8, 16, 10, 1e-3, patch=4),
+    },
+    "laptop": {
+        "mlp": Size(1, 32, 128, 500, 1e-3),
+        "cnn": Size(4, 16, 64, 250, 1e-3),
+        "resnet18": Size(8, 16, 64, 100, 1e-3),
+        "vit": Size(8, 16, 32, 100, 1e-4, patch=4),
+    },
+    "paper": _PAPER,
+    "paper-epochs": {name: size._replace(steps=10_000) for name, size in _PAPER.items()},
+}
+"""Preset → model → sizes."""
+
+_SEEDS = (40, 41, 42, 43, 44)
+_PAPER_OPTIONS = Continual(
+    preset="paper", seeds=_SEEDS, source="tiny-imagenet", permuted=False, arms=("continual", "fresh", "cbp"),
+    dropout=(0.0, 0.1), theory=False,
+)  # fmt: skip
+CONTINUAL: dict[str, Continual] = {
+    "smoke": Continual(seeds=(40,), tasks=3, per_class=20, probe_per_class=10, arms=("continual", "fresh", "cbp")),
+    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], arms=("continual", "fresh", "cbp"), theory=False),
+    "paper": _PAPER_OPTIONS,
+    "paper-epochs": replace(_PAPER_OPTIONS, preset="paper-epochs"),
+}
+"""The presets by name."""
