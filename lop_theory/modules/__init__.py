@@ -10,6 +10,7 @@ from lop_theory.modules.detect import Criteria, Detection, detect
 from lop_theory.modules.expand import expand
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.propagate import UnsupportedOperation
+from lop_theory.modules.rates import matched_groups, matched_rates
 
 __all__ = [
     "Certificate",
@@ -22,4 +23,6 @@ __all__ = [
     "certify",
     "detect",
     "expand",
+    "matched_groups",
+    "matched_rates",
 ]

@@ -8,6 +8,7 @@ it is a local rewrite. Parameter names stay the base's: the ``state_dict`` loads
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from lop_theory.modules.trace import Program, run, trace
 class Clone(nn.Module):
     """Runs ``programs[self.training]``; ``profile`` maps every widened coordinate to its base coordinate.
 
-    ``transient`` names buffers that the ``state_dict`` leaves out.
+    ``transient`` names buffers that the ``state_dict`` leaves out. ``factors`` maps a state name to what widening
+    multiplied the duplicated elements by.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Clone(nn.Module):
         programs: Mapping[bool, Program],
         profiles: Mapping[bool, Profile],
         transient: frozenset[str] = frozenset(),
+        factors: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         super().__init__()
+        self.factors = dict(factors)
         self.programs = dict(programs)
         self.profiles = dict(profiles)
         self._slots: dict[str, tuple[nn.Module, str]] = {}

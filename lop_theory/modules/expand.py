@@ -56,7 +56,7 @@ def expand(
         scales.demand(rewriter, correct=attention != "uncorrected", redistribute=redistribute)
     scales.apply()
     profiles = {training: _with_new_values(profiles[training], programs[training].graph) for training in programs}
-    clone = Clone(state, programs, profiles, frozenset(state) - frozenset(model.state_dict()))
+    clone = Clone(state, programs, profiles, frozenset(state) - frozenset(model.state_dict()), scales.factors())
     return clone.train(model.training)
 
 

@@ -87,6 +87,19 @@ class Scales:
                     rows = torch.tensor(fold.rows, device=target.device)
                     target[(slice(None), rows) if fold.transposed and target.dim() == 2 else rows] *= fold.gain
 
+    def factors(self) -> dict[str, Tensor]:
+        """By state name, what :meth:`apply` multiplies each element by; shapes broadcast to the tensor's."""
+        found = {name: self._factor(tensor) for name, tensor in self.state.items() if tensor.is_floating_point()}
+        for fold in self.folds:
+            for name in fold.names:
+                along = -1 if fold.transposed else 0
+                found[name] = found[name] * _gains(self.state[name], along, fold)
+        return found
+
+    def _factor(self, tensor: Tensor) -> Tensor:
+        divisor = self.divisors.get(id(tensor))
+        return torch.ones((), dtype=torch.float64) if divisor is None else 1 / _distinct(divisor).nan_to_num(1.0)
+
     def _plain_uses(self, rewriter: Rewriter) -> None:
         weights = {(node.name, _argument(node, e.weight).name) for node, e in _effects(rewriter, Contraction)}
         for node in rewriter.graph.nodes:
@@ -215,6 +228,15 @@ def _divisor(rewriter: Rewriter, effect: Contraction) -> Tensor:
 def _distinct(tensor: Tensor) -> Tensor:
     """An expanded tensor without its repetitions: it broadcasts to the same values."""
     return tensor[tuple(slice(None) if stride else slice(1) for stride in tensor.stride())]
+
+
+def _gains(tensor: Tensor, along: int, fold: Fold) -> Tensor:
+    """``fold.gain`` on the fold's rows, 1 elsewhere, broadcast to the tensor's shape."""
+    shape = [1] * tensor.dim()
+    shape[along] = tensor.shape[along]
+    gains = torch.ones(tensor.shape[along], dtype=torch.float64)
+    gains[list(fold.rows)] = fold.gain
+    return gains.reshape(shape)
 
 
 def _rescale_data(rewriter: Rewriter, node: Node, effect: Contraction) -> None:
