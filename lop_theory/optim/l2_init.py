@@ -33,7 +33,10 @@ class L2Init:
                 loss = closure()
         for parameter, start in zip(self._parameters(), self.initial, strict=True):
             pull = 2 * self.strength * (parameter - start)
-            parameter.grad = pull if parameter.grad is None else parameter.grad + pull
+            if parameter.grad is None:
+                parameter.grad = pull
+            else:
+                parameter.grad += pull
         self.optimiser.step()
         return loss
 

@@ -1,0 +1,105 @@
+"""Losses and gradients of S models on S batches: one model after the other, or all in one vectorised call."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from empirical.engine.batch_stack import Stack
+
+Gradients = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(inputs, labels, mask), each (S, …) → losses (S,); gradients are written to the stack."""
+DROPOUT_PURPOSE = 101
+
+
+class Precision(NamedTuple):
+    """How the passes are computed."""
+
+    compile: bool = False
+    bf16: bool = False
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean cross-entropy of (B, classes) over the classes that ``mask`` allows, (classes,).
+
+    Forbidden logits count as −∞, so their gradient is exactly 0. The logits are widened to float32 at least.
+    """
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    if mask is not None:
+        wide = wide.masked_fill(~mask, -torch.inf)
+    return nn.functional.cross_entropy(wide, labels)
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether a training pass draws random numbers."""
+    rates = (m.p if isinstance(m, nn.Dropout) else getattr(m, "dropout", 0.0) for m in model.modules())
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def one_by_one(
+    stacked: Stack, models: Sequence[nn.Module], dice: Callable[[int], int] | None, precision: Precision
+) -> Gradients:
+    """Model k alone, k = 0, 1, …; ``dice(k)`` seeds its dropout."""
+    device = stacked.values.device
+    forwards = [torch.compile(model) if precision.compile else model for model in models]
+
+    def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        losses: list[Tensor] = []
+        for k, forward in enumerate(forwards):
+            with nullcontext() if dice is None else _seeded(dice(k), device), _autocast(device, precision):
+                logits = forward(inputs[k])
+            loss = masked_cross_entropy(logits, labels[k], None if mask is None else mask[k])
+            stacked.keep(torch.autograd.grad(loss, stacked.of_model[k], materialize_grads=True), k)
+            losses.append(loss.detach())
+        return torch.stack(losses)
+
+    return gradients
+
+
+def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision) -> Gradients:
+    """All models in one call of :func:`torch.func.vmap`; running statistics are updated in place."""
+    device, skeleton = stacked.values.device, models[0]
+
+    def loss(
+        parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        with _autocast(device, precision):
+            logits = functional_call(skeleton, (parameters, buffers), (x,))
+        return masked_cross_entropy(logits, y, mask)
+
+    def all_models(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        dims = (0, 0, 0, 0, None if mask is None else 0)
+        found = vmap(grad_and_value(loss), in_dims=dims)
+        return found(stacked.parameters, stacked.buffers, inputs, labels, mask)
+
+    call = torch.compile(all_models) if precision.compile else all_models
+
+    def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        # Fused attention has no batched kernel on the CPU, where it would run model by model.
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            slopes, losses = call(inputs, labels, mask)
+        stacked.keep(list(slopes.values()))
+        return losses
+
+    return gradients
+
+
+def dropout_seed(seed: int, step: int) -> int:
+    """A pure function of a run's seed and step."""
+    return int(np.random.SeedSequence((seed, DROPOUT_PURPOSE, step)).generate_state(1, np.uint64)[0])
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision.bf16 else nullcontext()
