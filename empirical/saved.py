@@ -66,10 +66,16 @@ def groups(
             f"lacks {len(missing) + len(failed)} of the {len(wanted)} runs of the preset {preset}{also}",
             f"run: python -m empirical {experiment} --preset {preset} --out {root}",
         )
-    found: dict[Key, list[tuple[int, Record]]] = defaultdict(list)
+    found: dict[Key, list[Record]] = defaultdict(list)
     for name, run in wanted.items():
-        found[key(run)].append((run.seed, kept[name]))
-    return {k: Group(*zip(*sorted(pairs, key=lambda p: p[0]), strict=True)) for k, pairs in found.items()}
+        found[key(run)].append(kept[name])
+    return {k: group_of(own) for k, own in found.items()}
+
+
+def group_of(found: Iterable[Record]) -> Group:
+    """Records of one configuration, in the order of their seeds."""
+    ordered = sorted(found, key=lambda record: record.manifest["seed"])
+    return Group(tuple(record.manifest["seed"] for record in ordered), tuple(ordered))
 
 
 def windowed(values: np.ndarray, size: int) -> np.ndarray:

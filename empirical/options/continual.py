@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
+from empirical.options.common import Execution
 from empirical.options.shared import (
     DataOptions,
     ModelName,
@@ -64,13 +65,6 @@ class ContinualRun:
         """Steps of the run."""
         return self.tasks * self.steps
 
-    @property
-    def arm(self) -> Arm:
-        """The way of training that the run belongs to."""
-        if self.fresh:
-            return "fresh"
-        return "continual" if self.optimiser.repair == "none" else self.optimiser.repair
-
 
 @dataclass(frozen=True)
 class Continual:
@@ -125,12 +119,7 @@ class Continual:
     """Steps over which the training loss is averaged, and between checkpoints; none: a fifth of a task."""
     theory: bool = True
     """Whether the theory's predictions are checked at the end of every task."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda or cuda:N. Not part of a run's identity."""
-    out: str = "runs"
-    """Folder for the records; they go to OUT/continual/."""
-    workers: int = 1
-    """Processes, each with a group of runs that differ in the seed only. Results do not depend on it."""
+    execution: Execution = Execution()
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -223,7 +212,7 @@ def _check_choices(options: Continual) -> None:
 
 
 def _check_sizes(options: Continual) -> None:
-    for name in ("tasks", "classes_per_task", "steps", "batch", "window", "workers"):
+    for name in ("tasks", "classes_per_task", "steps", "batch", "window"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InvalidInput(name, value, "must be at least 1")
