@@ -7,7 +7,7 @@ alone, dropout and noise included. Nothing waits for the device inside a step, e
 decide on the host.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,8 +43,10 @@ class Trainer:
         strategy: Strategy = "auto",
         compile: bool = False,
         bf16: bool = False,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
-        """``compile`` and ``bf16`` (autocast) speed up GPUs. Raises ``InvalidInput`` for what cannot be combined."""
+        """``compile`` and ``bf16`` (autocast) speed up GPUs. ``rates`` multiplies the gradient of each parameter by
+        name: under SGD, its step size. Raises ``InvalidInput`` for what cannot be combined."""
         assert len(models) == len(seeds) > 0
         self.models = [model.to(device).train() for model in models]
         self.seeds = list(seeds)
@@ -53,6 +55,7 @@ class Trainer:
         self._update = Update(self._stack, self.models, optimiser, self.seeds)
         self._steps = [0] * len(models)
         self._gradients = self._passes(Precision(compile, bf16))
+        self._rates = None if rates is None else self._stack.row(rates)
 
     def _passes(self, precision: Precision) -> Gradients:
         if self.strategy == "vmap":
@@ -66,9 +69,15 @@ class Trainer:
         Shapes (S, B, …), (S, B) and, of booleans, (S, classes): cross-entropy is over the allowed classes only.
         """
         losses = self._gradients(inputs, labels, mask)
+        if self._rates is not None:
+            self._stack.gradients.mul_(self._rates)
         self._update.step()
         self._steps = [step + 1 for step in self._steps]
         return losses
+
+    def noise_ratio(self, k: int) -> float:
+        """‖noise‖/‖gradient‖ of model k's last step; 0 if there was no noise."""
+        return self._update.noisy[k].noise_ratio if self._update.noisy else 0.0
 
     def state(self, k: int) -> dict[str, np.ndarray]:
         """All that decides model k's future: weights, buffers, optimiser, companion, random streams."""

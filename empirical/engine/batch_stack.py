@@ -1,6 +1,6 @@
 """S models of one architecture in shared memory: a row of numbers each, seen as (S, …) per tensor or as modules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,12 @@ class Stack(NamedTuple):
             if gap.numel():
                 pieces.append(gap.expand(*lead, -1))
         torch.cat(pieces, -1, out=target)
+
+    def row(self, numbers: Mapping[str, float]) -> Tensor:
+        """A row that holds one number a parameter, by name; zero in the gaps."""
+        parts = zip(self.parameters.items(), self.gaps, strict=True)
+        pieces = [(p[0].new_full((p[0].numel(),), numbers[name]), gap) for (name, p), gap in parts]
+        return torch.cat([piece for pair in pieces for piece in pair])
 
 
 def stack(models: Sequence[nn.Module]) -> Stack:
