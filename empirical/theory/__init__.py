@@ -5,7 +5,7 @@ hypothesis, with the reason. The scalar theory, certificates and metrics are lop
 """
 
 from empirical.theory.check import Check, counts
-from empirical.theory.clone import Dynamics, check_clone
+from empirical.theory.clone import Dynamics, check_clone, cloning, nudged
 from lop_theory.modules.rates import matched_groups, matched_rates
 
-__all__ = ["Check", "Dynamics", "check_clone", "counts", "matched_groups", "matched_rates"]
+__all__ = ["Check", "Dynamics", "check_clone", "cloning", "counts", "matched_groups", "matched_rates", "nudged"]

@@ -31,6 +31,7 @@ from lop_theory.modules.rules.elementwise import ACTIVATIONS
 from lop_theory.modules.scale import operator_name
 
 FLOOR = 1e-3  # of the largest gradient: below it a parameter's own gradient counts as zero
+TWIN, CHAOS = 100.0, 0.1
 
 
 class Dynamics(NamedTuple):
@@ -39,12 +40,17 @@ class Dynamics(NamedTuple):
     ``update`` is the class of the update map as in the optimiser table: ``linear`` (SGD, momentum), ``elementwise``
     (Adam) or ``asymmetric`` (gradient noise, dropout, renewed units). ``matched``: with the clone's own step sizes
     (:func:`lop_theory.modules.rates.matched_groups`). ``copies``: clones started as exact copies.
+
+    Training amplifies rounding, along the manifold too, until the outputs of the two have nothing to do with each
+    other. ``twin``, a base trained like the base from :func:`nudged` weights, shows by how much: a hundred times its
+    distance is allowed, and where that is beyond a tenth the hypothesis of exact arithmetic is not met.
     """
 
     update: Update = "linear"
     decay: Decay = "none"
     matched: bool = True
     copies: bool = True
+    twin: nn.Module | None = None
 
 
 def check_clone(
@@ -56,11 +62,11 @@ def check_clone(
     dynamics: Dynamics = Dynamics(),  # noqa: B008 - an immutable value
     tolerance: float | None = None,
 ) -> list[Check]:
-    """The three predictions in the models' present mode; ``base`` and ``clone`` are not touched.
+    """The three predictions in the models' present mode; no model is touched.
 
     ``clone`` is what ``expand(base, …)`` made; weights trained in a wide model of the same class are put into it by
-    ``load_state_dict``. ``tolerance`` (of all three, relative; by default that of certificates for the models'
-    precision, 1e-4 in float32) has to cover rounding that an unstable manifold has amplified since.
+    ``load_state_dict``. ``tolerance``: of all three, relative; by default that of certificates for the models'
+    precision (1e-4 in float32).
     """
     if not isinstance(clone, Clone):
         raise InvalidInput("clone", type(clone).__name__, "must be what expand made", "load the weights into one")
@@ -76,11 +82,24 @@ def check_clone(
     left = "" if apart <= limit else f"the clone is off its manifold by {apart:.1e}"
     unmatched = "" if dynamics.matched else "the step sizes are not the matched ones"
     gradients = _gradient_difference(base, clone, inputs, loss, seen)
+    allowed = limit if dynamics.twin is None else max(limit, TWIN * _output_difference(base, dynamics.twin, inputs))
+    rounded = "" if allowed <= CHAOS else f"rounding alone moves the base's outputs by {allowed / TWIN:.1e}"
+    hypothesis = off or unmatched or left or rounded
     return [
         *layers,
         _difference("gradients", gradients, limit, left),
-        _difference("outputs", _output_difference(base, clone, inputs), limit, off or unmatched or left),
+        _difference("outputs", _output_difference(base, clone, inputs), allowed, hypothesis),
     ]
+
+
+def nudged(base: nn.Module) -> nn.Module:
+    """A copy of ``base`` whose weights are one rounding away, in either direction."""
+    twin, generator = copy.deepcopy(base), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in twin.parameters():
+            up = torch.rand(p.shape, generator=generator).to(p.device) < 0.5
+            p.copy_(torch.nextafter(p, torch.where(up, torch.inf, -torch.inf).to(p)))
+    return twin
 
 
 def cloning(clone: Clone, seen: Signals) -> dict[str, tuple[float, float]]:
@@ -122,9 +141,9 @@ def _difference(layer: str, measured: float, limit: float, hypothesis: str) -> C
     return Check("clone-equals-base", layer, verdict, measured, limit, reason)
 
 
-def _output_difference(base: nn.Module, clone: Clone, inputs: Tensor) -> float:
+def _output_difference(base: nn.Module, other: nn.Module, inputs: Tensor) -> float:
     with torch.no_grad():
-        theirs, ours = (_untouched(model, inputs) for model in (base, clone))
+        theirs, ours = (_untouched(model, inputs) for model in (base, other))
     return float((theirs - ours).abs().max() / theirs.abs().max().clamp_min(1e-300))
 
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from empirical.theory import Dynamics, check_clone, counts, matched_groups  # noqa: E402
+from empirical.theory import Dynamics, check_clone, counts, matched_groups, nudged  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
 from lop_theory.modules.zoo import Options, cnn, mlp  # noqa: E402
@@ -130,3 +130,18 @@ def test_a_model_that_expand_did_not_make_is_refused():
     base, _ = pair()
     with pytest.raises(InvalidInput, match="must be what expand made"):
         check_clone(base, base, *data(0))
+
+
+def test_a_twin_one_rounding_away_sets_the_allowance_for_rounding():
+    base, clone = trained()
+    twin = nudged(base)
+    assert 0 < max(float((p - q).abs().max()) for p, q in zip(base.parameters(), twin.parameters(), strict=True)) < 1e-6
+    assert check_clone(base, clone, *data(99), dynamics=Dynamics(twin=twin))[-1].verdict == "pass"
+    with torch.no_grad():
+        base[9].bias[0] += 1e-3  # a mistake far beyond what rounding explains
+    assert check_clone(base, clone, *data(99), dynamics=Dynamics(twin=nudged(base)))[-1].verdict == "fail"
+    with torch.no_grad():
+        twin[9].bias[0] += 1.0  # a twin that has lost its base: training was chaotic
+    chaotic = check_clone(base, clone, *data(99), dynamics=Dynamics(twin=twin))[-1]
+    assert chaotic.verdict == "out of hypothesis"
+    assert "rounding" in chaotic.reason
