@@ -1,4 +1,4 @@
-"""``python -m empirical bitflip --preset smoke|laptop|paper``: the paper's experiments."""
+"""``python -m empirical COMMAND``: the paper's experiments, their data, and sweeps of many runs."""
 
 import importlib
 import sys
@@ -6,8 +6,17 @@ import sys
 from lop_theory.cli import OK, run
 from lop_theory.errors import InvalidInput
 
-COMMANDS = {"bitflip": "slowly changing regression: loss of plasticity under SGD, recovery under continual backprop"}
+COMMANDS = {
+    "bitflip": "slowly changing regression: loss of plasticity under SGD, recovery under continual backprop",
+    "cloning": "a network and its clone, side by side: whether training leaves the manifold of cloned units",
+    "continual": "classification task after task: networks lose plasticity, or keep it",
+    "escape": "perturbations of a network that has lost plasticity: how much of a fresh network's speed comes back",
+    "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
+    "data": "fetch, import or list the real data sets",
+}
 """Command → what it does; its module of this package has ``main(arguments)``."""
+MODULES = {"sweep": "sweep_command", "data": "data_command"}
+"""Commands whose module is not named like them (a package has that name)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return OK
     if not given or given[0] not in COMMANDS:
         raise InvalidInput("command", given[0] if given else "", "is unknown", f"one of: {', '.join(COMMANDS)}")
-    return importlib.import_module(f"empirical.{given[0]}").main(given[1:])
+    return importlib.import_module(f"empirical.{MODULES.get(given[0], given[0])}").main(given[1:])
 
 
 if __name__ == "__main__":

@@ -6,43 +6,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from empirical.command import read, writable_folder
+from empirical.command import read
 from empirical.presets import BITFLIP
+from empirical.report import run_experiment
 from empirical.store import Record
-from lop_theory.cli import NOT_CERTIFIED, OK
-
-INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
     """Run what the options name; 1 if a run failed or is held by another process, 130 on Ctrl-C, else 0."""
     options = read(BITFLIP, arguments, "python -m empirical bitflip")
-    root = writable_folder("out", options.out)
-    import torch
-    from rich.console import Console
+    from empirical.experiments.bitflip import EXPERIMENT
 
-    from empirical.experiments.bitflip import COLUMNS, Simulation
-    from empirical.run import Experiment, carry_out_all
-
-    experiment = Experiment("bitflip", COLUMNS, Simulation)
-    configs = options.runs()
-    torch.set_num_threads(1)  # the metrics' matrices are small; threads are for runs
-    try:
-        outcomes = carry_out_all(experiment, configs, root, workers=options.workers, console=Console(file=sys.stderr))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
-        return INTERRUPTED
-    held = [o.config for o in outcomes if o.record is None]
-    records = [o.record for o in outcomes if o.record is not None]
-    skipped = sum(o.skipped for o in outcomes if o.record is not None)
-    _print_table(records)
-    print(f"{len(records) - skipped} runs done, {skipped} already finished, in {root / experiment.name}/<id>/")
-    failed = [r for r in records if r.manifest["status"] == "failed"]
-    for record in failed:
-        print(f"failed: {record.folder}: {record.manifest['cause']}", file=sys.stderr)
-    for config in held:
-        print(f"held by another process: width {config.width} {config.method} seed {config.seed}", file=sys.stderr)
-    return NOT_CERTIFIED if failed or held else OK
+    return run_experiment(EXPERIMENT, options.runs(), options.execution, show=print_table, figures=("B.1", "B.2"))
 
 
 class _Summary(list[float]):
@@ -66,14 +41,14 @@ def summary(record: Record) -> tuple[float, ...]:
     return (*means, *(float(m[np.isfinite(m)][-1]) for m in metrics))
 
 
-def _print_table(records: Iterable[Record]) -> None:
+def print_table(records: Iterable[Record]) -> None:
+    """A row for each width and method."""
     from rich.console import Console
     from rich.table import Table
 
     groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for record in records:
-        if record.manifest["status"] == "finished":
-            groups[record.config["width"], record.config["method"]].append(record)
+        groups[record.config["width"], record.config["method"]].append(record)
     table = Table(
         "width", "method", "seeds", *SHOWN, title="mean squared error and last metrics, mean ± std over seeds"
     )

@@ -6,6 +6,7 @@ Every field is documented where it stands; ``--help`` shows these texts with the
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from empirical.options.common import Execution
 from lop_theory.errors import InvalidInput
 
 Preset = Literal["smoke", "laptop", "paper"]
@@ -77,6 +78,11 @@ class BitflipRun:
     protocol: int = 1
 
     @property
+    def length(self) -> int:
+        """Steps of the run."""
+        return self.samples
+
+    @property
     def cbp_start(self) -> int:
         """The first step under CBP; ``samples`` if there is none."""
         return {"sgd": self.samples, "cbp": 0, "switch": self.samples // 2}[self.method]
@@ -109,16 +115,15 @@ class Bitflip:
     """Samples between two measurements (and checkpoints)."""
     probe: int = 2_000
     """Inputs of the fixed batch for metrics, drawn from the whole stream."""
-    out: str = "runs"
-    """Folder for the records; they go to OUT/bitflip/."""
-    workers: int = 1
-    """Threads, a run each. Results do not depend on it."""
+    execution: Execution = Execution()
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_sizes(self)
         _check_stream(self.stream)
         _check_rates(self.learner, self.cbp)
+        if self.execution.on_gpu:
+            raise InvalidInput("device", self.execution.device, "is of no use here", "bit-flipping runs on the CPU")
 
     def runs(self) -> list[BitflipRun]:
         """Every run, small ones first."""
@@ -145,7 +150,7 @@ def _check_choices(options: Bitflip) -> None:
 
 
 def _check_sizes(options: Bitflip) -> None:
-    for name in ("samples", "bin", "measure_every", "probe", "workers"):
+    for name in ("samples", "bin", "measure_every", "probe"):
         if getattr(options, name) < 1:
             raise InvalidInput(name, getattr(options, name), "must be at least 1")
     if options.measure_every % options.bin:

@@ -1,109 +1,181 @@
-"""Carry out runs: resume, train, measure, commit, finish; several in threads, with a live view and a table at the
-end."""
+"""Carry out runs: resume, train, measure, commit, finish. Runs that differ only in the seed may train side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from empirical.store import Busy, Diverged, LiveRecord, Record, Row, finished, remove_live, run_id
+from empirical.live import START, Busy, LiveRecord, remove_live
+from empirical.store import Record, Row, finished, run_id
+
+Arrays = dict[str, np.ndarray]
+HELD = "held by another process"
+
+
+class Advance(NamedTuple):
+    """What a run of a group brought since the last time: rows in order, and why it cannot go on, if so."""
+
+    rows: list[Row]
+    cause: str | None = None
 
 
 class Simulation(Protocol):
-    """A run in memory, as every experiment offers it."""
+    """A group of runs in memory, side by side. Every list has an entry for each run, in their order; what a run that
+    cannot go on would bring afterwards is not looked at."""
 
     step: int
 
-    def first_rows(self) -> list[Row]: ...
-    def advance(self) -> list[Row]: ...
-    def state(self) -> dict[str, np.ndarray]: ...
+    def first_rows(self) -> list[list[Row]]: ...
+    def advance(self) -> list[Advance]: ...
+    def states(self) -> list[Arrays]: ...
+
+
+class Config(Protocol):
+    """What determines a run's result: a frozen dataclass, its hash the run's id."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+
+
+def label_of(config: Config) -> str:
+    """How a run is named when its experiment has nothing better."""
+    return f"{run_id(asdict(config))} seed {config.seed}"
+
+
+def alone(config: Hashable) -> Hashable:
+    """The group key of runs that do not train side by side."""
+    return config
 
 
 class Experiment(NamedTuple):
-    """``begin(config, arrays, step)`` makes a simulation, fresh or from a checkpoint; ``columns`` are those of its
-    record."""
+    """``begin(configs, arrays, step)`` makes a simulation of a group, fresh (``None``, 0) or from checkpoints; it is
+    called with ``device=…`` too if the device is not the CPU. ``columns`` are those of the records; runs of equal
+    ``group`` key may train side by side; ``label`` names a run on the screen."""
 
     name: str
     columns: Mapping[str, str]
-    begin: Callable[[Any, dict[str, np.ndarray] | None, int], Simulation]
+    begin: Callable[..., Simulation]
+    group: Callable[[Any], Hashable] = alone
+    label: Callable[[Any], str] = label_of
+
+    def on(self, device: str) -> "Experiment":
+        """The same experiment on a device."""
+        return self if device == "cpu" else self._replace(begin=partial(self.begin, device=device))
 
 
 class Outcome(NamedTuple):
-    """What became of a run: its record (``None`` if another process holds it), and whether it had been finished
-    before."""
+    """What became of a run: its record, or the problem that left it without one. ``skipped``: it had ended before."""
 
     config: Any
     record: Record | None
-    skipped: bool
+    skipped: bool = False
+    problem: str | None = None
 
 
-def carry_out(experiment: Experiment, config: Any, root: Path, report: Callable[[int], None]) -> Outcome:
-    """Bring one run to its end; ``report(step)`` is called as it goes on. A run that cannot go on is recorded as
-    failed."""
-    from dataclasses import asdict
+class Job(NamedTuple):
+    """A group of runs to carry out; goes to workers as it is. ``device`` is what the manifest calls it;
+    ``observe(config, rows)`` sees the rows as they are committed."""
 
-    folder = root / experiment.name / run_id(asdict(config))
-    if (record := finished(folder)) is not None:
-        remove_live(folder)
-        report(config.samples)
-        return Outcome(config, record, True)
-    try:
-        live = LiveRecord(root / experiment.name, config, experiment.columns)
-    except Busy:
-        return Outcome(config, None, True)
-    try:
-        return Outcome(config, _train(experiment, config, live, report), False)
-    finally:
+    experiment: Experiment
+    configs: tuple[Any, ...]
+    root: Path
+    device: str
+    observe: Callable[[Any, list[Row]], None] | None = None
+
+    @property
+    def length(self) -> int:
+        """Steps of all runs."""
+        return sum(config.length for config in self.configs)
+
+
+def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[Outcome]:
+    """Bring the runs of a group to their ends; ``report(steps)`` is called as they go on, with the steps done by all
+    of them. A run that cannot go on is recorded as failed; one that another process holds is left to it.
+
+    Results do not depend on where a run was interrupted: the group goes on at a step of which all runs have the
+    checkpoint, or, if they were not interrupted together, in parts.
+    """
+    outcomes: dict[Any, Outcome] = {}
+    with ExitStack() as stack:
+        live: list[LiveRecord] = []
+        for config in job.configs:
+            found = _take(job, config)
+            if isinstance(found, Outcome):
+                outcomes[config] = found
+            else:
+                live.append(found)
+                stack.callback(found.close)
+        done = sum(o.config.length for o in outcomes.values())
+        for step, part in _by_step(live):
+            for record in _train(job, part, step, lambda steps, before=done: report(before + steps)):
+                outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part)))
+            done += sum(record.config.length for record in part)
+    report(job.length)
+    return [outcomes[config] for config in job.configs]
+
+
+def _take(job: Job, config: Any) -> Outcome | LiveRecord:
+    """The run's record if it has ended, else its database."""
+    folder = job.root / job.experiment.name
+    place = folder / run_id(asdict(config))
+    live = None
+    if finished(place) is None:
+        try:
+            live = LiveRecord(folder, config, job.experiment.columns)
+        except Busy:
+            return Outcome(config, None, problem=HELD)
+    if (record := finished(place)) is None:  # asked again: it may have ended just before it was ours
+        assert live is not None
+        return live
+    if live is not None:
         live.close()
+    remove_live(place)
+    return Outcome(config, record, skipped=True)
 
 
-def _train(experiment: Experiment, config: Any, live: LiveRecord, report: Callable[[int], None]) -> Record:
-    saved = live.checkpoint()
-    simulation = experiment.begin(config, saved[1] if saved else None, saved[0] if saved else 0)
-    if saved is None:
-        live.commit(0, simulation.first_rows(), simulation.state())
-    while simulation.step < config.samples:
-        report(simulation.step)
-        try:
-            rows = simulation.advance()
-        except Diverged as failure:
-            live.commit(simulation.step, failure.rows, simulation.state())
-            return live.finish(cause=f"{failure} (step size {config.learner.step_size})")
-        live.commit(simulation.step, rows, simulation.state())
-    report(config.samples)
-    return live.finish()
+def _by_step(live: list[LiveRecord]) -> list[tuple[int, list[LiveRecord]]]:
+    """All runs at the last step that they share, or else parts of equal last step. Failed runs are apart."""
+    failed = [record for record in live if record.cause]
+    going = [record for record in live if not record.cause]
+    parts: dict[int, list[LiveRecord]] = {}
+    shared = set[int].intersection(*(record.steps() for record in going)) if going else set()
+    for record in going:
+        parts.setdefault(max(shared or record.steps()), []).append(record)
+    return [*((max(record.steps()), [record]) for record in failed), *sorted(parts.items())]
 
 
-def carry_out_all(
-    experiment: Experiment, configs: Sequence[Any], root: Path, *, workers: int, console: Console
-) -> list[Outcome]:
-    """Every run, ``workers`` at a time, with a progress view on ``console``."""
-    stop = Event()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
-        total = progress.add_task(f"{experiment.name}, {len(configs)} runs", total=sum(c.samples for c in configs))
+def _train(job: Job, part: list[LiveRecord], step: int, report: Callable[[int], None]) -> list[LiveRecord]:
+    """Train to the end; the runs, all of them ready to be finished."""
+    if part[0].cause:
+        return part
+    arrays = [record.resume(step) for record in part]
+    configs = [record.config for record in part]
+    length = configs[0].length
+    assert all(config.length == length for config in configs), "runs of a group have one length"
+    simulation = job.experiment.begin(configs, None if step == START else arrays, max(step, 0))
+    if step == START:
+        first = [Advance(rows) for rows in simulation.first_rows()]
+        _commit(job, part, simulation, first)
+    while simulation.step < length and not all(record.cause for record in part):
+        report(simulation.step * len(part))
+        _commit(job, part, simulation, simulation.advance())
+    return part
 
-        def one(config: Any) -> Outcome:
-            before = 0
 
-            def report(step: int) -> None:
-                nonlocal before
-                if stop.is_set():
-                    raise KeyboardInterrupt
-                progress.advance(total, step - before)
-                before = step
+def _commit(job: Job, part: list[LiveRecord], simulation: Simulation, brought: list[Advance]) -> None:
+    for record, (rows, cause), arrays in zip(part, brought, simulation.states(), strict=True):
+        if record.cause:
+            continue
+        record.commit(simulation.step, rows, arrays, cause=cause)
+        if job.observe is not None:
+            job.observe(record.config, rows)
 
-            return carry_out(experiment, config, root, report)
 
-        futures = [pool.submit(one, config) for config in configs]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:  # the others end at their next checkpoint
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _facts(job: Job, part: Sequence[LiveRecord]) -> dict[str, Any]:
+    return {"device": job.device, "together": len(part)}

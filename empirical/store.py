@@ -1,9 +1,6 @@
-"""Run records: crash-safe while a run goes on, one Parquet file and a JSON manifest when it ends.
-
-A run's folder is named by the hash of its canonical configuration. Rows and checkpoint go into a SQLite database
-(WAL) in one transaction, so a kill at any moment leaves a consistent pair, from which the deterministic run goes on
-to the same result. At the end the Parquet file and then the manifest are put in place by atomic replace; a folder
-with a manifest is finished.
+"""Records of runs that have ended: one Parquet file and a JSON manifest in a folder named by the hash of the
+canonical configuration. Both are put in place by atomic replace, the manifest last: a folder with a manifest is
+finished.
 """
 
 import hashlib
@@ -11,11 +8,8 @@ import io
 import json
 import math
 import platform
-import sqlite3
 import subprocess
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -27,20 +21,8 @@ from lop_theory.cli import write_whole
 from lop_theory.errors import InvalidInput
 
 Row = dict[str, Any]
-LIVE, DATA, MANIFEST = "run.sqlite", "record.parquet", "manifest.json"
+DATA, MANIFEST = "record.parquet", "manifest.json"
 PACKAGES = ("numpy", "numba", "pyarrow", "torch")
-
-
-class Diverged(Exception):  # noqa: N818 - what happened to the run, not a fault of the program
-    """The run cannot go on: a named cause, and the rows up to it."""
-
-    def __init__(self, cause: str, rows: list[Row]) -> None:
-        super().__init__(cause)
-        self.rows = rows
-
-
-class Busy(Exception):  # noqa: N818
-    """Another process holds the run."""
 
 
 class Record(NamedTuple):
@@ -88,95 +70,26 @@ def finished(folder: Path) -> Record | None:
     return Record(folder, json.loads(path.read_text())) if path.exists() else None
 
 
-class LiveRecord:
-    """The record of a run that is under way. One process at a time: a second one gets :class:`Busy`."""
-
-    def __init__(self, root: Path, config: Any, columns: Mapping[str, str]) -> None:
-        self.config, self.columns = asdict(config), columns
-        self.id = run_id(self.config)
-        self.folder = root / self.id
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._database = self._open()
-        self._clock = time.perf_counter()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.folder / LIVE, isolation_level=None, check_same_thread=False, timeout=0.2)
-        try:
-            database.execute("PRAGMA locking_mode=EXCLUSIVE")
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("BEGIN IMMEDIATE")
-            database.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS checkpoint "
-                "(one INTEGER PRIMARY KEY CHECK (one = 1), step INTEGER, seconds REAL, resumed INTEGER, arrays BLOB)"
-            )
-            database.execute("UPDATE checkpoint SET resumed = resumed + 1")
-            database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            database.close()
-            if "locked" in str(error):
-                raise Busy(str(self.folder)) from None
-            raise InvalidInput("out", str(self.folder), f"cannot hold a record ({error})", "choose another") from None
-        return database
-
-    def checkpoint(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """(step, arrays) of the last commit; ``None`` if there is none."""
-        row = self._database.execute("SELECT step, arrays FROM checkpoint").fetchone()
-        if row is None:
-            return None
-        with np.load(io.BytesIO(row[1]), allow_pickle=False) as arrays:
-            return row[0], dict(arrays)
-
-    def commit(self, step: int, rows: Iterable[Row], arrays: Mapping[str, np.ndarray]) -> None:
-        """Rows and checkpoint, both or neither."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        now = time.perf_counter()
-        seconds, self._clock = now - self._clock, now
-        self._database.execute("BEGIN IMMEDIATE")
-        self._database.executemany("INSERT INTO rows (body) VALUES (?)", [(json.dumps(_plain(r)),) for r in rows])
-        self._database.execute(
-            "INSERT INTO checkpoint VALUES (1, ?, ?, 0, ?) "
-            "ON CONFLICT (one) DO UPDATE SET step = excluded.step, "
-            "seconds = seconds + excluded.seconds, arrays = excluded.arrays",
-            (step, seconds, buffer.getvalue()),
-        )
-        self._database.execute("COMMIT")
-
-    def finish(self, *, cause: str | None = None) -> Record:
-        """Parquet, then manifest, then the database goes. ``cause`` says why a failed run stopped."""
-        rows = [json.loads(body) for (body,) in self._database.execute("SELECT body FROM rows ORDER BY id")]
-        write_whole(self.folder / DATA, _parquet(rows, self.columns))
-        step, seconds, resumed = self._database.execute("SELECT step, seconds, resumed FROM checkpoint").fetchone()
-        manifest = {
-            "id": self.id,
-            "status": "failed" if cause else "finished",
-            "cause": cause,
-            "config": self.config,
-            "seed": self.config["seed"],
-            "steps": step,
-            "rows": len(rows),
-            "sha256": hashlib.sha256((self.folder / DATA).read_bytes()).hexdigest(),
-            "wall_seconds": round(seconds, 3),
-            "resumed": resumed,
-            **environment(),
-        }
-        write_whole(self.folder / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
-        self.close()
-        remove_live(self.folder)
-        return Record(self.folder, manifest)
-
-    def close(self) -> None:
-        self._database.close()
+def write_record(
+    folder: Path, config: Mapping[str, Any], columns: Mapping[str, str], rows: list[Row], facts: Mapping[str, Any]
+) -> Record:
+    """Parquet, then manifest; ``facts`` are how the run went. Equal rows give equal bytes of Parquet."""
+    data = _parquet(rows, columns)
+    write_whole(folder / DATA, data)
+    manifest = {
+        "id": run_id(config),
+        "config": config,
+        "seed": config["seed"],
+        "rows": len(rows),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **facts,
+        **environment(),
+    }
+    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+    return Record(folder, manifest)
 
 
-def remove_live(folder: Path) -> None:
-    """Delete what a kill between manifest and clean-up may have left."""
-    for suffix in ("-wal", "-shm", ""):
-        (folder / f"{LIVE}{suffix}").unlink(missing_ok=True)
-
-
-def _plain(row: Row) -> Row:
+def plain(row: Row) -> Row:
     """Python numbers; what is not finite is left out."""
     return {k: v if isinstance(v, int) else float(v) for k, v in row.items() if math.isfinite(v)}
 
@@ -197,11 +110,10 @@ def _parquet(rows: list[Row], columns: Mapping[str, str]) -> bytes:
 
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
-    """Versions, commit and device, for the manifest."""
+    """Versions and commit, for the manifest."""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "commit": _commit(),
-        "device": f"cpu {platform.machine()} {platform.system()}",
     }
 
 

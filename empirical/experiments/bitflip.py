@@ -1,5 +1,6 @@
 """Bit-flipping as a run: begin, advance to the next measurement, measure. The harness (run.py) does the rest."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,8 @@ from empirical.engine.continual import Rule, Tracked
 from empirical.engine.online import Learner, advance, fresh_learner
 from empirical.engine.units import ACTIVATIONS, activate, kaiming_bound
 from empirical.presets import BitflipRun
-from empirical.store import Diverged, Row
+from empirical.run import Advance, Experiment
+from empirical.store import Row
 from empirical.streams.bitflip import Stream, stream, stream_inputs, task_inputs
 
 COLUMNS = {
@@ -53,7 +55,7 @@ def learner_from(arrays: dict[str, np.ndarray]) -> Learner:
 
 
 class Simulation:
-    """One run in memory. ``rows`` come out in order; :meth:`advance` goes to the next measurement."""
+    """A group of one run in memory; :meth:`advance` goes to the next measurement."""
 
     def __init__(self, run: BitflipRun, arrays: dict[str, np.ndarray] | None = None, step: int = 0) -> None:
         self.run, self.step = run, step
@@ -64,15 +66,19 @@ class Simulation:
             learner_from(arrays) if arrays else fresh_learner(run.seed, run.stream.bits + 1, run.width, self.rule.bound)
         )
 
-    def state(self) -> dict[str, np.ndarray]:
-        return state(self.learner)
+    def states(self) -> list[dict[str, np.ndarray]]:
+        return [state(self.learner)]
 
-    def first_rows(self) -> list[Row]:
+    def first_rows(self) -> list[list[Row]]:
         """The row at step 0: metrics of the untrained learner."""
-        return [{"step": 0, "replaced": 0, **self.metrics()}]
+        return [[{"step": 0, "replaced": 0, **self.metrics()}]]
 
-    def advance(self) -> list[Row]:
-        """Train up to the next measurement. Raises :class:`Diverged` at an error that is not finite."""
+    def advance(self) -> list[Advance]:
+        """Train up to the next measurement, or to an error that is not finite."""
+        rows, cause = self._advance()
+        return [Advance(rows, f"{cause} (step size {self.run.learner.step_size})" if cause else None)]
+
+    def _advance(self) -> Advance:
         run, start = self.run, self.step
         stop = min(start + run.measure_every, run.samples)
         errors = np.zeros((stop - start) // run.bin)
@@ -82,11 +88,11 @@ class Simulation:
         done = (self.step - start) // run.bin
         rows: list[Row] = [{"step": start + (k + 1) * run.bin, "error": errors[k] / run.bin} for k in range(done)]
         if self.step < stop:
-            raise Diverged(f"the error of sample {self.step} is not finite", rows)
+            return Advance(rows, f"the error of sample {self.step} is not finite")
         if not np.isfinite(self.learner.weights).all():
-            raise Diverged(f"a weight is not finite after sample {self.step - 1}", rows)
+            return Advance(rows, f"a weight is not finite after sample {self.step - 1}")
         rows[-1].update(replaced=replaced, **self.metrics())
-        return rows
+        return Advance(rows)
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the present weights. Nothing of the run is touched."""
@@ -99,6 +105,20 @@ class Simulation:
         for name, inputs in (("stream", self.probe), ("task", task_inputs(self.source, now))):
             found |= {f"{name}_{k}": v for k, v in layer_metrics_of(rows, inputs, self.rule.activation).items()}
         return found
+
+
+def begin(configs: Sequence[BitflipRun], arrays: list[dict[str, np.ndarray]] | None, step: int) -> Simulation:
+    """The simulation of a group, which is one run: the engine is compiled for one learner."""
+    (run,) = configs
+    return Simulation(run, arrays[0] if arrays else None, step)
+
+
+def label(run: BitflipRun) -> str:
+    """The run on the screen."""
+    return f"width {run.width} {run.method} seed {run.seed}"
+
+
+EXPERIMENT = Experiment("bitflip", COLUMNS, begin, label=label)
 
 
 def source(run: BitflipRun) -> Stream:

@@ -1,4 +1,4 @@
-"""``python -m empirical``: presets, help, one-line errors, exit codes, results that do not depend on threads."""
+"""``python -m empirical``: presets, help, one-line errors, exit codes, results that do not depend on workers."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from empirical.presets import BITFLIP
 from empirical.store import records
 from lop_theory.errors import InvalidInput
 
+NAMED = "seeds width method activation optimiser replacement-rate maturity beta out workers device cluster".split()
 TINY = ["bitflip", "--samples", "4000", "--measure-every", "2000", "--probe", "50", "--width", "3", "4", "--seeds", "5"]
 
 
@@ -23,7 +24,7 @@ def test_runs_resumes_nothing_twice_and_reports(tmp_path: Path, capsys: pytest.C
     assert len(records(tmp_path / "bitflip")) == 12
 
 
-def test_results_do_not_depend_on_threads(tmp_path: Path) -> None:
+def test_results_do_not_depend_on_workers(tmp_path: Path) -> None:
     for workers in ("1", "3"):
         assert main([*TINY, "--workers", workers, "--out", str(tmp_path / workers)]) == 0
     one, three = ({r.manifest["id"]: r.manifest["sha256"] for r in records(tmp_path / w / "bitflip")} for w in "13")
@@ -36,6 +37,7 @@ def test_a_failed_run_stops_alone_and_exits_with_one(tmp_path: Path, capsys: pyt
     assert main([*TINY, *wild]) == 1
     errors = capsys.readouterr().err
     assert "is not finite (step size 3.0)" in errors
+    assert "width 3 sgd seed 5: failed: " in errors
     assert {r.manifest["status"] for r in records(tmp_path / "bitflip")} == {"failed"}
 
 
@@ -54,6 +56,10 @@ def test_a_failed_run_stops_alone_and_exits_with_one(tmp_path: Path, capsys: pyt
         (["--step-size", "nan"], "step_size"),
         (["--replacement-rate", "2"], "replacement_rate"),
         (["--out", "/proc/none"], "cannot be written"),
+        (["--workers", "0"], "workers"),
+        (["--device", "gpu"], "cpu, cuda or cuda:N"),
+        (["--device", "cuda"], "runs on the CPU"),
+        (["--gpus-per-run", "0"], "gpus_per_run"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(
@@ -84,7 +90,7 @@ def test_help_has_every_field_with_the_preset_s_value(preset: str, capsys: pytes
     text = " ".join(capsys.readouterr().out.split())
     assert f"(default: {preset})" in text
     assert f"(default: {BITFLIP[preset].samples})" in text
-    for name in ("seeds", "width", "method", "activation", "optimiser", "replacement-rate", "maturity", "beta", "out"):
+    for name in NAMED:
         assert f"--{name} " in text
     assert BITFLIP[preset].preset == preset
 

@@ -62,6 +62,6 @@ def test_certified_units_do_not_move_under_sgd() -> None:
     assert frozen.sum() >= 10
     before = rows.copy()
     simulation.advance()
-    after, _ = layers(learner_from(simulation.state()))
+    after, _ = layers(learner_from(simulation.states()[0]))
     assert np.array_equal(after[:, frozen], before[:, frozen])
     assert not np.array_equal(after[:, ~frozen], before[:, ~frozen])

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical import store
-from empirical.experiments.bitflip import COLUMNS, Simulation
-from empirical.presets import Bitflip, BitflipRun, CbpOptions, LearnerOptions, StreamOptions
-from empirical.run import Experiment, carry_out
+from empirical import live, store
+from empirical.experiments.bitflip import COLUMNS, EXPERIMENT, Simulation
+from empirical.presets import BITFLIP, Bitflip, BitflipRun, CbpOptions, LearnerOptions, StreamOptions
+from empirical.run import HELD, Job, Outcome, carry_out
 from lop_theory.errors import InvalidInput
 
-EXPERIMENT = Experiment("bitflip", COLUMNS, Simulation)
 ROOT = Path(__file__).parents[2]
 SMALL = BitflipRun(
     seed=3, width=6, method="switch", samples=20_000, stream=StreamOptions(flip_every=500), learner=LearnerOptions(),
@@ -25,14 +24,15 @@ SMALL = BitflipRun(
 )  # fmt: skip
 
 
-def silent(_step: int) -> None:
-    """No report."""
+def outcome_of(config: BitflipRun, root: Path) -> Outcome:
+    (outcome,) = carry_out(Job(EXPERIMENT, (config,), root, "cpu"))
+    return outcome
 
 
 def go(config: BitflipRun, root: Path) -> store.Record:
-    outcome = carry_out(EXPERIMENT, config, root, silent)
-    assert outcome.record is not None
-    return outcome.record
+    record = outcome_of(config, root).record
+    assert record is not None
+    return record
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,20 @@ def test_measuring_does_not_disturb_the_run(whole: store.Record, tmp_path: Path)
     rarely = go(replace(SMALL, measure_every=20_000, probe=10), tmp_path)
     assert np.array_equal(*(r.columns("error")[0] for r in (whole, rarely)), equal_nan=True)
     simulation = Simulation(SMALL)
-    before = {k: v.copy() for k, v in simulation.state().items()}
+    before = {k: v.copy() for k, v in simulation.states()[0].items()}
     simulation.metrics()
-    assert all(np.array_equal(before[k], v) for k, v in simulation.state().items())
+    assert all(np.array_equal(before[k], v) for k, v in simulation.states()[0].items())
 
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
 from tests.empirical.test_store import EXPERIMENT, SMALL
-from empirical.run import carry_out
+from empirical.run import Job, carry_out
 def report(step):
     print(step, flush=True)
     time.sleep(0.005)
-carry_out(EXPERIMENT, SMALL, Path(sys.argv[1]), report)
+carry_out(Job(EXPERIMENT, (SMALL,), Path(sys.argv[1]), "cpu"), report)
 """
 
 
@@ -102,12 +102,13 @@ def test_kill_dash_nine_and_resume_give_the_same_record(
 def test_every_kill_between_two_commits_is_harmless(whole: store.Record, tmp_path: Path) -> None:
     """A process that dies right after each commit in turn; the last one finishes."""
     for _ in range(21):
-        live = store.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
-        saved = live.checkpoint()
-        simulation = Simulation(SMALL, *((saved[1], saved[0]) if saved else ()))
-        rows = simulation.advance() if saved else simulation.first_rows()
-        live.commit(simulation.step, rows, simulation.state())
-        live.close()
+        record = live.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
+        step = max(record.steps())
+        arrays = record.resume(step)
+        simulation = Simulation(SMALL, arrays, max(step, 0))
+        (rows,) = simulation.first_rows() if arrays is None else [simulation.advance()[0].rows]
+        record.commit(simulation.step, rows, simulation.states()[0])
+        record.close()
     assert go(SMALL, tmp_path).manifest["sha256"] == whole.manifest["sha256"]
 
 
@@ -129,8 +130,7 @@ def test_death_between_parquet_and_manifest(
 def test_finished_runs_are_skipped_and_left_as_they_are(tmp_path: Path) -> None:
     record = go(SMALL, tmp_path)
     times = [p.stat().st_mtime_ns for p in sorted(record.folder.iterdir())]
-    outcome = carry_out(EXPERIMENT, SMALL, tmp_path, silent)
-    assert outcome.skipped
+    assert outcome_of(SMALL, tmp_path).skipped
     assert [p.stat().st_mtime_ns for p in sorted(record.folder.iterdir())] == times
 
 
@@ -143,14 +143,17 @@ def test_divergence_is_a_failed_record_with_a_cause(tmp_path: Path) -> None:
     assert "not finite" in record.manifest["cause"]
     assert "step size 3.0" in record.manifest["cause"]
     assert record.manifest["steps"] < SMALL.samples
-    assert carry_out(EXPERIMENT, wild, tmp_path, silent).skipped
+    assert outcome_of(wild, tmp_path).skipped
 
 
 def test_a_run_under_way_is_held_by_one_process(tmp_path: Path) -> None:
-    live = store.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
-    assert carry_out(EXPERIMENT, SMALL, tmp_path, silent).record is None
-    live.close()
-    assert carry_out(EXPERIMENT, SMALL, tmp_path, silent).record is not None
+    record = live.LiveRecord(tmp_path / "bitflip", SMALL, COLUMNS)
+    assert outcome_of(SMALL, tmp_path) == Outcome(SMALL, None, problem=HELD)
+    assert live.state_of(record.folder) == ("running", live.START)
+    record.close()
+    assert live.state_of(record.folder) == ("interrupted", live.START)
+    assert outcome_of(SMALL, tmp_path).record is not None
+    assert live.state_of(record.folder) is None
 
 
 def test_identity_is_the_content_of_the_configuration() -> None:
@@ -160,6 +163,12 @@ def test_identity_is_the_content_of_the_configuration() -> None:
     assert store.run_id({"a": 1}) != store.run_id({"a": 2})
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.run_id({"a": float("nan")})
+
+
+@pytest.mark.parametrize("preset", ["smoke", "paper"])
+def test_ids_of_saved_runs_are_what_they_were(preset: str) -> None:
+    ids = {"smoke": "77ccb23187204994", "paper": "0c02e9082b29295d"}
+    assert store.run_id(vars_of(BITFLIP[preset].runs()[0])) == ids[preset]
 
 
 def vars_of(run: BitflipRun) -> dict:
