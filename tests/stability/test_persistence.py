@@ -1,0 +1,113 @@
+"""Escape times, and their check along gradient descent near a clone manifold; rank-deficient linear networks."""
+
+import math
+
+import pytest
+import torch
+from torch.func import functional_call, grad
+
+from lop_theory.errors import InvalidInput
+from lop_theory.stability import (
+    balance,
+    check_growth,
+    dead_directions,
+    dense,
+    escape_time,
+    growth_factor,
+    normal,
+    normal_extremes,
+    steps_to_escape,
+)
+from lop_theory.verdict import Fails
+from tests.stability.nets import Case, cloned
+
+
+@pytest.mark.claim("persistence")
+def test_escape_times() -> None:
+    assert escape_time(1e-6, 1e-2, 0.5) == pytest.approx(math.log(1e4) / 0.5)
+    assert escape_time(1e-6, 1e-2, -0.5) == escape_time(0.0, 1.0, 2.0) == math.inf
+    assert escape_time(1.0, 0.5, 1.0) == steps_to_escape(1.0, 0.5, 2.0) == 0.0
+    assert growth_factor(-2.0, 5.0, 0.1) == pytest.approx(1.2)
+    assert growth_factor(1.0, 30.0, 0.1) == pytest.approx(2.0)
+    assert steps_to_escape(1e-3, 1.0, 1.2) == math.ceil(math.log(1e3) / math.log(1.2))
+    assert steps_to_escape(1e-3, 1.0, 0.9) == math.inf
+    with pytest.raises(InvalidInput):
+        escape_time(-1.0, 1.0, 1.0)
+
+
+def descend(case: Case, displacement: torch.Tensor, rate: float, steps: int) -> tuple[list[float], list[float]]:
+    """Distances to the manifold and predicted factors along full-batch gradient descent."""
+    space = normal(case.clones, case.where)
+    point = case.where.flatten(dict(case.model.named_parameters())).detach() + displacement
+
+    def loss(vector: torch.Tensor) -> torch.Tensor:
+        return case.loss(functional_call(case.model, case.where.unflatten(vector), (case.inputs,)))
+
+    start = case.where.flatten(dict(case.model.named_parameters())).detach()
+    distances, factors = [], []
+    for _ in range(steps):
+        distances.append(float(space.project(point - start).norm()))
+        with torch.no_grad():
+            for name, value in case.where.unflatten(point).items():
+                case.model.get_parameter(name).copy_(value)
+        values = torch.linalg.eigvalsh(dense(case.at.product, space))
+        factors.append(growth_factor(float(values[0]), float(values[-1]), rate))
+        point = point - rate * grad(loss)(point)
+    return distances, factors
+
+
+@pytest.mark.claim("persistence")
+def test_descent_beside_a_clone_manifold_keeps_the_predicted_pace() -> None:
+    case = cloned()
+    lowest = normal_extremes(case.at, normal(case.clones, case.where), steps=60).lowest
+    assert lowest.value < 0
+    distances, factors = descend(case, 1e-7 * lowest.vector, 0.05, 30)
+    assert distances[-1] > 1.05 * distances[0]
+    assert check_growth(range(30), distances, factors, slack=1e-5)
+    shrunk = [1 + (f - 1) / 2 for f in factors]
+    found = check_growth(range(30), distances, shrunk, slack=1e-5)
+    assert isinstance(found, Fails)
+    assert found.witness.factor > found.witness.bound
+
+
+@pytest.mark.claim("persistence")
+def test_descent_on_the_manifold_stays() -> None:
+    case = cloned(redistribute=None)
+    distances, _ = descend(case, torch.zeros(case.where.dimension).double(), 0.05, 10)
+    assert max(distances) < 1e-14
+
+
+def linear_stack() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    return tuple(torch.randn(*s, generator=draw, dtype=torch.float64) for s in ((4, 3), (2, 4), (3, 9), (2, 9)))
+
+
+def step(w1: torch.Tensor, w2: torch.Tensor, x: torch.Tensor, y: torch.Tensor, rate: float):
+    error = (w2 @ w1 @ x - y) / x.shape[1]
+    return w1 - rate * w2.T @ error @ x.T, w2 - rate * error @ (w1 @ x).T
+
+
+@pytest.mark.claim("low-rank")
+def test_the_balance_moves_at_second_order_in_the_step_only() -> None:
+    w1, w2, x, y = linear_stack()
+    moved = []
+    for rate in (1e-3, 5e-4):
+        after = step(w1, w2, x, y, rate)
+        moved.append(float((balance(*after) - balance(w1, w2)).norm()))
+    assert moved[0] / moved[1] == pytest.approx(4, rel=1e-6)
+    assert moved[0] < 1e-3
+
+
+@pytest.mark.claim("low-rank")
+def test_dead_directions_are_found_and_stay() -> None:
+    w1, w2, x, y = linear_stack()
+    u = torch.tensor([0.5, 0.5, -0.5, 0.5]).double()
+    w1, w2 = w1 - torch.outer(u, u @ w1), w2 - torch.outer(w2 @ u, u)
+    found = dead_directions(w1, w2)
+    assert found.shape == (4, 1)
+    assert float((found[:, 0] @ u).abs()) == pytest.approx(1)
+    for _ in range(200):
+        w1, w2 = step(w1, w2, x, y, 0.05)
+    assert float((u @ w1).abs().max()) < 1e-13
+    assert float((w2 @ u).abs().max()) < 1e-13
+    assert dead_directions(*linear_stack()[:2]).shape == (4, 0)
