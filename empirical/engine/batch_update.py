@@ -1,8 +1,8 @@
 """The optimiser's side of the batch engine: one ``torch.optim`` step for all models, and what each model remembers.
 
 SGD and Adam work on rows: one parameter per model, all its numbers. Both are elementwise, so this equals an optimiser
-per tensor, and a model's clock is its own. Noisy SGD scales its noise tensor by tensor, so it sees the modules'
-parameters, which are the same memory.
+per tensor, and a model's clock is its own. Noise is scaled tensor by tensor, so it sees the modules' parameters, which
+are the same memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,6 +64,9 @@ class Update:
 
     def step(self) -> None:
         """Gradients are those of the stack."""
+        if self.moments is not None:
+            for noise in self.noisy:
+                noise.add_noise()
         self._advance()
         for companion in self.companions:
             companion.step()
@@ -71,7 +74,11 @@ class Update:
     def _optimiser(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
         if options.name == "sgd":
             return SGD(self._rows, lr=options.step_size)
-        if options.name == "adam":
+        noise = {"sigma": options.sigma, "decay": options.noise_decay, "scaling": options.noise_scaling}
+        if options.name != "adam":
+            pairs = zip(self._stack.of_model, seeds, strict=True)
+            self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
+        if options.name in ("adam", "noisy_adam"):
             optimiser = Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
             values = self._stack.values
             zeros = [torch.zeros_like(values) for _ in range(2)]
@@ -79,9 +86,6 @@ class Update:
             for row, first, second, clock in zip(self._rows, *self.moments, strict=True):
                 optimiser.state[row] = {"step": clock, "exp_avg": first, "exp_avg_sq": second}
             return optimiser
-        noise = {"sigma": options.sigma, "decay": options.noise_decay, "scaling": options.noise_scaling}
-        pairs = zip(self._stack.of_model, seeds, strict=True)
-        self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
         return _Rows([{"params": self._rows}], self._noisy_step)
 
     def _noisy_step(self) -> None:

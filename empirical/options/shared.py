@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput
 ModelName = Literal["mlp", "cnn", "resnet18", "vit"]
 Normalisation = Literal["none", "batch", "layer"]
 SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
-OptimiserName = Literal["sgd", "adam", "noisy_sgd"]
+OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
 NARROWEST = 64
 """The scale at which a ResNet starts with one channel and a ViT's heads have one dimension each."""
@@ -57,15 +57,15 @@ class OptimiserOptions:
     """The update rule and what works beside it."""
 
     name: OptimiserName = "adam"
-    """SGD and Adam are torch.optim's without weight decay; Noisy SGD adds Gaussian noise to the gradients."""
+    """SGD and Adam are torch.optim's without weight decay; the noisy ones add Gaussian noise to the gradient."""
     step_size: float = 1e-3
     """Learning rate."""
     sigma: float = 0.01
-    """Noisy SGD: deviation σ₀ of the noise in units of the gradient's norm, per tensor."""
+    """Noise: deviation σ₀ of the noise in units of the gradient's norm, per tensor."""
     noise_decay: float = 1.0
-    """Noisy SGD: σ_t = σ₀·λ^t with this λ; 0 is a single noisy step."""
+    """Noise: σ_t = σ₀·λ^t with this λ; 0 is a single noisy step."""
     noise_scaling: Literal["element", "norm"] = "element"
-    """Noisy SGD: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
+    """Noise: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
     repair: Repair = "none"
     """Continual backprop and ReDo (MLP and CNN only) renew units; L2-init pulls weights to their first values."""
 

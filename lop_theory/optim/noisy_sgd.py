@@ -1,6 +1,6 @@
 """SGD with Gaussian gradient noise whose scale decays."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -50,6 +50,20 @@ class NoisySGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for group, parameter, noise in self._noises():
+            assert parameter.grad is not None
+            parameter.add_(self._smoothed(parameter, parameter.grad + noise, group["momentum"]), alpha=-group["lr"])
+        return loss
+
+    @torch.no_grad()
+    def add_noise(self) -> None:
+        """Instead of a step: g ← g + ε in place, for another optimiser to use. It counts as a step of the decay."""
+        for _, parameter, noise in self._noises():
+            assert parameter.grad is not None
+            parameter.grad.add_(noise)
+
+    def _noises(self) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
+        """(group, parameter, ε) of a step; counts it and measures the ratio."""
         noise_square = gradient_square = 0.0
         for group in self.param_groups:
             sigma = group["sigma"] * group["decay"] ** self.steps
@@ -59,10 +73,9 @@ class NoisySGD(Optimizer):
                 noise = self._noise(parameter.grad, sigma, group["scaling"])
                 noise_square += float((noise**2).sum())
                 gradient_square += float((parameter.grad**2).sum())
-                parameter.add_(self._smoothed(parameter, parameter.grad + noise, group["momentum"]), alpha=-group["lr"])
+                yield group, parameter, noise
         self.noise_ratio = (noise_square / gradient_square) ** 0.5 if gradient_square else 0.0
         self.steps += 1
-        return loss
 
     def _noise(self, gradient: Tensor, sigma: float, scaling: str) -> Tensor:
         if sigma == 0:
