@@ -46,7 +46,7 @@ def one_by_one(
 ) -> Gradients:
     """Model k alone, k = 0, 1, …; ``dice(k)`` seeds its dropout."""
     device = stacked.values.device
-    forwards = [torch.compile(model) if precision.compile else model for model in models]
+    forwards: Sequence[Callable[[Tensor], Tensor]] = _compiled(models) if precision.compile else models
 
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         losses: list[Tensor] = []
@@ -68,9 +68,7 @@ def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision
     def loss(
         parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, mask: Tensor | None
     ) -> Tensor:
-        with _autocast(device, precision):
-            logits = functional_call(skeleton, (parameters, buffers), (x,))
-        return masked_cross_entropy(logits, y, mask)
+        return masked_cross_entropy(functional_call(skeleton, (parameters, buffers), (x,)), y, mask)
 
     def all_models(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
         dims = (0, 0, 0, 0, None if mask is None else 0)
@@ -81,12 +79,20 @@ def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision
 
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         # Fused attention has no batched kernel on the CPU, where it would run model by model.
-        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+        attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+        with attention, _autocast(device, precision):
             slopes, losses = call(inputs, labels, mask)
         stacked.keep(list(slopes.values()))
         return losses
 
     return gradients
+
+
+def _compiled(models: Sequence[nn.Module]) -> list[Callable[[Tensor], Tensor]]:
+    """One compiled function of weights and input serves all models."""
+    pure = torch.compile(lambda state, x: functional_call(models[0], state, (x,)))
+    states = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
+    return [lambda x, state=state: pure(state, x) for state in states]
 
 
 def dropout_seed(seed: int, step: int) -> int:
