@@ -5,6 +5,7 @@ Each process has a pipe of its own: a queue that several share would stay locked
 """
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections import deque
@@ -28,18 +29,16 @@ class Worker(NamedTuple):
 
 
 def carry_out_here(jobs: list[Job], workers: int, retries: int, view: View) -> list[list[Outcome]]:
-    """Every job, in this process if there is one worker, else ``workers`` at a time in processes of their own."""
+    """Every job, in this process if there is one worker, else ``workers`` at a time in processes of their own.
+
+    One thread a process: results must not depend on how many there are, and runs are what is parallel.
+    """
     if min(workers, len(jobs)) > 1:
         return _Pool(jobs, retries, view).run(workers)
-    one_thread()
-    return [_in_this_process(job, number, retries, view) for number, job in enumerate(jobs)]
-
-
-def one_thread() -> None:
-    """One thread a process: results must not depend on how many there are, and runs are what is parallel."""
     import torch
 
     torch.set_num_threads(1)
+    return [_in_this_process(job, number, retries, view) for number, job in enumerate(jobs)]
 
 
 def lost(job: Job, problem: str) -> list[Outcome]:
@@ -154,7 +153,7 @@ def _how(code: int) -> str:
 def work(pipe: Connection) -> None:
     """A worker's life: jobs from the pipe until ``None``, or until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
-    one_thread()
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # for PyTorch, which comes with the first job
     try:
         while (job := pipe.recv()) is not None:
             pipe.send(_outcome(job, lambda steps: pipe.send(("steps", steps))))
