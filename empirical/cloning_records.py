@@ -1,0 +1,78 @@
+"""Saved cloning records, one group of seeds per setting: what figures, tables and claims read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empirical import saved
+from empirical.options.cloning import CLONING, Arm, Setting
+from empirical.saved import FOLDER, Group
+from empirical.store import Record
+
+NETWORK = -1
+"""The layer of rows about the whole network."""
+Cells = dict[Setting, Group]
+
+
+def setting(config: Mapping[str, Any]) -> Setting:
+    """The setting of a run's configuration."""
+    model, optimiser = config["model"], config["optimiser"]
+    arm = arm_of(config)
+    noise = (optimiser["sigma"], optimiser["noise_decay"]) if arm == "noisy_sgd" else (0.0, 0.0)
+    return Setting(model["name"], arm, *noise, model["dropout"])
+
+
+def arm_of(config: Mapping[str, Any]) -> Arm:
+    """The way of training, from a configuration as it is saved."""
+    if config["redistributed"]:
+        return "redistributed" if config["precision"] == "float32" else "redistributed64"
+    if config["model"]["dropout"] > 0:
+        return "dropout"
+    return "matched" if config["matched"] else config["optimiser"]["name"]
+
+
+def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
+    """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
+    return saved.groups("cloning", preset, CLONING[preset].runs(), lambda run: setting(asdict(run)), root)
+
+
+def grouped(records: Iterable[Record]) -> Cells:
+    """Settings of any finished records, in their order."""
+    found: dict[Setting, list[Record]] = {}
+    for record in records:
+        found.setdefault(setting(record.config), []).append(record)
+    return {key: saved.group_of(own) for key, own in found.items()}
+
+
+def name(key: Setting) -> str:
+    """The setting in words."""
+    noise = f" σ₀ {key.sigma:g} λ {key.decay:g}" if key.arm == "noisy_sgd" else ""
+    return f"{key.model} {key.arm}{noise}{f' {key.dropout:g}' if key.dropout else ''}"
+
+
+def side_by_side(group: Group, *names: str) -> tuple[np.ndarray, ...]:
+    """Steps since the cloning, and per name seeds × measurements of the whole network, the moment of cloning first."""
+    step, *values = group.stacked("step", *names, layer=NETWORK)
+    after = step[0] - group.config["pretrain"]
+    return after[after >= 0], *(v[:, after >= 0] for v in values)
+
+
+def over_layers(group: Group, column: str) -> np.ndarray:
+    """Seeds × measurements from the cloning on: a column's mean over the hidden layers."""
+    step, layer, values = group.stacked("step", "layer", column)
+    hidden = (layer[0] >= 0) & (step[0] >= group.config["pretrain"])
+    return values[:, hidden].reshape(len(values), -1, int(layer.max()) + 1).mean(2)
+
+
+def layers(group: Group, column: str) -> np.ndarray:
+    """Seeds × hidden layers: a column at the end."""
+    step, layer, values = group.stacked("step", "layer", column)
+    return values[:, (layer[0] >= 0) & (step[0] == step.max())]
+
+
+def data_name(config: Mapping[str, Any]) -> str:
+    """What the images are, as captions say it."""
+    return f"{'permuted ' if config['data']['permuted'] else ''}{config['data']['source']}"
