@@ -15,7 +15,8 @@ from empirical.store import Record
 
 FIGURES = ("3.1", "3.2", "4.1", "B.3", "B.4", "B.5", "B.6")
 SPAN = 5
-"""Tasks at the beginning and at the end of a run that the table compares."""
+"""Tasks at the beginning and at the end of a run that the table compares; half of them if there are fewer than twice
+as many."""
 SHOWN = {
     "train acc.": accuracy,
     "loss": loss,
@@ -44,17 +45,18 @@ def print_table(records: Iterable[Record]) -> None:
     for record in records:
         found[setting(record.config)].append(record)
     table = Table(
-        "setting", "seeds", *SHOWN, "theory", title=f"first {SPAN} tasks → last {SPAN}, mean ± std over seeds"
+        "setting", "seeds", *SHOWN, "theory", title="first tasks → last tasks, mean ± standard deviation over seeds"
     )
     for key, own in found.items():
         group = group_of(own)
         table.add_row(name(key), str(len(group.seeds)), *(_change(f(group)) for f in SHOWN.values()), _checks(group))
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    Console(width=None if sys.stdout.isatty() else 170).print(table)
 
 
 def _change(values: np.ndarray) -> str:
-    spans = (values[:, :SPAN].mean(1), values[:, -SPAN:].mean(1))
-    return " → ".join(f"{v.mean():.3f} ± {v.std():.3f}" for v in spans)
+    span = min(SPAN, max(1, values.shape[1] // 2))
+    spans = (values[:, :span].mean(1), values[:, -span:].mean(1))
+    return " → ".join(f"{v.mean():.2f}±{v.std():.2f}" for v in spans)
 
 
 def _checks(group: Group) -> str:

@@ -33,7 +33,11 @@ COLUMNS = {
         ),
         "float32",
     ),
-    **dict.fromkeys(("theory_pass", "theory_fail", "theory_out"), "int32"),
+    **{
+        f"theory_{prediction}{verdict}": "int32"
+        for prediction in ("", "rank_gain_", "clone_distance_", "frozen_")
+        for verdict in ("pass", "fail", "out")
+    },
 }  # fmt: skip
 """Columns of a record. ``layer`` −1 is the whole network, 0 its first hidden layer. ``loss`` is the mean training loss
 of the window that ends at ``step``, accuracies are over the task's classes or (``…_all``, the authors') over all; the

@@ -227,7 +227,7 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "mlp": Size(2, 16, 32, 30, 1e-3),
         "cnn": Size(16, 8, 32, 20, 1e-3),
         "resnet18": Size(16, 8, 16, 10, 1e-3),
-        "vit": Size(16, 8, 16, 10, 1e-3, patch=4),
+        "vit": Size(16, 8, 16, 10, 1e-4, patch=4),
     },
     "laptop": {
         "mlp": Size(1, 32, 128, 500, 1e-3),

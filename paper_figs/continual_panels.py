@@ -1,0 +1,86 @@
+"""What the figures of continual classification share: looks, lines over tasks, captions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from empirical.continual_records import Setting, data_name, layers
+from empirical.saved import Group
+from paper_figs.style import panels
+
+PRESET = "laptop"
+MODELS = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+NORMALISATIONS = {"none": ("no normalisation", "tab:red"), "batch": ("BatchNorm", "tab:blue"),
+                  "layer": ("LayerNorm", "tab:green")}  # fmt: skip
+FRESH = ("fresh network every task", "0.45")
+Cells = Mapping[Setting, Group]
+
+
+def models(found: Cells) -> list[str]:
+    """The models that have been run, in the order of the paper."""
+    return [model for model in MODELS if any(setting.model == model for setting in found)]
+
+
+def arms(found: Cells, model: str) -> list[tuple[Group, str, str, str]]:
+    """Every normalisation and the control, without dropout: (group, label, colour, line style)."""
+    lines = [
+        (Setting(model, norm), label, colour, "-") for norm, (label, colour) in NORMALISATIONS.items()
+    ]  # fmt: skip
+    lines.append((Setting(model, arm="fresh"), *FRESH, "--"))
+    return [(found[setting], *look) for setting, *look in lines if setting in found]
+
+
+def band(ax: Any, values: np.ndarray, label: str, colour: Any, style: str = "-") -> None:
+    """Mean and standard deviation over seeds (seeds × tasks) at the end of every task."""
+    tasks = np.arange(1, values.shape[1] + 1)
+    mean, std = values.mean(0), values.std(0)
+    ax.plot(tasks, mean, color=colour, linestyle=style, linewidth=1.2, label=label)
+    ax.fill_between(tasks, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+
+
+def provenance(found: Cells, preset: str = PRESET) -> str:
+    """Data, preset, sizes and seeds, for the caption."""
+    groups = list(found.values())
+    config, seeds = groups[0].config, groups[0].seeds
+    sizes = dict.fromkeys(_size(group.config) for group in groups)
+    return (
+        f"Data: {data_name(config)}, preset {preset} ({config['tasks']} tasks of {config['classes_per_task']} classes; "
+        f"{'; '.join(sizes)}), seeds {', '.join(map(str, seeds))}; mean and standard deviation over seeds."
+    )
+
+
+def _size(config: dict[str, Any]) -> str:
+    model, side = config["model"], config["data"]["side"]
+    narrowed = f", widths / {model['scale']}" if model["scale"] > 1 else ""
+    return f"{MODELS[model['name']]} {side}×{side}{narrowed}, batch {config['batch']}, {config['steps']} steps a task"
+
+
+def layer_panels(found: Cells, names: tuple[tuple[str, str], ...]) -> Figure:
+    """A row for each metric (column, label), a column for each model: a line for each hidden layer over tasks."""
+    chosen = models(found)
+    figure, axes = panels(len(names), len(chosen), size=(2.8, 2.1))
+    for column, model in enumerate(chosen):
+        group = found[Setting(model)]
+        for ax, (name, _) in zip(axes[:, column], names, strict=True):
+            _layer_lines(ax, layers(group, name))
+        axes[0][column].set_title(MODELS[model])
+        axes[-1][column].set_xlabel("task")
+    for ax, (_, label) in zip(axes[:, 0], names, strict=True):
+        ax.set_ylabel(label)
+    return figure
+
+
+def _layer_lines(ax: Any, values: np.ndarray) -> None:
+    """Seeds × tasks × layers."""
+    count = values.shape[2]
+    for layer in range(count):
+        colour = colormaps["viridis"](0.9 * layer / max(count - 1, 1))
+        band(ax, values[:, :, layer], f"layer {layer + 1}", colour)
+    ax.set_ylim(-0.03, 1.03)
+    if count <= 6:
+        ax.legend(fontsize=5.5, frameon=False, ncols=2)
+    else:
+        ax.legend(*(part[:: count - 1] for part in ax.get_legend_handles_labels()), fontsize=6, frameon=False)

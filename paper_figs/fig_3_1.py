@@ -1,0 +1,35 @@
+"""Figure 3.1: dead or duplicate units and accuracy, task after task, for every architecture."""
+
+from pathlib import Path
+
+from empirical.continual_records import accuracy, cells, loss, over_layers
+from paper_figs.continual_panels import MODELS, PRESET, arms, band, models, provenance
+from paper_figs.style import panels, save
+
+ROWS = (
+    ("training accuracy", accuracy),
+    ("training loss over the task", loss),
+    ("dead or duplicate units", lambda group: over_layers(group, "dead_or_duplicate")),
+)
+
+
+def draw(stem: Path) -> str:
+    found = cells(PRESET)
+    figure, axes = panels(len(ROWS), len(models(found)), size=(2.8, 2.1))
+    for column, model in enumerate(models(found)):
+        axes[0][column].set_title(MODELS[model])
+        for group, *look in arms(found, model):
+            for ax, (_, values) in zip(axes[:, column], ROWS, strict=True):
+                band(ax, values(group), *look)
+        axes[-1][column].set(xlabel="task", ylim=(-0.03, 1.03))
+    for ax, (label, _) in zip(axes[:, 0], ROWS, strict=True):
+        ax.set_ylabel(label)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    save(figure, stem)
+    return (
+        "Training accuracy at the end of each task (over the task's classes, all its training images), training loss "
+        "averaged over the task, and the share of dead or duplicate units (mean over hidden layers, on the task's "
+        "held-out probe), for each architecture without normalisation (red), with BatchNorm (blue) or LayerNorm "
+        "(green), and for a network made anew for every task, without normalisation (gray, dashed). "
+        f"{provenance(found)}"
+    )

@@ -1,0 +1,25 @@
+"""Figure 4.1: effective rank with and without normalisation, for every architecture."""
+
+from pathlib import Path
+
+from empirical.continual_records import cells, over_layers
+from paper_figs.continual_panels import MODELS, PRESET, arms, band, models, provenance
+from paper_figs.style import panels, save
+
+
+def draw(stem: Path) -> str:
+    found = cells(PRESET)
+    figure, axes = panels(1, len(models(found)), size=(2.8, 2.4))
+    for ax, model in zip(axes[0], models(found), strict=True):
+        for group, *look in arms(found, model):
+            band(ax, over_layers(group, "relative_rank"), *look)
+        ax.set(title=MODELS[model], xlabel="task")
+        ax.set_ylim(bottom=0)
+    axes[0][0].set_ylabel("effective rank / units")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    save(figure, stem)
+    return (
+        "Effective rank of the hidden layers over their number of units (mean over layers, at the end of each task on "
+        "its held-out probe) without normalisation (red), with BatchNorm (blue), with LayerNorm (green), and for a "
+        f"network made anew for every task, without normalisation (gray, dashed). {provenance(found)}"
+    )
