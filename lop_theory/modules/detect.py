@@ -141,7 +141,7 @@ def _unit_dim(found: Widths, axes: Mapping[str, Any], node: Node) -> int | None:
 
 def _layer(program: Program, node: Node, h: Tensor, seen: Signals, dim: int, criteria: Criteria) -> Layer:
     m = moments(h)
-    near = _near_blocks(m, criteria.near)
+    near = near_blocks(m, criteria.near)
     gradient = _flat(seen.adjoints.get(node.name), dim)
     return Layer(
         module=program.modules.get(node.name, "") or "(top)",
@@ -188,7 +188,7 @@ def exact_blocks(h: Tensor, tolerance: float) -> tuple[int, ...]:
     return tuple(canonical(block).tolist())
 
 
-def _near_blocks(m: Moments, threshold: float) -> tuple[int, ...]:
+def near_blocks(m: Moments, threshold: float) -> tuple[int, ...]:
     """Leader clustering by cosine similarity: every unit joins the first leader that it resembles."""
     similar = (cosines(m) > threshold).cpu().numpy()
     block = np.full(len(similar), -1)
