@@ -94,4 +94,6 @@ def over_layers(group: Group, name: str, moment: int = END) -> np.ndarray:
 
 def data_name(config: dict[str, Any]) -> str:
     """What the images are, as captions say it."""
-    return f"{'permuted ' if config['data']['permuted'] else ''}{config['data']['source']}"
+    data = config["data"]
+    noise = f" with pixel noise {data['noise']:g}" if data["noise"] else ""
+    return f"{'permuted ' if data['permuted'] else ''}{data['source']}{noise}"

@@ -101,6 +101,9 @@ class Continual:
     """Whether every task has a fresh permutation of the pixels."""
     per_class: int = 500
     """Training images of a class; at most what real data have."""
+    noise: float = 0.0
+    """Glyphs: standard deviation of pixel noise, in units of black to white; without it they are learnt too easily for
+    plasticity to matter."""
     probe_per_class: int = 100
     """Held-out images of a class: the fixed balanced batch of a task for metrics and accuracies."""
     tasks: int = 40
@@ -139,7 +142,7 @@ class Continual:
             step_size=settings.step_size or size.step_size,
             repair="none" if settings.arm in ("continual", "fresh") else settings.arm,
         )
-        data = DataOptions(self.source, size.side, self.permuted, self.per_class, self.probe_per_class)
+        data = DataOptions(self.source, size.side, self.permuted, self.per_class, self.probe_per_class, self.noise)
         check_model(model)
         check_data(data)
         check_optimiser(optimiser, model)

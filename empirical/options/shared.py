@@ -14,6 +14,7 @@ Normalisation = Literal["none", "batch", "layer"]
 SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
 OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
+LOUDEST = 2.0
 NARROWEST = 64
 """The scale at which a ResNet starts with one channel and a ViT's heads have one dimension each."""
 
@@ -50,6 +51,8 @@ class DataOptions:
     """Training images of a class; at most what real data have."""
     probe_per_class: int = 100
     """Held-out images of a class for metrics and accuracies."""
+    noise: float = 0.0
+    """Glyphs: standard deviation of pixel noise beside the little that they have, in units of black to white."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def check_data(options: DataOptions) -> None:
     for name in ("side", "per_class", "probe_per_class"):
         if getattr(options, name) < 1:
             raise InvalidInput(name, getattr(options, name), "must be at least 1")
+    if not 0 <= options.noise <= LOUDEST or (options.noise and options.source != "glyphs"):
+        raise InvalidInput("noise", options.noise, f"must lie in [0, {LOUDEST:g}], and is for glyphs only")
 
 
 def check_optimiser(options: OptimiserOptions, model: ModelOptions) -> None:

@@ -17,18 +17,26 @@ NUMBERS = FIRST_STROKE + STROKES * STROKE_NUMBERS
 """Random numbers of a picture: the face, colours, place of the glyph, strokes; its noise comes after them."""
 
 
-def pictures(seed: int, task: int, glyphs: np.ndarray, samples: np.ndarray, side: int) -> np.ndarray:
-    """(N, 3, side, side) uint8: sample number ``samples[k]`` of class ``glyphs[k]`` in ``task``."""
+def pictures(
+    seed: int, task: int, glyphs: np.ndarray, samples: np.ndarray, side: int, noise: float = 0.0
+) -> np.ndarray:
+    """(N, 3, side, side) uint8: sample number ``samples[k]`` of class ``glyphs[k]`` in ``task``; ``noise`` is the
+    standard deviation of pixel noise beside the picture's own, black to white being 1."""
     out = np.empty((len(glyphs), 3, side, side), np.uint8)
-    _draw_all(atlas(side), seed, task, glyphs, samples, out)
+    _draw_all(atlas(side), (seed, task), glyphs, samples, float(noise), out)
     return out
 
 
 @compiled()
 def _draw_all(
-    faces: np.ndarray, seed: int, task: int, glyphs: np.ndarray, samples: np.ndarray, out: np.ndarray
+    faces: np.ndarray,
+    seed_and_task: tuple[int, int],
+    glyphs: np.ndarray,
+    samples: np.ndarray,
+    noise: float,
+    out: np.ndarray,
 ) -> None:
-    task_key = mix(key(seed, GLYPHS) + np.uint64(task) * GAMMA)
+    task_key = mix(key(seed_and_task[0], GLYPHS) + np.uint64(seed_and_task[1]) * GAMMA)
     drawn, canvas = np.empty(NUMBERS), np.empty((3, out.shape[2], out.shape[3]))
     for k in range(len(glyphs)):
         picture_key = mix(mix(task_key + np.uint64(glyphs[k]) * GAMMA) + np.uint64(samples[k]) * GAMMA)
@@ -38,7 +46,7 @@ def _draw_all(
         for i in range(FIRST_STROKE, NUMBERS, STROKE_NUMBERS):
             _stroke(canvas, drawn[i : i + STROKE_NUMBERS])
         _glyph(canvas, faces[int(drawn[0] * len(faces)), glyphs[k]], drawn)
-        _noise(canvas, picture_key, 0.06 * drawn[FIRST_STROKE - 1], out[k])
+        _noise(canvas, picture_key, 0.06 * drawn[FIRST_STROKE - 1] + noise, out[k])
 
 
 @compiled()

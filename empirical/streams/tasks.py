@@ -114,7 +114,7 @@ def as_inputs(images: np.ndarray, device: str = "cpu") -> "Tensor":
 
 def _draw_glyphs(options: DataOptions, seed: int, index: int, classes: tuple[int, ...]) -> Task:
     def drawn(labels: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        return glyphs.pictures(seed, index, labels, samples, options.side)
+        return glyphs.pictures(seed, index, labels, samples, options.side, options.noise)
 
     return _generated(drawn, options, classes)
 
