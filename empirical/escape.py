@@ -1,13 +1,32 @@
 """``python -m empirical escape``: the escape experiment, from options to a table of results."""
 
+import sys
+from collections import defaultdict
 from collections.abc import Iterable
 
+import numpy as np
+
 from empirical.command import read
+from empirical.escape_records import (
+    NAMES,
+    area,
+    branches,
+    early,
+    final,
+    identity,
+    of_network,
+    over_layers,
+    recovered,
+)
 from empirical.options.escape import ESCAPE
 from empirical.report import run_experiment
+from empirical.saved import Group, group_of
 from empirical.store import Record
 
 FIGURES = ("escape",)
+CONTROLS = ("none", "fresh")
+UNITS = ("dead", "duplicate_as_paper", "effective_rank")
+BACK = ("dead_back", "duplicate_back")
 
 
 def main(arguments: list[str]) -> int:
@@ -19,4 +38,69 @@ def main(arguments: list[str]) -> int:
 
 
 def print_table(records: Iterable[Record]) -> None:
-    pass
+    """A row for stage 1 and for every branch, mean and standard deviation over seeds; a table a configuration."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[identity(record.config)].append(record)
+    for own in found.values():
+        _print_group(group_of(own))
+
+
+def _print_group(group: Group) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    config = group.config
+    title = (
+        f"{config['model']['name']}, {config['before']} tasks, then {config['after']} in every branch; "
+        f"seeds {', '.join(map(str, group.seeds))}; training accuracy, mean ± std over seeds"
+    )
+    headings = (
+        "whole task",
+        "first fifth",
+        "at the end",
+        "recovered",
+        "dead",
+        "dup.",
+        "rank",
+        "dead back",
+        "dup. back",
+    )
+    table = Table("branch", *headings, title=title)
+    table.add_row("stage 1, first 5 tasks", *_row(group, None, slice(None, 5)))
+    table.add_row("stage 1, last 5 tasks", *_row(group, None, slice(-5, None)))
+    for branch in branches(group):
+        table.add_row(NAMES[branch], *_row(group, branch, slice(None)))
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    console.print(table)
+    console.print(_checks(group), highlight=False)
+
+
+def _row(group: Group, branch: str | None, tasks: slice) -> list[str]:
+    cells = [_spread(measure(group, branch)[:, tasks].mean(1)) for measure in (area, early, final)]
+    compared = branch is not None and branch not in CONTROLS and set(CONTROLS) <= set(branches(group))
+    cells.append(_spread(recovered(group, branch)) if compared else "–")
+    cells += [f"{over_layers(group, branch, name)[:, tasks].mean():.2f}" for name in UNITS]
+    back = [over_layers(group, branch, name)[:, -1] for name in BACK]
+    return cells + [_spread(values) if branch is not None else "–" for values in back]
+
+
+def _spread(values: np.ndarray) -> str:
+    if not np.isfinite(values).all():
+        return "–"
+    return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+def _checks(group: Group) -> str:
+    """Curvature beside the clones, and the checks of the theory."""
+    lines = []
+    for branch in (None, *branches(group)):
+        lowest, highest, clones = (
+            of_network(group, branch, f)[:, -1] for f in ("lowest_curvature", "highest_curvature", "clones")
+        )
+        if np.isfinite(lowest).all():
+            place = "stage 1" if branch is None else NAMES[branch]
+            lines.append(f"{place}: {clones.mean():.0f} clones, curvature {lowest.mean():.3g} to {highest.mean():.3g}")
+    totals = [np.nansum(group.stacked(f"theory_{name}")[0]) for name in ("pass", "fail", "out")]
+    checked = "theory: {:.0f} pass, {:.0f} fail, {:.0f} out of hypothesis".format(*totals)
+    return "\n".join([*lines, *([checked] if sum(totals) else [])])
