@@ -46,13 +46,15 @@ def one_by_one(
 ) -> Gradients:
     """Model k alone, k = 0, 1, …; ``dice(k)`` seeds its dropout."""
     device = stacked.values.device
+    images = any(isinstance(module, nn.Conv2d) for module in models[0].modules())
+    layout = torch.channels_last if images else torch.contiguous_format  # convolutions are 1.2–1.4 times as fast
     forwards: Sequence[Callable[[Tensor], Tensor]] = _compiled(models) if precision.compile else models
 
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         losses: list[Tensor] = []
         for k, forward in enumerate(forwards):
             with nullcontext() if dice is None else _seeded(dice(k), device), _autocast(device, precision):
-                logits = forward(inputs[k])
+                logits = forward(inputs[k].contiguous(memory_format=layout))
             loss = masked_cross_entropy(logits, labels[k], None if mask is None else mask[k])
             stacked.keep(torch.autograd.grad(loss, stacked.of_model[k], materialize_grads=True), k)
             losses.append(loss.detach())
