@@ -6,6 +6,17 @@ hypothesis, with the reason. The scalar theory, certificates and metrics are lop
 
 from empirical.theory.check import Check, counts
 from empirical.theory.clone import Dynamics, check_clone, cloning, nudged
+from empirical.theory.model import check_model
 from lop_theory.modules.rates import matched_groups, matched_rates
 
-__all__ = ["Check", "Dynamics", "check_clone", "cloning", "counts", "matched_groups", "matched_rates", "nudged"]
+__all__ = [
+    "Check",
+    "Dynamics",
+    "check_clone",
+    "check_model",
+    "cloning",
+    "counts",
+    "matched_groups",
+    "matched_rates",
+    "nudged",
+]

@@ -123,7 +123,7 @@ def from_torch(model: "nn.Module") -> Network:
         elif not _passes_through(module):
             if pending is not None:
                 raise InvalidInput("model", type(module).__name__, f"follows {pending.label} with no Linear between")
-            pending = _torch_activation(module)
+            pending = torch_activation(module)
     if not layers or len(set(between)) > 1:
         kinds = sorted({phi.label for phi in between}) or type(model).__name__
         raise InvalidInput("model", kinds, "must be Linear layers with one kind of activation between")
@@ -163,7 +163,8 @@ def _torch_layer(module: "nn.Linear") -> Layer:
 _FIXED: dict[str, dict[str, float]] = {"Hardtanh": {"min_val": -1, "max_val": 1}, "Softplus": {"threshold": 20}}
 
 
-def _torch_activation(module: "nn.Module") -> Activation:
+def torch_activation(module: "nn.Module") -> Activation:
+    """The catalogue's activation that a torch module computes. Raises ``InvalidInput`` if there is none."""
     from torch import nn
 
     kind = type(module).__name__
