@@ -2,6 +2,7 @@
 curvature normal to the manifold of the clones that a network has. Networks are left as they were.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def certificates(model: nn.Module, run: EscapeRun) -> list[Tensor] | None:
 
 
 def came_back(model: nn.Module, probe: Probe, lost: Lost, run: EscapeRun) -> list[Row]:
-    """Columns of every layer, in order: which units of ``lost`` live again."""
+    """Columns of every layer, in order: which units of ``lost`` live again; left out where it had none."""
     rows = []
     now = certificates(model, run)
     for layer, m in enumerate(layer_moments(model, probe)):
@@ -91,12 +92,12 @@ def came_back(model: nn.Module, probe: Probe, lost: Lost, run: EscapeRun) -> lis
         if lost.certified is not None and now is not None:
             row["certified"] = float(now[layer].double().mean())
             row["certified_back"] = _share(alive, lost.certified[layer])
-        rows.append(row)
+        rows.append({name: share for name, share in row.items() if not math.isnan(share)})
     return rows
 
 
 def _share(mask: Tensor, of: Tensor) -> float:
-    """NaN of none: the column is left out."""
+    """NaN of none."""
     return float(mask[of].double().mean())
 
 
