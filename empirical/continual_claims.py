@@ -1,0 +1,164 @@
+"""The empirical claims about continual classification: their statistics from saved records, as numbers and as
+sentences.
+
+A change is a mean over the last :data:`SPAN` tasks less that over the first, within a seed; a net change is less the
+change of the control (a fresh network every task), which sees the same tasks. Both are given as mean ± standard
+deviation over seeds, with the number of seeds in which they are positive. Rank correlations (Spearman's) are over tasks
+within a seed, averaged over seeds. claims.toml holds the sentences; a test computes them anew.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from empirical.continual_records import Setting, accuracy, data_name, loss, over_layers
+from empirical.saved import Group
+
+Cells = Mapping[Setting, Group]
+SPAN = 5
+NAMES = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "dead": lambda group: over_layers(group, "dead"),
+    "duplicate": lambda group: over_layers(group, "duplicate_as_paper"),
+    "dead or duplicate": lambda group: over_layers(group, "dead_or_duplicate"),
+    "rank/units": lambda group: over_layers(group, "relative_rank"),
+}
+"""Quantity → seeds × tasks, at the end of every task; shares and ranks are means over the hidden layers."""
+
+
+class Effect(NamedTuple):
+    """A difference over seeds: mean, standard deviation, seeds in which it is positive, seeds."""
+
+    mean: float
+    std: float
+    up: int
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ± {self.std:.3f} ({self.up}/{self.seeds} up)"
+
+    @property
+    def sign(self) -> int:
+        """+1 or −1 if all seeds agree, else 0."""
+        return 1 if self.up == self.seeds else -1 if self.up == 0 else 0
+
+
+def effect(values: np.ndarray) -> Effect:
+    """The effect of one difference a seed."""
+    return Effect(float(values.mean()), float(values.std()), int((values > 0).sum()), len(values))
+
+
+def early(values: np.ndarray) -> np.ndarray:
+    """Per seed, the mean over the first tasks."""
+    return values[:, :SPAN].mean(1)
+
+
+def late(values: np.ndarray) -> np.ndarray:
+    """Per seed, the mean over the last tasks."""
+    return values[:, -SPAN:].mean(1)
+
+
+def change(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """Late less early."""
+    values = QUANTITIES[quantity](cells[setting])
+    return effect(late(values) - early(values))
+
+
+def net_change(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """The change less that of the control without normalisation."""
+    values, control = (QUANTITIES[quantity](cells[s]) for s in (setting, Setting(setting.model, arm="fresh")))
+    return effect(late(values) - early(values) - late(control) + early(control))
+
+
+def difference(cells: Cells, setting: Setting, other: Setting, quantity: str) -> Effect:
+    """Late, one setting less another."""
+    return effect(late(QUANTITIES[quantity](cells[setting])) - late(QUANTITIES[quantity](cells[other])))
+
+
+def correlation(cells: Cells, setting: Setting, one: str, other: str) -> float:
+    """Spearman's over tasks, mean over seeds; 0 where a quantity does not vary."""
+    from scipy.stats import rankdata
+
+    pairs = zip(QUANTITIES[one](cells[setting]), QUANTITIES[other](cells[setting]), strict=True)
+    found = []
+    for a, b in pairs:
+        varies = np.ptp(a) > 0 and np.ptp(b) > 0
+        found.append(np.corrcoef(rankdata(a), rankdata(b))[0, 1] if varies else 0.0)
+    return float(np.mean(found))
+
+
+def loses_plasticity(cells: Cells, model: str) -> bool:
+    """Whether, without normalisation, the loss of every seed grows by more than the control's."""
+    return net_change(cells, Setting(model), "loss").sign == 1
+
+
+def models(cells: Cells) -> list[str]:
+    """The models, in the paper's order."""
+    return [model for model in NAMES if Setting(model) in cells]
+
+
+def symptoms(cells: Cells) -> str:
+    """Without normalisation: net changes of accuracy, loss and symptoms, and how they go together."""
+    parts = []
+    for model in models(cells):
+        setting = Setting(model)
+        nets = [
+            f"{name} {net_change(cells, setting, name)}"
+            for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
+        ]
+        rho = [correlation(cells, setting, "accuracy", name) for name in ("dead or duplicate", "rank/units")]
+        parts.append(
+            f"{NAMES[model]}: {', '.join(nets)}, correlation of accuracy with dead or duplicate {rho[0]:+.2f}, with "
+            f"rank {rho[1]:+.2f}"
+        )
+    return _measured(
+        "no normalisation, last tasks less first, less the same of a fresh network every task", parts, cells
+    )
+
+
+def normalisation(cells: Cells) -> str:
+    """Normalised networks: their own change, and against the un-normalised one late."""
+    parts = []
+    for model in models(cells):
+        for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
+            setting = Setting(model, norm)
+            against = [
+                f"{name} {difference(cells, setting, Setting(model), name)}"
+                for name in ("accuracy", "dead or duplicate", "rank/units")
+            ]
+            parts.append(
+                f"{NAMES[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
+                f"late: {', '.join(against)}"
+            )
+    return _measured("last tasks less first, and normalised less un-normalised over the last tasks", parts, cells)
+
+
+def continual_backprop(cells: Cells) -> str:
+    """CBP from the start against plain training, late."""
+    parts = []
+    for model in models(cells):
+        setting = Setting(model, arm="cbp")
+        if setting not in cells:
+            continue
+        against = [
+            f"{name} {difference(cells, setting, Setting(model), name)}"
+            for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
+        ]
+        parts.append(f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
+    return _measured(
+        "continual backprop from the start less plain training over the last tasks; over the run: last tasks less "
+        "first, less the same of a fresh network every task", parts, cells,
+    )  # fmt: skip
+
+
+def _measured(what: str, parts: list[str], cells: Cells) -> str:
+    group = next(iter(cells.values()))
+    config, seeds = group.config, group.seeds
+    return (
+        f"Measured on {data_name(config)} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
+        f"first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; Spearman over tasks), "
+        f"{what}: {'; '.join(parts)}."
+    )
