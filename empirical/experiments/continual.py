@@ -5,7 +5,7 @@ that of the output layer: the authors' scripts zero the weights and keep their o
 task with a new network and a new optimiser. The loss is masked to the task's classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from empirical.continual_records import END, FIRST_STEP, INITIALISATION, TRAINING, label
 from empirical.engine.batch import Trainer
+from empirical.engine.batch_feed import Feed
 from empirical.experiments.continual_metrics import COLUMNS, Probe, accuracies, layer_rows, network_row
 from empirical.models import build
 from empirical.options.continual import ContinualRun
@@ -62,7 +63,10 @@ class Simulation:
         if self._loaded is None or self._loaded[0] != index:
             run = self.run
             drawn = [task(self.source, run.data, r.seed, index, run.classes_per_task) for r in self.runs]
-            self._loaded = index, [self._on_device(t) for t in drawn]
+            loaded = [self._on_device(t) for t in drawn]
+            self._loaded = index, loaded
+            self._feed = Feed([(one.images, one.labels) for one in loaded])
+            self._masks = torch.stack([one.allowed for one in loaded])
         return self._loaded[1]
 
     def _on_device(self, drawn: Task) -> Loaded:
@@ -86,10 +90,11 @@ class Simulation:
         index, within = divmod(self.step, run.steps)
         rows: list[list[Row]] = [[] for _ in self.runs]
         losses = []
-        for step in range(within, min(within + run.window, run.steps)):
+        steps = range(within, min(within + run.window, run.steps))
+        for step, (inputs, labels) in zip(steps, self._batches(index, steps), strict=True):
             if step == 0:
                 self._begin_task(index)
-            losses.append(self._train(index, step))
+            losses.append(self.trainer.step(inputs, labels, self._masks))
             self.step += 1
             if step == 0:
                 self._collect(rows, FIRST_STEP, losses)
@@ -102,16 +107,14 @@ class Simulation:
                 self.trainer.reinitialise(k, self._fresh(run, index))
         self.trainer.reset_head()
 
-    def _train(self, index: int, step: int) -> Tensor:
-        """One step of every run; the losses, left on the device."""
-        inputs, labels, masks = [], [], []
-        for run, loaded in zip(self.runs, self.tasks(index), strict=True):
-            chosen = batch_indices(run.seed, index, step, run.batch, len(loaded.labels))
-            at = torch.from_numpy(chosen).to(self.device)
-            inputs.append(loaded.images[at])
-            labels.append(loaded.labels[at])
-            masks.append(loaded.allowed)
-        return self.trainer.step(torch.stack(inputs), torch.stack(labels), torch.stack(masks))
+    def _batches(self, index: int, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of every run, step by step."""
+        sizes = [len(loaded.labels) for loaded in self.tasks(index)]
+        numbers = [
+            [batch_indices(run.seed, index, step, run.batch, size) for run, size in zip(self.runs, sizes, strict=True)]
+            for step in steps
+        ]
+        return self._feed.batches(np.array(numbers))
 
     def _collect(self, rows: list[list[Row]], moment: int, losses: list[Tensor]) -> None:
         """Add the rows of a moment to those of every run that has not failed."""
