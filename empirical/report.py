@@ -11,6 +11,7 @@ from empirical.command import writable_folder
 from empirical.options.common import Execution, available_device
 from empirical.run import Experiment, Job, Outcome
 from empirical.store import Record
+from empirical.trackers import observers
 from lop_theory.cli import NOT_CERTIFIED, OK
 
 INTERRUPTED = 130
@@ -42,26 +43,33 @@ def run_experiment(
 
 def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution, root: Path) -> Iterator[Job]:
     """Groups of runs that train side by side, in the order of the runs."""
-    device = available_device(execution.device) if not execution.cluster else execution.device
+    device = execution.device if execution.cluster else available_device(execution.device)
     there = experiment.on(execution.device)
+    watching = tuple(observers(execution.tensorboard, execution.wandb, root))
     groups: dict[Hashable, list[Any]] = defaultdict(list)
     for config in dict.fromkeys(configs):
         groups[experiment.group(config)].append(config)
     for group in groups.values():
         size = execution.group_size(len(group))
         for first in range(0, len(group), size):
-            yield Job(there, tuple(group[first : first + size]), root, device)
+            yield Job(there, tuple(group[first : first + size]), root, device, watching)
 
 
 def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
     """Every run, here or on a cluster, with a live view on stderr."""
     from rich.console import Console
 
-    from empirical.workers.local import carry_out_here
     from empirical.workers.view import View
 
     with View(jobs, Console(file=sys.stderr)) as view:
-        found = carry_out_here(jobs, execution.workers, execution.retries, view)
+        if execution.cluster:
+            from empirical.workers.cluster import carry_out_there
+
+            found = carry_out_there(jobs, execution, view)
+        else:
+            from empirical.workers.local import carry_out_here
+
+            found = carry_out_here(jobs, execution.workers, execution.retries, view)
     return [outcome for outcomes in found for outcome in outcomes]
 
 

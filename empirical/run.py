@@ -80,13 +80,13 @@ class Outcome(NamedTuple):
 
 class Job(NamedTuple):
     """A group of runs to carry out; goes to workers as it is. ``device`` is what the manifest calls it;
-    ``observe(config, rows)`` sees the rows as they are committed."""
+    every observer is called with (config, rows) when rows have been committed, and with (config, None) at the end."""
 
     experiment: Experiment
     configs: tuple[Any, ...]
     root: Path
     device: str
-    observe: Callable[[Any, list[Row]], None] | None = None
+    observers: tuple[Callable[[Any, list[Row] | None], None], ...] = ()
 
     @property
     def length(self) -> int:
@@ -115,6 +115,7 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
         for step, part in _by_step(live):
             for record in _train(job, part, step, lambda steps, before=done: report(before + steps)):
                 outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part)))
+                _show(job, record.config, None)
             done += sum(record.config.length for record in part)
     report(job.length)
     return [outcomes[config] for config in job.configs]
@@ -173,8 +174,12 @@ def _commit(job: Job, part: list[LiveRecord], simulation: Simulation, brought: l
         if record.cause:
             continue
         record.commit(simulation.step, rows, arrays, cause=cause)
-        if job.observe is not None:
-            job.observe(record.config, rows)
+        _show(job, record.config, rows)
+
+
+def _show(job: Job, config: Any, rows: list[Row] | None) -> None:
+    for observer in job.observers:
+        observer(config, rows)
 
 
 def _facts(job: Job, part: Sequence[LiveRecord]) -> dict[str, Any]:

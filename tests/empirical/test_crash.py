@@ -17,7 +17,7 @@ from rich.console import Console
 
 from empirical.live import LIVE, LiveRecord
 from empirical.run import HELD, Job, Outcome, carry_out
-from empirical.store import DATA, Row, records
+from empirical.store import DATA, Row
 from empirical.workers.local import carry_out_here
 from empirical.workers.view import View
 from lop_theory.errors import InvalidInput
@@ -90,14 +90,14 @@ def test_death_between_the_commits_of_a_group(commits: int, whole: list[bytes], 
     """After any number of commits, between two runs of a group too; the group goes on side by side."""
     left = commits
 
-    def observe(_config: TinyRun, _rows: list[Row]) -> None:
+    def observe(_config: TinyRun, _rows: list[Row] | None) -> None:
         nonlocal left
         left -= 1
         if left == 0:
             raise Stop
 
     with pytest.raises(Stop):
-        carry_out(job(tmp_path)._replace(observe=observe))
+        carry_out(job(tmp_path)._replace(observers=(observe,)))
     outcomes = carry_out(job(tmp_path))
     assert data_of(outcomes) == whole
     assert {o.record.manifest["together"] for o in outcomes if o.record} == {3}
@@ -120,12 +120,12 @@ def test_a_copy_of_a_dead_process_s_files_goes_on(whole: list[bytes], tmp_path: 
     """Database and write-ahead log as they lie at a death, the log cut short or spoilt too (as by a power cut)."""
     copies = []
 
-    def observe(config: TinyRun, rows: list[Row]) -> None:
-        if rows[-1]["step"] == 30:
+    def observe(config: TinyRun, rows: list[Row] | None) -> None:
+        if rows and rows[-1]["step"] == 30:
             (folder,) = (tmp_path / "from").glob("tiny/*")
             copies.append(shutil.copytree(folder, tmp_path / f"copy{config.seed}" / "tiny" / folder.name))
 
-    carry_out(job(tmp_path / "from", RUNS[:1])._replace(observe=observe))
+    carry_out(job(tmp_path / "from", RUNS[:1])._replace(observers=(observe,)))
     (copy,) = copies
     log = (copy / f"{LIVE}-wal").read_bytes()
     for k, body in enumerate((log, log[: len(log) // 2], log[:100], log[:-4000] + b"\0" * 4000, b"")):
@@ -159,13 +159,13 @@ def test_what_cannot_go_on_fails_alone(tmp_path: Path) -> None:
 
 
 def test_death_after_a_failure_leaves_the_same_records(tmp_path: Path) -> None:
-    def observe(config: TinyRun, rows: list[Row]) -> None:
-        if (config.seed, rows[-1]["step"]) == (1, 35):
+    def observe(config: TinyRun, rows: list[Row] | None) -> None:
+        if rows and (config.seed, rows[-1]["step"]) == (1, 35):
             raise Stop
 
     wild = [replace(run, diverge_at=32) for run in RUNS]
     with pytest.raises(Stop):
-        carry_out(job(tmp_path / "killed", wild)._replace(observe=observe))
+        carry_out(job(tmp_path / "killed", wild)._replace(observers=(observe,)))
     assert data_of(carry_out(job(tmp_path / "killed", wild))) == data_of(carry_out(job(tmp_path / "whole", wild)))
 
 
