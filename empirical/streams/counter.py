@@ -54,3 +54,14 @@ def symmetric(stream_key: np.uint64, count: int, half_width: float) -> np.ndarra
     for k in range(count):
         out[k] = half_width * (2.0 * uniform(stream_key, k) - 1.0)
     return out
+
+
+@compiled()
+def shuffled(seed: int, purpose: np.uint64, first: int, second: int, count: int) -> np.ndarray:
+    """0…count − 1 in an order drawn for (seed, purpose, first, second), by Fisher and Yates."""
+    order_key = mix(mix(key(seed, purpose) + np.uint64(first) * GAMMA) + np.uint64(second) * GAMMA)
+    out = np.arange(count)
+    for last in range(count - 1, 0, -1):
+        other = below(order_key, last, last + 1)
+        out[last], out[other] = out[other], out[last]
+    return out

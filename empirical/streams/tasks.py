@@ -6,15 +6,16 @@ left. A permutation moves pixels, the same way for every picture and channel of 
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from empirical.compiled import compiled
 from empirical.options.shared import DataOptions, check_data
-from empirical.streams import glyphs, gmm
+from empirical.streams import glyphs, gmm, real
 from empirical.streams.atlas import CLASSES as GLYPH_CLASSES
-from empirical.streams.counter import BATCHES, CLASS_ORDER, GAMMA, PERMUTATION, below, key, mix
+from empirical.streams.counter import BATCHES, CLASS_ORDER, PERMUTATION, shuffled
+from empirical.streams.source import Source, Task
 from lop_theory.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,27 +24,6 @@ if TYPE_CHECKING:
 FIRST_PROBE = 1 << 30
 """Generated samples from this number on are held out."""
 LARGEST_SIDE = 512
-
-
-class Task(NamedTuple):
-    """Pictures (N, C, H, W), uint8 (Gaussian mixtures: float32), and labels (N,), int64 numbers of the source's
-    classes, both in class order; the probe is balanced and disjoint from them."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    probe_images: np.ndarray
-    probe_labels: np.ndarray
-    classes: tuple[int, ...]
-
-
-class Source(NamedTuple):
-    """Where tasks come from: its name in captions, (C, H, W) of a picture, how many classes there are, and
-    ``draw(options, seed, index, classes)``, which gives the pictures and labels of a task, unpermuted."""
-
-    name: str
-    image: tuple[int, int, int]
-    classes: int
-    draw: Callable[[DataOptions, int, int, tuple[int, ...]], Task]
 
 
 def open_source(options: DataOptions) -> Source:
@@ -56,8 +36,6 @@ def open_source(options: DataOptions) -> Source:
     prefix = "permuted " if options.permuted else ""
     if options.source == "glyphs":
         return Source(prefix + "glyphs", (3, options.side, options.side), GLYPH_CLASSES, _draw_glyphs)
-    from empirical.streams import real
-
     return real.source(options, prefix)
 
 
@@ -75,13 +53,13 @@ def task_classes(source: Source, seed: int, index: int, count: int) -> tuple[int
     if not 1 <= count <= source.classes:
         raise InvalidInput("classes_per_task", count, f"must lie in 1…{source.classes}, the classes of {source.name}")
     deck, place = divmod(index, source.classes // count)
-    dealt = _shuffled(seed, CLASS_ORDER, deck, 0, source.classes)[place * count : (place + 1) * count]
+    dealt = shuffled(seed, CLASS_ORDER, deck, 0, source.classes)[place * count : (place + 1) * count]
     return tuple(sorted(int(c) for c in dealt))
 
 
 def pixel_permutation(seed: int, index: int, pixels: int) -> np.ndarray:
     """Which pixel of the unpermuted picture each pixel shows."""
-    return _shuffled(seed, PERMUTATION, index, 0, pixels)
+    return shuffled(seed, PERMUTATION, index, 0, pixels)
 
 
 def batch_indices(seed: int, index: int, step: int, batch: int, n: int) -> np.ndarray:
@@ -99,7 +77,7 @@ def batch_indices(seed: int, index: int, step: int, batch: int, n: int) -> np.nd
 @lru_cache(maxsize=64)
 def epoch_order(seed: int, index: int, epoch: int, n: int) -> np.ndarray:
     """The order of one epoch."""
-    order = _shuffled(seed, BATCHES, index, epoch, n)
+    order = shuffled(seed, BATCHES, index, epoch, n)
     order.setflags(write=False)
     return order
 
@@ -146,14 +124,3 @@ def _move_pixels(images: np.ndarray, order: np.ndarray, out: np.ndarray) -> None
     for k in range(len(images)):
         for i in range(order.size):
             out[k, i] = images[k, order[i]]
-
-
-@compiled()
-def _shuffled(seed: int, purpose: np.uint64, first: int, second: int, count: int) -> np.ndarray:
-    """0…count − 1 in an order drawn for (seed, purpose, first, second), by Fisher and Yates."""
-    order_key = mix(mix(key(seed, purpose) + np.uint64(first) * GAMMA) + np.uint64(second) * GAMMA)
-    out = np.arange(count)
-    for last in range(count - 1, 0, -1):
-        other = below(order_key, last, last + 1)
-        out[last], out[other] = out[other], out[last]
-    return out
