@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from empirical.theory.check import Check, judged
+from empirical.theory.nearest import dropout_reason
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.closure import Decay, Update, stays
 from lop_theory.metrics import cloning_r2, flatten_units
@@ -124,8 +125,7 @@ def _off_manifold(base: nn.Module, dynamics: Dynamics) -> str:
     """Why the trajectory need not stay on the manifold, or nothing."""
     if not stays(dynamics.update, dynamics.decay, block_constant=dynamics.copies)[0]:
         return f"{dynamics.update} updates with {dynamics.decay} decay may leave the manifold"
-    drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 and m.training for m in base.modules())
-    return "dropout is on and treats clones differently" if drops else ""
+    return dropout_reason(base)
 
 
 def _layer(name: str, values: tuple[float, float], limit: float, off: str) -> Check:

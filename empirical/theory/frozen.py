@@ -25,7 +25,6 @@ from lop_theory.metrics import hidden_layers
 
 Box = tuple[float, float]
 KEEP = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-ENDS = (math.inf, -math.inf)
 WIDER = 1 + 1e-5  # φ and means of it are computed to a few roundings
 
 
@@ -133,20 +132,22 @@ def _bounds(module: nn.Linear, value: Range | None) -> tuple[Tensor, Tensor]:
         unknown = torch.full_like(bias, torch.inf)
         return -unknown, unknown
     low, high = (end.repeat_interleave(module.in_features // end.numel()) for end in (value.low, value.high))
+    over, under = _products(weight, high, low), _products(weight, low, high)
+    rounding = 2 * _rounding(module)  # once for the model's sum, at most once more for ours
     if value.inputs is not None:
         z = value.inputs @ weight.T + bias
-        least, most = z.amin(0), z.amax(0)
-    else:
-        least, most = bias + _products(weight, low, high), bias + _products(weight, high, low)
-    margin = _products(weight.abs(), *(torch.maximum(low.abs(), high.abs()),) * 2) + bias.abs()
-    margin = 2 * _rounding(module) * margin  # once for the model's sum, at most once more for ours
-    return least - margin, most + margin
+        margin = rounding * (torch.maximum(over.abs(), under.abs()).sum(1) + bias.abs())
+        return z.amin(0) - margin, z.amax(0) + margin
+    least, most = bias + under.sum(1), bias + over.sum(1)
+    return least - rounding * (under.abs().sum(1) + bias.abs()), most + rounding * (over.abs().sum(1) + bias.abs())
 
 
 def _products(weight: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Σ_u w_vu·end_u with one end for positive and one for negative weights, and 0·∞ = 0."""
-    terms = weight * torch.where(weight > 0, positive, negative)
-    return torch.where(weight == 0, 0.0, terms).sum(1)
+    """w_vu·end_u with one end for positive and one for negative weights, and 0·∞ = 0.
+
+    Rounded sums are monotone in every term, so the rounding that matters is that of the sum of these extreme terms.
+    """
+    return torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, positive, negative))
 
 
 def _rounding(module: nn.Linear) -> float:
@@ -160,9 +161,10 @@ def _flat(phi: Activation, total: Sum) -> tuple[Tensor, Range]:
     low, high = (torch.full_like(total.low, end) for end in phi.range_on(-math.inf, math.inf))
     certified = torch.zeros_like(total.low, dtype=torch.bool)
     for region in phi.flat_regions():
-        left, right = (math.nextafter(to_float(end), toward) for end, toward in zip(region, ENDS, strict=True))
-        inside = (total.low > left) | (math.isinf(left) & torch.ones_like(certified))
-        inside &= (total.high < right) | (math.isinf(right) & torch.ones_like(certified))
+        left, right = (to_float(end) for end in region)
+        inside = total.low > math.nextafter(left, math.inf) if math.isfinite(left) else torch.ones_like(certified)
+        if math.isfinite(right):
+            inside = inside & (total.high < math.nextafter(right, -math.inf))
         least, most = phi.range_on(*region)
         low, high = torch.where(inside, least, low), torch.where(inside, most, high)
         certified |= inside

@@ -55,15 +55,27 @@ def check_nearest(model: nn.Module, inputs: Tensor, gradients: Mapping[str, Tens
         classes = width_classes(model, inputs)
     except UnsupportedOperation as error:
         return [Check("clone-distance", "", "out of hypothesis", float("nan"), CLOSE, str(error))]
-    return [_check(model, found, gradients) for found in classes]
+    dropped = dropout_reason(model)
+    return [_check(model, found, gradients, dropped) for found in classes]
 
 
-def _check(model: nn.Module, found: WidthClass, gradients: Mapping[str, Tensor]) -> Check:
+def dropout_reason(model: nn.Module) -> str:
+    """Why clones need not be treated alike in the present mode, or nothing."""
+    on = (m.training and (getattr(m, "p", 0.0) or getattr(m, "dropout", 0.0)) > 0 for m in model.modules() if _drops(m))
+    return "dropout is on and treats clones differently" if any(on) else ""
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd | nn.MultiheadAttention)
+
+
+def _check(model: nn.Module, found: WidthClass, gradients: Mapping[str, Tensor], dropped: str) -> Check:
     pair = nearest_pair(_slices(_state(model), found))
     i, j = pair.units
     where = f"units {i} and {j} of {found.units} are {pair.distance:.2e} from being copies"
-    if pair.relative > CLOSE:
-        return Check("clone-distance", found.label, "out of hypothesis", pair.relative, CLOSE, where)
+    if pair.relative > CLOSE or dropped:
+        reason = f"{where}; {dropped}" if dropped else where
+        return Check("clone-distance", found.label, "out of hypothesis", pair.relative, CLOSE, reason)
     both = _slices(gradients, found)[[i, j]]
     apart, size = float((both[0] - both[1]).norm()), float(both.norm())
     verdict = judged(hypothesis="", holds=apart <= EQUAL * size)

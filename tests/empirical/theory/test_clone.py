@@ -135,7 +135,11 @@ def test_a_model_that_expand_did_not_make_is_refused():
 def test_a_twin_one_rounding_away_sets_the_allowance_for_rounding():
     base, clone = trained()
     twin = nudged(base)
-    assert 0 < max(float((p - q).abs().max()) for p, q in zip(base.parameters(), twin.parameters(), strict=True)) < 1e-6
+    assert (
+        0
+        < max(float((p - q).detach().abs().max()) for p, q in zip(base.parameters(), twin.parameters(), strict=True))
+        < 1e-6
+    )
     assert check_clone(base, clone, *data(99), dynamics=Dynamics(twin=twin))[-1].verdict == "pass"
     with torch.no_grad():
         base[9].bias[0] += 1e-3  # a mistake far beyond what rounding explains
