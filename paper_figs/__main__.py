@@ -14,6 +14,7 @@ FIGURES = {
     "A.3": "fig_a3",
     "B.1": "fig_b1",
     "B.2": "fig_b2",
+    "escape": "fig_escape",
     "optimisers": "fig_optimisers",
 }
 """Figure id → module of this package with ``draw(stem) -> caption``."""

@@ -129,7 +129,10 @@ class Escape:
     """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
     permuted: bool = True
     """Whether every task has a fresh permutation of the pixels."""
-    side: int = 32
+    pixel_noise: float = 0.0
+    """Glyphs: standard deviation of pixel noise, in units of black to white; without it they are learnt too easily for
+    plasticity to matter."""
+    side: int = 16
     """Pixels on a side."""
     per_class: int = 500
     """Training images of a class; at most what real data have."""
@@ -143,7 +146,7 @@ class Escape:
     """Classes of a task; the loss is masked to them."""
     steps: int = 500
     """Steps a task."""
-    batch: int = 128
+    batch: int = 64
     """Images a step."""
     scale: int = 1
     """All widths are divided by this."""
@@ -165,7 +168,9 @@ class Escape:
     def runs(self) -> list[EscapeRun]:
         """A run for every seed."""
         model = ModelOptions(self.model, self.normalisation, scale=self.scale)
-        data = DataOptions(self.source, self.side, self.permuted, self.per_class, self.probe_per_class)
+        data = DataOptions(
+            self.source, self.side, self.permuted, self.per_class, self.probe_per_class, self.pixel_noise
+        )
         optimiser = OptimiserOptions("adam", self.step_size)
         check_model(model)
         check_data(data)
@@ -226,10 +231,12 @@ def _check_perturbations(options: Perturbations) -> None:
 
 ESCAPE: dict[str, Escape] = {
     "smoke": Escape(
-        seeds=(40,), side=16, scale=2, per_class=40, probe_per_class=20, before=4, after=2, steps=60, batch=32,
+        seeds=(40,), scale=2, per_class=40, probe_per_class=20, before=4, after=2, steps=60, batch=32,
         window=20, spectrum=6, theory=True,
     ),
-    "laptop": Escape(preset="laptop", seeds=(40, 41, 42)),
-    "paper": Escape(preset="paper", seeds=(40, 41, 42, 43, 44), source="tiny-imagenet", permuted=False, side=64),
+    "laptop": Escape(preset="laptop", seeds=(40, 41, 42), pixel_noise=0.3),
+    "paper": Escape(
+        preset="paper", seeds=(40, 41, 42, 43, 44), source="tiny-imagenet", permuted=False, side=64, batch=128
+    ),
 }  # fmt: skip
 """The presets by name."""
