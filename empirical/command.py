@@ -14,12 +14,16 @@ from lop_theory.errors import InvalidInput
 Options = TypeVar("Options")
 
 
-def read(presets: Mapping[str, Options], arguments: list[str], prog: str) -> Options:
-    """The options of ``arguments``; what they leave out comes from the preset they name. Exits with 2 on bad input."""
+def read(presets: Mapping[str, Options], arguments: list[str], prog: str, *, flags: bool = False) -> Options:
+    """The options of ``arguments``; what they leave out comes from the preset they name. Exits with 2 on bad input.
+
+    A Boolean option takes True or False, or with ``flags`` is given alone.
+    """
     import tyro
 
     default = presets[_named_preset(presets, arguments)]
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+    boolean = tyro.conf.FlagCreatePairsOff if flags else tyro.conf.FlagConversionOff
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, boolean)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

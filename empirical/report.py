@@ -38,7 +38,7 @@ def run_experiment(
         print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
         return INTERRUPTED
     show([o.record for o in outcomes if o.record is not None and o.record.manifest["status"] == "finished"])
-    return report(experiment, outcomes, Path(execution.out), figures)
+    return tell(experiment, outcomes, Path(execution.out), figures)
 
 
 def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution, root: Path) -> Iterator[Job]:
@@ -73,7 +73,7 @@ def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
     return [outcome for outcomes in found for outcome in outcomes]
 
 
-def report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures: Sequence[str]) -> int:
+def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures: Sequence[str] = ()) -> int:
     """Counts, paths, and a line for every run without a result."""
     skipped = sum(o.skipped for o in outcomes)
     ended = sum(o.record is not None for o in outcomes) - skipped

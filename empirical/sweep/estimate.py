@@ -1,0 +1,91 @@
+"""What runs cost: measured on runs of the same kind that have ended, or by counting floating-point operations."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from empirical.options.shared import ModelOptions
+from empirical.store import Record
+
+SUSTAINED = 10e12
+"""Operations a second that a GPU of the A100's class is assumed to sustain on these models (half its FP32 peak)."""
+STEP_SECONDS = 2e-3
+"""And the least time of a step of one network, which is that of launching its kernels."""
+HOUR = 3600.0
+FORWARD_AND_BACKWARD = 3
+
+
+class Cost(NamedTuple):
+    """Hours of one device, and for how many of the runs they rest on measurements."""
+
+    hours: float
+    measured: int
+
+
+def class_of(config: Any) -> tuple[str, str, int]:
+    """Runs of a class take the same time a step."""
+    return config.experiment, config.model.name, config.batch
+
+
+def seconds_a_step(ended: Iterable[tuple[Any, Record]], device: str) -> dict[tuple[str, str, int], float]:
+    """Class → mean measured seconds a step of one run, over the runs that ended on this kind of device."""
+    found: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    for config, record in ended:
+        facts = record.manifest
+        if facts["device"].startswith(device) and facts["steps"]:
+            found[class_of(config)].append(facts["wall_seconds"] / facts.get("together", 1) / facts["steps"])
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def gpu_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float], share: float) -> Cost:
+    """Hours of a GPU for the runs; ``share`` is the part of it that a measured run had."""
+    seconds, known = 0.0, 0
+    for config in configs:
+        if (step := measured.get(class_of(config))) is not None:
+            known += 1
+            seconds += share * step * config.length
+        else:
+            seconds += assumed_seconds(config)
+    return Cost(seconds / HOUR, known)
+
+
+def core_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float]) -> Cost:
+    """Hours of a processor core for those of the runs whose class has been measured."""
+    steps = [measured[class_of(c)] * c.length for c in configs if class_of(c) in measured]
+    return Cost(sum(steps) / HOUR, len(steps))
+
+
+def assumed_seconds(config: Any) -> float:
+    """Time of a run on a GPU from its operations and its steps."""
+    return max(operations(config) / SUSTAINED, STEP_SECONDS * config.length * networks(config))
+
+
+def networks(config: Any) -> int:
+    """Networks that train in a run."""
+    return 2 + config.control if config.experiment == "cloning" else 1
+
+
+def operations(config: Any) -> float:
+    """Floating-point operations of a run's training (two a multiplication with addition), without its metrics."""
+    side = config.data.side
+    base = _forward(replace(config.model, dropout=0.0, normalisation="none"), side, 1) * config.length
+    if config.experiment == "cloning":
+        model = replace(config.model, dropout=0.0, normalisation="none")
+        base += _forward(model, side, config.factor) * config.steps * (networks(config) - 1)
+    return float(FORWARD_AND_BACKWARD * config.batch * base)
+
+
+@lru_cache(maxsize=64)
+def _forward(model: ModelOptions, side: int, widen: int) -> float:
+    """Operations of one image's way through the model, counted by PyTorch."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from empirical.models import build
+
+    network = build(model, (3, side, side), 10, 0, widen=widen).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, side, side))
+    return counter.get_total_flops() / 2

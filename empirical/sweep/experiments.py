@@ -1,0 +1,12 @@
+"""Experiments by name, imported when they are used."""
+
+from importlib import import_module
+
+from empirical.run import Experiment
+
+
+def experiment(name: str) -> Experiment:
+    """What carries out the runs of this name."""
+    found = import_module(f"empirical.experiments.{name}").EXPERIMENT
+    assert isinstance(found, Experiment)
+    return found
