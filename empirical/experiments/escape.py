@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from empirical.continual_records import END, FIRST_STEP, NETWORK
 from empirical.experiments import continual
-from empirical.experiments.escape_metrics import COLUMNS, Lost, came_back, found_lost, spectrum
+from empirical.experiments.escape_metrics import COLUMNS, Lost, came_back, found_lost, revived, silent, spectrum
 from empirical.experiments.escape_perturb import leave_clones
 from empirical.models import build
 from empirical.options.escape import BRANCHES, STAGE_1, Branch, EscapeRun, alike, label
@@ -83,19 +84,29 @@ class Simulation:
             self._lost = self._units_of_stage_1()
         shifts = [self._perturbed(k, branch) for k in range(len(self.runs))]
         rows: list[list[Row]] = [[] for _ in self.runs]
-        while self._inner.step < start + self.run.steps:
-            for own, brought in zip(rows, self._inner.advance(), strict=True):
-                own += [row for row in brought.rows if row["moment"] != FIRST_STEP]
-        ahead = self.step - start
-        self.step += self.run.steps
-        if self.step == self._first:
+        self._train(rows, start + self.run.half)
+        half = [self._silent(k) for k in range(len(self.runs))]
+        self._train(rows, start + self.run.steps)
+        if branch is None and self._inner.step == self._first:
             self._end_of_stage_1 = self._inner.states()
         self._failed |= {k: cause for k, cause in self._inner.failed.items() if k not in self._failed}
-        number = STAGE_1 if branch is None else BRANCHES.index(branch)
+        place_of_row = {"branch": STAGE_1 if branch is None else BRANCHES.index(branch)}
         for k, own in enumerate(rows):
-            self._complete(own, k, branch, shifts[k])
-            own[:] = [{**row, "step": row["step"] + ahead, "branch": number} for row in own]
+            self._complete(own, k, shifts[k], half[k])
+            own[:] = [{**row, "step": row["step"] + self.step - start, **place_of_row} for row in own]
+        self.step += self.run.steps
         return [Advance(own, self._failed.get(k)) for k, own in enumerate(rows)]
+
+    def _train(self, rows: list[list[Row]], stop: int) -> None:
+        """Train up to a step of the stage, collecting rows."""
+        while self._inner.step < stop:
+            for own, brought in zip(rows, self._inner.advance(), strict=True):
+                own += [row for row in brought.rows if row["moment"] != FIRST_STEP]
+
+    def _silent(self, k: int) -> list[Tensor]:
+        """Units of one run's network that are zero on every training image of the task that it has trained on."""
+        task = (self._inner.step - 1) // self.run.steps
+        return silent(self._inner.trainer.models[k], self._inner.tasks(task)[k].images)
 
     def _units_of_stage_1(self) -> list[Lost]:
         """What had become of the units by the end of stage 1."""
@@ -120,21 +131,23 @@ class Simulation:
         )
         return {}
 
-    def _complete(self, rows: list[Row], k: int, branch: Branch | None, shift: Row) -> None:
+    def _complete(self, rows: list[Row], k: int, shift: Row, half: list[Tensor]) -> None:
         """Add the columns of this experiment to the rows of the end of a task."""
         ends = [row for row in rows if row["moment"] == END]
-        if k in self._failed or not ends:
+        if k in self._failed:
             return
-        task = self._inner.step // self.run.steps - 1
-        probe, model = self._inner.tasks(task)[k].probe, self._inner.trainer.models[k]
         assert ends[0]["layer"] == NETWORK
+        task, run = self._inner.step // self.run.steps - 1, self.runs[k]
+        probe, model = self._inner.tasks(task)[k].probe, self._inner.trainer.models[k]
         ends[0].update(shift)
-        last = self.run.before if branch is None else self.run.before + self.run.after
-        if self.run.spectrum and task == last - 1:
-            ends[0].update(spectrum(model, probe, self.run.spectrum))
-        if branch not in (None, "fresh"):
-            for row, found in zip(ends[1:], came_back(model, probe, self._lost[k], self.runs[k]), strict=True):
-                row.update(found)
+        last = run.before if self._stage is None else run.before + run.after
+        if run.spectrum and task == last - 1:
+            ends[0].update(spectrum(model, probe, run.spectrum))
+        found = revived(half, self._silent(k))
+        if self._stage not in (None, "fresh"):
+            found = [a | b for a, b in zip(found, came_back(model, probe, self._lost[k], run), strict=True)]
+        for row, columns in zip(ends[1:], found, strict=True):
+            row.update(columns)
 
 
 def _part(arrays: Mapping[str, np.ndarray], name: str) -> Arrays:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from empirical.experiments.continual_metrics import CHUNK, Probe, evaluating
 from empirical.experiments.continual_metrics import COLUMNS as CONTINUAL_COLUMNS
-from empirical.experiments.continual_metrics import Probe, evaluating
 from empirical.options.escape import EscapeRun
 from empirical.store import Row
-from lop_theory.metrics import Moments, capture, dead, duplicates, hidden_layers, moments
+from lop_theory.metrics import Moments, capture, dead, duplicates, flatten_units, hidden_layers, moments
 from lop_theory.modules.detect import DEFAULT, near_blocks
 from lop_theory.optim.units import unit_layers
 from lop_theory.stability import (
@@ -31,6 +31,7 @@ COLUMNS = {
     **CONTINUAL_COLUMNS,
     "branch": "int8",
     **dict.fromkeys(("certified", "dead_back", "certified_back", "duplicate_back"), "float32"),
+    **dict.fromkeys(("silent", "revived"), "int32"),
     **dict.fromkeys(("lowest_curvature", "highest_curvature", "curvature_residual"), "float32"),
     **dict.fromkeys(("escape_curvature", "escape_mixing", "escape_length"), "float32"),
     "clones": "int32",
@@ -40,7 +41,11 @@ COLUMNS = {
 
 per layer: ``certified``, the share of units that are frozen for ever whatever lies upstream; ``dead_back``,
 ``certified_back`` and ``duplicate_back``, the shares of the units that at the end of stage 1 were dead, certified or
-duplicates, and on this task's probe are alive (duplicates: and no duplicates).
+duplicates, and on this task's probe are alive (duplicates: and no duplicates); ``silent``, the units that were zero on
+every training image half-way through the task, and ``revived``, those of them that at its end are not. A silent unit
+has no gradient, and half a task is enough for Adam's memory of older ones to die away: in the first layer, which has
+nothing trained before it, theory says that none revives but by noise or repair; deeper ones may be revived from
+upstream.
 
 per network: the extreme curvatures on the normal space of its ``clones`` (units in near-clone blocks), the larger
 residual of the two, and whether they say ``saddle``; of the escape at the task's start, curvature and mixing along the
@@ -94,6 +99,22 @@ def came_back(model: nn.Module, probe: Probe, lost: Lost, run: EscapeRun) -> lis
             row["certified_back"] = _share(alive, lost.certified[layer])
         rows.append({name: share for name, share in row.items() if not math.isnan(share)})
     return rows
+
+
+def silent(model: nn.Module, images: Tensor) -> list[Tensor]:
+    """Units of every hidden layer that are zero on all images, a mask a layer."""
+    found: list[Tensor] = []
+    with evaluating(model):
+        for part in images.split(CHUNK):
+            captured = capture(model, part, layers=hidden_layers(model))
+            here = [(flatten_units(h, dim) == 0).all(0) for h, _, dim in captured.values()]
+            found = [a & b for a, b in zip(found, here, strict=True)] if found else here
+    return found
+
+
+def revived(before: Sequence[Tensor], now: Sequence[Tensor]) -> list[Row]:
+    """Columns of every layer: how many units were silent, and how many of those are not now."""
+    return [{"silent": int(a.sum()), "revived": int((a & ~b).sum())} for a, b in zip(before, now, strict=True)]
 
 
 def _share(mask: Tensor, of: Tensor) -> float:

@@ -75,6 +75,11 @@ class EscapeRun:
         """Steps of the run: stage 1, then every branch."""
         return (self.before + self.after * len(self.branches)) * self.steps
 
+    @property
+    def half(self) -> int:
+        """The end of the window in which a task is half done."""
+        return -(-self.steps // (2 * self.window)) * self.window
+
     def continual(self, branch: Branch | None) -> ContinualRun:
         """The continual training that stage 1 (``None``) or a branch is."""
         return ContinualRun(

@@ -16,7 +16,7 @@ from empirical.escape_records import area, cell, curves, final, recovered
 from empirical.experiments import continual
 from empirical.experiments.continual_metrics import Probe
 from empirical.experiments.escape import COLUMNS, EXPERIMENT, Place, Simulation, place
-from empirical.experiments.escape_metrics import clones_found, found_lost, layer_moments, spectrum
+from empirical.experiments.escape_metrics import clones_found, found_lost, layer_moments, revived, silent, spectrum
 from empirical.experiments.escape_perturb import leave_clones
 from empirical.options.escape import BRANCHES, STAGE_1, Escape, EscapeRun, Perturbations
 from empirical.options.shared import DataOptions, ModelOptions, OptimiserOptions
@@ -101,6 +101,31 @@ def test_perturbations_of_some_size_change_something(whole: list[Row]) -> None:
     lengths = [row["escape_length"] for row in branch_rows(whole, "escape") if "escape_length" in row]
     assert len(lengths) == 2
     assert min(lengths) > 0
+
+
+@pytest.mark.claim("frozen-unit")
+def test_silent_units_of_the_first_layer_stay_silent_without_noise_and_repair() -> None:
+    simulation = Simulation([tiny(branches=("none", "dropout", "noise"), window=1, steps=160, before=1, after=1)])
+    with torch.no_grad():
+        simulation._inner.trainer.models[0].get_parameter("1.bias")[:8] = -60.0
+    rows = []
+    while simulation.step < simulation.run.length:
+        rows += [r for r in simulation.advance()[0].rows if r["layer"] == 0]
+    for name in (None, "none", "dropout"):
+        (row,) = branch_rows(rows, name)
+        assert row["silent"] >= 8
+        assert row["revived"] == 0
+    assert branch_rows(rows, "noise")[0]["silent"] >= 8
+
+
+def test_silent_units_are_zero_on_all_images_and_revived_ones_are_not() -> None:
+    model, probe = cloned_mlp()
+    before = silent(model, probe.inputs)
+    assert before[0].tolist() == [False, False, True, False, False, False]
+    with torch.no_grad():
+        model[1].bias[2] = 100.0
+    assert revived(before, silent(model, probe.inputs)) == [{"silent": 1, "revived": 1}]
+    assert revived(before, before) == [{"silent": 1, "revived": 0}]
 
 
 @pytest.mark.parametrize("stops", [(6, 12, 24), (12, 18, 36, 42, 90)])
