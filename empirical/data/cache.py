@@ -57,7 +57,7 @@ def load(path: Path) -> np.ndarray | None:
         if digest(path) != _digest_path(path).read_text(encoding="utf-8"):
             return None
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from empirical.data import cache
 from empirical.streams.resize import resized
 
-CLASSES, SIDE = 200, 64
+VERSION, CLASSES, SIDE = 2, 200, 64
 FACES = (
     "DejaVuSans",
     "DejaVuSans-Bold",
@@ -45,8 +45,8 @@ def _atlas_path() -> Path:
     import matplotlib
     from matplotlib import ft2font
 
-    parameters = (matplotlib.__version__, ft2font.__freetype_version__, CLASSES, SIDE, FACES, RENDERED, MARGIN)
-    return cache.folder() / f"glyphs-{hashlib.sha256(repr(parameters).encode()).hexdigest()[:16]}.npy"
+    made_of = (VERSION, matplotlib.__version__, ft2font.__freetype_version__, CLASSES, SIDE, FACES, RENDERED, MARGIN)
+    return cache.folder() / f"glyphs-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.npy"
 
 
 def _rendered_atlas() -> np.ndarray:
@@ -96,12 +96,13 @@ def _fitted(bitmap: np.ndarray) -> np.ndarray:
 
 def farthest_first(pictures: np.ndarray, count: int) -> list[int]:
     """Indices of ``count`` characters of (faces, characters, …) pictures: the first, then always the one whose
-    distance to the nearest chosen one is greatest. Distance is Euclidean over 8×8 means in all faces."""
-    small = resized(pictures, 8).astype(np.float64)
-    features = np.moveaxis(small, 1, 0).reshape(pictures.shape[1], -1)
-    nearest = np.full(len(features), np.inf)
+    distance to the nearest chosen one is greatest. Two characters are as far apart as their 8×8 means, squared, in the
+    face where they differ least: so no face shows two chosen ones alike."""
+    features = resized(pictures, 8).astype(np.int64).reshape(*pictures.shape[:2], -1)
+    nearest = np.full(pictures.shape[1], np.iinfo(np.int64).max)
     chosen = [0]
     while len(chosen) < count:
-        nearest = np.minimum(nearest, ((features - features[chosen[-1]]) ** 2).sum(1))
+        distances = ((features - features[:, chosen[-1:]]) ** 2).sum(2).min(0)
+        nearest = np.minimum(nearest, distances)
         chosen.append(int(nearest.argmax()))
     return chosen

@@ -1,7 +1,7 @@
-"""Images of another size by area: a new pixel is the mean of the old ones it covers, exactly.
+"""Images of another size by area: a new pixel is the mean of the old ones it covers.
 
-Along one axis, in units where an old pixel is ``new`` long and a new pixel ``old`` long, the overlaps are integers
-and each new pixel's sum to ``old``. So the sums below are integers under 2⁵³ and the result is the same everywhere.
+Along one axis of ``old`` pixels, new pixel j reaches from j·old/new to (j + 1)·old/new. Sums over it, times ``new``,
+are differences of running sums, all integers: the result is exact, and the same on every machine.
 """
 
 import numpy as np
@@ -9,22 +9,26 @@ import numpy as np
 BLOCK = 4096
 
 
-def overlaps(old: int, new: int) -> np.ndarray:
-    """(new, old) lengths that the pixels of the two sizes share; rows sum to ``old``, columns to ``new``."""
-    old_start, new_start = np.arange(old) * new, np.arange(new)[:, None] * old
-    shared = np.minimum(old_start + new, new_start + old) - np.maximum(old_start, new_start)
-    return np.maximum(shared, 0).astype(np.float64)
-
-
 def resized(images: np.ndarray, side: int) -> np.ndarray:
     """(…, side, side) uint8 of (…, H, W) uint8 images; means are rounded to nearest, halves up."""
     height, width = images.shape[-2:]
     if (height, width) == (side, side):
         return images
-    rows, columns = overlaps(height, side), overlaps(width, side).T
     flat = images.reshape(-1, height, width)
     out = np.empty((len(flat), side, side), np.uint8)
     for start in range(0, len(flat), BLOCK):
-        sums = rows @ flat[start : start + BLOCK].astype(np.float64) @ columns
-        out[start : start + BLOCK] = np.floor((2 * sums + height * width) / (2 * height * width))
+        across = area_sums(flat[start : start + BLOCK].astype(np.int64), side)
+        sums = area_sums(across.swapaxes(1, 2), side).swapaxes(1, 2)
+        out[start : start + BLOCK] = (2 * sums + height * width) // (2 * height * width)
     return out.reshape(*images.shape[:-2], side, side)
+
+
+def area_sums(values: np.ndarray, new: int) -> np.ndarray:
+    """(…, new) sums over the new pixels of (…, old) integers, times ``new``."""
+    old = values.shape[-1]
+    padded = np.zeros((*values.shape[:-1], old + 1), np.int64)
+    running = np.zeros_like(padded)
+    padded[..., :-1] = values
+    np.cumsum(values, axis=-1, out=running[..., 1:])
+    whole, part = np.divmod(np.arange(new + 1) * old, new)
+    return np.diff(new * running[..., whole] + part * padded[..., whole])
