@@ -23,6 +23,8 @@ from empirical.run import Advance, Experiment
 from empirical.store import Row
 from empirical.streams.tasks import Task, as_inputs, batch_indices, open_source, task
 
+CHECKS = 10
+"""How often a run checks the theory, at most."""
 GLIMPSE = 512
 """Training images, evenly spread, for the accuracy during a task; at its end it is of all of them."""
 
@@ -143,9 +145,13 @@ class Simulation:
         )
         layers: list[Row] = []
         if moment != TRAINING:
-            network |= network_row(model, loaded.probe, theory=self.run.theory and moment == END)
+            network |= network_row(model, loaded.probe, theory=self._is_checked(index, moment))
             layers = layer_rows(model, loaded.probe)
         return [{**place, "layer": layer, **row} for layer, row in enumerate([network, *layers], start=-1)]
+
+    def _is_checked(self, index: int, moment: int) -> bool:
+        """Whether the theory is checked now: after the last of every tenth of the tasks."""
+        return self.run.theory and moment == END and (index + 1) % -(-self.run.tasks // CHECKS) == 0
 
 
 def model_seed(seed: int, index: int) -> int:

@@ -121,7 +121,7 @@ class Continual:
     window: int | None = None
     """Steps over which the training loss is averaged, and between checkpoints; none: a fifth of a task."""
     theory: bool = True
-    """Whether the theory's predictions are checked at the end of every task."""
+    """Whether the theory's predictions are checked, at the end of ten tasks spread over the run."""
     execution: Execution = Execution()
 
     def __post_init__(self) -> None:
@@ -233,10 +233,10 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "vit": Size(16, 8, 16, 10, 1e-4, patch=4),
     },
     "laptop": {
-        "mlp": Size(1, 32, 128, 500, 1e-3),
+        "mlp": Size(1, 16, 64, 500, 1e-3),
         "cnn": Size(4, 16, 64, 250, 1e-3),
-        "resnet18": Size(8, 16, 64, 100, 1e-3),
-        "vit": Size(8, 16, 32, 100, 1e-4, patch=4),
+        "resnet18": Size(8, 16, 32, 100, 1e-3),
+        "vit": Size(8, 16, 16, 100, 1e-3, patch=4),
     },
     "paper": _PAPER,
     "paper-epochs": {name: size._replace(steps=10_000) for name, size in _PAPER.items()},
@@ -249,8 +249,8 @@ _PAPER_OPTIONS = Continual(
     dropout=(0.0, 0.1), theory=False,
 )  # fmt: skip
 CONTINUAL: dict[str, Continual] = {
-    "smoke": Continual(seeds=(40,), tasks=3, per_class=20, probe_per_class=10, arms=("continual", "fresh", "cbp")),
-    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], arms=("continual", "fresh", "cbp"), theory=False),
+    "smoke": Continual(seeds=(40,), tasks=3, per_class=30, probe_per_class=20, arms=("continual", "fresh", "cbp")),
+    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], noise=0.3, arms=("continual", "fresh", "cbp"), theory=False),
     "paper": _PAPER_OPTIONS,
     "paper-epochs": replace(_PAPER_OPTIONS, preset="paper-epochs"),
 }
