@@ -248,3 +248,66 @@ def test_saturation_is_one_where_the_head_is_zero():
     nn.init.zeros_(model[7].weight)
     found = M.measure(model, torch.randn(6, 1, 6, 6), lambda out: out.square().mean() + out.mean())
     assert found["6"].saturated == 1.0
+
+
+class Twice(nn.Module):
+    """One activation used twice, a branch without a way back to the inputs, and integer inputs."""
+
+    def __init__(self, *, whole):
+        super().__init__()
+        self.embedding, self.first, self.act = nn.Embedding(5, 6), nn.Linear(6, 6), nn.Tanh()
+        self.cut, self.late, self.whole = nn.ReLU(), nn.Sigmoid(), whole
+        self.weight = nn.Parameter(torch.randn(6))
+
+    def forward(self, x):
+        h = self.embedding(x) if self.whole else x
+        h = self.act(self.first(self.act(h) * 3))
+        return self.late(h) + self.cut(self.weight * torch.ones(len(x), 6))
+
+
+@pytest.mark.parametrize("inputs", [torch.arange(4) % 5, torch.randn(4, 6)])
+def test_measuring_in_hooks_is_measuring_what_was_captured(inputs):
+    torch.manual_seed(0)
+    model = Twice(whole=not inputs.is_floating_point())
+    names = ["act", "cut", "late"]
+    seen = M.capture(model, inputs, lambda out: out.square().mean(), layers=names)
+    expected = {k: M.layer_metrics(c.output, c.output_gradient, c.channel_dim) for k, c in seen.items()}
+    found = M.measure(model, inputs, lambda out: out.square().mean())
+    assert found == expected
+    assert all(x.saturated == x.saturated for x in found.values())
+
+
+def test_layers_that_are_overwritten_in_place_are_measured_as_they_were():
+    model, x = network(), torch.randn(6, 1, 6, 6)
+    seen = M.capture(model, x, lambda out: out.square().mean(), layers=["1", "2"])
+    found = M.measure(model, x, lambda out: out.square().mean(), layers=["1", "2"])
+    assert found == {k: M.layer_metrics(c.output, c.output_gradient, c.channel_dim) for k, c in seen.items()}
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((3, 5, 4, 4), 1), ((2, 3, 70, 90), 1), ((7, 5, 300), 1), ((3000, 40), -1), ((6, 50, 30), -1)]
+)
+def test_moments_of_every_layout(shape, dim):
+    h = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    flat = h.movedim(dim, -1).reshape(-1, h.shape[dim]).double()
+    m = M.moments(h, dim)
+    torch.testing.assert_close(m.gram, flat.T @ flat, rtol=1e-12, atol=1e-10)
+    torch.testing.assert_close(m.mean, flat.mean(0), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(m.mean_abs, flat.abs().mean(0))
+    assert sum(piece.shape[1] for piece in M.pieces(h, dim)) == m.samples == len(flat)
+    assert m.chain >= 2
+
+
+@cases
+def test_the_error_bound_of_the_effective_rank_covers_float64_and_is_small(seed, samples, units):
+    """Against mpmath's singular values of the same floats: also where the matrix has lost rank."""
+    import mpmath
+
+    h = activations(seed, min(samples, 8), min(units, 5))
+    with mpmath.workdps(60):
+        s = [x for x in mpmath.svd_r(mpmath.matrix(h.tolist()), compute_uv=False) if x > mpmath.mpf(10) ** -40]
+        total = mpmath.fsum(s)
+        exact = float(mpmath.exp(-mpmath.fsum(x / total * mpmath.log(x / total) for x in s)))
+    m = M.layer_metrics(torch.tensor(h))
+    assert abs(m.effective_rank - exact) <= m.effective_rank_error + 1e-12
+    assert m.effective_rank_error < 1e-4

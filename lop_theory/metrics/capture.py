@@ -1,4 +1,4 @@
-"""Outputs and gradients of all layers in one pass that leaves no trace."""
+"""Metrics, or outputs and gradients, of all layers in one pass that leaves no trace."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lop_theory.metrics.units import LayerMetrics, flatten_units, layer_metrics
+from lop_theory.metrics.units import (
+    LayerMetrics,
+    Moments,
+    flatten_units,
+    layer_metrics,
+    metrics_of,
+    moments,
+    with_saturation,
+)
 
 SKIPPED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Unflatten)
 CHANNELS_FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool")
@@ -45,14 +53,59 @@ def measure(
     present mode.
 
     ``loss(output)`` is a scalar; without it nothing is differentiated and saturation is NaN. One forward and at most
-    one
-    backward pass for all layers. Parameters, gradients, buffers, modes and random streams are as before, bit for bit.
+    one backward pass for all layers; each layer is measured as it is computed and nothing of it is kept, so memory is
+    what the passes alone need. Parameters, gradients, buffers, modes and random streams are as before, bit for bit.
     """
-    captured = capture(model, inputs, loss, layers=hidden_layers(model) if layers is None else layers)
-    return {
-        name: layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=dormant_tau)
-        for name, c in captured.items()
-    }
+    names = hidden_layers(model) if layers is None else layers
+    found, waiting = _measured(model, inputs, loss, names, dormant_tau)
+    if waiting:  # the backward pass from the outputs to the inputs has not met these layers
+        for name, c in capture(model, inputs, loss, layers=waiting).items():
+            found[name] = layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=dormant_tau)
+    return found
+
+
+def _measured(
+    model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None, names: Sequence[str], tau: float
+) -> tuple[dict[str, LayerMetrics], list[str]]:
+    """Metrics taken in hooks, and the layers whose gradient never came."""
+    found: dict[str, LayerMetrics] = {}
+    waiting: dict[str, Moments] = {}
+
+    def see(name: str, output: Tensor, dim: int) -> None:
+        m = moments(output, dim)
+        found[name] = metrics_of(output, m, dim, dormant_tau=tau)
+        if output.requires_grad:
+            waiting[name] = m
+            output.register_hook(lambda gradient: _saturate(found, waiting, name, gradient, (dim, m)))
+
+    args = tuple(_anchored(x, wanted=loss is not None) for x in (inputs if isinstance(inputs, tuple) else (inputs,)))
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    with _hooks(model, names, see), _random_state_kept(), torch.set_grad_enabled(loss is not None):
+        output = functional_call(model, buffers, args)
+        ends = [x for x in args if isinstance(x, Tensor) and x.requires_grad]
+        total = None if loss is None else loss(output)
+        if total is not None and total.requires_grad and ends:
+            torch.autograd.grad(total, ends, allow_unused=True)
+    return found, list(waiting)
+
+
+def _saturate(
+    found: dict[str, LayerMetrics], waiting: dict[str, Moments], name: str, gradient: Tensor, of: tuple[int, Moments]
+) -> None:
+    """Complete a layer with its gradient; a module that runs twice is measured where it ran last."""
+    dim, m = of
+    if waiting.get(name) is m:
+        found[name] = with_saturation(found[name], gradient, dim, m.mean_abs)
+        del waiting[name]
+
+
+def _anchored(x: Any, *, wanted: bool) -> Any:
+    """A copy of a floating input that asks for a gradient: the backward pass then goes through every layer, and only
+    the input's own gradient is kept."""
+    if not (wanted and isinstance(x, Tensor) and x.is_floating_point()):
+        return x
+    with torch.enable_grad():
+        return x.detach().requires_grad_().clone()
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
@@ -83,7 +136,12 @@ def _pass(
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     seen: dict[str, tuple[Tensor, int, int]] = {}
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    with _hooks(model, names, seen, copies=copies), _random_state_kept(), torch.set_grad_enabled(loss is not None):
+
+    def see(name: str, output: Tensor, dim: int) -> Tensor | None:
+        seen[name] = (output, dim, output._version)
+        return output.clone() if copies else None
+
+    with _hooks(model, names, see), _random_state_kept(), torch.set_grad_enabled(loss is not None):
         output = functional_call(model, buffers, args)
         if any(tensor._version != version for tensor, _, version in seen.values()):
             return None
@@ -105,19 +163,18 @@ def _gradients(loss: Tensor | None, tensors: list[Tensor]) -> list[Tensor | None
 
 
 @contextmanager
-def _hooks(
-    model: nn.Module, names: Sequence[str], seen: dict[str, tuple[Tensor, int, int]], *, copies: bool
-) -> Generator[None]:
-    def remember(name: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
+def _hooks(model: nn.Module, names: Sequence[str], see: Callable[[str, Tensor, int], Tensor | None]) -> Generator[None]:
+    """While open, ``see(name, output, channel_dim)`` is called on outputs of the named modules and may replace them."""
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
         def hook(module: nn.Module, _: Any, output: Any) -> Tensor | None:
             if not isinstance(output, Tensor) or not output.is_floating_point() or output.dim() < 2:
                 return None
-            seen[name] = (output, channel_dim(module, output), output._version)
-            return output.clone() if copies else None
+            return see(name, output, channel_dim(module, output))
 
         return hook
 
-    handles = [module.register_forward_hook(remember(name)) for name, module in model.named_modules() if name in names]
+    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name in names]
     try:
         yield
     finally:

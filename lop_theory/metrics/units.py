@@ -11,9 +11,10 @@ from torch import Tensor
 DEAD_VALUE, DEAD_SHARE = 1e-7, 0.95
 DUPLICATE_COSINE = 0.95
 SATURATED_RATIO, SATURATED_SHARE = 1e-4, 0.99
-PIECE = 2**17  # numbers a piece
-DEEP = 512  # samples a piece at least, for matrix products worth their overhead
-BLOCK = 256
+PIECE = 2**17  # numbers a piece: it stays in the processor's cache
+LEAST, MOST = 1024, 4096  # samples a piece: worth a matrix product's overhead, and few enough to add up exactly
+BLOCK = 64
+UNIT_ROUNDOFF = 2.0**-53
 
 
 class LayerMetrics(NamedTuple):
@@ -36,13 +37,14 @@ class LayerMetrics(NamedTuple):
 
 class Moments(NamedTuple):
     """Sufficient statistics of H: samples, Gram matrix HᵀH, column means, column means of |H|, share of near-zeros a
-    unit."""
+    unit, and the longest chain of rounded additions in an entry of the Gram matrix."""
 
     samples: int
     gram: Tensor
     mean: Tensor
     mean_abs: Tensor
     near_zero: Tensor
+    chain: int
 
 
 def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
@@ -51,36 +53,48 @@ def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
 
 
 def pieces(activations: Tensor, channel_dim: int = -1) -> Generator[Tensor]:
-    """Samples × units a few samples at a time, so that what is computed on a piece stays in the processor's cache."""
-    rows = activations.detach()
-    size = max(PIECE, DEEP * activations.shape[channel_dim])
-    count = max(1, size * len(rows) // max(rows.numel(), 1)) if rows.device.type == "cpu" else max(len(rows), 1)
-    for piece in rows.split(count):
-        yield flatten_units(piece, channel_dim)
+    """Units × samples a few samples at a time, so that what is computed on a piece stays in the processor's cache."""
+    rows, units = activations.detach(), activations.shape[channel_dim]
+    length = _length(activations, units)
+    if channel_dim == 1 and rows.dim() > 2:
+        positions = max(1, rows[0, 0].numel())
+        for images in rows.reshape(len(rows), units, -1).split(max(1, length // positions)):
+            together = images[0] if len(images) == 1 else images.movedim(1, 0).reshape(units, -1)
+            yield from together.split(length, 1)
+    else:
+        for piece in flatten_units(rows, channel_dim).split(length):
+            yield piece.T
+
+
+def _length(activations: Tensor, units: int) -> int:
+    """Samples a piece."""
+    if activations.device.type != "cpu":
+        return max(1, activations.numel() // units)
+    return min(MOST, max(LEAST, PIECE // units))
 
 
 def moments(activations: Tensor, channel_dim: int = -1) -> Moments:
     """One sweep in float64, piece by piece, so that no large copy is made."""
     units, device = activations.shape[channel_dim], activations.device
     gram = torch.zeros(units, units, dtype=torch.float64, device=device)
-    total, absolute, zero = (torch.zeros(units, dtype=torch.float64, device=device) for _ in range(3))
+    total, absolute, zero = torch.zeros(3, units, dtype=torch.float64, device=device)
+    count = longest = 0
     for piece in pieces(activations, channel_dim):
-        wide = piece.double()
+        wide = torch.empty(piece.shape, dtype=torch.float64, device=device).copy_(piece)
         _add_upper(gram, wide)
-        total += wide.sum(0)
-        magnitude = wide.abs()
-        absolute += magnitude.sum(0)
-        zero += (magnitude < DEAD_VALUE).sum(0)
+        total += wide.sum(1)
+        absolute += wide.abs_().sum(1)
+        zero += torch.lt(wide, DEAD_VALUE, out=wide).sum(1)  # into floats: comparing into booleans is slower
+        count, longest = count + 1, max(longest, wide.shape[1])
     n = activations.numel() // units
     gram = gram.triu_() + gram.triu(1).T
-    return Moments(n, gram, total / n, absolute / n, zero / n)
+    return Moments(n, gram, total / n, absolute / n, zero / n, count + longest)
 
 
 def _add_upper(gram: Tensor, piece: Tensor) -> None:
-    """gram += pieceᵀ piece in its upper triangle (and what lies in the blocks on the diagonal): half the work."""
+    """gram += piece pieceᵀ in its upper triangle (and what lies in the blocks on the diagonal): half the work."""
     for start in range(0, len(gram), BLOCK):
-        end = start + BLOCK
-        gram[:end, start:end].addmm_(piece[:, :end].T, piece[:, start:end])
+        gram[start : start + BLOCK, start:].addmm_(piece[start : start + BLOCK], piece[start:].T)
 
 
 def dead(m: Moments) -> Tensor:
@@ -126,28 +140,44 @@ def _clusters(similar: Tensor) -> int:
 def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: Tensor | None = None) -> Tensor:
     """Units with |∂L/∂H_ij| / max(mean_i|H_ij|, 1e-12) < 1e-4 on more than 99 % of samples (mask)."""
     scale = moments(h, channel_dim).mean_abs if mean_abs is None else mean_abs
-    limit = (SATURATED_RATIO * scale.clamp_min(1e-12)).to(gradient.dtype)
+    limit = (SATURATED_RATIO * scale.clamp_min(1e-12)).to(gradient.dtype)[:, None]
     small = torch.zeros_like(scale)
     for piece in pieces(gradient, channel_dim):
-        small += (piece.abs() < limit).sum(0)
+        size = piece.abs()
+        small += torch.lt(size, limit, out=size).sum(1)
     return small / (gradient.numel() // len(scale)) > SATURATED_SHARE
 
 
-def singular_values(h: Tensor, m: Moments | None = None) -> Tensor:
-    """From the smaller Gram matrix in float64: absolute error below sqrt(n ε) σ_max, with n the smaller side and ε =
-    2.2e-16."""
+class Spectrum(NamedTuple):
+    """Singular values of the units that are not zero everywhere, and how far their squares may be off."""
+
+    values: Tensor
+    error: float
+
+
+def spectrum(h: Tensor, m: Moments | None = None) -> Spectrum:
+    """From the smaller Gram matrix G in float64. With chains of k rounded additions its entries are off by at most
+    γ_k |H|ᵀ|H|, in norm at most γ_k tr G, and the eigenvalues by n u ‖G‖ more."""
     m = m or moments(h)
-    gram = h.double() @ h.double().T if m.samples < len(m.gram) else m.gram
-    return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
+    gram, chain = (m.gram, m.chain) if m.samples >= len(m.gram) else (h.double() @ h.double().T, len(m.gram))
+    alive = gram.diagonal() > 0
+    gram = gram if bool(alive.all()) else gram[alive][:, alive]
+    squares = torch.linalg.eigvalsh(gram).clamp_min(0)
+    top, trace = (float(squares.max()), float(gram.trace())) if len(squares) else (0.0, 0.0)
+    return Spectrum(squares.sqrt(), 2 * UNIT_ROUNDOFF * (chain * trace + len(squares) * top))
 
 
-def effective_rank(values: Tensor) -> tuple[float, float]:
-    """exp of the entropy of singular values normalised to sum 1 (not centred), and a bound on its error from the Gram
-    matrix.
+def singular_values(h: Tensor, m: Moments | None = None) -> Tensor:
+    """Singular values of the units that are not zero everywhere."""
+    return spectrum(h, m).values
 
-    Singular values are exact to η = sqrt(n ε) σ_max, so p changes by at most T = n η / Σσ in each direction (total
-    variation) and the entropy by at most T log n + H₂(T) (Fannes–Audenaert); for T ≥ 1/2 the bound is the trivial
-    one, n.
+
+def effective_rank(values: Tensor, error: float = 0.0) -> tuple[float, float]:
+    """exp of the entropy of singular values normalised to sum 1 (not centred), and a bound on its error if the squares
+    of the singular values are exact to ``error``.
+
+    Then σ is exact to min(√error, error/σ) (Weyl), so p changes by at most T = Σ min(√error, error/σ_i)/Σσ_i in total
+    variation and the entropy by at most T log n + H₂(T) (Fannes–Audenaert); for T ≥ 1/2 the bound is trivial, n.
     """
     sigma, n = values.double().cpu().numpy(), len(values)
     total = float(sigma.sum())
@@ -155,16 +185,18 @@ def effective_rank(values: Tensor) -> tuple[float, float]:
         return 0.0, 0.0
     p = sigma[sigma > 0] / total
     rank = math.exp(-float(p @ np.log(p)))
-    variation = n * (n * 2.3e-16) ** 0.5 * float(sigma.max()) / total
+    variation = float((error / np.maximum(sigma, max(error, 1e-300) ** 0.5)).sum()) / total
     if variation >= 0.5:
         return rank, float(n)
+    if variation == 0.0:
+        return rank, 0.0
     change = variation * math.log(n) - variation * math.log(variation) - (1 - variation) * math.log1p(-variation)
     return rank, min(float(n), rank * math.expm1(change))
 
 
 def stable_rank(values: Tensor) -> float:
     """‖H‖_F² / ‖H‖₂²; 0 for a zero matrix."""
-    top = float(values.max())
+    top = float(values.max()) if len(values) else 0.0
     return float((values**2).sum()) / top**2 if top > 0 else 0.0
 
 
@@ -199,9 +231,15 @@ def layer_metrics(
 ) -> LayerMetrics:
     """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without)."""
     m = moments(h, channel_dim)
+    found = metrics_of(h, m, channel_dim, dormant_tau=dormant_tau)
+    return found if gradient is None else with_saturation(found, gradient, channel_dim, m.mean_abs)
+
+
+def metrics_of(h: Tensor, m: Moments, channel_dim: int = -1, *, dormant_tau: float = 0.0) -> LayerMetrics:
+    """All metrics but saturation, from the moments of ``h``."""
     any_other, later, clusters = duplicates(m)
-    values = singular_values(flatten_units(h.detach(), channel_dim) if m.samples < len(m.gram) else h, m)
-    rank, error = effective_rank(values)
+    values, slack = spectrum(flatten_units(h.detach(), channel_dim) if m.samples < len(m.gram) else h, m)
+    rank, error = effective_rank(values, slack)
     share = torch.stack([dead(m), any_other, later, dormant(m, dormant_tau)]).double().mean(1).tolist()
     return LayerMetrics(
         units=h.shape[channel_dim],
@@ -210,7 +248,7 @@ def layer_metrics(
         duplicate_as_paper=share[1],
         duplicate_as_coded=share[2],
         duplicate_clusters=clusters,
-        saturated=_saturated_share(h, gradient, channel_dim, m),
+        saturated=float("nan"),
         dormant=share[3],
         effective_rank=rank,
         effective_rank_error=error,
@@ -220,7 +258,7 @@ def layer_metrics(
     )
 
 
-def _saturated_share(h: Tensor, gradient: Tensor | None, channel_dim: int, m: Moments) -> float:
-    if gradient is None:
-        return float("nan")
-    return float(saturated(h, gradient, channel_dim, mean_abs=m.mean_abs).double().mean())
+def with_saturation(found: LayerMetrics, gradient: Tensor, channel_dim: int, mean_abs: Tensor) -> LayerMetrics:
+    """``found`` with the share of saturated units; ``gradient`` is ∂L/∂H."""
+    mask = saturated(gradient, gradient, channel_dim, mean_abs=mean_abs)
+    return found._replace(saturated=float(mask.double().mean()))
