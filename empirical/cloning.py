@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from empirical.cloning_records import NETWORK, grouped, name, over_layers, side_by_side
+from empirical.cloning_records import NETWORK, grouped, over_layers, side_by_side
 from empirical.command import read
-from empirical.options.cloning import CLONING
+from empirical.options.cloning import CLONING, name
 from empirical.report import run_experiment
 from empirical.saved import Group
 from empirical.store import Record

@@ -8,30 +8,13 @@ from typing import Any
 import numpy as np
 
 from empirical import saved
-from empirical.options.cloning import CLONING, Arm, Setting
+from empirical.options.cloning import CLONING, Setting, setting
 from empirical.saved import FOLDER, Group
 from empirical.store import Record
 
 NETWORK = -1
 """The layer of rows about the whole network."""
 Cells = dict[Setting, Group]
-
-
-def setting(config: Mapping[str, Any]) -> Setting:
-    """The setting of a run's configuration."""
-    model, optimiser = config["model"], config["optimiser"]
-    arm = arm_of(config)
-    noise = (optimiser["sigma"], optimiser["noise_decay"]) if arm == "noisy_sgd" else (0.0, 0.0)
-    return Setting(model["name"], arm, *noise, model["dropout"])
-
-
-def arm_of(config: Mapping[str, Any]) -> Arm:
-    """The way of training, from a configuration as it is saved."""
-    if config["redistributed"]:
-        return "redistributed" if config["precision"] == "float32" else "redistributed64"
-    if config["model"]["dropout"] > 0:
-        return "dropout"
-    return "matched" if config["matched"] else config["optimiser"]["name"]
 
 
 def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
@@ -45,12 +28,6 @@ def grouped(records: Iterable[Record]) -> Cells:
     for record in records:
         found.setdefault(setting(record.config), []).append(record)
     return {key: saved.group_of(own) for key, own in found.items()}
-
-
-def name(key: Setting) -> str:
-    """The setting in words."""
-    noise = f" σ₀ {key.sigma:g} λ {key.decay:g}" if key.arm == "noisy_sgd" else ""
-    return f"{key.model} {key.arm}{noise}{f' {key.dropout:g}' if key.dropout else ''}"
 
 
 def side_by_side(group: Group, *names: str) -> tuple[np.ndarray, ...]:

@@ -17,6 +17,8 @@ from lop_theory.metrics import capture, cloning_r2, hidden_layers, layer_metrics
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.redistribute import block_means, block_sums
 
+GLIMPSE = 512
+"""Training images, evenly spread, for losses and accuracies in evaluation mode."""
 ROLES = ("base", "clone", "control")
 LAYER_COLUMNS = {"effective_rank": "rank", "dead": "dead", "duplicate_as_paper": "duplicate"}
 _OF_ROLE = ("loss", "train_loss", "train_accuracy", "probe_loss", "probe_accuracy", *LAYER_COLUMNS.values())
@@ -76,6 +78,20 @@ def function_gap(clone: nn.Module, base: nn.Module, images: Tensor) -> float:
     """max |clone(x) − base(x)| / max |base(x)|."""
     theirs = outputs(base, images)
     return float((outputs(clone, images) - theirs).abs().max() / theirs.abs().max().clamp_min(1e-30))
+
+
+def network_rows(models: Mapping[str, nn.Module], train: Sample, probe: Sample, factor: int) -> list[Row]:
+    """What the networks can do, by role, in one row; then a row for each hidden layer, of all roles."""
+    every = -(-len(train.labels) // GLIMPSE)
+    glimpse = Sample(train.images[::every], train.labels[::every])
+    network: Row = {}
+    layers: list[Row] = []
+    for role, model in models.items():
+        network[f"{role}_train_loss"], network[f"{role}_train_accuracy"] = scores(model, glimpse)
+        network[f"{role}_probe_loss"], network[f"{role}_probe_accuracy"] = scores(model, probe)
+        found = layer_rows(model, probe, role, factor)
+        layers = [{**a, **b} for a, b in zip(layers, found, strict=True)] if layers else found
+    return [network, *layers]
 
 
 def layer_rows(model: nn.Module, probe: Sample, role: str, factor: int) -> list[Row]:

@@ -4,7 +4,7 @@ A base network is trained alone, then widened into a clone of itself; base, clon
 the clone's size then train side by side on the same batches. An *arm* is a way of training them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -72,13 +72,9 @@ class CloningRun:
         return self.pretrain + self.steps
 
     @property
-    def arm(self) -> Arm:
-        """The way of training that the run belongs to."""
-        if self.redistributed:
-            return "redistributed" if self.precision == "float32" else "redistributed64"
-        if self.model.dropout > 0:
-            return "dropout"
-        return "matched" if self.matched else self.optimiser.name
+    def window(self) -> int:
+        """Steps between measurements of the base alone."""
+        return max(self.measure_every, -(-self.pretrain // 5))
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ class Cloning:
     """Clones of every unit."""
     source: SourceName = "glyphs"
     """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
-    permuted: bool = True
+    permuted: bool = False
     """Whether the pixels are permuted (another permutation for every seed)."""
     classes: int = 10
     """Classes of the one task."""
@@ -207,10 +203,26 @@ class Setting(NamedTuple):
         return self.arm in ("sgd", "adam", "dropout")
 
 
-def setting(run: CloningRun) -> Setting:
-    """The setting of a run."""
-    noise = (run.optimiser.sigma, run.optimiser.noise_decay) if run.arm == "noisy_sgd" else (0.0, 0.0)
-    return Setting(run.model.name, run.arm, *noise, run.model.dropout)
+def setting(config: Mapping[str, Any]) -> Setting:
+    """The setting of a run's configuration, as its manifest has it."""
+    model, optimiser = config["model"], config["optimiser"]
+    arm = _arm(config)
+    noise = (optimiser["sigma"], optimiser["noise_decay"]) if arm == "noisy_sgd" else (0.0, 0.0)
+    return Setting(model["name"], arm, *noise, model["dropout"])
+
+
+def _arm(config: Mapping[str, Any]) -> Arm:
+    if config["redistributed"]:
+        return "redistributed" if config["precision"] == "float32" else "redistributed64"
+    if config["model"]["dropout"] > 0:
+        return "dropout"
+    return "matched" if config["matched"] else config["optimiser"]["name"]
+
+
+def name(key: Setting) -> str:
+    """The setting in a few words."""
+    noise = f" σ₀ {key.sigma:g} λ {key.decay:g}" if key.arm == "noisy_sgd" else ""
+    return f"{key.model} {key.arm}{noise}{f' {key.dropout:g}' if key.dropout else ''}"
 
 
 def _settings(options: Cloning) -> Iterator[Setting]:
@@ -269,10 +281,10 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "vit": Size(32, 8, 16, 16, 32, patch=4),
     },
     "laptop": {
-        "mlp": Size(1, 32, 128, 400, 800),
-        "cnn": Size(4, 16, 64, 100, 200),
-        "resnet18": Size(16, 16, 32, 100, 200),
-        "vit": Size(16, 16, 32, 200, 400, patch=8),
+        "mlp": Size(4, 32, 128, 300, 1000),
+        "cnn": Size(4, 16, 64, 100, 200, sgd=0.02),
+        "resnet18": Size(16, 16, 32, 200, 200, sgd=0.05),
+        "vit": Size(16, 16, 32, 400, 240, sgd=0.1, patch=8),
     },
     "paper": {name: Size(1, 32, 128, 20 * _EPOCH, 500 * _EPOCH) for name in get_args(ModelName)},
 }
@@ -285,12 +297,12 @@ _GRID: dict[str, Any] = {
     "arms": get_args(Arm),
     "theory": False,
 }
-_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42), measurements=20, **_GRID)
+_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42), per_class=1_000, measurements=20, **_GRID)
 CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
-        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", permuted=False, per_class=5_000,
+        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", per_class=5_000,
         probe_per_class=100, measurements=100,
     ),
 }  # fmt: skip
