@@ -10,15 +10,19 @@ from empirical.command import read
 from empirical.escape_records import (
     NAMES,
     area,
+    began,
     branches,
     early,
     final,
+    first_layer,
     identity,
     of_network,
     over_layers,
     recovered,
+    stage,
+    starts,
 )
-from empirical.options.escape import ESCAPE
+from empirical.options.escape import ESCAPE, STAGE_1, Stage
 from empirical.report import run_experiment
 from empirical.saved import Group, group_of
 from empirical.store import Record
@@ -38,7 +42,11 @@ def main(arguments: list[str]) -> int:
 
 
 def print_table(records: Iterable[Record]) -> None:
-    """A row for stage 1 and for every branch, mean and standard deviation over seeds; a table a configuration."""
+    """A row for stage 1 and for every branch, mean and standard deviation over seeds; a table a configuration.
+
+    ``revived``: of the first layer's units that were zero on all images half-way through a task, those that were not
+    at its end.
+    """
     found: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         found[identity(record.config)].append(record)
@@ -67,22 +75,28 @@ def _print_group(group: Group) -> None:
         "dup. back",
     )
     table = Table("branch", *headings, title=title)
-    table.add_row("stage 1, first 5 tasks", *_row(group, None, slice(None, 5)))
-    table.add_row("stage 1, last 5 tasks", *_row(group, None, slice(-5, None)))
-    for branch in branches(group):
-        table.add_row(NAMES[branch], *_row(group, branch, slice(None)))
+    table.add_row("stage 1, first 5 tasks", *_row(group, STAGE_1, slice(None, 5)))
+    table.add_row("stage 1, last 5 tasks", *_row(group, STAGE_1, slice(-5, None)))
+    for start in starts(group):
+        table.add_section()
+        tasks = began(group, start)
+        table.add_row(f"[bold]from task {', '.join(f'{task:.0f}' for task in tasks)}[/bold]")
+        for branch in branches(group):
+            table.add_row(NAMES[branch], *_row(group, stage(group, start, branch), slice(None)))
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(table)
     console.print(_checks(group), highlight=False)
 
 
-def _row(group: Group, branch: str | None, tasks: slice) -> list[str]:
-    cells = [_spread(measure(group, branch)[:, tasks].mean(1)) for measure in (area, early, final)]
-    compared = branch is not None and branch not in CONTROLS and set(CONTROLS) <= set(branches(group))
-    cells.append(_spread(recovered(group, branch)) if compared else "–")
-    cells += [f"{over_layers(group, branch, name)[:, tasks].mean():.2f}" for name in UNITS]
-    back = [over_layers(group, branch, name)[:, -1] for name in BACK]
-    return cells + [_spread(values) if branch is not None else "–" for values in back]
+def _row(group: Group, at: Stage, tasks: slice) -> list[str]:
+    cells = [_spread(measure(group, at)[:, tasks].mean(1)) for measure in (area, early, final)]
+    compared = at != STAGE_1 and at.branch not in CONTROLS and set(CONTROLS) <= set(branches(group))
+    cells.append(_spread(recovered(group, at)) if compared else "–")
+    cells += [f"{over_layers(group, at, name)[:, tasks].mean():.2f}" for name in UNITS]
+    back = [over_layers(group, at, name)[:, -1] for name in BACK]
+    silent, revived = first_layer(group, at)
+    cells += [_spread(values) if at != STAGE_1 else "–" for values in back]
+    return [*cells, f"{revived.sum():.0f} of {silent.sum():.0f}"]
 
 
 def _spread(values: np.ndarray) -> str:
@@ -94,13 +108,15 @@ def _spread(values: np.ndarray) -> str:
 def _checks(group: Group) -> str:
     """Curvature beside the clones, and the checks of the theory."""
     lines = []
-    for branch in (None, *branches(group)):
+    for at in (STAGE_1, *(stage(group, start, branch) for start in starts(group) for branch in branches(group))):
         lowest, highest, clones = (
-            of_network(group, branch, f)[:, -1] for f in ("lowest_curvature", "highest_curvature", "clones")
+            of_network(group, at, f)[:, -1] for f in ("lowest_curvature", "highest_curvature", "clones")
         )
-        if np.isfinite(lowest).all():
-            place = "stage 1" if branch is None else NAMES[branch]
-            lines.append(f"{place}: {clones.mean():.0f} clones, curvature {lowest.mean():.3g} to {highest.mean():.3g}")
+        if np.isfinite(lowest).any():
+            place = "stage 1" if at.branch is None else f"{NAMES[at.branch]} ({at.start})"
+            lines.append(
+                f"{place}: {clones.mean():.0f} clones, curvature {np.nanmean(lowest):.3g} to {np.nanmean(highest):.3g}"
+            )
     totals = [np.nansum(group.stacked(f"theory_{name}")[0]) for name in ("pass", "fail", "out")]
     checked = "theory: {:.0f} pass, {:.0f} fail, {:.0f} out of hypothesis".format(*totals)
     return "\n".join([*lines, *([checked] if sum(totals) else [])])

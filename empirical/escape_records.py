@@ -8,7 +8,7 @@ import numpy as np
 
 from empirical import saved
 from empirical.continual_records import END, NETWORK, TRAINING
-from empirical.options.escape import BRANCHES, ESCAPE, STAGE_1, alike
+from empirical.options.escape import ESCAPE, STAGE_1, Branch, Stage, Start, alike, half_lost
 from empirical.saved import FOLDER, Group
 
 EARLY = 0.2
@@ -24,7 +24,7 @@ NAMES = {
     "escape": "escape direction",
 }
 """Branches in words."""
-Measure = Callable[[Group, str | None], np.ndarray]
+Measure = Callable[[Group, Stage], np.ndarray]
 
 
 def cell(preset: str = "laptop", root: Path = FOLDER) -> Group:
@@ -40,56 +40,85 @@ def identity(config: dict[str, Any]) -> str:
     return canonical({**config, "seed": 0})
 
 
-def branches(group: Group) -> list[str]:
+def starts(group: Group) -> list[Start]:
+    """Where stage 2 began, in order."""
+    return list(group.config["starts"])
+
+
+def branches(group: Group) -> list[Branch]:
     """The branches that were run, in order."""
     return list(group.config["branches"])
 
 
-def curves(group: Group, branch: str | None, name: str = "train_accuracy") -> np.ndarray:
-    """Seeds × tasks × points: a column of the whole network during the tasks of a branch (``None``: stage 1)."""
-    values, moment = group.stacked(name, "moment", branch=number(branch), layer=NETWORK)
+def stage(group: Group, start: Start, branch: Branch) -> Stage:
+    """A branch from a start; fresh networks, which do not depend on it, come from the first one."""
+    return Stage(starts(group)[0] if branch == "fresh" else start, branch)
+
+
+def curves(group: Group, at: Stage, name: str = "train_accuracy") -> np.ndarray:
+    """Seeds × tasks × points: a column of the whole network during the tasks of a stage."""
+    values, moment = group.stacked(name, "moment", **at.numbers, layer=NETWORK)
     points = values[:, (moment[0] == TRAINING) | (moment[0] == END)]
     return points.reshape(len(values), -1, group.config["steps"] // group.config["window"])
 
 
-def number(branch: str | None) -> int:
-    """The branch in the column of a record."""
-    return STAGE_1 if branch is None else BRANCHES.index(branch)
-
-
-def area(group: Group, branch: str | None) -> np.ndarray:
+def area(group: Group, at: Stage) -> np.ndarray:
     """Seeds × tasks: mean training accuracy over a task, the area under its curve."""
-    return curves(group, branch).mean(2)
+    return curves(group, at).mean(2)
 
 
-def early(group: Group, branch: str | None) -> np.ndarray:
+def early(group: Group, at: Stage) -> np.ndarray:
     """Seeds × tasks: mean training accuracy over the first fifth of a task."""
-    found = curves(group, branch)
+    found = curves(group, at)
     return found[:, :, : max(1, round(EARLY * found.shape[2]))].mean(2)
 
 
-def final(group: Group, branch: str | None) -> np.ndarray:
+def final(group: Group, at: Stage) -> np.ndarray:
     """Seeds × tasks: training accuracy at the end of a task."""
-    return curves(group, branch)[:, :, -1]
+    return curves(group, at)[:, :, -1]
 
 
-def recovered(group: Group, branch: str, measure: Measure = area) -> np.ndarray:
+def recovered(group: Group, at: Stage, measure: Measure = area) -> np.ndarray:
     """Per seed, (branch − none)/(fresh − none), each averaged over the tasks of stage 2: 0 is no better than
     unperturbed, 1 a fresh network. NaN for a seed whose fresh networks are not faster: nothing had been lost."""
-    own, none, fresh = (measure(group, name).mean(1) for name in (branch, "none", "fresh"))
+    assert at.start is not None
+    stages = (at, stage(group, at.start, "none"), stage(group, at.start, "fresh"))
+    own, none, fresh = (measure(group, each).mean(1) for each in stages)
     lost = fresh - none
     return np.where(lost > 0, (own - none) / np.where(lost > 0, lost, 1.0), np.nan)
 
 
-def over_layers(group: Group, branch: str | None, name: str) -> np.ndarray:
+def last_task(group: Group, at: Stage) -> np.ndarray:
+    """Seeds × 1: mean training accuracy over the last task."""
+    return area(group, at)[:, -1:]
+
+
+def began(group: Group, start: Start) -> np.ndarray:
+    """Per seed, how many tasks of stage 1 the start had seen."""
+    if start == "end":
+        return np.full(len(group.seeds), group.config["before"])
+    means = area(group, STAGE_1)
+    chance = 1 / group.config["classes_per_task"]
+    fallen = [[half_lost(own[: k + 1], chance) for k in range(len(own))] for own in means.tolist()]
+    return np.array([own.index(True) + 1 if True in own else len(own) for own in fallen])
+
+
+def over_layers(group: Group, at: Stage, name: str) -> np.ndarray:
     """Seeds × tasks: a layer's metric at the end of every task, mean over the hidden layers that have it."""
-    values, layer = group.stacked(name, "layer", branch=number(branch), moment=END)
+    values, layer = group.stacked(name, "layer", **at.numbers, moment=END)
     hidden = layer[0] >= 0
     tasks = values[:, hidden].reshape(len(values), -1, int(layer.max()) + 1)
     known = np.isfinite(tasks)
     return np.where(known, tasks, 0.0).sum(2) / np.where(known.any(2), known.sum(2), np.nan)
 
 
-def of_network(group: Group, branch: str | None, name: str) -> np.ndarray:
+def of_network(group: Group, at: Stage, name: str) -> np.ndarray:
     """Seeds × tasks: a column of the whole network at the end of every task."""
-    return group.stacked(name, branch=number(branch), layer=NETWORK, moment=END)[0]
+    return group.stacked(name, **at.numbers, layer=NETWORK, moment=END)[0]
+
+
+def first_layer(group: Group, at: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """Seeds × tasks: units of the first layer that were silent half-way through a task, and those of them that were not
+    at its end."""
+    silent, revived = group.stacked("silent", "revived", **at.numbers, layer=0, moment=END)
+    return silent, revived

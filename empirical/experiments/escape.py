@@ -1,4 +1,4 @@
-"""Escape as a group of runs: continual training, then every branch of stage 2 from its end, one after the other.
+"""Escape as a group of runs: continual training, then every branch of stage 2 from its starts, one after the other.
 
 Both stages are :class:`empirical.experiments.continual.Simulation`; a branch begins with the weights and the
 optimiser's memory of stage 1, and differs in its options, or in what is done to the network at the start of a task,
@@ -16,19 +16,19 @@ from empirical.experiments import continual
 from empirical.experiments.escape_metrics import COLUMNS, Lost, came_back, found_lost, revived, silent, spectrum
 from empirical.experiments.escape_perturb import leave_clones
 from empirical.models import build
-from empirical.options.escape import BRANCHES, STAGE_1, Branch, EscapeRun, alike, label
+from empirical.options.escape import STAGE_1, STARTS, EscapeRun, Stage, Start, alike, half_lost, label
 from empirical.run import Advance, Experiment
 from empirical.store import Row
 from lop_theory.optim import shrink_and_perturb
 
 Arrays = dict[str, np.ndarray]
-NOW, LOST = "now", "lost"
+NOW, STAGE_1_ACCURACY = "now", "accuracy"
 
 
 class Place(NamedTuple):
-    """Where a step of the run lies: in stage 1 (``None``) or a branch, and the step of that continual training."""
+    """Where a step of the run lies: the stage, and the step of its continual training."""
 
-    branch: Branch | None
+    stage: Stage
     step: int
 
 
@@ -36,10 +36,10 @@ def place(run: EscapeRun, step: int) -> Place:
     """The place of a step; the last one is the end of the last branch."""
     first = run.before * run.steps
     if step < first:
-        return Place(None, step)
+        return Place(STAGE_1, step)
     length = run.after * run.steps
-    number = min((step - first) // length, len(run.branches) - 1)
-    return Place(run.branches[number], first + step - first - number * length)
+    number = min((step - first) // length, len(run.stages) - 1)
+    return Place(run.stages[number], step - number * length)
 
 
 class Simulation:
@@ -50,52 +50,73 @@ class Simulation:
     ) -> None:
         self.runs, self.run, self.step, self.device = runs, runs[0], step, device
         self._first = self.run.before * self.run.steps
-        self._end_of_stage_1 = [_part(saved, LOST) for saved in arrays or [{}] * len(runs)]
-        self._lost: list[Lost] = []
+        saved = arrays or [{}] * len(runs)
+        self._accuracies = [_part(a, STAGE_1_ACCURACY).get("", np.empty(0)).tolist() for a in saved]
+        self._starts: dict[Start, list[Arrays]] = {start: [_part(a, start) for a in saved] for start in STARTS}
+        self._lost: tuple[Start, list[Lost]] | None = None
         self._failed: dict[int, str] = {}
-        self._stage, self._inner = self._begin([_part(saved, NOW) for saved in arrays] if arrays else None)
+        self._stage, self._inner = self._begin([_part(a, NOW) for a in saved] if arrays else None)
 
-    def _begin(self, arrays: Sequence[Arrays] | None = None) -> tuple[Branch | None, continual.Simulation]:
+    def _begin(self, arrays: Sequence[Arrays] | None = None) -> tuple[Stage, continual.Simulation]:
         """The continual training of the present place: where it was (``arrays``), or at its beginning."""
-        branch, step = place(self.run, self.step)
-        runs = [run.continual(branch) for run in self.runs]
-        fresh_branch = branch is not None and step == self._first
-        inner = continual.Simulation(runs, None if fresh_branch else arrays, step, self.device)
-        for k, saved in enumerate(self._end_of_stage_1 if fresh_branch else ()):
+        stage, step = place(self.run, self.step)
+        runs = [run.continual(stage.branch) for run in self.runs]
+        if stage.start is None or step > self._first:
+            return stage, continual.Simulation(runs, arrays, step, self.device)
+        inner = continual.Simulation(runs, None, step, self.device)
+        for k, saved in enumerate(self._starts[stage.start]):
             own = inner.trainer.state(k)
             inner.trainer.load(k, {name: saved.get(name, array) for name, array in own.items()})
-        return branch, inner
+        return stage, inner
 
     def states(self) -> list[Arrays]:
-        """The checkpoints: of the network that trains now, and of the end of stage 1."""
-        pairs = zip(self._inner.states(), self._end_of_stage_1, strict=True)
-        return [{**_named(NOW, now), **_named(LOST, lost)} for now, lost in pairs]
+        """The checkpoints: of the network that trains now, and of the starts that were reached."""
+        now = self._inner.states()
+        return [
+            {
+                **_named(NOW, now[k]),
+                **{name: array for start in STARTS for name, array in _named(start, self._starts[start][k]).items()},
+                f"{STAGE_1_ACCURACY}/": np.array(self._accuracies[k]),
+            }
+            for k in range(len(self.runs))
+        ]
 
     def first_rows(self) -> list[list[Row]]:
         """The networks before training."""
-        return [[{**row, "branch": STAGE_1} for row in rows] for rows in self._inner.first_rows()]
+        return [[{**row, **STAGE_1.numbers} for row in rows] for rows in self._inner.first_rows()]
 
     def advance(self) -> list[Advance]:
         """Train one task. A run whose loss is not finite has failed."""
-        branch, start = place(self.run, self.step)
-        if branch != self._stage:
+        stage, start = place(self.run, self.step)
+        if stage != self._stage:
             self._stage, self._inner = self._begin()
-        if branch is not None and not self._lost:
-            self._lost = self._units_of_stage_1()
-        shifts = [self._perturbed(k, branch) for k in range(len(self.runs))]
+        shifts = [self._perturbed(k) for k in range(len(self.runs))]
         rows: list[list[Row]] = [[] for _ in self.runs]
         self._train(rows, start + self.run.half)
         half = [self._silent(k) for k in range(len(self.runs))]
         self._train(rows, start + self.run.steps)
-        if branch is None and self._inner.step == self._first:
-            self._end_of_stage_1 = self._inner.states()
         self._failed |= {k: cause for k, cause in self._inner.failed.items() if k not in self._failed}
-        place_of_row = {"branch": STAGE_1 if branch is None else BRANCHES.index(branch)}
+        if stage == STAGE_1:
+            self._keep_starts(rows)
         for k, own in enumerate(rows):
             self._complete(own, k, shifts[k], half[k])
-            own[:] = [{**row, "step": row["step"] + self.step - start, **place_of_row} for row in own]
+            own[:] = [{**row, "step": row["step"] + self.step - start, **stage.numbers} for row in own]
         self.step += self.run.steps
         return [Advance(own, self._failed.get(k)) for k, own in enumerate(rows)]
+
+    def _keep_starts(self, rows: list[list[Row]]) -> None:
+        """Keep the network of a task of stage 1 if stage 2 begins from it."""
+        states, ended = self._inner.states(), self._inner.step == self._first
+        task = {"task": np.array(self._inner.step // self.run.steps - 1)}
+        for k, own in enumerate(rows):
+            self._accuracies[k].append(
+                float(np.mean([row["train_accuracy"] for row in own if row["layer"] == NETWORK]))
+            )
+            fallen = half_lost(self._accuracies[k], 1 / self.run.classes_per_task)
+            if not self._starts["half"][k] and (fallen or ended):
+                self._starts["half"][k] = states[k] | task
+            if ended:
+                self._starts["end"][k] = states[k] | task
 
     def _train(self, rows: list[list[Row]], stop: int) -> None:
         """Train up to a step of the stage, collecting rows."""
@@ -108,16 +129,21 @@ class Simulation:
         task = (self._inner.step - 1) // self.run.steps
         return silent(self._inner.trainer.models[k], self._inner.tasks(task)[k].images)
 
-    def _units_of_stage_1(self) -> list[Lost]:
-        """What had become of the units by the end of stage 1."""
-        runs = [run.continual(None) for run in self.runs]
-        end = continual.Simulation(runs, self._end_of_stage_1, self._first, self.device)
-        tasks = end.tasks(self.run.before - 1)
-        triples = zip(end.trainer.models, tasks, self.runs, strict=True)
-        return [found_lost(model, loaded.probe, run) for model, loaded, run in triples]
+    def _units_at_start(self, start: Start) -> list[Lost]:
+        """What had become of the units of every run by the start of stage 2."""
+        if self._lost is None or self._lost[0] != start:
+            found = []
+            for run, saved in zip(self.runs, self._starts[start], strict=True):
+                state = dict(saved)
+                task = int(state.pop("task"))
+                own = continual.Simulation([run.continual(None)], [state], (task + 1) * run.steps, self.device)
+                found.append(found_lost(own.trainer.models[0], own.tasks(task)[0].probe, run))
+            self._lost = start, found
+        return self._lost[1]
 
-    def _perturbed(self, k: int, branch: Branch | None) -> Row:
+    def _perturbed(self, k: int) -> Row:
         """Change the network of one run as its branch wants it before a task; what there is to record of it."""
+        branch = self._stage.branch
         if branch not in ("shrink_perturb", "escape") or k in self._failed:
             return {}
         inner, run, how = self._inner, self.runs[k], self.run.perturbations
@@ -140,12 +166,14 @@ class Simulation:
         task, run = self._inner.step // self.run.steps - 1, self.runs[k]
         probe, model = self._inner.tasks(task)[k].probe, self._inner.trainer.models[k]
         ends[0].update(shift)
-        last = run.before if self._stage is None else run.before + run.after
+        start, branch = self._stage
+        last = run.before if start is None else run.before + run.after
         if run.spectrum and task == last - 1:
             ends[0].update(spectrum(model, probe, run.spectrum))
         found = revived(half, self._silent(k))
-        if self._stage not in (None, "fresh"):
-            found = [a | b for a, b in zip(found, came_back(model, probe, self._lost[k], run), strict=True)]
+        if start is not None and branch != "fresh":
+            back = came_back(model, probe, self._units_at_start(start)[k], run)
+            found = [a | b for a, b in zip(found, back, strict=True)]
         for row, columns in zip(ends[1:], found, strict=True):
             row.update(columns)
 

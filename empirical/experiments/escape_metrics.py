@@ -1,4 +1,4 @@
-"""What the escape experiment records beside continual classification: which units of stage 1 came back, and the
+"""What the escape experiment records beside continual classification: which units that were lost came back, and the
 curvature normal to the manifold of the clones that a network has. Networks are left as they were.
 """
 
@@ -29,6 +29,7 @@ from lop_theory.stability import (
 
 COLUMNS = {
     **CONTINUAL_COLUMNS,
+    "start": "int8",
     "branch": "int8",
     **dict.fromkeys(("certified", "dead_back", "certified_back", "duplicate_back"), "float32"),
     **dict.fromkeys(("silent", "revived"), "int32"),
@@ -40,7 +41,7 @@ COLUMNS = {
 """Columns of a record: those of continual classification, and at the end of a task
 
 per layer: ``certified``, the share of units that are frozen for ever whatever lies upstream; ``dead_back``,
-``certified_back`` and ``duplicate_back``, the shares of the units that at the end of stage 1 were dead, certified or
+``certified_back`` and ``duplicate_back``, the shares of the units that at the start of stage 2 were dead, certified or
 duplicates, and on this task's probe are alive (duplicates: and no duplicates); ``silent``, the units that were zero on
 every training image half-way through the task, and ``revived``, those of them that at its end are not. A silent unit
 has no gradient, and half a task is enough for Adam's memory of older ones to die away: in the first layer, which has
@@ -56,7 +57,7 @@ INPUT_RANGE = (-1.0, 1.0)
 
 
 class Lost(NamedTuple):
-    """Units at the end of stage 1, a mask a layer; ``certified`` is ``None`` where the certificate does not apply."""
+    """Units at the start of stage 2, a mask a layer; ``certified`` is ``None`` where the certificate does not apply."""
 
     dead: list[Tensor]
     duplicate: list[Tensor]

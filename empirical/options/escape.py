@@ -1,11 +1,13 @@
 """What a user can set of the escape experiment.
 
-Stage 1 is continual training; stage 2 begins from its end once for every *branch*: the same network goes on over new
-tasks, perturbed or not, beside the control of a fresh network for every task. All branches see the same new tasks.
+Stage 1 is continual training. Stage 2 begins from one of its networks, the *start*, once for every *branch*: the same
+network goes on over new tasks, perturbed or not, beside the control of a fresh network for every task. All branches see
+the same new tasks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from empirical.options.common import Execution
 from empirical.options.continual import PLAIN_STACKS, ContinualRun
@@ -24,10 +26,29 @@ from lop_theory.errors import InvalidInput
 
 Preset = Literal["smoke", "laptop", "paper"]
 Branch = Literal["none", "fresh", "noise", "dropout", "cbp", "redo", "shrink_perturb", "escape"]
+Start = Literal["half", "end"]
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
-"""Their places here are what the column ``branch`` of a record holds."""
-STAGE_1 = -1
-"""The column ``branch`` of stage 1."""
+STARTS: tuple[Start, ...] = get_args(Start)
+
+
+class Stage(NamedTuple):
+    """A branch from a start."""
+
+    start: Start | None
+    branch: Branch | None
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The columns ``start`` and ``branch`` of its rows: places in :data:`STARTS` and :data:`BRANCHES`, −1 in stage
+        1."""
+        if self.start is None or self.branch is None:
+            return {"start": -1, "branch": -1}
+        return {"start": STARTS.index(self.start), "branch": BRANCHES.index(self.branch)}
+
+
+STAGE_1 = Stage(None, None)
+FIRST_TASKS = 5
+"""Tasks of stage 1 whose accuracy is what can be lost."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,7 @@ class EscapeRun:
     data: DataOptions
     optimiser: OptimiserOptions
     perturbations: Perturbations
+    starts: tuple[Start, ...]
     branches: tuple[Branch, ...]
     before: int
     after: int
@@ -72,8 +94,13 @@ class EscapeRun:
 
     @property
     def length(self) -> int:
-        """Steps of the run: stage 1, then every branch."""
-        return (self.before + self.after * len(self.branches)) * self.steps
+        """Steps of the run: stage 1, then every branch from every start."""
+        return (self.before + self.after * len(self.stages)) * self.steps
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Stage 2, in order. Fresh networks do not depend on the start: they come once."""
+        return [Stage(s, b) for s in self.starts for b in self.branches if b != "fresh" or s == self.starts[0]]
 
     @property
     def half(self) -> int:
@@ -112,7 +139,8 @@ class Escape:
     """Escape: a network is trained task after task until it has lost plasticity; then it goes on over new tasks with a
     perturbation or without, and the share of a fresh network's speed that comes back is reported.
 
-    A run is one seed: stage 1 once, then every branch. Finished runs are skipped, interrupted ones go on.
+    A run is one seed: stage 1 once, then every branch from every start. Finished runs are skipped, interrupted ones go
+    on.
     """
 
     preset: Preset = "smoke"
@@ -123,6 +151,9 @@ class Escape:
     """The network: mlp or cnn, plain stacks of layers."""
     normalisation: Normalisation = "none"
     """Normalisation before activations."""
+    starts: tuple[Start, ...] = STARTS
+    """half: the network after the first task of stage 1 with less than half of the first tasks' accuracy above chance
+    (the last one, if there is none); end: the network at the end of stage 1."""
     branches: tuple[Branch, ...] = BRANCHES
     """none and fresh (a new network for every task): the controls. noise: Gaussian noise on the gradients that Adam
     reads. dropout. cbp, redo: continual backprop and ReDo beside Adam. shrink_perturb and escape (the analytic escape
@@ -182,11 +213,17 @@ class Escape:
         check_optimiser(optimiser, model)
         names = ("perturbations", "before", "after", "classes_per_task", "steps", "batch", "window", "spectrum")
         shared = {name: getattr(self, name) for name in (*names, "theory")}
-        branches = tuple(dict.fromkeys(self.branches))
+        shared |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in ("starts", "branches")}
         return [
-            EscapeRun(seed=seed, model=model, data=data, optimiser=optimiser, branches=branches, **shared)
+            EscapeRun(seed=seed, model=model, data=data, optimiser=optimiser, **shared)
             for seed in dict.fromkeys(self.seeds)
         ]
+
+
+def half_lost(accuracies: Sequence[float], chance: float) -> bool:
+    """Whether the last task's accuracy (its mean over the task) is nearer to chance than to that of the first tasks."""
+    first = accuracies[:FIRST_TASKS]
+    return len(accuracies) > FIRST_TASKS and accuracies[-1] < (sum(first) / FIRST_TASKS + chance) / 2
 
 
 def alike(run: EscapeRun) -> EscapeRun:
@@ -196,18 +233,19 @@ def alike(run: EscapeRun) -> EscapeRun:
 
 def label(run: EscapeRun) -> str:
     """The run on the screen."""
-    return f"{run.model.name} {run.data.source}, {len(run.branches)} branches, seed {run.seed}"
+    return f"{run.model.name} {run.data.source}, {len(run.stages)} branches, seed {run.seed}"
 
 
 def _check_choices(options: Escape) -> None:
     if options.preset not in get_args(Preset):
         raise InvalidInput("preset", options.preset, "is unknown", f"one of: {', '.join(get_args(Preset))}")
-    for name in ("seeds", "branches"):
+    known = {"seeds": (), "starts": STARTS, "branches": BRANCHES}
+    for name, choices in known.items():
         if not getattr(options, name):
             raise InvalidInput(name, (), "is empty", "give at least one value")
-    for branch in options.branches:
-        if branch not in BRANCHES:
-            raise InvalidInput("branches", branch, "is unknown", f"one of: {', '.join(BRANCHES)}")
+        for value in getattr(options, name) if choices else ():
+            if value not in choices:
+                raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(choices)}")
     if min(options.seeds) < 0:
         raise InvalidInput("seeds", options.seeds, "must not be negative")
     if options.model not in PLAIN_STACKS:
@@ -237,7 +275,7 @@ def _check_perturbations(options: Perturbations) -> None:
 ESCAPE: dict[str, Escape] = {
     "smoke": Escape(
         seeds=(40,), scale=2, per_class=40, probe_per_class=20, before=4, after=2, steps=60, batch=32,
-        window=20, spectrum=6, theory=True,
+        window=20, spectrum=6, starts=("end",), theory=True,
     ),
     "laptop": Escape(preset="laptop", seeds=(40, 41, 42), pixel_noise=0.3),
     "paper": Escape(

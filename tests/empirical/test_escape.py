@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 from empirical.continual_records import END, FIRST_STEP, NETWORK
 from empirical.engine.batch import Trainer
 from empirical.escape_records import area, cell, curves, final, recovered
-from empirical.experiments import continual
+from empirical.experiments import continual, escape
 from empirical.experiments.continual_metrics import Probe
 from empirical.experiments.escape import COLUMNS, EXPERIMENT, Place, Simulation, place
 from empirical.experiments.escape_metrics import clones_found, found_lost, layer_moments, revived, silent, spectrum
 from empirical.experiments.escape_perturb import leave_clones
-from empirical.options.escape import BRANCHES, STAGE_1, Escape, EscapeRun, Perturbations
+from empirical.options.escape import BRANCHES, STAGE_1, Escape, EscapeRun, Perturbations, Stage, half_lost
 from empirical.options.shared import DataOptions, ModelOptions, OptimiserOptions
 from empirical.saved import group_of
 from empirical.store import Record, Row
@@ -26,7 +26,7 @@ from lop_theory.errors import InvalidInput
 
 TINY = Escape(
     seeds=(3,), side=8, scale=8, per_class=8, probe_per_class=4, before=2, after=2, steps=6, batch=8, window=3,
-    spectrum=3, classes_per_task=3,
+    spectrum=3, classes_per_task=3, starts=("end",),
 )  # fmt: skip
 
 
@@ -52,9 +52,14 @@ def rows_of(runs: list[EscapeRun]) -> list[list[Row]]:
     return rows
 
 
-def branch_rows(rows: list[Row], name: str | None, drop: tuple[str, ...] = ("step", "branch")) -> list[Row]:
-    wanted = STAGE_1 if name is None else BRANCHES.index(name)
-    return [{k: v for k, v in row.items() if k not in drop} for row in rows if row["branch"] == wanted]
+PLACE = ("start", "branch")
+
+
+def branch_rows(
+    rows: list[Row], name: str | None, drop: tuple[str, ...] = ("step", *PLACE), start: str = "end"
+) -> list[Row]:
+    wanted = (STAGE_1 if name is None else Stage(start, name)).numbers
+    return [{k: v for k, v in row.items() if k not in drop} for row in rows if wanted.items() <= row.items()]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_stage_1_and_the_unperturbed_branch_are_plain_continual_training(whole: 
     rows = plain.first_rows()[0]
     while plain.step < 4 * 6:
         rows += [row for row in plain.advance()[0].rows if row["moment"] != FIRST_STEP]
-    found = [*branch_rows(whole, None, ("branch",)), *branch_rows(whole, "none", ("branch",))]
+    found = [*branch_rows(whole, None, PLACE), *branch_rows(whole, "none", PLACE)]
     assert len(found) == len(rows)
     for own, other in zip(found, rows, strict=True):
         assert {k: own[k] for k in other} == other
@@ -101,6 +106,34 @@ def test_perturbations_of_some_size_change_something(whole: list[Row]) -> None:
     lengths = [row["escape_length"] for row in branch_rows(whole, "escape") if "escape_length" in row]
     assert len(lengths) == 2
     assert min(lengths) > 0
+
+
+def test_half_is_lost_at_the_first_task_nearer_to_chance_than_to_the_first_tasks() -> None:
+    assert not half_lost([0.9] * 5, 0.2)
+    assert not half_lost([0.9] * 5 + [0.56], 0.2)
+    assert half_lost([0.9] * 5 + [0.54], 0.2)
+    assert not half_lost([0.1] * 4, 0.2)
+
+
+def test_branches_begin_where_half_was_lost_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(escape, "half_lost", lambda accuracies, _: len(accuracies) == 1)
+    run = tiny(starts=("half", "end"), branches=("fresh", "none"), before=2)
+    assert run.stages == [Stage("half", "fresh"), Stage("half", "none"), Stage("end", "none")]
+    simulation = Simulation([run])
+    simulation.advance()
+    after_one = simulation._inner.states()[0]["model/values"]
+    rows = simulation.advance()[0].rows
+    after_two = simulation._inner.states()[0]["model/values"]
+    for start, network in (("half", after_one), ("end", after_two)):
+        simulation = Simulation([run], simulation.states(), simulation.step)
+        while place(run, simulation.step).stage != Stage(start, "none"):
+            rows += simulation.advance()[0].rows
+        rows += simulation.advance()[0].rows
+        begun = Simulation([run], simulation.states(), simulation.step - run.steps)._inner
+        assert np.array_equal(begun.states()[0]["model/values"], network)
+    tasks = {start: [r["task"] for r in branch_rows(rows, "none", start=start)] for start in ("half", "end")}
+    assert set(tasks["half"]) == {2, 3}
+    assert set(tasks["end"]) == {2}
 
 
 @pytest.mark.claim("frozen-unit")
@@ -160,8 +193,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_cause() -> None:
 @pytest.mark.parametrize(
     ("step", "found"),
     [
-        (0, Place(None, 0)), (11, Place(None, 11)), (12, Place("none", 12)), (23, Place("none", 23)),
-        (24, Place("fresh", 12)), (107, Place("escape", 23)), (108, Place("escape", 24)),
+        (0, Place(STAGE_1, 0)), (11, Place(STAGE_1, 11)), (12, Place(Stage("end", "none"), 12)),
+        (23, Place(Stage("end", "none"), 23)), (24, Place(Stage("end", "fresh"), 12)),
+        (107, Place(Stage("end", "escape"), 23)), (108, Place(Stage("end", "escape"), 24)),
     ],
 )  # fmt: skip
 def test_places(step: int, found: Place) -> None:
@@ -253,14 +287,14 @@ def test_recovered_shares_and_the_table_come_from_the_rows(tmp_path: Path, whole
     group = group_of(found)
     own = {name: [r["train_accuracy"] for r in branch_rows(whole, name) if r["layer"] == NETWORK] for name in BRANCHES}
     for name in BRANCHES:
-        assert curves(group, name)[0].ravel() == pytest.approx(own[name])
-        assert final(group, name)[0] == pytest.approx(own[name][1::2])
-    assert curves(group, None).shape == (2, 2, 2)
+        assert curves(group, Stage("end", name))[0].ravel() == pytest.approx(own[name])
+        assert final(group, Stage("end", name))[0] == pytest.approx(own[name][1::2])
+    assert curves(group, STAGE_1).shape == (2, 2, 2)
     for name in ("none", "fresh", "escape"):
         lost = np.mean(own["fresh"]) - np.mean(own["none"])
         share = (np.mean(own[name]) - np.mean(own["none"])) / lost if lost > 0 else np.nan
-        assert recovered(group, name)[0] == pytest.approx(share, nan_ok=True, abs=1e-5)
-    assert area(group, "none").shape == (2, 2)
+        assert recovered(group, Stage("end", name))[0] == pytest.approx(share, nan_ok=True, abs=1e-5)
+    assert area(group, Stage("end", "none")).shape == (2, 2)
     from empirical.escape import print_table
 
     print_table(found)
@@ -281,6 +315,7 @@ def test_missing_runs_are_named_with_their_command(tmp_path: Path) -> None:
     [
         ({"branches": ("nothing",)}, "branches"),
         ({"branches": ()}, "branches"),
+        ({"starts": ("middle",)}, "starts"),
         ({"seeds": (-1,)}, "seeds"),
         ({"model": "vit"}, "model"),
         ({"window": 4}, "window"),
