@@ -51,23 +51,24 @@ def _done(name: str, folder: Path) -> int:
 
 
 def _list(given: Namespace) -> int:
-    rows = [
-        {
-            "name": name,
-            "title": data.title,
-            "image": list(data.image),
-            "classes": data.classes,
-            "images": list(data.counts),
-            "here": library.present(name),
-            "folder": str(library.home(name)),
-        }
-        for name, data in DATA_SETS.items()
-    ]
     if given.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([_row(name) for name in DATA_SETS], indent=1))
         return OK
-    for row in rows:
-        channels, height, width = row["image"]
-        size = f"{row['classes']} classes, {sum(row['images']):,} images of {height}×{width}×{channels}"
-        print(f"{row['name']:<14} {size:<48} {row['folder'] if row['here'] else 'not here'}")
+    for name, data in DATA_SETS.items():
+        channels, height, width = data.image
+        size = f"{data.classes} classes, {sum(data.counts):,} images of {height}×{width}×{channels}"
+        print(f"{name:<14} {size:<48} {library.home(name) if library.present(name) else 'not here'}")
     return OK
+
+
+def _row(name: str) -> dict[str, object]:
+    data = data_set(name)
+    return {
+        "name": name,
+        "title": data.title,
+        "image": list(data.image),
+        "classes": data.classes,
+        "images": list(data.counts),
+        "here": library.present(name),
+        "folder": str(library.home(name)),
+    }

@@ -9,7 +9,7 @@ import hashlib
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
@@ -27,7 +27,7 @@ class Payload(NamedTuple):
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Generator[None]:
     """Turns what goes wrong when a file or archive is read into ``InvalidInput`` with its name."""
     try:
         yield

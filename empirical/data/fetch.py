@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException

@@ -35,7 +35,8 @@ def open_source(options: DataOptions) -> Source:
         return Source("Gaussian mixtures", (1, 1, options.side), gmm.CLASSES, _draw_points)
     prefix = "permuted " if options.permuted else ""
     if options.source == "glyphs":
-        return Source(prefix + "glyphs", (3, options.side, options.side), GLYPH_CLASSES, _draw_glyphs)
+        suffix = f" with pixel noise {options.noise:g}" if options.noise else ""
+        return Source(f"{prefix}glyphs{suffix}", (3, options.side, options.side), GLYPH_CLASSES, _draw_glyphs)
     return real.source(options, prefix)
 
 

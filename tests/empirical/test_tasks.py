@@ -136,6 +136,7 @@ def test_permuted_tasks_are_plain_ones_with_their_pixels_moved(seed: int, index:
     assert not np.array_equal(order, pixel_permutation(seed, index + 1, 256))
     assert open_source(plain_options).name == "glyphs"
     assert open_source(SMALL).name == "permuted glyphs"
+    assert open_source(DataOptions(noise=0.3)).name == "permuted glyphs with pixel noise 0.3"
 
 
 def test_more_pictures_leave_the_others_as_they_are() -> None:
