@@ -12,12 +12,17 @@ from empirical.continual_records import data_name
 from empirical.escape_records import (
     NAMES,
     area,
+    began,
     branches,
-    early,
+    first_layer,
+    last_task,
     of_network,
     over_layers,
     recovered,
+    stage,
+    starts,
 )
+from empirical.options.escape import STAGE_1, Branch, Stage, Start
 from empirical.saved import Group
 
 SPAN = 5
@@ -47,77 +52,91 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     return Difference(float(values.mean()), float(values.std(ddof=1)), int((values > 0).sum()), len(values))
 
 
-def perturbed(group: Group) -> list[str]:
+def perturbed(group: Group) -> list[Branch]:
     """The branches that are no controls."""
     return [name for name in branches(group) if name not in CONTROLS]
 
 
-def gain(group: Group, branch: str, over: str = "none") -> Difference:
-    """Training accuracy, mean over stage 2, of one branch over that of another."""
-    return difference(area(group, branch).mean(1), area(group, over).mean(1))
+def gain(group: Group, at: Stage, over: Branch = "none") -> Difference:
+    """Training accuracy, mean over stage 2, of one branch over that of another from the same start."""
+    assert at.start is not None
+    return difference(area(group, at).mean(1), area(group, stage(group, at.start, over)).mean(1))
 
 
-def lost(group: Group) -> str:
-    """Stage 1: last tasks against first ones; stage 2: unperturbed against fresh networks."""
-    first, last = (area(group, None)[:, part].mean(1) for part in (slice(None, SPAN), slice(-SPAN, None)))
+def loss_of_plasticity(group: Group) -> str:
+    """Stage 1: last tasks against first ones; stage 2: unperturbed against fresh networks on the same tasks."""
+    first, last = (area(group, STAGE_1)[:, part].mean(1) for part in (slice(None, SPAN), slice(-SPAN, None)))
     units = [
-        f"{label} {over_layers(group, None, name)[:, :SPAN].mean():.2f} to "
-        f"{over_layers(group, None, name)[:, -SPAN:].mean():.2f}"
+        f"{label} {over_layers(group, STAGE_1, name)[:, :SPAN].mean():.2f} to "
+        f"{over_layers(group, STAGE_1, name)[:, -SPAN:].mean():.2f}"
         for label, name in (("dead", "dead"), ("duplicate", "duplicate_as_paper"), ("effective rank", "effective_rank"))
     ]
-    slow = difference(early(group, "none").mean(1), early(group, "fresh").mean(1))
+    against = [
+        f"from task {', '.join(f'{task:.0f}' for task in began(group, start))}: "
+        f"{gain(group, Stage(start, 'none'), 'fresh')}"
+        for start in starts(group)
+    ]
     return _measured(
         group,
         f"stage 1, last {SPAN} tasks against first {SPAN}: accuracy {first.mean():.3f} to {last.mean():.3f}, "
-        f"{difference(last, first)}, {', '.join(units)}; on the tasks of stage 2, unperturbed against fresh networks: "
-        f"{gain(group, 'none', 'fresh')}, over the first fifth of a task {slow}",
+        f"{difference(last, first)}, {', '.join(units)}; unperturbed against fresh networks on the tasks of stage 2, "
+        f"{'; '.join(against)}",
     )
 
 
-def recovery(group: Group) -> str:
+def recovery(group: Group, start: Start) -> str:
     """Per branch: accuracy over unperturbed, and the recovered share over stage 2 and on its last task."""
     parts = []
     for name in perturbed(group):
-        share = recovered(group, name)
-        late = recovered(group, name, lambda group, branch: area(group, branch)[:, -1:])
+        at = Stage(start, name)
+        share, late = recovered(group, at), recovered(group, at, last_task)
         parts.append(
-            f"{NAMES[name]}: accuracy {gain(group, name)}, share {share.mean():.2f} ± {share.std():.2f}, "
+            f"{NAMES[name]}: accuracy {gain(group, at)}, share {share.mean():.2f} ± {share.std():.2f}, "
             f"on the last task {late.mean():.2f} ± {late.std():.2f}"
         )
-    return _measured(
-        group, f"training accuracy over that of the unperturbed branch, recovered share: {'; '.join(parts)}"
-    )
+    place = f"from task {', '.join(f'{task:.0f}' for task in began(group, start))}"
+    return _measured(group, f"{place}, over the unperturbed branch, and recovered share: {'; '.join(parts)}")
 
 
-def units(group: Group) -> str:
-    """Per branch: shares of the units lost in stage 1 that are back on the last task; certified units."""
+def silent_units(group: Group) -> str:
+    """First layer: units that were zero on all images half-way through a task and not at its end."""
+    counts = {
+        name: np.sum([np.array(first_layer(group, at)).sum((1, 2)) for at in stages], axis=0)
+        for name, stages in {
+            "stage 1": [STAGE_1],
+            **{NAMES[b]: [Stage(s, b) for s in starts(group)] for b in branches(group) if b != "fresh"},
+        }.items()
+    }
+    parts = [f"{name} {revived:.0f} of {silent:.0f}" for name, (silent, revived) in counts.items()]
+    return _measured(group, f"units of the first layer revived in the second half of a task: {', '.join(parts)}")
+
+
+def lost_units(group: Group, start: Start) -> str:
+    """Per branch: shares of the units lost by the start that are back on the last task; certified units."""
     parts = []
     for name in ("none", *perturbed(group)):
-        dead, duplicate = (over_layers(group, name, f"{what}_back")[:, -1] for what in ("dead", "duplicate"))
-        parts.append(
-            f"{NAMES[name]}: dead {dead.mean():.2f} ± {dead.std():.2f}, "
-            f"duplicate {duplicate.mean():.2f} ± {duplicate.std():.2f}"
-        )
-    certified = max(float(over_layers(group, name, "certified").max()) for name in ("none", *perturbed(group)))
-    return _measured(
-        group,
-        f"share of the units lost by the end of stage 1 that are back on the last task: {'; '.join(parts)}; largest "
-        f"share of units certified frozen for ever in any branch: {certified:.3f}",
-    )
+        backs = [over_layers(group, Stage(start, name), f"{what}_back")[:, -1] for what in ("dead", "duplicate")]
+        dead, duplicate = (f"{back.mean():.2f} ± {back.std():.2f}" for back in backs)
+        parts.append(f"{NAMES[name]}: dead {dead}, duplicate {duplicate}")
+    return _measured(group, f"{start}, share of lost units that are back on the last task: {'; '.join(parts)}")
 
 
 def curvatures(group: Group) -> str:
-    """Curvature normal to the manifold of the near-clones at the end of stage 1 and of the branches."""
-    places = [None, *branches(group)]
-    found = {p: [of_network(group, p, f"{side}_curvature")[:, -1] for side in ("lowest", "highest")] for p in places}
-    saddles = [of_network(group, p, "saddle")[:, -1] for p in places]
-    known = np.concatenate([s[np.isfinite(s)] for s in saddles])
-    clones = of_network(group, None, "clones")[:, -1]
-    low, high = found[None]
+    """Curvature normal to the manifold of the near-clones, at the ends of stage 1 and of the branches."""
+    stages = [STAGE_1, *(stage(group, s, b) for s in starts(group) for b in branches(group))]
+    parts = []
+    for at in dict.fromkeys(stages):
+        columns = ("clones", "lowest_curvature", "highest_curvature", "saddle")
+        clones, low, high, saddle = (of_network(group, at, name)[:, -1] for name in columns)
+        known = np.isfinite(saddle)
+        if known.any():
+            where = "stage 1" if at.branch is None else f"{NAMES[at.branch]} ({at.start})"
+            parts.append(
+                f"{where}: {clones.mean():.0f} units in near-clone blocks, {low[known].mean():.2g} to "
+                f"{high[known].mean():.2g}, saddles {int(saddle[known].sum())}/{int(known.sum())}"
+            )
     return _measured(
-        group,
-        f"end of stage 1: {clones.mean():.0f} units in near-clone blocks, curvatures {np.nanmean(low):.3g} to "
-        f"{np.nanmean(high):.3g}; both signs in {int(known.sum())} of {len(known)} networks at the ends of stages",
+        group, f"mean extreme curvatures normal to the near-clones at the ends of stages: {'; '.join(parts)}"
     )
 
 
