@@ -1,5 +1,6 @@
 """Carry out runs: resume, train, measure, commit, finish. Runs that differ only in the seed may train side by side."""
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -14,6 +15,8 @@ from empirical.store import Record, Row, finished, run_id
 
 Arrays = dict[str, np.ndarray]
 HELD = "held by another process"
+CHECKPOINT_SHARE = 0.05
+"""Of a run's time that checkpoints take at most; what was trained since the last one is trained anew after a death."""
 
 
 class Advance(NamedTuple):
@@ -160,21 +163,42 @@ def _train(job: Job, part: list[LiveRecord], step: int, report: Callable[[int], 
     length = configs[0].length
     assert all(config.length == length for config in configs), "runs of a group have one length"
     simulation = job.experiment.begin(configs, None if step == START else arrays, max(step, 0))
+    pace = Pace()
     if step == START:
-        first = [Advance(rows) for rows in simulation.first_rows()]
-        _commit(job, part, simulation, first)
+        pace.commit(job, part, simulation, [Advance(rows) for rows in simulation.first_rows()])
+    waiting = [Advance([])] * len(part)
     while simulation.step < length and not all(record.cause for record in part):
         report(simulation.step * len(part))
-        _commit(job, part, simulation, simulation.advance())
+        waiting = [
+            Advance([*old.rows, *new.rows], new.cause) for old, new in zip(waiting, simulation.advance(), strict=True)
+        ]
+        failed = any(new.cause and not record.cause for new, record in zip(waiting, part, strict=True))
+        if failed or pace.due or simulation.step >= length:
+            pace.commit(job, part, simulation, waiting)
+            waiting = [Advance([])] * len(part)
     return part
 
 
-def _commit(job: Job, part: list[LiveRecord], simulation: Simulation, brought: list[Advance]) -> None:
-    for record, (rows, cause), arrays in zip(part, brought, simulation.states(), strict=True):
-        if record.cause:
-            continue
-        record.commit(simulation.step, rows, arrays, cause=cause)
-        _show(job, record.config, rows)
+class Pace:
+    """When rows and checkpoints are committed: as often as takes no more than a small share of the time."""
+
+    def __init__(self) -> None:
+        self._cost, self._last = 0.0, time.perf_counter()
+
+    @property
+    def due(self) -> bool:
+        return self._cost <= CHECKPOINT_SHARE * (time.perf_counter() - self._last)
+
+    def commit(self, job: Job, part: list[LiveRecord], simulation: Simulation, brought: list[Advance]) -> None:
+        """Commit what every run brought, but for those that had failed before."""
+        begun = time.perf_counter()
+        for record, (rows, cause), arrays in zip(part, brought, simulation.states(), strict=True):
+            if record.cause:
+                continue
+            record.commit(simulation.step, rows, arrays, cause=cause)
+            _show(job, record.config, rows)
+        self._last = time.perf_counter()
+        self._cost = self._last - begun
 
 
 def _show(job: Job, config: Any, rows: list[Row] | None) -> None:

@@ -21,8 +21,8 @@ class View:
         self._bars: dict[int, TaskID] = {}
         self._steps = dict.fromkeys(range(len(jobs)), 0)
         runs = sum(len(job.configs) for job in jobs)
-        name = jobs[0].experiment.name if jobs else "nothing"
-        self._all = self._progress.add_task(f"{name}, {runs} runs", total=sum(job.length for job in jobs))
+        names = " and ".join(dict.fromkeys(job.experiment.name for job in jobs)) or "nothing"
+        self._all = self._progress.add_task(f"{names}, {runs} runs", total=sum(job.length for job in jobs))
 
     def __enter__(self) -> "View":
         self._progress.start()

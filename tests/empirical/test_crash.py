@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from empirical import run
 from empirical.live import LIVE, LiveRecord
 from empirical.run import HELD, Job, Outcome, carry_out
 from empirical.store import DATA, Row
@@ -45,7 +46,7 @@ def data_of(outcomes: Sequence[Outcome]) -> list[bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """What undisturbed runs of the three seeds write, each on its own."""
     root = tmp_path_factory.mktemp("whole")
-    return [body for run in RUNS for body in data_of(carry_out(job(root, [run])))]
+    return [body for one in RUNS for body in data_of(carry_out(job(root, [one])))]
 
 
 def killed_after(runs: Sequence[TinyRun], root: Path, seconds: float) -> bool:
@@ -86,8 +87,11 @@ class Stop(BaseException):
 
 
 @pytest.mark.parametrize("commits", range(1, 3 * (60 // EVERY + 1), 4))
-def test_death_between_the_commits_of_a_group(commits: int, whole: list[bytes], tmp_path: Path) -> None:
+def test_death_between_the_commits_of_a_group(
+    commits: int, whole: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After any number of commits, between two runs of a group too; the group goes on side by side."""
+    monkeypatch.setattr(run, "CHECKPOINT_SHARE", float("inf"))
     left = commits
 
     def observe(_config: TinyRun, _rows: list[Row] | None) -> None:
@@ -104,9 +108,9 @@ def test_death_between_the_commits_of_a_group(commits: int, whole: list[bytes], 
 
 
 def test_runs_interrupted_apart_go_on_in_parts(whole: list[bytes], tmp_path: Path) -> None:
-    for run, advances in zip(RUNS, (2, 5, 5), strict=True):
-        live = LiveRecord(tmp_path / "tiny", run, COLUMNS)
-        simulation = Simulation([run], None, 0)
+    for one, advances in zip(RUNS, (2, 5, 5), strict=True):
+        live = LiveRecord(tmp_path / "tiny", one, COLUMNS)
+        simulation = Simulation([one], None, 0)
         live.commit(0, simulation.first_rows()[0], simulation.states()[0])
         for _ in range(advances):
             live.commit(simulation.step + EVERY, simulation.advance()[0].rows, simulation.states()[0])
@@ -116,8 +120,11 @@ def test_runs_interrupted_apart_go_on_in_parts(whole: list[bytes], tmp_path: Pat
     assert [o.record.manifest["together"] for o in outcomes if o.record] == [1, 2, 2]
 
 
-def test_a_copy_of_a_dead_process_s_files_goes_on(whole: list[bytes], tmp_path: Path) -> None:
+def test_a_copy_of_a_dead_process_s_files_goes_on(
+    whole: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Database and write-ahead log as they lie at a death, the log cut short or spoilt too (as by a power cut)."""
+    monkeypatch.setattr(run, "CHECKPOINT_SHARE", float("inf"))
     copies = []
 
     def observe(config: TinyRun, rows: list[Row] | None) -> None:
@@ -144,7 +151,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 def test_what_cannot_go_on_fails_alone(tmp_path: Path) -> None:
-    wild = [replace(run, diverge_at=32) for run in RUNS]
+    wild = [replace(one, diverge_at=32) for one in RUNS]
     outcomes = carry_out(job(tmp_path, wild))
     assert [o.record.manifest["status"] for o in outcomes if o.record] == ["finished", "failed", "finished"]
     failed = outcomes[1].record
@@ -154,8 +161,37 @@ def test_what_cannot_go_on_fails_alone(tmp_path: Path) -> None:
     step, loss = failed.columns("step", "loss")
     assert step.tolist() == [*range(0, 36, EVERY)]
     assert np.isnan(loss[-1])
-    alone = [carry_out(job(tmp_path / "alone", [run]))[0] for run in wild]
+    alone = [carry_out(job(tmp_path / "alone", [one]))[0] for one in wild]
     assert data_of(outcomes) == data_of(alone)
+
+
+def test_checkpoints_take_a_small_share_of_the_time(
+    whole: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that took a second is followed by the next one after twenty seconds of training."""
+    now, commits = 0.0, []
+
+    class Clock:
+        @staticmethod
+        def perf_counter() -> float:
+            return now
+
+    def observe(_config: TinyRun, rows: list[Row] | None) -> None:
+        nonlocal now
+        now += 1.0
+        if rows:
+            commits.append([row["step"] for row in rows])
+
+    def advance(self: Simulation) -> list:
+        nonlocal now
+        now += 8.0
+        return slow(self)
+
+    slow = Simulation.advance
+    monkeypatch.setattr(run, "time", Clock)
+    monkeypatch.setattr(Simulation, "advance", advance)
+    assert data_of(carry_out(job(tmp_path, RUNS[:1])._replace(observers=(observe,)))) == whole[:1]
+    assert commits == [[0], [5, 10, 15], [20, 25, 30], [35, 40, 45], [50, 55, 60]]
 
 
 def test_death_after_a_failure_leaves_the_same_records(tmp_path: Path) -> None:
@@ -163,7 +199,7 @@ def test_death_after_a_failure_leaves_the_same_records(tmp_path: Path) -> None:
         if rows and (config.seed, rows[-1]["step"]) == (1, 35):
             raise Stop
 
-    wild = [replace(run, diverge_at=32) for run in RUNS]
+    wild = [replace(one, diverge_at=32) for one in RUNS]
     with pytest.raises(Stop):
         carry_out(job(tmp_path / "killed", wild)._replace(observers=(observe,)))
     assert data_of(carry_out(job(tmp_path / "killed", wild))) == data_of(carry_out(job(tmp_path / "whole", wild)))
@@ -184,13 +220,13 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(tmp_path: Path)
     deadly = replace(RUNS[0], death=30, once=str(tmp_path / "once"))
     hopeless = replace(RUNS[1], death=30)
     faulty = replace(RUNS[2], death=30, once=str(tmp_path / "fault"), fault="MemoryError")
-    (one,), (two,), (three,) = here([job(tmp_path, [run]) for run in (deadly, hopeless, faulty)], 2, 1)
-    assert one.record is not None
-    assert one.record.manifest["resumed"] == 1
-    assert two.record is None
-    assert two.problem == "its worker died (SIGKILL)"
-    assert three.record is not None
-    for outcome in (one, three):
+    (first,), (second,), (third,) = here([job(tmp_path, [one]) for one in (deadly, hopeless, faulty)], 2, 1)
+    assert first.record is not None
+    assert first.record.manifest["resumed"] == 1
+    assert second.record is None
+    assert second.problem == "its worker died (SIGKILL)"
+    assert third.record is not None
+    for outcome in (first, third):
         assert outcome.record is not None
         undisturbed = carry_out(job(tmp_path / "whole", [replace(outcome.config, death=-1)]))[0].record
         assert undisturbed is not None
