@@ -30,13 +30,14 @@ OWN: dict[ModelName, Normalisation] = {"mlp": "batch", "cnn": "batch", "resnet18
 
 class Size(NamedTuple):
     """Sizes that differ from model to model: divisor of all widths, side of an image, images a step, steps of the base
-    alone, steps side by side, step sizes of SGD and of Adam, side of a ViT's patches."""
+    alone, steps side by side, measurements of these, step sizes of SGD and of Adam, side of a ViT's patches."""
 
     scale: int
     side: int
     batch: int
     pretrain: int
     steps: int
+    measurements: int
     sgd: float = 0.01
     adam: float = 1e-3
     patch: int = 8
@@ -133,8 +134,9 @@ class Cloning:
     """Steps of the base alone; none: the preset's for the model."""
     steps: int | None = None
     """Steps side by side; none: the preset's for the model."""
-    measurements: int = 4
-    """Measurements (and checkpoints), evenly spaced over the steps side by side, which they must divide."""
+    measurements: int | None = None
+    """Measurements (and checkpoints), evenly spaced over the steps side by side, which they must divide; none: the
+    preset's for the model."""
     theory: bool = True
     """Whether the theory's predictions for clones are checked at every measurement."""
     execution: Execution = Execution()
@@ -150,7 +152,7 @@ class Cloning:
 
     def size(self, model: ModelName) -> Size:
         """The model's sizes: the preset's, but for what is set."""
-        chosen = {name: getattr(self, name) for name in ("scale", "side", "batch", "pretrain", "steps")}
+        chosen = {name: getattr(self, name) for name in ("scale", "side", "batch", "pretrain", "steps", "measurements")}
         return SIZES[self.preset][model]._replace(**{k: v for k, v in chosen.items() if v is not None})
 
     def _seeds(self, setting: "Setting") -> Iterator[CloningRun]:
@@ -168,9 +170,9 @@ class Cloning:
         check_model(model)
         check_data(data)
         check_optimiser(optimiser, model)
-        every, rest = divmod(size.steps, self.measurements)
+        every, rest = divmod(size.steps, size.measurements)
         if rest:
-            raise InvalidInput("measurements", self.measurements, f"does not divide the {size.steps} steps")
+            raise InvalidInput("measurements", size.measurements, f"does not divide the {size.steps} steps")
         return {
             "model": model, "data": data, "optimiser": optimiser,
             "matched": setting.arm == "matched", "redistributed": setting.arm.startswith("redistributed"),
@@ -275,18 +277,18 @@ def _check_sizes(options: Cloning) -> None:
 _EPOCH = 391  # steps of an epoch of CIFAR-10: 50,000 images in batches of 128
 SIZES: dict[str, dict[ModelName, Size]] = {
     "smoke": {
-        "mlp": Size(4, 16, 32, 40, 80),
-        "cnn": Size(16, 8, 32, 20, 40),
-        "resnet18": Size(16, 8, 16, 12, 24),
-        "vit": Size(32, 8, 16, 16, 32, patch=4),
+        "mlp": Size(4, 16, 32, 40, 80, 4),
+        "cnn": Size(16, 8, 32, 20, 40, 4),
+        "resnet18": Size(16, 8, 16, 8, 16, 2),
+        "vit": Size(32, 8, 16, 16, 32, 2, patch=4),
     },
     "laptop": {
-        "mlp": Size(4, 32, 128, 300, 1000),
-        "cnn": Size(4, 16, 64, 100, 200, sgd=0.02),
-        "resnet18": Size(16, 16, 32, 200, 200, sgd=0.05),
-        "vit": Size(16, 16, 32, 400, 240, sgd=0.1, patch=8),
+        "mlp": Size(4, 32, 128, 300, 1000, 20),
+        "cnn": Size(4, 16, 64, 100, 200, 10, sgd=0.02),
+        "resnet18": Size(16, 16, 32, 200, 200, 8, sgd=0.05),
+        "vit": Size(16, 16, 32, 400, 240, 12, sgd=0.1, patch=8),
     },
-    "paper": {name: Size(1, 32, 128, 20 * _EPOCH, 500 * _EPOCH) for name in get_args(ModelName)},
+    "paper": {name: Size(1, 32, 128, 20 * _EPOCH, 500 * _EPOCH, 100) for name in get_args(ModelName)},
 }
 """Preset → model → sizes."""
 
@@ -297,13 +299,13 @@ _GRID: dict[str, Any] = {
     "arms": get_args(Arm),
     "theory": False,
 }
-_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42), per_class=1_000, measurements=20, **_GRID)
+_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42), per_class=1_000, **_GRID)
 CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
         _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", per_class=5_000,
-        probe_per_class=100, measurements=100,
+        probe_per_class=100,
     ),
 }  # fmt: skip
 """The presets by name."""
