@@ -1,4 +1,4 @@
-"""``python -m benchmarks`` runs every benchmark, ``python -m benchmarks gap`` one."""
+"""``python -m benchmarks`` runs every benchmark that needs no GPU, ``python -m benchmarks gap`` one."""
 
 import importlib
 import pkgutil
@@ -11,7 +11,7 @@ from lop_theory.errors import InvalidInput
 
 def main() -> int:
     known = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name not in ("__main__", "timing"))
-    chosen = sys.argv[1:] or known
+    chosen = sys.argv[1:] or [name for name in known if name != "gpu"]
     for name in chosen:
         if name not in known:
             raise InvalidInput("benchmark", name, "is unknown", f"one of: {' '.join(known)}")

@@ -66,6 +66,8 @@ def one_by_one(
 def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision) -> Gradients:
     """All models in one call of :func:`torch.func.vmap`; running statistics are updated in place."""
     device, skeleton = stacked.values.device, models[0]
+    if precision.bf16:
+        _keep_statistics_wide(skeleton)
 
     def loss(
         parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, mask: Tensor | None
@@ -100,6 +102,13 @@ def _compiled(models: Sequence[nn.Module]) -> list[Callable[[Tensor], Tensor]]:
 def dropout_seed(seed: int, step: int) -> int:
     """A pure function of a run's seed and step."""
     return int(np.random.SeedSequence((seed, DROPOUT_PURPOSE, step)).generate_state(1, np.uint64)[0])
+
+
+def _keep_statistics_wide(model: nn.Module) -> None:
+    """Normalisation reads float32: vectorised, it cannot mix bf16 inputs with float32 statistics and weights."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
+            module.register_forward_pre_hook(lambda _, arguments: (arguments[0].float(),))
 
 
 @contextmanager
