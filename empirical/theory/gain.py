@@ -1,4 +1,4 @@
-"""Measured rank gain of a layer against the bound for its measured correlations  [rank-gain] [entrywise] [gap].
+"""Measured rank gain of a layer against the bound for its measured correlations  [rank-gain] [rank-gain-units].
 
 The theorem speaks of the correlation matrix C of the *units* of one layer over samples: if every pair of
 pre-activations is jointly Gaussian, the matrix after the activation is K(C) entrywise and

@@ -42,7 +42,7 @@ def test_linearity_of_modulated_units_against_balls(name):
         assert abs(c - float(exact)) < 1e-6
 
 
-@pytest.mark.claim("rank-gain")
+@pytest.mark.claim("rank-gain-units")
 @given(
     st.lists(st.floats(-1, 1), min_size=2, max_size=6),
     st.lists(st.floats(-1, 1), min_size=2, max_size=6),
@@ -81,7 +81,7 @@ def test_the_measured_gain_is_the_kernels_up_to_sampling(name):
     assert np.mean(bounds) == pytest.approx(bound, abs=4 * np.std(bounds) / 6**0.5)
 
 
-@pytest.mark.claim("rank-gain")
+@pytest.mark.claim("rank-gain-units")
 def test_gaussian_layers_never_fail_and_nearly_always_pass():
     verdicts = []
     for seed in range(24):
