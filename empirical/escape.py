@@ -63,17 +63,7 @@ def _print_group(group: Group) -> None:
         f"{config['model']['name']}, {config['before']} tasks, then {config['after']} in every branch; "
         f"seeds {', '.join(map(str, group.seeds))}; training accuracy, mean ± std over seeds"
     )
-    headings = (
-        "whole task",
-        "first fifth",
-        "at the end",
-        "recovered",
-        "dead",
-        "dup.",
-        "rank",
-        "dead back",
-        "dup. back",
-    )
+    headings = "whole task|first fifth|at the end|recovered|dead|dup.|rank|dead back|dup. back|revived".split("|")
     table = Table("branch", *headings, title=title)
     table.add_row("stage 1, first 5 tasks", *_row(group, STAGE_1, slice(None, 5)))
     table.add_row("stage 1, last 5 tasks", *_row(group, STAGE_1, slice(-5, None)))

@@ -176,7 +176,7 @@ class Escape:
     """Held-out images of a class: the fixed balanced batch of a task for metrics, clones and curvatures."""
     before: int = 40
     """Tasks of stage 1."""
-    after: int = 8
+    after: int = 6
     """Tasks of stage 2, the same in every branch."""
     classes_per_task: int = 5
     """Classes of a task; the loss is masked to them."""
