@@ -9,11 +9,20 @@ from lop_theory.cli import OK, Parser, run, write_whole
 from lop_theory.errors import InvalidInput
 
 FIGURES = {
+    "2.1": "fig_2_1",
     "A.1": "fig_a1",
     "A.2": "fig_a2",
     "A.3": "fig_a3",
     "B.1": "fig_b1",
     "B.2": "fig_b2",
+    "B.7": "fig_b7",
+    "B.8": "fig_b8",
+    "B.9": "fig_b9",
+    "B.10": "fig_b10",
+    "B.11": "fig_b11",
+    "B.12": "fig_b12",
+    "B.13": "fig_b13",
+    "B.14": "fig_b14",
     "escape": "fig_escape",
     "optimisers": "fig_optimisers",
 }

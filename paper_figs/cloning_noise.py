@@ -1,0 +1,36 @@
+"""Figures B.8–B.11: clones under Noisy SGD, by scale and by decay of the noise."""
+
+from pathlib import Path
+
+from empirical.cloning_records import cells
+from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises, provenance
+
+MEANING = (
+    "The noise of every element has deviation σ₀ λᵗ times the norm of its tensor's gradient; λ = 0 is one noisy step. "
+)
+
+
+def draw_scales(stem: Path, model: str) -> str:
+    """A column for each decay λ, a line for each scale σ₀."""
+    found = cells(PRESET)
+    grid = noises(found, model)
+    scales, decays = sorted({s for s, _ in grid}), sorted({d for _, d in grid}, reverse=True)
+    columns = [
+        (f"λ = {d:g}", [Line(grid[s, d], f"{s:g}", colour) for s, colour in zip(scales, SHADES, strict=False)])
+        for d in decays
+    ]
+    draw_grid(stem, columns, "scale σ₀")
+    return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
+
+
+def draw_decays(stem: Path, model: str) -> str:
+    """A column for each scale σ₀, a line for each decay λ."""
+    found = cells(PRESET)
+    grid = noises(found, model)
+    scales, decays = sorted({s for s, _ in grid}), sorted({d for _, d in grid}, reverse=True)
+    columns = [
+        (f"σ₀ = {s:g}", [Line(grid[s, d], f"{d:g}", colour) for d, colour in zip(decays, SHADES, strict=True)])
+        for s in scales
+    ]
+    draw_grid(stem, columns, "decay λ")
+    return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"

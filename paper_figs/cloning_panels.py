@@ -1,0 +1,150 @@
+"""What the cloning figures share: lines with bands over seeds, panels of 1 − R², losses and ranks, captions."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from empirical.cloning_records import Cells, data_name, over_layers, side_by_side
+from empirical.options.cloning import Setting
+from empirical.saved import Group
+from paper_figs.style import panels, save
+
+PRESET = "laptop"
+ROLES = {"base": "tab:blue", "clone": "tab:red", "control": "tab:gray"}
+ROLE_LABELS = {"base": "base", "clone": "clone", "control": "fresh, of the clone's width"}
+MODELS = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+SMALLEST = 1e-17
+"""Lower end of axes of 1 − R²."""
+SHADES = ("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:purple")
+
+
+class Line(NamedTuple):
+    """A group of runs and how it is drawn."""
+
+    group: Group
+    label: str
+    colour: str
+
+
+def fill(ax: Any, x: np.ndarray, values: np.ndarray, *, log: bool = False, **look: Any) -> None:
+    """Mean and standard deviation over seeds; on a log axis of the logarithm, so that the band stays positive."""
+    shown = np.log10(np.maximum(values, SMALLEST)) if log else values
+    mean, std = shown.mean(0), shown.std(0)
+    low, middle, high = (10.0**v if log else v for v in (mean - std, mean, mean + std))
+    ax.plot(x, middle, linewidth=look.pop("linewidth", 1.1), **look)
+    ax.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def draw_defect(ax: Any, lines: Sequence[Line], column: str = "defect") -> None:
+    """1 − R² (or another distance) on a log axis; lines that are exactly 0 throughout are named in the panel."""
+    zero = []
+    for line in lines:
+        steps, values = side_by_side(line.group, column)
+        if values.any():
+            positive = steps > 0  # at the cloning itself there is nothing to see: 0
+            fill(ax, steps[positive], values[:, positive], log=True, color=line.colour, label=line.label)
+        else:
+            zero.append(line.label)
+    ax.set_yscale("log")
+    if zero:
+        ax.text(0.5, 0.04, f"{', '.join(zero)}: 0 exactly", transform=ax.transAxes, ha="center", fontsize=7)
+
+
+def draw_roles(ax: Any, group: Group, read: Callable[[Group, str], np.ndarray], control: Group | None = None) -> None:
+    """A curve for base, clone and control; the control may come from another group."""
+    steps = side_by_side(group)[0]
+    for role, colour in ROLES.items():
+        values = read(control if role == "control" and control is not None else group, role)
+        if np.isfinite(values).all():
+            fill(ax, steps, values, color=colour, label=ROLE_LABELS[role])
+
+
+def draw_pairs(ax: Any, lines: Sequence[Line], read: Callable[[Group, str], np.ndarray]) -> None:
+    """The clone of every line, and its base dashed."""
+    for line in lines:
+        steps = side_by_side(line.group)[0]
+        fill(ax, steps, read(line.group, "clone"), color=line.colour, label=line.label)
+        ax.plot(steps, read(line.group, "base").mean(0), color=line.colour, linestyle="--", linewidth=0.8)
+
+
+def train_loss(group: Group, role: str) -> np.ndarray:
+    """Seeds × measurements."""
+    return side_by_side(group, f"{role}_train_loss")[1]
+
+
+def rank(group: Group, role: str) -> np.ndarray:
+    """Seeds × measurements: effective rank, mean over hidden layers."""
+    return over_layers(group, f"{role}_rank")
+
+
+def label_rows(axes: Any, names: Iterable[str]) -> None:
+    """Names of the rows at the left, "steps since cloning" below, one scale a row of 1 − R²."""
+    for ax, name in zip(axes[:, 0], names, strict=True):
+        ax.set_ylabel(name)
+    for ax in axes[-1]:
+        ax.set_xlabel("steps since cloning")
+
+
+def same_scale(axes: Iterable[Any]) -> None:
+    """One vertical range for panels that are to be compared."""
+    row = list(axes)
+    low, high = (f(ax.get_ylim()[k] for ax in row) for k, f in ((0, min), (1, max)))
+    for ax in row:
+        ax.set_ylim(low, high)
+
+
+ROWS = ("1 − R² (cloning)", "training loss", "effective rank")
+
+
+def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], legend: str) -> None:
+    """1 − R², losses and ranks of clones (bases dashed) below one another, a column for each (title, lines)."""
+    figure, axes = panels(3, len(columns), size=(2.7, 2.1))
+    for column, (title, lines) in zip(axes.T, columns, strict=True):
+        draw_defect(column[0], lines)
+        draw_pairs(column[1], lines, train_loss)
+        draw_pairs(column[2], lines, rank)
+        column[0].set_title(title)
+        column[1].set_ylim(bottom=0)
+        column[2].set_ylim(bottom=0)
+    same_scale(axes[0])
+    label_rows(axes, ROWS)
+    lowest = axes[2][0].get_legend_handles_labels()
+    figure.legend(*lowest, title=legend, loc="outside lower center", ncols=len(lowest[1]), frameon=False, fontsize=8)
+    save(figure, stem)
+
+
+SHOWN = (
+    "Top: 1 − R² of cloning, mean over hidden layers and both directions (0 is an exact clone; lines "
+    "that are 0 to the last bit are named). Middle: training loss of clone (solid) and base (dashed). Bottom: "
+    "effective rank, mean over hidden layers, likewise. Mean and standard deviation over seeds. "
+)
+
+
+def provenance(found: Cells, models: Sequence[str]) -> str:
+    """Data, preset, sizes and seeds, for the caption."""
+    groups = {model: next(g for key, g in found.items() if key.model == model) for model in models}
+    first = next(iter(groups.values()))
+    sizes = "; ".join(f"{MODELS[model]} {_size(group.config)}" for model, group in groups.items())
+    classes, images = first.config["classes"], first.config["data"]["per_class"]
+    return (
+        f"Data: {data_name(first.config)}, {classes} classes of {images} images, preset {PRESET} ({sizes}), seeds "
+        f"{', '.join(map(str, first.seeds))}."
+    )
+
+
+def _size(config: dict[str, Any]) -> str:
+    side, scale = config["data"]["side"], config["model"]["scale"]
+    widths = f", widths ÷ {scale}" if scale > 1 else ""
+    return f"{side}×{side}{widths}, base alone for {config['pretrain']} steps, then {config['steps']} side by side"
+
+
+def noises(found: Cells, model: str) -> dict[tuple[float, float], Group]:
+    """(σ₀, λ) → runs of Noisy SGD."""
+    return {(key.sigma, key.decay): g for key, g in found.items() if (key.model, key.arm) == (model, "noisy_sgd")}
+
+
+def one(found: Cells, model: str, arm: str, dropout: float = 0.0) -> Group:
+    """The runs of an arm without noise."""
+    return found[Setting(model, arm, dropout=dropout)]  # type: ignore[arg-type]

@@ -1,0 +1,9 @@
+"""Figure B.13: MLP and its clone under SGD and Adam."""
+
+from pathlib import Path
+
+from paper_figs.cloning_optimisers import draw_optimisers
+
+
+def draw(stem: Path) -> str:
+    return draw_optimisers(stem, "mlp")

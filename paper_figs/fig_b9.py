@@ -1,0 +1,9 @@
+"""Figure B.9: the decay of the noise, MLP."""
+
+from pathlib import Path
+
+from paper_figs.cloning_noise import draw_decays
+
+
+def draw(stem: Path) -> str:
+    return draw_decays(stem, "mlp")
