@@ -30,12 +30,11 @@ class Setting(NamedTuple):
     """0 is the model's own."""
 
 
-def setting(config: Mapping[str, Any]) -> Setting:
-    """The setting of a run's configuration, as its manifest has it."""
+def setting(config: Mapping[str, Any], own: float = 1e-3) -> Setting:
+    """The setting of a run's configuration, as its manifest has it; ``own`` is the model's own step size."""
     model, optimiser = config["model"], config["optimiser"]
-    own = 1e-4 if model["name"] == "vit" else 1e-3
     arm = "fresh" if config["fresh"] else "continual" if optimiser["repair"] == "none" else optimiser["repair"]
-    step_size = 0.0 if optimiser["step_size"] == own else optimiser["step_size"]
+    step_size = optimiser["step_size"] if optimiser["step_size"] != own else 0.0
     return Setting(model["name"], model["normalisation"], arm, model["affine"], model["dropout"], step_size)
 
 
@@ -57,7 +56,12 @@ def label(run: ContinualRun) -> str:
 
 def cells(preset: str = "laptop", root: Path = FOLDER) -> dict[Setting, Group]:
     """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
-    return saved.groups("continual", preset, CONTINUAL[preset].runs(), lambda run: setting(asdict(run)), root)
+    options = CONTINUAL[preset]
+
+    def key(run: ContinualRun) -> Setting:
+        return setting(asdict(run), options.size(run.model.name).step_size)
+
+    return saved.groups("continual", preset, options.runs(), key, root)
 
 
 def accuracy(group: Group, name: str = "train_accuracy") -> np.ndarray:
