@@ -6,6 +6,7 @@ the clone's size then train side by side on the same batches. An *arm* is a way 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
 from empirical.options.common import Execution
@@ -104,8 +105,10 @@ class Cloning:
     """Noisy SGD: decays λ of the noise, σ_t = σ₀·λ^t; 0 is a single noisy step."""
     noise_scaling: Literal["element", "norm"] = "element"
     """Noisy SGD: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
-    noise_models: tuple[ModelName, ...] = ("mlp", "vit")
-    """Models with every combination of scales and decays; the others have the first of each."""
+    cross: Literal["one", "all"] = "one"
+    """Scales and decays other than the first: one at a time, or every combination."""
+    grid_models: tuple[ModelName, ...] = ("mlp", "vit")
+    """Models with every noise and every dropout; the others have the first scale, the first decay, the first dropout."""
     float_models: tuple[ModelName, ...] = ("mlp",)
     """Models with the arms redistributed and redistributed64."""
     dropout: tuple[float, ...] = (0.1,)
@@ -234,15 +237,17 @@ def _settings(options: Cloning) -> Iterator[Setting]:
             if arm == "noisy_sgd":
                 yield from _noises(options, model)
             elif arm == "dropout":
-                yield from (Setting(model, arm, dropout=p) for p in dict.fromkeys(options.dropout))
+                rates = options.dropout if model in options.grid_models else options.dropout[:1]
+                yield from (Setting(model, arm, dropout=p) for p in dict.fromkeys(rates))
             elif not arm.startswith("redistributed") or model in options.float_models:
                 yield Setting(model, arm)
 
 
 def _noises(options: Cloning, model: ModelName) -> Iterator[Setting]:
-    whole = model in options.noise_models
-    for sigma in dict.fromkeys(options.sigma if whole else options.sigma[:1]):
-        for decay in dict.fromkeys(options.noise_decay if whole else options.noise_decay[:1]):
+    first = (options.sigma[0], options.noise_decay[0])
+    grid = product(options.sigma, options.noise_decay) if model in options.grid_models else [first]
+    for sigma, decay in dict.fromkeys(grid):
+        if options.cross == "all" or first[0] == sigma or first[1] == decay:
             yield Setting(model, "noisy_sgd", sigma, decay)
 
 
@@ -252,11 +257,13 @@ def _check_choices(options: Cloning) -> None:
     for name in ("seeds", "models", "arms", "sigma", "noise_decay", "dropout"):
         if not getattr(options, name):
             raise InvalidInput(name, (), "is empty", "give at least one value")
-    known = {"models": ModelName, "arms": Arm, "noise_models": ModelName, "float_models": ModelName}
+    known = {"models": ModelName, "arms": Arm, "grid_models": ModelName, "float_models": ModelName}
     for name, kind in known.items():
         for value in getattr(options, name):
             if value not in get_args(kind):
                 raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(get_args(kind))}")
+    if options.cross not in ("one", "all"):
+        raise InvalidInput("cross", options.cross, "is unknown", "one of: one, all")
     if min(options.seeds) < 0:
         raise InvalidInput("seeds", options.seeds, "must not be negative")
     if "dropout" in options.arms and not all(0 < p < 1 for p in options.dropout):
@@ -283,17 +290,17 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "vit": Size(32, 8, 16, 16, 32, 2, patch=4),
     },
     "laptop": {
-        "mlp": Size(4, 32, 128, 300, 1000, 20),
-        "cnn": Size(4, 16, 64, 100, 200, 10, sgd=0.02),
-        "resnet18": Size(16, 16, 32, 200, 200, 8, sgd=0.05),
-        "vit": Size(16, 16, 32, 400, 240, 12, sgd=0.1, patch=8),
+        "mlp": Size(4, 32, 128, 300, 500, 10),
+        "cnn": Size(4, 16, 64, 100, 120, 6, sgd=0.02),
+        "resnet18": Size(16, 16, 32, 200, 100, 5, sgd=0.05),
+        "vit": Size(16, 16, 32, 400, 120, 6, sgd=0.1, patch=8),
     },
     "paper": {name: Size(1, 32, 128, 20 * _EPOCH, 500 * _EPOCH, 100) for name in get_args(ModelName)},
 }
 """Preset → model → sizes."""
 
 _GRID: dict[str, Any] = {
-    "sigma": (0.01, 0.02, 0.05),
+    "sigma": (0.05, 0.02, 0.01),
     "noise_decay": (1.0, 0.999, 0.99, 0.9, 0.0),
     "dropout": (0.1, 0.2),
     "arms": get_args(Arm),
@@ -304,7 +311,7 @@ CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
-        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", per_class=5_000,
+        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", cross="all", per_class=5_000,
         probe_per_class=100,
     ),
 }  # fmt: skip
