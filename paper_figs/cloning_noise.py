@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from empirical.cloning_records import cells
+from empirical.saved import Group
 from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises, provenance
 
 MEANING = (
@@ -11,26 +12,33 @@ MEANING = (
 
 
 def draw_scales(stem: Path, model: str) -> str:
-    """A column for each decay λ, a line for each scale σ₀."""
+    """A column for each decay λ that was run with every scale σ₀; a line for each scale."""
     found = cells(PRESET)
     grid = noises(found, model)
-    scales, decays = sorted({s for s, _ in grid}), sorted({d for _, d in grid}, reverse=True)
+    scales, decays = _values(grid)
     columns = [
         (f"λ = {d:g}", [Line(grid[s, d], f"{s:g}", colour) for s, colour in zip(scales, SHADES, strict=False)])
         for d in decays
+        if all((s, d) in grid for s in scales)
     ]
-    draw_grid(stem, columns, "scale σ₀")
+    draw_grid(stem, columns, "σ₀ =", alike=True)
     return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
 
 
 def draw_decays(stem: Path, model: str) -> str:
-    """A column for each scale σ₀, a line for each decay λ."""
+    """A column for each scale σ₀ that was run with every decay λ; a line for each decay."""
     found = cells(PRESET)
     grid = noises(found, model)
-    scales, decays = sorted({s for s, _ in grid}), sorted({d for _, d in grid}, reverse=True)
+    scales, decays = _values(grid)
     columns = [
-        (f"σ₀ = {s:g}", [Line(grid[s, d], f"{d:g}", colour) for d, colour in zip(decays, SHADES, strict=True)])
+        (f"σ₀ = {s:g}", [Line(grid[s, d], f"{d:g}", colour) for d, colour in zip(decays, SHADES, strict=False)])
         for s in scales
+        if all((s, d) in grid for d in decays)
     ]
-    draw_grid(stem, columns, "decay λ")
+    draw_grid(stem, columns, "λ =", alike=True)
     return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
+
+
+def _values(grid: dict[tuple[float, float], Group]) -> tuple[list[float], list[float]]:
+    """Scales, ascending, and decays, descending."""
+    return sorted({s for s, _ in grid}), sorted({d for _, d in grid}, reverse=True)

@@ -41,6 +41,7 @@ def draw_optimisers(stem: Path, model: str) -> str:
         draw_roles(column[1], group, train_loss)
         draw_roles(column[2], group, rank)
         column[0].set_title(title)
+        column[0].set_xlim(column[1].get_xlim())
         column[1].set_ylim(bottom=0)
         column[2].set_ylim(bottom=0)
     for row in axes:

@@ -80,7 +80,7 @@ def rank(group: Group, role: str) -> np.ndarray:
 
 
 def label_rows(axes: Any, names: Iterable[str]) -> None:
-    """Names of the rows at the left, "steps since cloning" below, one scale a row of 1 − R²."""
+    """Names of the rows at the left, "steps since cloning" below."""
     for ax, name in zip(axes[:, 0], names, strict=True):
         ax.set_ylabel(name)
     for ax in axes[-1]:
@@ -88,36 +88,59 @@ def label_rows(axes: Any, names: Iterable[str]) -> None:
 
 
 def same_scale(axes: Iterable[Any]) -> None:
-    """One vertical range for panels that are to be compared."""
-    row = list(axes)
+    """One vertical range for panels that are to be compared, from those that have lines."""
+    row = [ax for ax in axes if ax.lines]
     low, high = (f(ax.get_ylim()[k] for ax in row) for k, f in ((0, min), (1, max)))
-    for ax in row:
+    for ax in axes:
         ax.set_ylim(low, high)
 
 
 ROWS = ("1 − R² (cloning)", "training loss", "effective rank")
+LOOKS = (("clone", "-"), ("its base", "--"))
 
 
-def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], legend: str) -> None:
-    """1 − R², losses and ranks of clones (bases dashed) below one another, a column for each (title, lines)."""
-    figure, axes = panels(3, len(columns), size=(2.7, 2.1))
-    for column, (title, lines) in zip(axes.T, columns, strict=True):
-        draw_defect(column[0], lines)
-        draw_pairs(column[1], lines, train_loss)
-        draw_pairs(column[2], lines, rank)
-        column[0].set_title(title)
-        column[1].set_ylim(bottom=0)
-        column[2].set_ylim(bottom=0)
-    same_scale(axes[0])
-    label_rows(axes, ROWS)
-    lowest = axes[2][0].get_legend_handles_labels()
-    figure.legend(*lowest, title=legend, loc="outside lower center", ncols=len(lowest[1]), frameon=False, fontsize=8)
+def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], title: str, *, alike: bool = False) -> None:
+    """1 − R², losses and ranks of clones (bases dashed) below one another, a column for each (title, lines); or side by
+    side if there is one column. ``alike``: the columns are one model, to be compared in all rows."""
+    one_row = len(columns) == 1
+    figure, axes = panels(1 if one_row else 3, 3 if one_row else len(columns), size=(2.7, 2.2))
+    grid = axes.T if one_row else axes
+    for column, (heading, lines) in zip(grid.T, columns, strict=True):
+        draw_column(column, lines)
+        column[1 if one_row else 0].set_title(heading)
+    for row in grid if alike else grid[:1]:
+        same_scale(row)
+    if one_row:
+        for ax, name in zip(axes[0], ROWS, strict=True):
+            ax.set(ylabel=name, xlabel="steps since cloning")
+    else:
+        label_rows(axes, ROWS)
+    _legend(figure, grid[2][0], title)
     save(figure, stem)
 
 
+def draw_column(axes: Sequence[Any], lines: Sequence[Line]) -> None:
+    """1 − R², losses and ranks of clones and bases."""
+    draw_defect(axes[0], lines)
+    draw_pairs(axes[1], lines, train_loss)
+    draw_pairs(axes[2], lines, rank)
+    axes[0].set_xlim(axes[1].get_xlim())
+    for ax in axes[1:]:
+        ax.set_ylim(bottom=0)
+
+
+def _legend(figure: Any, ax: Any, title: str) -> None:
+    from matplotlib.lines import Line2D
+
+    handles, names = ax.get_legend_handles_labels()
+    handles += [Line2D([], [], color="black", linestyle=style, linewidth=1) for _, style in LOOKS]
+    names = [f"{title} {name}".strip() for name in names] + [name for name, _ in LOOKS]
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
+
+
 SHOWN = (
-    "Top: 1 − R² of cloning, mean over hidden layers and both directions (0 is an exact clone; lines "
-    "that are 0 to the last bit are named). Middle: training loss of clone (solid) and base (dashed). Bottom: "
+    "First: 1 − R² of cloning, mean over hidden layers and both directions (0 is an exact clone; lines "
+    "that are 0 to the last bit are named). Second: training loss of clone (solid) and base (dashed). Third: "
     "effective rank, mean over hidden layers, likewise. Mean and standard deviation over seeds. "
 )
 

@@ -37,6 +37,7 @@ def draw(stem: Path) -> str:
         draw_roles(column[1], group, train_loss, control)
         draw_roles(column[2], group, rank, control)
         column[0].set_title(title)
+        column[0].set_xlim(column[1].get_xlim())
         column[1].set_ylim(bottom=0)
         column[2].set_ylim(bottom=0)
     for row in axes:

@@ -8,13 +8,14 @@ from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_
 
 def draw(stem: Path) -> str:
     found = cells(PRESET)
-    rates = sorted({key.dropout for key in found})
+    shades = dict(zip(sorted({key.dropout for key in found}), SHADES, strict=False))
     columns = [
         (
             title,
             [
                 Line(one(found, model, "dropout" if p else "sgd", p), f"{p:g}", colour)
-                for p, colour in zip(rates, SHADES, strict=False)
+                for p, colour in shades.items()
+                if any((key.model, key.dropout) == (model, p) for key in found)
             ],
         )
         for model, title in MODELS.items()

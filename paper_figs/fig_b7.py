@@ -5,7 +5,7 @@ from pathlib import Path
 from empirical.cloning_records import cells
 from paper_figs.cloning_panels import MODELS, PRESET, SHOWN, Line, draw_grid, noises, one, provenance
 
-SIGMA, DECAY, DROPOUT = 0.01, 1.0, 0.1
+SIGMA, DECAY, DROPOUT = 0.05, 1.0, 0.1
 
 
 def draw(stem: Path) -> str:

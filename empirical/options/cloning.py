@@ -108,7 +108,7 @@ class Cloning:
     cross: Literal["one", "all"] = "one"
     """Scales and decays other than the first: one at a time, or every combination."""
     grid_models: tuple[ModelName, ...] = ("mlp", "vit")
-    """Models with every noise and every dropout; the others have the first scale, the first decay, the first dropout."""
+    """Models with every noise and every dropout; the others have the first scale, decay and dropout."""
     float_models: tuple[ModelName, ...] = ("mlp",)
     """Models with the arms redistributed and redistributed64."""
     dropout: tuple[float, ...] = (0.1,)
@@ -311,7 +311,7 @@ CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
-        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", cross="all", per_class=5_000,
+        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", cross="all", grid_models=get_args(ModelName), per_class=5_000,
         probe_per_class=100,
     ),
 }  # fmt: skip
