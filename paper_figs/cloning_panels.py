@@ -96,7 +96,7 @@ def same_scale(axes: Iterable[Any]) -> None:
 
 
 ROWS = ("1 − R² (cloning)", "training loss", "effective rank")
-LOOKS = (("clone", "-"), ("its base", "--"))
+LOOKS: dict[str, Any] = {"clone": "-", "its base": "--"}
 
 
 def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], title: str, *, alike: bool = False) -> None:
@@ -133,8 +133,8 @@ def _legend(figure: Any, ax: Any, title: str) -> None:
     from matplotlib.lines import Line2D
 
     handles, names = ax.get_legend_handles_labels()
-    handles += [Line2D([], [], color="black", linestyle=style, linewidth=1) for _, style in LOOKS]
-    names = [f"{title} {name}".strip() for name in names] + [name for name, _ in LOOKS]
+    handles += [Line2D([], [], color="black", linestyle=style, linewidth=1) for style in LOOKS.values()]
+    names = [f"{title} {name}".strip() for name in names] + list(LOOKS)
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
 
 

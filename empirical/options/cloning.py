@@ -311,8 +311,8 @@ CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
-        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", cross="all", grid_models=get_args(ModelName), per_class=5_000,
-        probe_per_class=100,
+        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", per_class=5_000, probe_per_class=100,
+        cross="all", grid_models=get_args(ModelName),
     ),
 }  # fmt: skip
 """The presets by name."""
