@@ -126,16 +126,20 @@ def plain_metrics(model: nn.Module, drawn: Task) -> list[tuple[float, float, flo
 
 def plain_layer(h: Tensor, slope: Tensor) -> tuple[float, float, float, float]:
     """One layer, samples × units."""
-    dead = duplicate = saturated = 0
-    for i in range(h.shape[1]):
-        unit = h[:, i]
-        dead += int((unit.abs() < 1e-7).float().mean().item() > 0.95)
-        saturated += int((slope[:, i].abs() / unit.abs().mean().clamp_min(1e-12) < 1e-4).float().mean().item() > 0.99)
-        others = [j for j in range(h.shape[1]) if j != i]
-        duplicate += int(any(torch.cosine_similarity(unit, h[:, j], 0).item() > 0.95 for j in others))
+    shares = np.mean([plain_unit(h, slope, i) for i in range(h.shape[1])], axis=0).tolist()
     sigma = torch.linalg.svdvals(h)
     p = sigma[sigma > 0] / sigma.sum()
-    return dead / len(h.T), duplicate / len(h.T), saturated / len(h.T), float(torch.exp(-(p * p.log()).sum()))
+    return *shares, float(torch.exp(-(p * p.log()).sum()))
+
+
+def plain_unit(h: Tensor, slope: Tensor, i: int) -> tuple[bool, bool, bool]:
+    """Whether unit i is dead, a duplicate, saturated."""
+    unit = h[:, i]
+    dead = (unit.abs() < 1e-7).float().mean().item() > 0.95
+    saturated = (slope[:, i].abs() / unit.abs().mean().clamp_min(1e-12) < 1e-4).float().mean().item() > 0.99
+    others = [j for j in range(h.shape[1]) if j != i]
+    duplicate = max(torch.cosine_similarity(unit, h[:, j], 0).item() for j in others) > 0.95
+    return dead, duplicate, saturated
 
 
 def compare(run: ContinualRun, threads: int) -> str:
