@@ -44,7 +44,8 @@ class Dynamics(NamedTuple):
 
     Training amplifies rounding, along the manifold too, until the outputs of the two have nothing to do with each
     other. ``twin``, a base trained like the base from :func:`nudged` weights, shows by how much: a hundred times its
-    distance is allowed, and where that is beyond a tenth the hypothesis of exact arithmetic is not met.
+    distance is allowed, and where that is beyond a tenth the hypothesis of exact arithmetic is not met. Without a twin
+    the tolerance alone has to cover rounding: for short runs (an MLP in float32 passes 1e-4 after some hundred steps).
     """
 
     update: Update = "linear"
