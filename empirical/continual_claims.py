@@ -23,10 +23,13 @@ QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
     "loss": loss,
     "dead": lambda group: over_layers(group, "dead"),
     "duplicate": lambda group: over_layers(group, "duplicate_as_paper"),
+    "saturated": lambda group: over_layers(group, "saturated"),
     "dead or duplicate": lambda group: over_layers(group, "dead_or_duplicate"),
     "rank/units": lambda group: over_layers(group, "relative_rank"),
+    "stable rank": lambda group: over_layers(group, "stable_rank"),
 }
 """Quantity → seeds × tasks, at the end of every task; shares and ranks are means over the hidden layers."""
+SYMPTOMS = ("dead", "duplicate", "saturated", "rank/units", "stable rank")
 
 
 class Effect(NamedTuple):
@@ -101,18 +104,17 @@ def models(cells: Cells) -> list[str]:
 
 
 def symptoms(cells: Cells) -> str:
-    """Without normalisation: net changes of accuracy, loss and symptoms, and how they go together."""
+    """Without normalisation: net changes of accuracy, loss and symptoms, how they go together, and the symptoms late
+    against those of a fresh network."""
     parts = []
     for model in models(cells):
-        setting = Setting(model)
-        nets = [
-            f"{name} {net_change(cells, setting, name)}"
-            for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
-        ]
-        rho = [correlation(cells, setting, "accuracy", name) for name in ("dead or duplicate", "rank/units")]
+        setting, fresh = Setting(model), Setting(model, arm="fresh")
+        nets = [f"{q} {net_change(cells, setting, q)}" for q in ("accuracy", "loss", *SYMPTOMS)]
+        rho = [correlation(cells, setting, "accuracy", q) for q in ("dead or duplicate", "rank/units")]
+        levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
         parts.append(
-            f"{NAMES[model]}: {', '.join(nets)}, correlation of accuracy with dead or duplicate {rho[0]:+.2f}, with "
-            f"rank {rho[1]:+.2f}"
+            f"{NAMES[model]}: {', '.join(nets)}; correlation of accuracy with dead or duplicate {rho[0]:+.2f}, with "
+            f"rank/units {rho[1]:+.2f}; late, against the fresh network: {', '.join(levels)}"
         )
     return _measured(
         "no normalisation, last tasks less first, less the same of a fresh network every task", parts, cells
@@ -127,7 +129,7 @@ def normalisation(cells: Cells) -> str:
             setting = Setting(model, norm)
             against = [
                 f"{name} {difference(cells, setting, Setting(model), name)}"
-                for name in ("accuracy", "dead or duplicate", "rank/units")
+                for name in ("accuracy", "dead", "duplicate", "rank/units")
             ]
             parts.append(
                 f"{NAMES[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
@@ -157,8 +159,12 @@ def continual_backprop(cells: Cells) -> str:
 def _measured(what: str, parts: list[str], cells: Cells) -> str:
     group = next(iter(cells.values()))
     config, seeds = group.config, group.seeds
+    data: dict[str, list[str]] = {}
+    for model in models(cells):
+        data.setdefault(data_name(cells[Setting(model)].config), []).append(NAMES[model])
+    shown = "; ".join(f"{name} ({', '.join(own)})" for name, own in data.items())
     return (
-        f"Measured on {data_name(config)} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
+        f"Measured on {shown} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
         f"first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; Spearman over tasks), "
         f"{what}: {'; '.join(parts)}."
     )

@@ -41,13 +41,20 @@ def band(ax: Any, values: np.ndarray, label: str, colour: Any, style: str = "-")
     ax.fill_between(tasks, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
 
 
+def legend(figure: Figure, ax: Any, columns: int) -> None:
+    """One legend below all panels, as wide as they allow."""
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=4 if columns > 2 else 2, frameon=False
+    )
+
+
 def provenance(found: Cells, preset: str = PRESET) -> str:
     """Data, preset, sizes and seeds, for the caption."""
     groups = list(found.values())
     config, seeds = groups[0].config, groups[0].seeds
     sizes = dict.fromkeys(_size(group.config) for group in groups)
     return (
-        f"Data: {data_name(config)}, preset {preset} ({config['tasks']} tasks of {config['classes_per_task']} classes; "
+        f"Data: preset {preset} ({config['tasks']} tasks of {config['classes_per_task']} classes; "
         f"{'; '.join(sizes)}), seeds {', '.join(map(str, seeds))}; mean and standard deviation over seeds."
     )
 
@@ -55,7 +62,10 @@ def provenance(found: Cells, preset: str = PRESET) -> str:
 def _size(config: dict[str, Any]) -> str:
     model, side = config["model"], config["data"]["side"]
     narrowed = f", widths / {model['scale']}" if model["scale"] > 1 else ""
-    return f"{MODELS[model['name']]} {side}×{side}{narrowed}, batch {config['batch']}, {config['steps']} steps a task"
+    return (
+        f"{MODELS[model['name']]}{narrowed}, {side}×{side} {data_name(config)}, batch {config['batch']}, "
+        f"{config['steps']} steps a task"
+    )
 
 
 def layer_panels(found: Cells, names: tuple[tuple[str, str], ...]) -> Figure:

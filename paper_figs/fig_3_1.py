@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from empirical.continual_records import accuracy, cells, loss, over_layers
-from paper_figs.continual_panels import MODELS, PRESET, arms, band, models, provenance
+from paper_figs.continual_panels import MODELS, PRESET, arms, band, legend, models, provenance
 from paper_figs.style import panels, save
 
 ROWS = (
@@ -24,7 +24,7 @@ def draw(stem: Path) -> str:
         axes[-1][column].set(xlabel="task", ylim=(-0.03, 1.03))
     for ax, (label, _) in zip(axes[:, 0], ROWS, strict=True):
         ax.set_ylabel(label)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    legend(figure, axes[0][0], len(models(found)))
     save(figure, stem)
     return (
         "Training accuracy at the end of each task (over the task's classes, all its training images), training loss "

@@ -18,6 +18,7 @@ RANKS = (
     ("stable_rank", "stable rank", "tab:cyan"),
     ("participation_ratio", "participation ratio", "tab:green"),
 )
+TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(stem: Path) -> str:
@@ -27,14 +28,14 @@ def draw(stem: Path) -> str:
         _lines(axes[:, column], found[Setting(model)], "-")
         if (control := found.get(Setting(model, arm="fresh"))) is not None:
             _lines(axes[:, column], control, ":")
-        axes[0][column].set(title=MODELS[model], yscale="log")
+        axes[0][column].set(title=MODELS[model], yscale="log", ylim=(0.9, 140), yticks=TICKS, yticklabels=TICKS)
+        axes[0][column].minorticks_off()
         axes[1][column].set(xlabel="task", ylim=(-0.03, 1.03))
     axes[0][0].set_ylabel("rank of the representation")
     axes[1][0].set_ylabel("share of units")
-    for ax in axes[:, 0]:
+    for ax, lines in zip(axes[:, 0], (RANKS, SYMPTOMS), strict=True):
         handles, labels = ax.get_legend_handles_labels()
-        half = len(labels) // 2 if len(labels) > len(SYMPTOMS) else len(labels)
-        ax.legend(handles[:half], labels[:half], fontsize=6.5, frameon=False)
+        ax.legend(handles[: len(lines)], labels[: len(lines)], fontsize=6.5, frameon=False, ncols=2)
     save(figure, stem)
     return (
         "Ranks of the representation (top) and shares of dead, duplicate, saturated and dormant units (bottom), means "

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from empirical.continual_records import cells, over_layers
-from paper_figs.continual_panels import MODELS, PRESET, arms, band, models, provenance
+from paper_figs.continual_panels import MODELS, PRESET, arms, band, legend, models, provenance
 from paper_figs.style import panels, save
 
 
@@ -16,7 +16,7 @@ def draw(stem: Path) -> str:
         ax.set(title=MODELS[model], xlabel="task")
         ax.set_ylim(bottom=0)
     axes[0][0].set_ylabel("effective rank / units")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    legend(figure, axes[0][0], len(models(found)))
     save(figure, stem)
     return (
         "Effective rank of the hidden layers over their number of units (mean over layers, at the end of each task on "
