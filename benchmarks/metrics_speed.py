@@ -62,7 +62,8 @@ def compare(name: ModelName, threads: int) -> str:
     found = capture(model, images, loss, layers=hidden_layers(model)).values()
     slow = sum(straightforward(c.activations, c.gradient, clock) for c in found if c.gradient is not None)
     beyond = ours - alone
-    return f"{name:<10}{threads:>7}{len(found):>7}{alone:>9.2f}{ours:>9.2f}{beyond:>9.2f}{slow:>17.1f}{slow / beyond:>8.0f}"
+    times = f"{alone:>9.2f}{ours:>9.2f}{beyond:>9.2f}{slow:>17.1f}{slow / beyond:>8.0f}"
+    return f"{name:<10}{threads:>7}{len(found):>7}{times}"
 
 
 def main() -> None:
