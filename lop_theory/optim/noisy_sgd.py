@@ -17,8 +17,7 @@ class NoisySGD(Optimizer):
 
     ``scaling="element"`` is the paper's: every element has deviation σ_t‖g‖, so the noise is σ_t √n times as long as
     the gradient.
-    ``scaling="norm"`` uses σ_t‖g‖/√n: noise as long as σ_t‖g‖. ``noise_ratio`` holds ‖ε‖/‖g‖ of the last step over
-    all tensors.
+    ``scaling="norm"`` uses σ_t‖g‖/√n: noise as long as σ_t‖g‖.
     λ = 0 gives one noisy step. The noise has its own generator, so the data's random stream is untouched.
     """
 
@@ -41,7 +40,7 @@ class NoisySGD(Optimizer):
             raise InvalidInput("scaling", scaling, f"must be one of {', '.join(SCALINGS)}")
         super().__init__(params, {"lr": lr, "sigma": sigma, "decay": decay, "momentum": momentum, "scaling": scaling})
         self.steps = 0
-        self.noise_ratio = 0.0
+        self._squares: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
         self._generator = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
@@ -64,18 +63,25 @@ class NoisySGD(Optimizer):
 
     def _noises(self) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
         """(group, parameter, ε) of a step; counts it and measures the ratio."""
-        noise_square = gradient_square = 0.0
+        noise_square: Tensor | float = 0.0
+        gradient_square: Tensor | float = 0.0
         for group in self.param_groups:
             sigma = group["sigma"] * group["decay"] ** self.steps
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
                 noise = self._noise(parameter.grad, sigma, group["scaling"])
-                noise_square += float((noise**2).sum())
-                gradient_square += float((parameter.grad**2).sum())
+                noise_square = noise_square + (noise**2).sum().double()
+                gradient_square = gradient_square + (parameter.grad**2).sum().double()
                 yield group, parameter, noise
-        self.noise_ratio = (noise_square / gradient_square) ** 0.5 if gradient_square else 0.0
+        self._squares = noise_square, gradient_square
         self.steps += 1
+
+    @property
+    def noise_ratio(self) -> float:
+        """‖ε‖/‖g‖ of the last step over all tensors; 0 before it. Only asking waits for the device."""
+        noise, gradient = map(float, self._squares)
+        return (noise / gradient) ** 0.5 if gradient else 0.0
 
     def _noise(self, gradient: Tensor, sigma: float, scaling: str) -> Tensor:
         if sigma == 0:
