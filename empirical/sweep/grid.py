@@ -37,20 +37,21 @@ CONTINUAL_PARTS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 }  # fmt: skip
 """Part → what of the paper, and the changes of the continual preset's options that it consists of."""
 
+_ARMS = {"arms": ("sgd", "adam", "dropout"), "dropout": (0.1, 0.2), "grid_models": MODELS}
 CLONING_PARTS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "figures": ("Figures 2.1, B.7–B.14", [{}]),
     "step sizes": (
         "SGD, Adam and dropout {0.1, 0.2} × learning rate {1e-2, 1e-3, 1e-4}, every architecture",
-        [{"arms": ("sgd", "adam", "dropout"), "dropout": (0.1, 0.2), "step_size": rate} for rate in STEP_SIZES],
+        [{**_ARMS, "step_size": rate} for rate in STEP_SIZES],
     ),
     "noise": (
         "noise scale {0.01, 0.02, 0.05} × decay {0, 0.9, 0.99, 0.999, 1}, both scalings, every architecture",
-        [{"arms": ("noisy_sgd",), "sigma": SIGMA, "noise_decay": NOISE_DECAY, "noise_models": MODELS,
+        [{"arms": ("noisy_sgd",), "sigma": SIGMA, "noise_decay": NOISE_DECAY, "grid_models": MODELS, "cross": "all",
           "noise_scaling": scaling} for scaling in ("element", "norm")],
     ),
     "normalisation": (
         "SGD, Adam and dropout under every normalisation and none, every architecture",
-        [{"arms": ("sgd", "adam", "dropout"), "dropout": (0.1, 0.2), "normalisation": n} for n in NORMALISATIONS],
+        [{**_ARMS, "normalisation": n} for n in NORMALISATIONS],
     ),
 }  # fmt: skip
 """The same for cloning."""

@@ -9,7 +9,6 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -112,13 +111,16 @@ class _Pool:
             self.workers[pipe] = Worker(process, pipe, number)
 
     def _hear(self, worker: Worker) -> None:
-        """What the worker says: how far it is, how its job ended, or nothing any more."""
+        """What the worker says: how far it is, what went wrong, how its job ended, or nothing any more."""
         try:
             kind, value = worker.pipe.recv()
         except (EOFError, OSError):
             kind, value = "died", None
         if kind == "steps":
             self.view.report(worker.number, value)
+            return
+        if kind == "said":
+            self.view.say(value)
             return
         if kind == "invalid":
             raise InvalidInput(*value)
@@ -156,22 +158,18 @@ def work(pipe: Connection) -> None:
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # for PyTorch, which comes with the first job
     try:
         while (job := pipe.recv()) is not None:
-            pipe.send(_outcome(job, lambda steps: pipe.send(("steps", steps))))
+            pipe.send(_outcome(job, pipe))
     except (EOFError, BrokenPipeError):
         return
 
 
-def _outcome(job: Job, report: Callable[[int], None]) -> tuple[str, object]:
+def _outcome(job: Job, pipe: Connection) -> tuple[str, object]:
     try:
-        return "done", carry_out(job, report)
+        return "done", carry_out(job, lambda steps: pipe.send(("steps", steps)))
     except InvalidInput as error:
         return "invalid", (error.parameter, str(error.value), error.requirement, error.remedy)
     except BrokenPipeError:
         raise
     except Exception as error:
-        return "error", f"{one_line(error)} {_where(error)}"
-
-
-def _where(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"({last.filename}:{last.lineno})"
+        pipe.send(("said", traceback.format_exc()))
+        return "error", one_line(error)

@@ -59,8 +59,8 @@ def test_a_killed_worker_s_run_is_resumed_and_every_run_ends_once(
     runs = [TinyRun(seed) for seed in range(6)]
     runs[1] = replace(runs[1], death=30, once=str(tmp_path / "died"))
     runs[2] = replace(runs[2], death=30)
-    runs[3] = replace(runs[3], death=30, once=str(tmp_path / "raised"), fault="MemoryError")
-    runs[4] = replace(runs[4], death=30, fault="ValueError")
+    runs[3] = replace(runs[3], death=30, once=str(tmp_path / "raised"), fault="memory")
+    runs[4] = replace(runs[4], death=30, fault="value")
     shown: list[Record] = []
     code = run_experiment(
         EXPERIMENT, runs, Execution(out=str(tmp_path / "there"), cluster=address, retries=1), show=shown.extend

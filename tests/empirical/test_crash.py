@@ -22,6 +22,7 @@ from empirical.store import DATA, Row
 from empirical.workers.local import carry_out_here
 from empirical.workers.view import View
 from lop_theory.errors import InvalidInput
+from tests.empirical.killing import killed_after
 from tests.empirical.tiny import COLUMNS, EVERY, EXPERIMENT, Simulation, TinyRun
 
 ROOT = Path(__file__).parents[2]
@@ -49,20 +50,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [body for one in RUNS for body in data_of(carry_out(job(root, [one])))]
 
 
-def killed_after(runs: Sequence[TinyRun], root: Path, seconds: float) -> bool:
-    """The runs in a process of their own, killed so long after they have begun; whether that was before their end."""
-    nursery = multiprocessing.get_context("forkserver")  # its processes need not import PyTorch anew
-    nursery.set_forkserver_preload(["tests.empirical.tiny", "torch", "empirical.run"])
-    child = nursery.Process(target=carry_out, args=(job(root, runs),))
-    child.start()
-    while child.is_alive() and not begun(root, len(runs)):
-        time.sleep(0.001)
-    time.sleep(seconds)
-    child.kill()
-    child.join()
-    return child.exitcode == -signal.SIGKILL
-
-
 def begun(root: Path, runs: int) -> bool:
     """Whether the databases of so many runs are there."""
     return len(list(root.glob(f"tiny/*/{LIVE}"))) >= runs
@@ -73,7 +60,9 @@ def test_kill_dash_nine_of_training_at_random_moments(tmp_path: Path) -> None:
     expected = data_of(carry_out(job(tmp_path / "whole", runs)))
     rng = np.random.default_rng(int(os.environ.get("CRASH_SEED", "7")))
     kills = 0
-    while kills < int(os.environ.get("CRASHES", "5")) and killed_after(runs, tmp_path / "killed", rng.uniform(0, 0.1)):
+    while kills < int(os.environ.get("CRASHES", "5")) and killed_after(
+        job(tmp_path / "killed", runs), rng.uniform(0, 0.1)
+    ):
         kills += 1
     assert kills >= 2
     outcomes = carry_out(job(tmp_path / "killed", runs))
@@ -219,7 +208,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(tmp_path: Path)
     """Three jobs for two workers: one dies at step 30 once, one dies there always, one raises an error once."""
     deadly = replace(RUNS[0], death=30, once=str(tmp_path / "once"))
     hopeless = replace(RUNS[1], death=30)
-    faulty = replace(RUNS[2], death=30, once=str(tmp_path / "fault"), fault="MemoryError")
+    faulty = replace(RUNS[2], death=30, once=str(tmp_path / "fault"), fault="memory")
     (first,), (second,), (third,) = here([job(tmp_path, [one]) for one in (deadly, hopeless, faulty)], 2, 1)
     assert first.record is not None
     assert first.record.manifest["resumed"] == 1
@@ -234,8 +223,14 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(tmp_path: Path)
     assert multiprocessing.active_children() == []
 
 
+def test_what_the_user_must_mend_stops_all_workers(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="source='glyphs': is planted; pull it out"):
+        here([job(tmp_path, [one]) for one in (replace(RUNS[0], death=10, fault="input"), RUNS[1])], workers=2)
+    assert multiprocessing.active_children() == []
+
+
 def test_errors_in_this_process_are_bounded_too(tmp_path: Path) -> None:
-    faulty = replace(RUNS[0], death=30, fault="ValueError")
+    faulty = replace(RUNS[0], death=30, fault="value")
     ((outcome,),) = here([job(tmp_path, [faulty])], retries=1)
     assert outcome.problem == "ValueError: planted"
 
@@ -245,6 +240,7 @@ import sys
 from pathlib import Path
 from empirical.options.common import Execution
 from empirical.report import run_experiment
+from tests.empirical.killing import killed_after
 from tests.empirical.tiny import EXPERIMENT, TinyRun
 if __name__ == "__main__":
     runs = [TinyRun(seed, pause=0.05) for seed in (0, 1, 2)]

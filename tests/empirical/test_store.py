@@ -1,10 +1,6 @@
 """Records: content addresses, resume after a real kill -9, skipping, named failures, one process at a time."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,8 +12,8 @@ from empirical.experiments.bitflip import COLUMNS, EXPERIMENT, Simulation
 from empirical.presets import BITFLIP, Bitflip, BitflipRun, CbpOptions, LearnerOptions, StreamOptions
 from empirical.run import HELD, Job, Outcome, carry_out
 from lop_theory.errors import InvalidInput
+from tests.empirical.killing import killed_after
 
-ROOT = Path(__file__).parents[2]
 SMALL = BitflipRun(
     seed=3, width=6, method="switch", samples=20_000, stream=StreamOptions(flip_every=500), learner=LearnerOptions(),
     cbp=CbpOptions(replacement_rate=1e-3), bin=500, measure_every=1_000, probe=200,
@@ -65,36 +61,16 @@ def test_measuring_does_not_disturb_the_run(whole: store.Record, tmp_path: Path)
     assert all(np.array_equal(before[k], v) for k, v in simulation.states()[0].items())
 
 
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from tests.empirical.test_store import EXPERIMENT, SMALL
-from empirical.run import Job, carry_out
-def report(step):
-    print(step, flush=True)
-    time.sleep(0.005)
-carry_out(Job(EXPERIMENT, (SMALL,), Path(sys.argv[1]), "cpu"), report)
-"""
+def slowly(_steps: int) -> None:
+    time.sleep(0.02)
 
 
-@pytest.mark.parametrize("moments", [(0,), (7_000, 16_000)])
-def test_kill_dash_nine_and_resume_give_the_same_record(
-    whole: store.Record, tmp_path: Path, moments: tuple[int, ...]
-) -> None:
-    for k, moment in enumerate(moments):
-        child = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
-        while int(child.stdout.readline()) < moment:
-            pass
-        time.sleep(0.003 * k)
-        os.kill(child.pid, signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-        child.stdout.close()
-        assert not list(tmp_path.glob("*/*/manifest.json"))
+def test_kill_dash_nine_and_resume_give_the_same_record(whole: store.Record, tmp_path: Path) -> None:
+    job = Job(EXPERIMENT, (SMALL,), tmp_path, "cpu")
+    killed = [killed_after(job, seconds, slowly) for seconds in (0.0, 0.1)]
+    assert any(killed)
+    assert live.state_of(whole.folder) is None
     record = go(SMALL, tmp_path)
-    assert record.manifest["resumed"] == len(moments)
     assert record.manifest["sha256"] == whole.manifest["sha256"]
     assert (record.folder / store.DATA).read_bytes() == (whole.folder / store.DATA).read_bytes()
 

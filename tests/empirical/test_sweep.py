@@ -80,7 +80,7 @@ def test_operations_against_a_count_by_hand() -> None:
     convolutions = 9 * (64**2 * 3 * 64 + 32**2 * 64 * 128 + 16**2 * 128 * 256) + 8 * 8 * 256 * 512 + 512 * 10
     assert estimate.operations(cnn) == 3 * 2 * convolutions * cnn.batch * cnn.length
     assert estimate.assumed_seconds(mlp) == 2e-3 * 20_000
-    cloning = next(r for r in CLONING["paper"].runs() if r.model.name == "mlp" and r.arm == "matched")
+    cloning = next(r for r in CLONING["paper"].runs() if r.model.name == "mlp" and r.matched)
     base = 3 * 32 * 32 * 128 + 4 * 128 * 128 + 128 * 10
     clone = 3 * 32 * 32 * 256 + 4 * 256 * 256 + 256 * 10
     assert not cloning.control

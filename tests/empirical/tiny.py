@@ -17,8 +17,14 @@ import numpy as np
 
 from empirical.run import Advance, Experiment
 from empirical.store import Row
+from lop_theory.errors import InvalidInput
 
 EVERY = 5
+FAULTS = {
+    "memory": MemoryError("planted"),
+    "value": ValueError("planted"),
+    "input": InvalidInput("source", "glyphs", "is planted", "pull it out"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class TinyRun:
     """The step before whose commit the process is killed."""
     once: str = ""
     fault: str = ""
-    """An error raised instead, by its name."""
+    """The key of an error raised instead."""
     experiment: str = "tiny"
     protocol: int = 1
 
@@ -133,7 +139,7 @@ class Simulation:
         if self.run.once:
             Path(self.run.once).touch()
         if self.run.fault:
-            raise {"MemoryError": MemoryError, "ValueError": ValueError}[self.run.fault]("planted")
+            raise FAULTS[self.run.fault]
         os.kill(os.getpid(), signal.SIGKILL)
 
     def states(self) -> list[dict[str, np.ndarray]]:
