@@ -14,11 +14,11 @@ from empirical.escape_records import (
     branches,
     early,
     final,
-    first_layer,
     identity,
     of_network,
     over_layers,
     recovered,
+    silent_units,
     stage,
     starts,
 )
@@ -44,8 +44,7 @@ def main(arguments: list[str]) -> int:
 def print_table(records: Iterable[Record]) -> None:
     """A row for stage 1 and for every branch, mean and standard deviation over seeds; a table a configuration.
 
-    ``revived``: of the first layer's units that were zero on all images half-way through a task, those that were not
-    at its end.
+    ``revived``: of the units that were zero on all images half-way through a task, those that were not at its end.
     """
     found: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -84,9 +83,9 @@ def _row(group: Group, at: Stage, tasks: slice) -> list[str]:
     cells.append(_spread(recovered(group, at)) if compared else "–")
     cells += [f"{over_layers(group, at, name)[:, tasks].mean():.2f}" for name in UNITS]
     back = [over_layers(group, at, name)[:, -1] for name in BACK]
-    silent, revived = first_layer(group, at)
+    silent, revived = silent_units(group, at).counts()
     cells += [_spread(values) if at != STAGE_1 else "–" for values in back]
-    return [*cells, f"{revived.sum():.0f} of {silent.sum():.0f}"]
+    return [*cells, f"{revived} of {silent}"]
 
 
 def _spread(values: np.ndarray) -> str:

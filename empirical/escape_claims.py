@@ -14,11 +14,11 @@ from empirical.escape_records import (
     area,
     began,
     branches,
-    first_layer,
     last_task,
     of_network,
     over_layers,
     recovered,
+    silent_units,
     stage,
     starts,
 )
@@ -39,8 +39,8 @@ class Difference(NamedTuple):
 
     @property
     def d(self) -> float:
-        """Cohen's d of paired values."""
-        return self.mean / self.std if self.std else float("inf") * np.sign(self.mean)
+        """Cohen's d of paired values; 0 of no difference at all."""
+        return self.mean / self.std if self.mean else 0.0
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} (d {self.d:.1f}, {self.above}/{self.seeds} up)"
@@ -98,17 +98,39 @@ def recovery(group: Group, start: Start) -> str:
     return _measured(group, f"{place}, over the unperturbed branch, and recovered share: {'; '.join(parts)}")
 
 
-def silent_units(group: Group) -> str:
-    """First layer: units that were zero on all images half-way through a task and not at its end."""
-    counts = {
-        name: np.sum([np.array(first_layer(group, at)).sum((1, 2)) for at in stages], axis=0)
-        for name, stages in {
-            "stage 1": [STAGE_1],
-            **{NAMES[b]: [Stage(s, b) for s in starts(group)] for b in branches(group) if b != "fresh"},
-        }.items()
-    }
-    parts = [f"{name} {revived:.0f} of {silent:.0f}" for name, (silent, revived) in counts.items()]
-    return _measured(group, f"units of the first layer revived in the second half of a task: {', '.join(parts)}")
+def silence(group: Group) -> str:
+    """Units that were zero on all images half-way through a task and not at its end: in layers that theory says cannot
+    revive, and elsewhere."""
+    parts = []
+    for name, stages in stages_by_branch(group).items():
+        bound, free = ruled(group, stages)
+        parts.append(f"{name} {bound[1]} of {bound[0]} and {free[1]} of {free[0]}")
+    return _measured(
+        group,
+        "units silent half-way through a task that were not at its end, in the first layer and in layers silent as a "
+        f"whole, and in the others: {', '.join(parts)}",
+    )
+
+
+def stages_by_branch(group: Group) -> dict[str, list[Stage]]:
+    """Stage 1, and every branch from all starts."""
+    found = {"stage 1": [STAGE_1]}
+    for branch in branches(group):
+        found[NAMES[branch]] = list(dict.fromkeys(stage(group, start, branch) for start in starts(group)))
+    return found
+
+
+def ruled(group: Group, stages: list[Stage]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(silent, revived) where theory lets none revive, that is in the first layer and in wholly silent ones; and
+    elsewhere."""
+    bound, free = np.zeros(2, int), np.zeros(2, int)
+    for at in stages:
+        found = silent_units(group, at)
+        where = found.whole_layers.copy()
+        where[:, :, 0] = True
+        bound += found.counts(where)
+        free += found.counts(~where)
+    return (int(bound[0]), int(bound[1])), (int(free[0]), int(free[1]))
 
 
 def lost_units(group: Group, start: Start) -> str:
@@ -121,22 +143,41 @@ def lost_units(group: Group, start: Start) -> str:
     return _measured(group, f"{start}, share of lost units that are back on the last task: {'; '.join(parts)}")
 
 
+class Landscape(NamedTuple):
+    """Networks at the ends of stages by whether a layer is wholly silent: saddles, and all; and largest |curvature|."""
+
+    saddles: int
+    networks: int
+    largest: float
+
+
+def landscapes(group: Group) -> tuple[Landscape, Landscape]:
+    """Curvature normal to the near-clones of networks with a wholly silent layer, and of the others."""
+    stages = dict.fromkeys(at for each in stages_by_branch(group).values() for at in each)
+    values, dead = [], []
+    for at in stages:
+        names = ("saddle", "lowest_curvature", "highest_curvature")
+        values.append(np.stack([of_network(group, at, name)[:, -1] for name in names]))
+        dead.append(silent_units(group, at).whole_layers[:, -1].any(1))
+    table, collapsed = np.concatenate(values, axis=1), np.concatenate(dead)
+    known = np.isfinite(table[0])
+    return _landscape(table[:, known & collapsed]), _landscape(table[:, known & ~collapsed])
+
+
+def _landscape(table: np.ndarray) -> Landscape:
+    return Landscape(int(table[0].sum()), table.shape[1], float(np.abs(table[1:]).max(initial=0.0)))
+
+
 def curvatures(group: Group) -> str:
     """Curvature normal to the manifold of the near-clones, at the ends of stage 1 and of the branches."""
-    stages = [STAGE_1, *(stage(group, s, b) for s in starts(group) for b in branches(group))]
-    parts = []
-    for at in dict.fromkeys(stages):
-        columns = ("clones", "lowest_curvature", "highest_curvature", "saddle")
-        clones, low, high, saddle = (of_network(group, at, name)[:, -1] for name in columns)
-        known = np.isfinite(saddle)
-        if known.any():
-            where = "stage 1" if at.branch is None else f"{NAMES[at.branch]} ({at.start})"
-            parts.append(
-                f"{where}: {clones.mean():.0f} units in near-clone blocks, {low[known].mean():.2g} to "
-                f"{high[known].mean():.2g}, saddles {int(saddle[known].sum())}/{int(known.sum())}"
-            )
+    collapsed, others = landscapes(group)
+    clones = of_network(group, STAGE_1, "clones")[:, -1]
     return _measured(
-        group, f"mean extreme curvatures normal to the near-clones at the ends of stages: {'; '.join(parts)}"
+        group,
+        f"curvature normal to the manifold of near-clones (at the end of stage 1 {clones.mean():.0f} units) at the "
+        f"ends of stages: with a wholly silent layer {collapsed.saddles} saddles in {collapsed.networks} networks, "
+        f"largest |curvature| {collapsed.largest:.2g}; else {others.saddles} saddles in {others.networks}, largest "
+        f"|curvature| {others.largest:.2g}",
     )
 
 

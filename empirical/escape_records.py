@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,8 +117,26 @@ def of_network(group: Group, at: Stage, name: str) -> np.ndarray:
     return group.stacked(name, **at.numbers, layer=NETWORK, moment=END)[0]
 
 
-def first_layer(group: Group, at: Stage) -> tuple[np.ndarray, np.ndarray]:
-    """Seeds × tasks: units of the first layer that were silent half-way through a task, and those of them that were not
-    at its end."""
-    silent, revived = group.stacked("silent", "revived", **at.numbers, layer=0, moment=END)
-    return silent, revived
+class Silent(NamedTuple):
+    """Seeds × tasks × layers: units that were zero on all training images half-way through a task, those of them that
+    were not at its end, and all units."""
+
+    silent: np.ndarray
+    revived: np.ndarray
+    units: np.ndarray
+
+    def counts(self, where: np.ndarray | slice = slice(None)) -> tuple[int, int]:
+        """(silent, revived) in the layers chosen by a mask or index."""
+        return int(self.silent[where].sum()), int(self.revived[where].sum())
+
+    @property
+    def whole_layers(self) -> np.ndarray:
+        """Mask of layers without a unit that was not silent. They get no gradient, nor does anything before them."""
+        return self.silent == self.units
+
+
+def silent_units(group: Group, at: Stage) -> Silent:
+    """The silent units of a stage."""
+    *columns, layer = group.stacked("silent", "revived", "units", "layer", **at.numbers, moment=END)
+    hidden = layer[0] >= 0
+    return Silent(*(c[:, hidden].reshape(len(c), -1, int(layer.max()) + 1) for c in columns))

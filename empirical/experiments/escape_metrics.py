@@ -44,9 +44,9 @@ per layer: ``certified``, the share of units that are frozen for ever whatever l
 ``certified_back`` and ``duplicate_back``, the shares of the units that at the start of stage 2 were dead, certified or
 duplicates, and on this task's probe are alive (duplicates: and no duplicates); ``silent``, the units that were zero on
 every training image half-way through the task, and ``revived``, those of them that at its end are not. A silent unit
-has no gradient, and half a task is enough for Adam's memory of older ones to die away: in the first layer, which has
-nothing trained before it, theory says that none revives but by noise or repair; deeper ones may be revived from
-upstream.
+has no gradient, and half a task is enough for Adam's memory of older ones to die away. Theory says that none revives
+but by noise or repair in the first layer, which has nothing trained before it, and in a layer that is silent as a
+whole, for then nothing before it has a gradient; others may be revived from upstream.
 
 per network: the extreme curvatures on the normal space of its ``clones`` (units in near-clone blocks), the larger
 residual of the two, and whether they say ``saddle``; of the escape at the task's start, curvature and mixing along the
