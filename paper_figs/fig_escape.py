@@ -57,8 +57,9 @@ def draw(stem: Path) -> str:
         "the left: mean training accuracy over a task, in stage 1 and, from the dotted line, in every branch of stage "
         f"2, which all train on the same tasks; training accuracy within a task, mean over the {config['after']} tasks "
         "of stage 2; recovered share of a fresh network's speed, (branch − unperturbed)/(fresh − unperturbed) of the "
-        "mean training accuracy (dots: seeds, triangles: the last task alone); of the units that were dead (duplicates) "
-        "at the start of stage 2, the share that is alive (and no duplicate) on its last task. Mean and standard deviation "
+        "mean training accuracy (dots: seeds, triangles: the last task alone); of the units that were dead "
+        "(duplicates) at the start of stage 2, the share that is alive (and no duplicate) on its last task. Mean and "
+        "standard deviation "
         f"over seeds. {provenance(group)}"
     )
 
