@@ -17,6 +17,7 @@ from empirical.saved import Group
 
 Cells = Mapping[Setting, Group]
 SPAN = 5
+HALF = 0.5
 NAMES = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
     "accuracy": accuracy,
@@ -93,14 +94,21 @@ def correlation(cells: Cells, setting: Setting, one: str, other: str) -> float:
     return float(np.mean(found))
 
 
+def collapse(cells: Cells, setting: Setting) -> np.ndarray:
+    """Per seed, the first task (from 1 on) that is learnt to less than :data:`HALF`; one more than all if there is
+    none."""
+    below = accuracy(cells[setting]) < HALF
+    return np.where(below.any(1), below.argmax(1), below.shape[1]) + 1
+
+
 def loses_plasticity(cells: Cells, model: str) -> bool:
     """Whether, without normalisation, the loss of every seed grows by more than the control's."""
     return net_change(cells, Setting(model), "loss").sign == 1
 
 
 def models(cells: Cells) -> list[str]:
-    """The models, in the paper's order."""
-    return [model for model in NAMES if Setting(model) in cells]
+    """The models that have been run without normalisation, and their control, in the paper's order."""
+    return [model for model in NAMES if {Setting(model), Setting(model, arm="fresh")} <= cells.keys()]
 
 
 def symptoms(cells: Cells) -> str:
@@ -127,6 +135,8 @@ def normalisation(cells: Cells) -> str:
     for model in models(cells):
         for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
             setting = Setting(model, norm)
+            if setting not in cells:
+                continue
             against = [
                 f"{name} {difference(cells, setting, Setting(model), name)}"
                 for name in ("accuracy", "dead", "duplicate", "rank/units")
@@ -149,7 +159,11 @@ def continual_backprop(cells: Cells) -> str:
             f"{name} {difference(cells, setting, Setting(model), name)}"
             for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
         ]
-        parts.append(f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
+        first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
+        parts.append(
+            f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}; first task "
+            f"with accuracy below {HALF} {first[0]}, plain {first[1]} (41: none)"
+        )
     return _measured(
         "continual backprop from the start less plain training over the last tasks; over the run: last tasks less "
         "first, less the same of a fresh network every task", parts, cells,

@@ -55,13 +55,22 @@ def label(run: ContinualRun) -> str:
 
 
 def cells(preset: str = "laptop", root: Path = FOLDER) -> dict[Setting, Group]:
-    """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
+    """Every setting of a preset that has been run whole, all seeds. Raises ``InvalidInput`` naming the command that
+    makes what is missing if there is none."""
     options = CONTINUAL[preset]
 
     def key(run: ContinualRun) -> Setting:
         return setting(asdict(run), options.size(run.model.name).step_size)
 
-    return saved.groups("continual", preset, options.runs(), key, root)
+    runs = saved.complete("continual", options.runs(), key, root)
+    return saved.groups("continual", preset, runs or options.runs(), key, root)
+
+
+def missing(found: Mapping[Setting, Group], preset: str) -> list[Setting]:
+    """The settings of a preset that :func:`cells` did not find."""
+    options = CONTINUAL[preset]
+    settings = (setting(asdict(run), options.size(run.model.name).step_size) for run in options.runs())
+    return [one for one in dict.fromkeys(settings) if one not in found]
 
 
 def accuracy(group: Group, name: str = "train_accuracy") -> np.ndarray:

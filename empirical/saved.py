@@ -1,7 +1,7 @@
 """Saved records of an experiment's preset, by configuration, seeds stacked: what figures and claims read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -55,7 +55,7 @@ def groups(
     Raises ``InvalidInput`` naming the command that makes what is missing.
     """
     wanted = {run_id(asdict(run)): run for run in runs}
-    kept = {r.manifest["id"]: r for r in records(root / experiment) if r.manifest["id"] in wanted}
+    kept = _kept(experiment, wanted, root)
     missing = [name for name in wanted if name not in kept]
     failed = [name for name, record in kept.items() if record.manifest["status"] != "finished"]
     if missing or failed:
@@ -70,6 +70,19 @@ def groups(
     for name, run in wanted.items():
         found[key(run)].append(kept[name])
     return {k: group_of(own) for k, own in found.items()}
+
+
+def _kept(experiment: str, wanted: Container[str], root: Path) -> dict[str, Record]:
+    return {r.manifest["id"]: r for r in records(root / experiment) if r.manifest["id"] in wanted}
+
+
+def complete(experiment: str, runs: Iterable[Any], key: Callable[[Any], Hashable], root: Path = FOLDER) -> list[Any]:
+    """Those of ``runs`` all of whose group (runs of equal ``key``) have finished records."""
+    every = list(runs)
+    kept = _kept(experiment, {run_id(asdict(run)) for run in every}, root)
+    done = {name for name, record in kept.items() if record.manifest["status"] == "finished"}
+    lacking = {key(run) for run in every if run_id(asdict(run)) not in done}
+    return [run for run in every if key(run) not in lacking]
 
 
 def group_of(found: Iterable[Record]) -> Group:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from empirical.continual_records import Setting, data_name, layers
+from empirical.continual_records import Setting, data_name, layers, missing, name
 from empirical.saved import Group
 from paper_figs.style import panels
 
@@ -20,8 +20,8 @@ Cells = Mapping[Setting, Group]
 
 
 def models(found: Cells) -> list[str]:
-    """The models that have been run, in the order of the paper."""
-    return [model for model in MODELS if any(setting.model == model for setting in found)]
+    """The models that have been run without normalisation, in the order of the paper."""
+    return [model for model in MODELS if Setting(model) in found]
 
 
 def arms(found: Cells, model: str) -> list[tuple[Group, str, str, str]]:
@@ -56,6 +56,18 @@ def provenance(found: Cells, preset: str = PRESET) -> str:
     return (
         f"Data: preset {preset} ({config['tasks']} tasks of {config['classes_per_task']} classes; "
         f"{'; '.join(sizes)}), seeds {', '.join(map(str, seeds))}; mean and standard deviation over seeds."
+        f"{_not_run(found, preset)}"
+    )
+
+
+def _not_run(found: Cells, preset: str) -> str:
+    lacking = missing(found, preset)
+    if not lacking:
+        return ""
+    chosen = " ".join(dict.fromkeys(setting.model for setting in lacking))
+    return (
+        f" Not run: {'; '.join(name(setting) for setting in lacking)} "
+        f"(python -m empirical continual --preset {preset} --models {chosen} --out results)."
     )
 
 
@@ -68,17 +80,17 @@ def _size(config: dict[str, Any]) -> str:
     )
 
 
-def layer_panels(found: Cells, names: tuple[tuple[str, str], ...]) -> Figure:
+def layer_panels(found: Cells, metrics: tuple[tuple[str, str], ...]) -> Figure:
     """A row for each metric (column, label), a column for each model: a line for each hidden layer over tasks."""
     chosen = models(found)
-    figure, axes = panels(len(names), len(chosen), size=(2.8, 2.1))
+    figure, axes = panels(len(metrics), len(chosen), size=(2.8, 2.1))
     for column, model in enumerate(chosen):
         group = found[Setting(model)]
-        for ax, (name, _) in zip(axes[:, column], names, strict=True):
-            _layer_lines(ax, layers(group, name))
+        for ax, (metric, _) in zip(axes[:, column], metrics, strict=True):
+            _layer_lines(ax, layers(group, metric))
         axes[0][column].set_title(MODELS[model])
         axes[-1][column].set_xlabel("task")
-    for ax, (_, label) in zip(axes[:, 0], names, strict=True):
+    for ax, (_, label) in zip(axes[:, 0], metrics, strict=True):
         ax.set_ylabel(label)
     return figure
 
