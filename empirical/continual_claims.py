@@ -159,11 +159,10 @@ def continual_backprop(cells: Cells) -> str:
             f"{name} {difference(cells, setting, Setting(model), name)}"
             for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
         ]
-        first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
-        parts.append(
-            f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}; first task "
-            f"with accuracy below {HALF} {first[0]}, plain {first[1]} (41: none)"
-        )
+        parts.append(f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
+        if loses_plasticity(cells, model):
+            first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
+            parts[-1] += f"; first task with accuracy below {HALF}: {first[0]}, plain {first[1]}"
     return _measured(
         "continual backprop from the start less plain training over the last tasks; over the run: last tasks less "
         "first, less the same of a fresh network every task", parts, cells,

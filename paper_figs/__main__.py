@@ -10,11 +10,18 @@ from lop_theory.errors import InvalidInput
 
 FIGURES = {
     "2.1": "fig_2_1",
+    "3.1": "fig_3_1",
+    "3.2": "fig_3_2",
+    "4.1": "fig_4_1",
     "A.1": "fig_a1",
     "A.2": "fig_a2",
     "A.3": "fig_a3",
     "B.1": "fig_b1",
     "B.2": "fig_b2",
+    "B.3": "fig_b3",
+    "B.4": "fig_b4",
+    "B.5": "fig_b5",
+    "B.6": "fig_b6",
     "B.7": "fig_b7",
     "B.8": "fig_b8",
     "B.9": "fig_b9",
