@@ -72,7 +72,7 @@ def loss_of_plasticity(group: Group) -> str:
         for label, name in (("dead", "dead"), ("duplicate", "duplicate_as_paper"), ("effective rank", "effective_rank"))
     ]
     against = [
-        f"from task {', '.join(f'{task:.0f}' for task in began(group, start))}: "
+        f"from the network after task {', '.join(f'{task:.0f}' for task in dict.fromkeys(began(group, start)))}: "
         f"{gain(group, Stage(start, 'none'), 'fresh')}"
         for start in starts(group)
     ]
@@ -94,8 +94,11 @@ def recovery(group: Group, start: Start) -> str:
             f"{NAMES[name]}: accuracy {gain(group, at)}, share {share.mean():.2f} ± {share.std():.2f}, "
             f"on the last task {late.mean():.2f} ± {late.std():.2f}"
         )
-    place = f"from task {', '.join(f'{task:.0f}' for task in began(group, start))}"
-    return _measured(group, f"{place}, over the unperturbed branch, and recovered share: {'; '.join(parts)}")
+    tasks = ", ".join(f"{task:.0f}" for task in dict.fromkeys(began(group, start)))
+    return _measured(
+        group,
+        f"from the network after task {tasks}, over the unperturbed branch, and recovered share: {'; '.join(parts)}",
+    )
 
 
 def silence(group: Group) -> str:
@@ -158,7 +161,8 @@ def landscapes(group: Group) -> tuple[Landscape, Landscape]:
     for at in stages:
         names = ("saddle", "lowest_curvature", "highest_curvature")
         values.append(np.stack([of_network(group, at, name)[:, -1] for name in names]))
-        dead.append(silent_units(group, at).whole_layers[:, -1].any(1))
+        found = silent_units(group, at)
+        dead.append((found.whole_layers & (found.revived == 0))[:, -1].any(1))
     table, collapsed = np.concatenate(values, axis=1), np.concatenate(dead)
     known = np.isfinite(table[0])
     return _landscape(table[:, known & collapsed]), _landscape(table[:, known & ~collapsed])

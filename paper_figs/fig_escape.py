@@ -70,7 +70,7 @@ def provenance(group: Group) -> str:
     half = ", ".join(f"{task:.0f}" for task in began(group, "half"))
     return (
         f"Data: {data_name(config)}, preset {PRESET} ({config['before']} tasks in stage 1, {config['after']} in every "
-        f"branch, of {config['steps']} steps; half was lost after tasks {half}), "
+        f"branch, of {config['steps']} steps; half was lost after task {half}), "
         f"seeds {', '.join(map(str, group.seeds))}."
     )
 
