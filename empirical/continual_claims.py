@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empirical.continual_records import Setting, accuracy, data_name, loss, over_layers
+from empirical.continual_records import Setting, accuracy, data_name, layers, loss, over_layers
 from empirical.saved import Group
 
 Cells = Mapping[Setting, Group]
@@ -23,14 +23,17 @@ QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
     "accuracy": accuracy,
     "loss": loss,
     "dead": lambda group: over_layers(group, "dead"),
+    "dead in the last layer": lambda group: layers(group, "dead")[:, :, -1],
     "duplicate": lambda group: over_layers(group, "duplicate_as_paper"),
     "saturated": lambda group: over_layers(group, "saturated"),
     "dead or duplicate": lambda group: over_layers(group, "dead_or_duplicate"),
     "rank/units": lambda group: over_layers(group, "relative_rank"),
     "stable rank": lambda group: over_layers(group, "stable_rank"),
 }
-"""Quantity → seeds × tasks, at the end of every task; shares and ranks are means over the hidden layers."""
-SYMPTOMS = ("dead", "duplicate", "saturated", "rank/units", "stable rank")
+"""Quantity → seeds × tasks, at the end of every task; shares and ranks are means over the hidden layers but where the
+last one is named."""
+SYMPTOMS = ("dead", "dead in the last layer", "duplicate", "saturated", "rank/units", "stable rank")
+CORRELATED = ("dead in the last layer", "dead or duplicate", "rank/units")
 
 
 class Effect(NamedTuple):
@@ -118,11 +121,11 @@ def symptoms(cells: Cells) -> str:
     for model in models(cells):
         setting, fresh = Setting(model), Setting(model, arm="fresh")
         nets = [f"{q} {net_change(cells, setting, q)}" for q in ("accuracy", "loss", *SYMPTOMS)]
-        rho = [correlation(cells, setting, "accuracy", q) for q in ("dead or duplicate", "rank/units")]
+        rho = [f"{q} {correlation(cells, setting, 'accuracy', q):+.2f}" for q in CORRELATED]
         levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
         parts.append(
-            f"{NAMES[model]}: {', '.join(nets)}; correlation of accuracy with dead or duplicate {rho[0]:+.2f}, with "
-            f"rank/units {rho[1]:+.2f}; late, against the fresh network: {', '.join(levels)}"
+            f"{NAMES[model]}: {', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the "
+            f"fresh network: {', '.join(levels)}"
         )
     return _measured(
         "no normalisation, last tasks less first, less the same of a fresh network every task", parts, cells

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from empirical.continual_records import Setting, data_name, layers, missing, name
@@ -16,6 +18,7 @@ MODELS = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 NORMALISATIONS = {"none": ("no normalisation", "tab:red"), "batch": ("BatchNorm", "tab:blue"),
                   "layer": ("LayerNorm", "tab:green")}  # fmt: skip
 FRESH = ("fresh network every task", "0.45")
+LAYERS = LinearSegmentedColormap.from_list("layers", colormaps["viridis"](np.linspace(0, 0.9, 64)))
 Cells = Mapping[Setting, Group]
 
 
@@ -92,6 +95,8 @@ def layer_panels(found: Cells, metrics: tuple[tuple[str, str], ...]) -> Figure:
         axes[-1][column].set_xlabel("task")
     for ax, (_, label) in zip(axes[:, 0], metrics, strict=True):
         ax.set_ylabel(label)
+    bar = figure.colorbar(ScalarMappable(cmap=LAYERS), ax=axes, ticks=(0, 1), aspect=40, pad=0.01)
+    bar.ax.set_yticklabels(["first layer", "last"], fontsize=7)
     return figure
 
 
@@ -99,10 +104,5 @@ def _layer_lines(ax: Any, values: np.ndarray) -> None:
     """Seeds × tasks × layers."""
     count = values.shape[2]
     for layer in range(count):
-        colour = colormaps["viridis"](0.9 * layer / max(count - 1, 1))
-        band(ax, values[:, :, layer], f"layer {layer + 1}", colour)
+        band(ax, values[:, :, layer], f"layer {layer + 1}", LAYERS(layer / max(count - 1, 1)))
     ax.set_ylim(-0.03, 1.03)
-    if count <= 6:
-        ax.legend(fontsize=5.5, frameon=False, ncols=2)
-    else:
-        ax.legend(*(part[:: count - 1] for part in ax.get_legend_handles_labels()), fontsize=6, frameon=False)

@@ -69,6 +69,8 @@ def test_plasticity_is_lost_with_dead_units_and_falling_rank_but_fresh_networks_
     assert correlation(cells, MLP, "accuracy", "dead or duplicate") < -0.5
     assert abs(difference(cells, MLP, FRESH, "rank/units").mean) < 0.05  # a network that learns has the same rank
     assert difference(cells, MLP, FRESH, "saturated").mean > 0.9
+    assert (layers(cells[MLP], "dead")[:, -5:, -1] == 1).all()  # its last layer is dead, every unit
+    assert layers(cells[FRESH], "dead")[:, :, -1].max() < 0.6
 
 
 @pytest.mark.claim("continual-normalisation")
