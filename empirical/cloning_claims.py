@@ -113,6 +113,18 @@ def capacity(cells: Cells) -> str:
     return _measured("at the end", parts, cells)
 
 
+def transformer(cells: Cells) -> str:
+    """1 − R² at the end under Noisy SGD, ViT against MLP."""
+    vit, mlp = (strongest(cells, model) for model in ("vit", "mlp"))
+    ratio = effect(at_the_end(vit, "defect"), at_the_end(mlp, "defect"))
+    steps = [(g.config["steps"], g.config["optimiser"]["step_size"]) for g in (vit, mlp)]
+    parts = [
+        f"1 - R^2 of the ViT ({steps[0][0]} steps of size {steps[0][1]:g}) / that of the MLP ({steps[1][0]} steps "
+        f"of size {steps[1][1]:g}): {ratio}"
+    ]
+    return _measured(f"Noisy SGD, {_strength(vit)}, at the end", parts, cells)
+
+
 def rates(cells: Cells) -> str:
     """Outputs of clone against base, with the same and with matched step sizes."""
     parts = []
@@ -135,8 +147,10 @@ def rounding(cells: Cells) -> str:
             if group is None:
                 continue
             defect, distance = curve(group, "defect"), curve(group, "distance")
+            grown = effect(rank(group, "clone"), rank(group, "base"))
             parts.append(
-                f"{NAMES[model]} {precision}: 1 - R^2 from {_spread(defect[:, 0])} to {_spread(defect[:, -1])}, "
+                f"{NAMES[model]} {precision}: rank, clone / base {grown}, "
+                f"1 - R^2 from {_spread(defect[:, 0])} to {_spread(defect[:, -1])}, "
                 f"distance from RE∩CE over the norm from {_spread(distance[:, 0])} to {_spread(distance[:, -1])}"
             )
     return _measured("SGD from clones that are not copies", parts, cells)
@@ -172,3 +186,15 @@ def _measured(what: str, parts: list[str], cells: Cells) -> str:
         f"{min(group.seeds)}-{max(group.seeds)}; ratios: geometric mean, Cohen's d of the logarithm, seeds above 1), "
         f"{what}: {'; '.join(parts)}."
     )
+
+
+SENTENCES = {
+    "cloning-stays": stays,
+    "cloning-leaves": leaves,
+    "cloning-one-step": one_step,
+    "cloning-capacity": capacity,
+    "cloning-vit": transformer,
+    "cloning-rates": rates,
+    "cloning-rounding": rounding,
+}
+"""Claim → its measurement as a sentence."""

@@ -58,7 +58,8 @@ def draw_optimisers(stem: Path, model: str) -> str:
     return (
         f"{MODELS[model]} and its clone under SGD and Adam. Top: largest difference of the outputs of clone and base, "
         "over the largest output (1 − R² of cloning stands in the panel). With one step size for both the clone is "
-        "another network than its base soon after; with the matched step sizes (SGD) it is the same up to rounding."
+        "another network than its base soon after; with the matched step sizes (SGD) it is the same until "
+        "rounding, which the training itself amplifies, has parted them."
         f"{last} Middle: training loss of base, clone and a freshly initialised network of the clone's width. Bottom: "
         "effective rank, mean over hidden layers. Mean and standard deviation over seeds. "
         f"{provenance(found, [model])}"
