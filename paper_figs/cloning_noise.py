@@ -17,11 +17,11 @@ def draw_scales(stem: Path, model: str) -> str:
     grid = noises(found, model)
     scales, decays = _values(grid)
     columns = [
-        (f"λ = {d:g}", [Line(grid[s, d], f"{s:g}", colour) for s, colour in zip(scales, SHADES, strict=False)])
+        (f"λ = {d:g}", [Line(grid[s, d], f"σ₀ = {s:g}", colour) for s, colour in zip(scales, SHADES, strict=False)])
         for d in decays
         if all((s, d) in grid for s in scales)
     ]
-    draw_grid(stem, columns, "σ₀ =", alike=True)
+    draw_grid(stem, columns, alike=True)
     return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
 
 
@@ -31,11 +31,11 @@ def draw_decays(stem: Path, model: str) -> str:
     grid = noises(found, model)
     scales, decays = _values(grid)
     columns = [
-        (f"σ₀ = {s:g}", [Line(grid[s, d], f"{d:g}", colour) for d, colour in zip(decays, SHADES, strict=False)])
+        (f"σ₀ = {s:g}", [Line(grid[s, d], f"λ = {d:g}", colour) for d, colour in zip(decays, SHADES, strict=False)])
         for s in scales
         if all((s, d) in grid for d in decays)
     ]
-    draw_grid(stem, columns, "λ =", alike=True)
+    draw_grid(stem, columns, alike=True)
     return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
 
 

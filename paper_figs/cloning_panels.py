@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from empirical.cloning_records import Cells, data_name, over_layers, side_by_side
 from empirical.options.cloning import Setting
@@ -48,6 +50,7 @@ def draw_defect(ax: Any, lines: Sequence[Line], column: str = "defect") -> None:
         else:
             zero.append(line.label)
     ax.set_yscale("log")
+    ax.yaxis.set_minor_locator(LogLocator(subs=(3,)))
     if zero:
         ax.text(0.5, 0.04, f"{', '.join(zero)}: 0 exactly", transform=ax.transAxes, ha="center", fontsize=7)
 
@@ -99,7 +102,7 @@ ROWS = ("1 − R² (cloning)", "training loss", "effective rank")
 LOOKS: dict[str, Any] = {"clone": "-", "its base": "--"}
 
 
-def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], title: str, *, alike: bool = False) -> None:
+def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], *, alike: bool = False) -> None:
     """1 − R², losses and ranks of clones (bases dashed) below one another, a column for each (title, lines); or side by
     side if there is one column. ``alike``: the columns are one model, to be compared in all rows."""
     one_row = len(columns) == 1
@@ -115,7 +118,7 @@ def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], title: 
             ax.set(ylabel=name, xlabel="steps since cloning")
     else:
         label_rows(axes, ROWS)
-    _legend(figure, grid[2][0], title)
+    _legend(figure, grid[2][0])
     save(figure, stem)
 
 
@@ -129,12 +132,10 @@ def draw_column(axes: Sequence[Any], lines: Sequence[Line]) -> None:
         ax.set_ylim(bottom=0)
 
 
-def _legend(figure: Any, ax: Any, title: str) -> None:
-    from matplotlib.lines import Line2D
-
+def _legend(figure: Any, ax: Any) -> None:
     handles, names = ax.get_legend_handles_labels()
     handles += [Line2D([], [], color="black", linestyle=style, linewidth=1) for style in LOOKS.values()]
-    names = [f"{title} {name}".strip() for name in names] + list(LOOKS)
+    names += list(LOOKS)
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
 
 

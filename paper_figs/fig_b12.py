@@ -13,14 +13,14 @@ def draw(stem: Path) -> str:
         (
             title,
             [
-                Line(one(found, model, "dropout" if p else "sgd", p), f"{p:g}", colour)
+                Line(one(found, model, "dropout" if p else "sgd", p), f"dropout {p:g}", colour)
                 for p, colour in shades.items()
                 if any((key.model, key.dropout) == (model, p) for key in found)
             ],
         )
         for model, title in MODELS.items()
     ]
-    draw_grid(stem, columns, "dropout")
+    draw_grid(stem, columns)
     return (
         "Cloning and dropout: clones draw masks of their own. Measured without dropout. "
         f"{SHOWN}{provenance(found, list(MODELS))}"

@@ -22,5 +22,5 @@ def draw(stem: Path) -> str:
         )
         for model, title in MODELS.items()
     ]
-    draw_grid(stem, columns, "")
+    draw_grid(stem, columns)
     return f"Cloning in four architectures. {SHOWN}{provenance(found, list(MODELS))}"
