@@ -1,6 +1,7 @@
 """Cloning as a group of runs: a base trains alone, is widened into a clone, and both train on, a control beside them.
 
-Base, clone and control see the same batches and have fresh optimisers when the clone is made.
+Base, clone and control see the same batches and have fresh optimisers when the clone is made. Where the theory says
+that the clone follows the base, a twin of the base, one rounding away, shows how far rounding alone leads.
 """
 
 from collections.abc import Hashable, Sequence
@@ -25,7 +26,7 @@ from empirical.experiments.continual_metrics import evaluating
 from empirical.options.cloning import CloningRun, name, setting
 from empirical.run import Advance, Experiment
 from empirical.store import Row
-from empirical.theory import Dynamics, check_clone, counts, matched_rates
+from empirical.theory import Dynamics, check_clone, counts, matched_rates, nudged
 from lop_theory.modules import Clone, expand
 
 
@@ -55,6 +56,8 @@ class Simulation:
         models = {"base": bases, "clone": copies}
         if self.run.control:
             models["control"] = [network("control", run, image) for run in self.runs]
+        if self.run.theory and self.run.matched:
+            models["twin"] = [nudged(base) for base in bases]
         rates = {name: float(rate) for name, rate in matched_rates(self.clones[0]).items()}
         self.trainers = {
             role: Trainer(
@@ -129,11 +132,12 @@ class Simulation:
         return row | (self._checked(k, base, clone) if self.run.theory else {})
 
     def _checked(self, k: int, base: nn.Module, clone: nn.Module) -> Row:
-        twin = self.clones[k].eval()
-        twin.load_state_dict(clone.state_dict())
-        with evaluating(base):
+        traced = self.clones[k].eval()
+        traced.load_state_dict(clone.state_dict())
+        twin = self.trainers["twin"].models[k] if self.run.matched else None
+        with evaluating(base), evaluating(twin or base):
             probe = images_of(self.runs, self.device).probe[k]
-            found = counts(check_clone(base, twin, *probe, dynamics=dynamics(self.run)))
+            found = counts(check_clone(base, traced, *probe, dynamics=dynamics(self.run, twin)))
         return {name: value for name, value in found.items() if name in COLUMNS}
 
 
@@ -142,11 +146,11 @@ def _layers(rows: list[Row]) -> int:
     return rows[-1]["layer"] + 1
 
 
-def dynamics(run: CloningRun) -> Dynamics:
+def dynamics(run: CloningRun, twin: nn.Module | None = None) -> Dynamics:
     """What the theory has to know of the training."""
     linear = "elementwise" if run.optimiser.name == "adam" else "linear"
     noisy = run.optimiser.name == "noisy_sgd" or run.model.dropout > 0
-    return Dynamics("asymmetric" if noisy else linear, "none", run.matched, not run.redistributed)
+    return Dynamics("asymmetric" if noisy else linear, "none", run.matched, not run.redistributed, twin)
 
 
 def _of_role(arrays: Arrays, role: str) -> Arrays:

@@ -123,9 +123,9 @@ def measured(
 ) -> list[Row]:
     """Rows of run k at a step with the mean losses up to it: the whole networks first, then their layers."""
     images, (step, losses) = images_of(runs, device), now
-    models = {role: trainer.models[k] for role, trainer in trainers.items()}
+    models = {role: trainers[role].models[k] for role in ROLES if role in trainers}
     network, *layers = network_rows(models, images.train[k], images.probe[k], runs[0].factor)
-    network |= {f"{role}_loss": float(loss) for role, loss in losses.items()}
+    network |= {f"{role}_loss": float(loss) for role, loss in losses.items() if role in ROLES}
     return [{"step": step, "layer": layer, **row} for layer, row in enumerate([network, *layers], start=-1)]
 
 
@@ -137,5 +137,5 @@ def calm(run: CloningRun) -> OptimiserOptions:
 
 def seed_of(run: CloningRun, purpose: str) -> int:
     """The seed of a network, of its noise and dropout, or of a redistribution: unrelated for unrelated purposes."""
-    number = (*ROLES, "alone", "redistribution").index(purpose)
+    number = (*ROLES, "alone", "redistribution", "twin").index(purpose)
     return int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])

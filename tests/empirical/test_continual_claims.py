@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empirical import continual_claims, continual_records
-from empirical.continual_claims import change, collapse, correlation, difference, effect, net_change
+from empirical.continual_claims import change, collapse, correlation, difference, effect, net_change, since_best
 from empirical.continual_records import Setting, accuracy, layers, missing
 from empirical.options.continual import CONTINUAL
 from empirical.store import DATA, records, run_id
@@ -71,6 +71,16 @@ def test_plasticity_is_lost_with_dead_units_and_falling_rank_but_fresh_networks_
     assert difference(cells, MLP, FRESH, "saturated").mean > 0.9
     assert (layers(cells[MLP], "dead")[:, -5:, -1] == 1).all()  # its last layer is dead, every unit
     assert layers(cells[FRESH], "dead")[:, :, -1].max() < 0.6
+
+
+@pytest.mark.claim("continual-lop")
+def test_the_transformer_loses_again_with_duplicates_and_without_dead_units(cells: continual_claims.Cells) -> None:
+    vit, fallen = Setting("vit"), {"accuracy": -1, "duplicate": 1, "rank/units": -1}
+    assert {name: since_best(cells, vit, name).sign for name in fallen} == fallen
+    assert since_best(cells, vit, "accuracy").mean < -0.2
+    assert since_best(cells, vit, "dead").mean < 0.01
+    for kept in (Setting("vit", "batch"), Setting("vit", "layer"), Setting("cnn"), Setting("resnet18")):
+        assert since_best(cells, kept, "accuracy").mean > -0.03
 
 
 @pytest.mark.claim("continual-normalisation")
