@@ -236,6 +236,7 @@ def test_errors_in_this_process_are_bounded_too(tmp_path: Path) -> None:
 
 
 COMMAND = """
+import signal
 import sys
 from pathlib import Path
 from empirical.options.common import Execution
@@ -243,6 +244,7 @@ from empirical.report import run_experiment
 from tests.empirical.killing import killed_after
 from tests.empirical.tiny import EXPERIMENT, TinyRun
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born ignoring Ctrl-C
     runs = [TinyRun(seed, pause=0.05) for seed in (0, 1, 2)]
     options = Execution(out=sys.argv[1], workers=2)
     sys.exit(run_experiment(EXPERIMENT, runs, options, show=lambda records: print(len(records), "finished")))
