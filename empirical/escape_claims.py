@@ -136,16 +136,6 @@ def ruled(group: Group, stages: list[Stage]) -> tuple[tuple[int, int], tuple[int
     return (int(bound[0]), int(bound[1])), (int(free[0]), int(free[1]))
 
 
-def lost_units(group: Group, start: Start) -> str:
-    """Per branch: shares of the units lost by the start that are back on the last task; certified units."""
-    parts = []
-    for name in ("none", *perturbed(group)):
-        backs = [over_layers(group, Stage(start, name), f"{what}_back")[:, -1] for what in ("dead", "duplicate")]
-        dead, duplicate = (f"{back.mean():.2f} ± {back.std():.2f}" for back in backs)
-        parts.append(f"{NAMES[name]}: dead {dead}, duplicate {duplicate}")
-    return _measured(group, f"{start}, share of lost units that are back on the last task: {'; '.join(parts)}")
-
-
 class Landscape(NamedTuple):
     """Networks at the ends of stages by whether a layer is wholly silent: saddles, and all; and largest |curvature|."""
 

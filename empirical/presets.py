@@ -6,6 +6,7 @@ Every field is documented where it stands; ``--help`` shows these texts with the
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from empirical.options.checks import check_choices, check_counts, check_given
 from empirical.options.common import Execution
 from lop_theory.errors import InvalidInput
 
@@ -137,22 +138,14 @@ class Bitflip:
 
 
 def _check_choices(options: Bitflip) -> None:
-    for name in ("seeds", "width", "method"):
-        if not getattr(options, name):
-            raise InvalidInput(name, (), "is empty", "give at least one value")
-    for method in options.method:
-        if method not in get_args(Method):
-            raise InvalidInput("method", method, "is unknown", f"one of: {', '.join(get_args(Method))}")
-    if min(options.seeds) < 0:
-        raise InvalidInput("seeds", options.seeds, "must not be negative")
+    check_given(options, "seeds", "width", "method")
+    check_choices(options, {"method": get_args(Method)})
     if min(options.width) < 1:
         raise InvalidInput("width", options.width, "must be at least 1")
 
 
 def _check_sizes(options: Bitflip) -> None:
-    for name in ("samples", "bin", "measure_every", "probe"):
-        if getattr(options, name) < 1:
-            raise InvalidInput(name, getattr(options, name), "must be at least 1")
+    check_counts(options, "samples", "bin", "measure_every", "probe")
     if options.measure_every % options.bin:
         raise InvalidInput("measure_every", options.measure_every, f"must be a multiple of the bin, {options.bin}")
     if options.samples % (2 * options.bin):

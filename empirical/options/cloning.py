@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
+from empirical.options.checks import check_choice, check_choices, check_counts, check_given
 from empirical.options.common import Execution
 from empirical.options.shared import (
     DataOptions,
@@ -252,29 +253,17 @@ def _noises(options: Cloning, model: ModelName) -> Iterator[Setting]:
 
 
 def _check_choices(options: Cloning) -> None:
-    if options.preset not in SIZES:
-        raise InvalidInput("preset", options.preset, "is unknown", f"one of: {', '.join(SIZES)}")
-    for name in ("seeds", "models", "arms", "sigma", "noise_decay", "dropout"):
-        if not getattr(options, name):
-            raise InvalidInput(name, (), "is empty", "give at least one value")
-    known = {"models": ModelName, "arms": Arm, "grid_models": ModelName, "float_models": ModelName}
-    for name, kind in known.items():
-        for value in getattr(options, name):
-            if value not in get_args(kind):
-                raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(get_args(kind))}")
-    if options.cross not in ("one", "all"):
-        raise InvalidInput("cross", options.cross, "is unknown", "one of: one, all")
-    if min(options.seeds) < 0:
-        raise InvalidInput("seeds", options.seeds, "must not be negative")
+    check_choice("preset", options.preset, tuple(SIZES))
+    check_given(options, "seeds", "models", "arms", "sigma", "noise_decay", "dropout")
+    models = get_args(ModelName)
+    check_choices(options, {"models": models, "arms": get_args(Arm), "grid_models": models, "float_models": models})
+    check_choice("cross", options.cross, ("one", "all"))
     if "dropout" in options.arms and not all(0 < p < 1 for p in options.dropout):
         raise InvalidInput("dropout", options.dropout, "must lie in (0, 1)", "the arm sgd has none")
 
 
 def _check_sizes(options: Cloning) -> None:
-    for name in ("classes", "batch", "pretrain", "steps", "measurements"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InvalidInput(name, value, "must be at least 1")
+    check_counts(options, "classes", "batch", "pretrain", "steps", "measurements")
     if options.factor < 2:
         raise InvalidInput("factor", options.factor, "must be at least 2")
     if options.step_size is not None and not 0 < options.step_size < float("inf"):

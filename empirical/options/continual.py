@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
+from empirical.options.checks import check_choice, check_choices, check_counts, check_given
 from empirical.options.common import Execution
 from empirical.options.shared import (
     DataOptions,
@@ -206,27 +207,15 @@ def _varied(settings: Settings) -> tuple[str, float, float, str]:
 
 
 def _check_choices(options: Continual) -> None:
+    check_given(options, "seeds", "models", "normalisations", "affine", "dropout", "arms")
     known = {"models": ModelName, "normalisations": Normalisation, "arms": Arm}
-    for name in ("seeds", "models", "normalisations", "affine", "dropout", "arms"):
-        if not getattr(options, name):
-            raise InvalidInput(name, (), "is empty", "give at least one value")
-    for name, kind in known.items():
-        for value in getattr(options, name):
-            if value not in get_args(kind):
-                raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(get_args(kind))}")
-    if options.preset not in SIZES:
-        raise InvalidInput("preset", options.preset, "is unknown", f"one of: {', '.join(SIZES)}")
-    if options.cross not in ("one", "all"):
-        raise InvalidInput("cross", options.cross, "is unknown", "one of: one, all")
-    if min(options.seeds) < 0:
-        raise InvalidInput("seeds", options.seeds, "must not be negative")
+    check_choices(options, {name: get_args(kind) for name, kind in known.items()})
+    check_choice("preset", options.preset, tuple(SIZES))
+    check_choice("cross", options.cross, ("one", "all"))
 
 
 def _check_sizes(options: Continual) -> None:
-    for name in ("tasks", "classes_per_task", "steps", "batch", "window"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InvalidInput(name, value, "must be at least 1")
+    check_counts(options, "tasks", "classes_per_task", "steps", "batch", "window")
     for value in options.step_sizes:
         if not 0 < value < float("inf"):
             raise InvalidInput("step_sizes", value, "must be positive and finite")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
+from empirical.options.checks import check_choice, check_choices, check_counts, check_given
 from empirical.options.common import Execution
 from empirical.options.continual import PLAIN_STACKS, ContinualRun
 from empirical.options.shared import (
@@ -237,25 +238,15 @@ def label(run: EscapeRun) -> str:
 
 
 def _check_choices(options: Escape) -> None:
-    if options.preset not in get_args(Preset):
-        raise InvalidInput("preset", options.preset, "is unknown", f"one of: {', '.join(get_args(Preset))}")
-    known = {"seeds": (), "starts": STARTS, "branches": BRANCHES}
-    for name, choices in known.items():
-        if not getattr(options, name):
-            raise InvalidInput(name, (), "is empty", "give at least one value")
-        for value in getattr(options, name) if choices else ():
-            if value not in choices:
-                raise InvalidInput(name, value, "is unknown", f"one of: {', '.join(choices)}")
-    if min(options.seeds) < 0:
-        raise InvalidInput("seeds", options.seeds, "must not be negative")
+    check_choice("preset", options.preset, get_args(Preset))
+    check_given(options, "seeds", "starts", "branches")
+    check_choices(options, {"starts": STARTS, "branches": BRANCHES})
     if options.model not in PLAIN_STACKS:
         raise InvalidInput("model", options.model, "is not a plain stack of layers", "give mlp or cnn")
 
 
 def _check_sizes(options: Escape) -> None:
-    for name in ("before", "after", "classes_per_task", "steps", "batch", "window"):
-        if getattr(options, name) < 1:
-            raise InvalidInput(name, getattr(options, name), "must be at least 1")
+    check_counts(options, "before", "after", "classes_per_task", "steps", "batch", "window")
     if options.steps % options.window:
         raise InvalidInput("window", options.window, f"does not divide the {options.steps} steps of a task")
     if options.spectrum < 0:
@@ -268,8 +259,7 @@ def _check_perturbations(options: Perturbations) -> None:
             raise InvalidInput(name, getattr(options, name), "must be finite and not negative")
     if not 0 <= options.dropout < 1 or not 0 <= options.shrink <= 1:
         raise InvalidInput("dropout, shrink", (options.dropout, options.shrink), "must lie in [0, 1) and in [0, 1]")
-    if options.noise_scaling not in ("element", "norm"):
-        raise InvalidInput("noise_scaling", options.noise_scaling, "is unknown", "one of: element, norm")
+    check_choice("noise_scaling", options.noise_scaling, ("element", "norm"))
 
 
 ESCAPE: dict[str, Escape] = {

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from empirical.options.checks import check_choice, check_counts
 from lop_theory.errors import InvalidInput
 
 ModelName = Literal["mlp", "cnn", "resnet18", "vit"]
@@ -75,8 +76,8 @@ class OptimiserOptions:
 
 def check_model(options: ModelOptions) -> None:
     """Raises ``InvalidInput``."""
-    _check_choice("name", options.name, get_args(ModelName))
-    _check_choice("normalisation", options.normalisation, get_args(Normalisation))
+    check_choice("name", options.name, get_args(ModelName))
+    check_choice("normalisation", options.normalisation, get_args(Normalisation))
     if options.scale < 1 or NARROWEST % options.scale:
         raise InvalidInput("scale", options.scale, f"must divide {NARROWEST}", "give 1, 2, 4, … or 64")
     if not 0 <= options.dropout < 1:
@@ -87,19 +88,17 @@ def check_model(options: ModelOptions) -> None:
 
 def check_data(options: DataOptions) -> None:
     """Raises ``InvalidInput``."""
-    _check_choice("source", options.source, get_args(SourceName))
-    for name in ("side", "per_class", "probe_per_class"):
-        if getattr(options, name) < 1:
-            raise InvalidInput(name, getattr(options, name), "must be at least 1")
+    check_choice("source", options.source, get_args(SourceName))
+    check_counts(options, "side", "per_class", "probe_per_class")
     if not 0 <= options.noise <= LOUDEST or (options.noise and options.source != "glyphs"):
         raise InvalidInput("noise", options.noise, f"must lie in [0, {LOUDEST:g}], and is for glyphs only")
 
 
 def check_optimiser(options: OptimiserOptions, model: ModelOptions) -> None:
     """Raises ``InvalidInput``."""
-    _check_choice("name", options.name, get_args(OptimiserName))
-    _check_choice("repair", options.repair, get_args(Repair))
-    _check_choice("noise_scaling", options.noise_scaling, ("element", "norm"))
+    check_choice("name", options.name, get_args(OptimiserName))
+    check_choice("repair", options.repair, get_args(Repair))
+    check_choice("noise_scaling", options.noise_scaling, ("element", "norm"))
     if not 0 < options.step_size < math.inf:
         raise InvalidInput("step_size", options.step_size, "must be positive and finite")
     if not 0 <= options.sigma < math.inf or not 0 <= options.noise_decay <= 1:
@@ -119,8 +118,3 @@ def check_image(model: ModelOptions, image: tuple[int, int, int]) -> None:
         raise InvalidInput("side", side, "is too small for a CNN that halves it three times", "give at least 8")
     if model.name == "vit" and any(length % model.patch for length in image[1:]):
         raise InvalidInput("patch", model.patch, f"does not divide images of {image[1]}×{image[2]}")
-
-
-def _check_choice(parameter: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidInput(parameter, value, "is unknown", f"one of: {', '.join(known)}")
