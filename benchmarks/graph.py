@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from benchmarks.timing import best_seconds
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.graph.dag import Network, RawGraph, assemble
 from lop_theory.graph.partition import Partition, partition_from_labels
 from lop_theory.graph.passes import backward, forward

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lop_theory.activations import Activation, from_formula
+from lop_theory.activations.catalogue import Activation, from_formula
 from lop_theory.balls import fmpq
 from lop_theory.graph.dag import Network, Node, build_network
 from lop_theory.graph.partition import Partition, partition_from_blocks, partition_from_labels

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.balls import arb
-from lop_theory.gap_plot import draw_gap
-from lop_theory.kernel import Kernel, standard_kernel, value
-from lop_theory.rank import gain_bound, potential, rank_gain
+from lop_theory.gap.kernel import Kernel, standard_kernel, value
+from lop_theory.gap.plot import draw_gap
+from lop_theory.gap.rank import gain_bound, potential, rank_gain
 from paper_figs.style import panels, save
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sign")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lop_theory.balls import fmpq
-from lop_theory.tension import unit
+from lop_theory.tension.modulation import unit
 from paper_figs.style import panels, save
 
 EPSILON = "0.01"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lop_theory.activations import CATALOGUE, activation
+from lop_theory.activations.catalogue import CATALOGUE, activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
-from lop_theory.frozen import standardised_probability
-from lop_theory.hermite import expand
-from lop_theory.kernel import kernel
+from lop_theory.gap.kernel import correlation_kernel
+from lop_theory.hermite.expansion import expand
+from lop_theory.tension.frozen import standardised_probability
 from paper_figs.style import panels, save
 
 SCALES = [fmpq(1, 2), fmpq(1), fmpq(2), fmpq(4)]
@@ -28,7 +28,7 @@ def points(name: str) -> list[tuple[float, float]]:
         for bias in BIASES:
             try:
                 expr = activation(name, scale=scale, bias=bias).expr
-                strength = kernel(expr, 2).strength
+                strength = correlation_kernel(expr, 2).strength
             except InvalidInput:  # constant to working precision after modulation, such as relu6 far to the right
                 continue
             found.append((float(strength), float(standardised_probability(expr, EPSILON))))

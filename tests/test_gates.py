@@ -38,7 +38,12 @@ def test_pyright_trips(tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "line"),
-    [("hermite", "import lop_theory.gap"), ("rank", "import flint"), ("formula", "import lop_theory.graph.dag")],
+    [
+        ("hermite/expansion", "import lop_theory.gap.kernel"),
+        ("gap/kernel", "import lop_theory.gap.analysis"),
+        ("gap/rank", "import flint"),
+        ("activations/formula", "import lop_theory.graph.dag"),
+    ],
 )
 def test_import_layers_trip(tmp_path, module, line):
     """A copy of the packages with one import against the layers."""

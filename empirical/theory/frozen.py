@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from empirical.theory.check import Check, judged
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import torch_activation
 from lop_theory.graph.scalars import to_float

@@ -23,7 +23,7 @@ from scipy.stats import normaltest
 
 from empirical.theory.check import Check, judged
 from empirical.theory.probe import Sampled
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 
 Array = NDArray[np.float64]
 GROUPS = 20

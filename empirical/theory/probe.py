@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import torch_activation
 from lop_theory.metrics import channel_dim, hidden_layers

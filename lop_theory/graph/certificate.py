@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Network

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lop_theory.activations import CATALOGUE, Activation, activation
+from lop_theory.activations.catalogue import CATALOGUE, Activation, activation
 from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network

@@ -7,7 +7,7 @@ checks that no smaller network of the same kind fails where that is a finite sea
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.graph.cloning import Batch
 from lop_theory.graph.dag import Edge, Network, Node, build_network
 from lop_theory.graph.partition import Partition, partition_from_blocks

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers, stable_order
 from lop_theory.graph.scalars import IntArray, Values, exact, is_exact, rational, to_float

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.dag import Network, Node, build_network
 from lop_theory.graph.manifold import distance

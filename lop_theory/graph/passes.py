@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from lop_theory.activations import Activation
+from lop_theory.activations.catalogue import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Dag, LevelEdges, Network
 from lop_theory.graph.scalars import Values, is_exact, segment_sums, zeros_like_kind

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from empirical.engine import units
-from lop_theory.activations import CATALOGUE
+from lop_theory.activations.catalogue import CATALOGUE
 
 PLACES = np.linspace(-6, 6, 1001)
 

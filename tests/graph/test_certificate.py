@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import frozen_units, saturation_drift
 from lop_theory.graph.cloning import sgd_step

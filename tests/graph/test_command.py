@@ -188,7 +188,7 @@ def test_json_round_trip(network):
 
 
 def _catalogued(network):
-    from lop_theory.activations import CATALOGUE
+    from lop_theory.activations.catalogue import CATALOGUE
 
     return all(a.name in CATALOGUE for a in network.dag.activations)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lop_theory.activations import activation, from_formula
+from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import from_networkx, from_torch, to_networkx

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.graph.cloning import (
     gradient_spread,
     hypotheses,

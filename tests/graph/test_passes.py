@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Network, Node, build_network, edge_weights, exact_network
 from lop_theory.graph.passes import backward, forward, gradient, squared_error

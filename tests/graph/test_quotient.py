@@ -54,7 +54,7 @@ def test_rates_of_a_complete_block_are_source_size_over_target_size():
 
 
 def find_rate(sources, targets):
-    from lop_theory.activations import activation
+    from lop_theory.activations.catalogue import activation
     from lop_theory.graph.dag import Node, build_network
     from lop_theory.graph.partition import partition_from_blocks
 

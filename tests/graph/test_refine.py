@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_theory.activations import activation
+from lop_theory.activations.catalogue import activation
 from lop_theory.balls import fmpq
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
 from lop_theory.graph.digits import carry, to_digits

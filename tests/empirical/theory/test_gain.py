@@ -11,9 +11,9 @@ from torch import nn  # noqa: E402
 from empirical.theory.gain import check_gain, linearity, measurable, non_gaussian, rank_gain  # noqa: E402
 from empirical.theory.probe import Sampled, probe  # noqa: E402
 from lop_theory import rank  # noqa: E402
-from lop_theory.activations import activation  # noqa: E402
+from lop_theory.activations.catalogue import activation  # noqa: E402
 from lop_theory.balls import arb  # noqa: E402
-from lop_theory.kernel import kernel, standard_kernel, value  # noqa: E402
+from lop_theory.gap.kernel import correlation_kernel, standard_kernel, value  # noqa: E402
 
 torch.set_num_threads(1)
 SAMPLES = 500
@@ -38,7 +38,7 @@ def test_linearity_of_modulated_units_against_balls(name):
     cases = [(0.0, 1.0), (0.5, 0.25), (-1.0, 2.0), (-2.0, 0.75)]
     found = linearity(activation(name), *(np.array(x) for x in zip(*cases, strict=True)))
     for c, (mean, deviation) in zip(found, cases, strict=True):
-        exact = kernel(activation(name, scale=str(deviation), bias=str(mean)).expr, 2, 10).c
+        exact = correlation_kernel(activation(name, scale=str(deviation), bias=str(mean)).expr, 2, 10).c
         assert abs(c - float(exact)) < 1e-6
 
 

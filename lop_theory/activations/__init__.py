@@ -1,0 +1,34 @@
+"""Activations φ as formulas, and what analysis knows of them before any integral is taken.
+
+A formula is an immutable expression tree in x (``formula``); the catalogue has the usual φ(ax + b) by name. Reading
+order: formula → catalogue → symbolic (derivatives, parity) → lowering (the tree as a function of balls, rationals,
+NumPy, PyTorch or SymPy) → piecewise (kinks and jumps) → ranges, tails, strip (bounds on rays, at ±∞ and in the complex
+plane) → gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
+"""
+
+from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula, hermite_formula
+from lop_theory.activations.formula import Expr, parse, to_text
+from lop_theory.activations.lowering import exact_function, numpy_function, real_function, torch_function
+from lop_theory.activations.piecewise import Piece, breakpoints, flat_pieces, pieces
+from lop_theory.activations.symbolic import derivative, parity
+
+__all__ = [
+    "CATALOGUE",
+    "Activation",
+    "Expr",
+    "Piece",
+    "activation",
+    "breakpoints",
+    "derivative",
+    "exact_function",
+    "flat_pieces",
+    "from_formula",
+    "hermite_formula",
+    "numpy_function",
+    "parity",
+    "parse",
+    "pieces",
+    "real_function",
+    "to_text",
+    "torch_function",
+]

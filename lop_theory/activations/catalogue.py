@@ -1,0 +1,290 @@
+"""The catalogue of activations: one literal table, each entry defined once by its formula.
+
+Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks
+and jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
+services.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from lop_theory.activations.formula import Expr, X, add, compose, mul, num, parse
+from lop_theory.activations.lowering import (
+    exact_function,
+    numpy_function,
+    real_function,
+    sympy_expression,
+    torch_function,
+)
+from lop_theory.activations.piecewise import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
+from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.strip import analytic_half_width
+from lop_theory.activations.symbolic import Parity, derivative
+from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
+from lop_theory.errors import InvalidInput
+
+
+class Entry(NamedTuple):
+    """A catalogue line: formula, default parameters, PyTorch counterpart (a name in ``torch.nn`` or ``torch``)."""
+
+    formula: str
+    defaults: Mapping[str, str] = {}
+    torch: str | None = None
+
+
+# SELU's constants solve the self-normalising fixed-point equations of Klambauer et al. (2017), to 34 digits.
+_SELU_SCALE = "1.050700987355480493419334985294611"
+_SELU_ALPHA = "1.673263242354377284817042991671646"
+
+CATALOGUE: dict[str, Entry] = {
+    "identity": Entry("x", {}, "Identity"),
+    "relu": Entry("relu(x)", {}, "ReLU"),
+    "leaky_relu": Entry("relu(x) + slope*min(x, 0)", {"slope": "0.01"}, "LeakyReLU"),
+    "elu": Entry("relu(x) + alpha*(exp(min(x, 0)) - 1)", {"alpha": "1"}, "ELU"),
+    "selu": Entry(f"{_SELU_SCALE}*(relu(x) + {_SELU_ALPHA}*(exp(min(x, 0)) - 1))", {}, "SELU"),
+    "celu": Entry("relu(x) + alpha*(exp(min(x, 0)/alpha) - 1)", {"alpha": "1"}, "CELU"),
+    "gelu": Entry("x*(1 + erf(x/sqrt(2)))/2", {}, "GELU"),
+    "gelu_tanh": Entry("x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))/2", {}, "GELU(approximate='tanh')"),
+    "silu": Entry("x*sigmoid(beta*x)", {"beta": "1"}, "SiLU"),
+    "mish": Entry("x*tanh(softplus(x))", {}, "Mish"),
+    "softplus": Entry("softplus(beta*x)/beta", {"beta": "1"}, "Softplus"),
+    "sigmoid": Entry("sigmoid(x)", {}, "Sigmoid"),
+    "logsigmoid": Entry("-softplus(-x)", {}, "LogSigmoid"),
+    "tanh": Entry("tanh(x)", {}, "Tanh"),
+    "hardtanh": Entry("max(-1, min(1, x))", {}, "Hardtanh"),
+    "hardsigmoid": Entry("max(0, min(1, x/6 + 1/2))", {}, "Hardsigmoid"),
+    "hardswish": Entry("x*max(0, min(1, x/6 + 1/2))", {}, "Hardswish"),
+    "relu6": Entry("max(0, min(6, x))", {}, "ReLU6"),
+    "softsign": Entry("x/(1 + abs(x))", {}, "Softsign"),
+    "softshrink": Entry("relu(x - lambd) - relu(-x - lambd)", {"lambd": "0.5"}, "Softshrink"),
+    "hardshrink": Entry("x*step(abs(x) - lambd)", {"lambd": "0.5"}, "Hardshrink"),
+    "tanhshrink": Entry("x - tanh(x)", {}, "Tanhshrink"),
+    "erf": Entry("erf(x)", {}, "erf"),
+    "arctan": Entry("atan(x)", {}, "atan"),
+    "sin": Entry("sin(omega*x)", {"omega": "1"}, "sin"),
+    "cos": Entry("cos(omega*x)", {"omega": "1"}, "cos"),
+    "abs": Entry("abs(x)", {}, "abs"),
+    "sign": Entry("sign(x)", {}, "sign"),
+    "step": Entry("step(x)"),
+    "square": Entry("x**2", {}, "square"),
+    "cube": Entry("x**3"),
+    "relu_squared": Entry("relu(x)**2"),
+    "gaussian": Entry("exp(-x**2/2)"),
+    "hermite": Entry("", {"k": "3"}),
+}
+
+ALIASES = {
+    "relu2": "relu_squared",
+    "swish": "silu",
+    "atan": "arctan",
+    "logistic": "sigmoid",
+    "linear": "identity",
+}
+
+_POSITIVE = ("alpha", "beta", "omega")
+_MAX_HERMITE = 40
+
+
+class Activation(NamedTuple):
+    """An activation φ: its name, rational parameters and formula (scale and bias already applied)."""
+
+    name: str
+    parameters: tuple[tuple[str, fmpq], ...]
+    expr: Expr
+
+    @property
+    def label(self) -> str:
+        """Name with parameters, such as ``leaky_relu(slope=1/10)``."""
+        inside = ", ".join(f"{key}={value}" for key, value in self.parameters)
+        return f"{self.name}({inside})" if inside else self.name
+
+    def numpy(self) -> Callable[[Any], Any]:
+        """φ on float64 arrays."""
+        return numpy_function(self.expr)
+
+    def derivative_numpy(self) -> Callable[[Any], Any]:
+        """φ′ on float64 arrays (the a.e. derivative at a kink)."""
+        return numpy_function(derivative(self.expr))
+
+    def torch(self) -> Callable[[Any], Any]:
+        """φ on torch tensors."""
+        return torch_function(self.expr)
+
+    def sympy(self, symbol: Any = None) -> Any:
+        """φ as a SymPy expression."""
+        return sympy_expression(self.expr, symbol)
+
+    def ball(self) -> Callable[[arb], arb]:
+        """φ on real balls at the precision in force."""
+        return real_function(self.expr)
+
+    def exact(self) -> Callable[[fmpq], fmpq]:
+        """φ on exact rationals. Raises ``InvalidInput`` unless φ is piecewise rational."""
+        return exact_function(self.expr)
+
+    def derivative_exact(self) -> Callable[[fmpq], fmpq]:
+        """φ′ on exact rationals."""
+        return exact_function(derivative(self.expr))
+
+    def parity(self) -> Parity:
+        """Parity of φ up to a constant."""
+        return exact_parity(self.expr)
+
+    def kinks(self) -> tuple[fmpq, ...]:
+        """Rational places where φ switches branch: kinks and jumps."""
+        return breakpoints(self.expr)
+
+    def jumps(self) -> tuple[fmpq, ...]:
+        """Kinks at which the value of φ jumps (decided by balls: a jump that is listed is certain)."""
+        pairs = pairwise(pieces(self.expr))
+        return tuple(left.hi for left, right in pairs if left.hi is not None and jumps_between(left, right))
+
+    def flat_regions(self) -> tuple[tuple[fmpq | float, fmpq | float], ...]:
+        """Intervals on which φ′ = 0 identically; infinite ends are floats."""
+        return tuple(
+            (float("-inf") if p.lo is None else p.lo, float("inf") if p.hi is None else p.hi)
+            for p in flat_pieces(self.expr)
+        )
+
+    def range_on(self, lo: fmpq | float, hi: fmpq | float) -> tuple[float, float]:
+        """Floats that enclose φ([lo, hi]) rigorously; ends may be infinite. (−inf, inf) where nothing is known."""
+        parts = [(p.expr, part) for p in pieces(self.expr) if (part := _overlap(p.lo, p.hi, lo, hi))]
+        with precision(128):
+            found = [extended_range(expr, *part) for expr, part in parts]
+            known = [r for r in found if r is not None]
+            if len(known) < len(found):
+                return float("-inf"), float("inf")
+            return min(_below(r.lo) for r in known), max(_above(r.hi) for r in known)
+
+    def strip(self) -> float | None:
+        """Half-width of a strip around the real line in which φ is analytic (inf: entire), ``None`` where none is
+        known.
+        """
+        width = analytic_half_width(self.expr)
+        return None if width is None else float(width.lower())
+
+    def limits(self) -> tuple[Any, Any]:
+        """(lim x→−∞, lim x→∞) of φ as SymPy numbers (±oo where φ diverges, an ``AccumBounds`` where it oscillates)."""
+        import sympy as sp
+
+        x = sp.Symbol("x", real=True)
+        first, last = pieces(self.expr)[0].expr, pieces(self.expr)[-1].expr
+        return sp.limit(sympy_expression(first, x), x, -sp.oo), sp.limit(sympy_expression(last, x), x, sp.oo)
+
+
+def _overlap(
+    a: fmpq | None, b: fmpq | None, lo: fmpq | float, hi: fmpq | float
+) -> tuple[fmpq | float, fmpq | float] | None:
+    """[a, b] ∩ [lo, hi] with ``None`` as the infinite ends of the first; ``None`` if they do not meet."""
+    left = lo if a is None or _at_most(a, lo) else a
+    right = hi if b is None or _at_most(hi, b) else b
+    return (left, right) if _at_most(left, right) else None
+
+
+def _at_most(a: fmpq | float, b: fmpq | float) -> bool:
+    """a ≤ b, exactly, for rationals and ±inf."""
+    if isinstance(a, fmpq) and isinstance(b, fmpq):
+        return bool(a <= b)
+    return a == float("-inf") or b == float("inf")
+
+
+def _below(bound: arb) -> float:
+    """The largest double found that is ≤ the exact ball ``bound``."""
+    return -_above(-bound)
+
+
+def _above(bound: arb) -> float:
+    import math
+
+    if not bound.is_finite():
+        return float(bound)
+    rounded, exact = float(bound), to_exact(bound)
+    if math.isinf(rounded):
+        return math.inf if exact > 0 else -1.7976931348623157e308
+    return rounded if fmpq(*rounded.as_integer_ratio()) >= exact else math.nextafter(rounded, math.inf)
+
+
+def activation(name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", **parameters: object) -> Activation:
+    """The catalogue activation ``name`` with rational parameters, as φ(scale·x + bias).
+
+    Parameters are numbers or strings (``slope="1/10"``); a float is read by its shortest decimal.
+    Raises ``InvalidInput`` for an unknown name (the nearest is named), an unknown parameter or a value that is not
+    usable.
+    """
+    key = ALIASES.get(name, name)
+    if key not in CATALOGUE:
+        raise InvalidInput(
+            "activation",
+            name,
+            "is unknown",
+            f"did you mean {_nearest(name)!r}? one of: {' '.join(CATALOGUE)}",
+        )
+    entry = CATALOGUE[key]
+    values = _read_parameters(key, entry, parameters)
+    expr = _hermite(values["k"]) if key == "hermite" else parse(entry.formula, values)
+    return Activation(key, tuple(values.items()), _modulate(expr, scale, bias))
+
+
+def from_formula(text: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0") -> Activation:
+    """A user's formula as an activation. Raises ``InvalidInput`` as ``formula.parse`` does."""
+    return Activation(text.strip(), (), _modulate(parse(text), scale, bias))
+
+
+def _modulate(expr: Expr, scale: str | fmpq, bias: str | fmpq) -> Expr:
+    a, b = rational("scale", scale), rational("bias", bias)
+    if a == 0:
+        raise InvalidInput("scale", str(scale), "must not be 0: φ(b) is constant", "give a nonzero scale")
+    return expr if (a, b) == (1, 0) else compose(expr, add(mul(num(a), X), num(b)))
+
+
+def rational(parameter: str, value: object) -> fmpq:
+    """``value`` as an exact rational; ``InvalidInput`` if it is not a finite number of moderate size."""
+    if isinstance(value, fmpq):
+        return value
+    try:
+        found = parse_fmpq(str(value))
+    except ValueError:
+        raise InvalidInput(parameter, value, "must be a finite number", "write 2, -0.5, 1e-3 or 1/4") from None
+    if found != 0 and not fmpq(1, 10**12) <= abs(found) <= 10**12:
+        raise InvalidInput(parameter, value, "must be 0 or of size between 1e-12 and 1e12", "rescale it")
+    return found
+
+
+def _read_parameters(key: str, entry: Entry, given: Mapping[str, object]) -> dict[str, fmpq]:
+    for name in given:
+        if name not in entry.defaults:
+            known = ", ".join(entry.defaults) or "none"
+            raise InvalidInput("param", name, f"is not a parameter of {key}", f"its parameters: {known}")
+    values = {name: rational(name, given.get(name, default)) for name, default in entry.defaults.items()}
+    for name in _POSITIVE:
+        if name in values and values[name] <= 0:
+            raise InvalidInput(name, str(values[name]), "must be positive", f"give {key} a positive {name}")
+    return values
+
+
+def _hermite(k: fmpq) -> Expr:
+    """He_k as a polynomial in x (standardising divides by √k!)."""
+    if k.q != 1 or not 1 <= k <= _MAX_HERMITE:
+        raise InvalidInput("k", str(k), f"must be a whole number from 1 to {_MAX_HERMITE}", "use --param k=3")
+    return parse(hermite_formula(int(k.p)))
+
+
+@lru_cache(maxsize=64)
+def hermite_formula(k: int) -> str:
+    """He_k in Horner form, so that a formula of any degree stays short and exact."""
+    below, this = [1], [0, 1]
+    for n in range(1, k):
+        shifted, lower = [0, *this], [n * c for c in below] + [0] * 2
+        below, this = this, [a - b for a, b in zip(shifted, lower, strict=False)]
+    text = str(this[-1])
+    for coefficient in reversed(this[:-1]):
+        text = f"({text})*x" + (f" + {coefficient}" if coefficient else "")
+    return text
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches  # only an error needs it
+
+    return (get_close_matches(name, [*CATALOGUE, *ALIASES], 1, 0.3) or ["tanh"])[0]

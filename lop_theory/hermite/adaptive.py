@@ -1,0 +1,82 @@
+"""Hermite coefficients by python-flint's ``acb.integral`` (adaptive, Johansson 2018): slow and independent.
+
+It serves the certificate checker, the tests and the benchmarks; the library computes with ``hermite.expand``.
+"""
+
+from fractions import Fraction
+
+from lop_theory.activations.formula import Expr
+from lop_theory.activations.lowering import complex_function
+from lop_theory.activations.piecewise import pieces
+from lop_theory.activations.tails import mass_outside, tail_bounds
+from lop_theory.balls import acb, arb, fmpq, ipow, precision, to_exact, within
+from lop_theory.errors import InvalidInput
+
+_EVALUATIONS = 20_000
+
+
+def standardised_coefficients(expr: Expr, n: int, digits: int) -> list[tuple[Fraction, Fraction]]:
+    """Rational enclosures of a_0 … a_{n−1} of φ̄, about ``digits`` decimals wide."""
+    bits = int(digits * 3.33) + 20
+    with precision(bits + 40):
+        raw = [_integral(expr, k, 1, bits) for k in range(n)]
+        variance = _integral(expr, 0, 2, bits) - raw[0] * raw[0]
+        found = [arb(0), *(c / variance.sqrt() for c in raw[1:])]
+        return [(_fraction(a.lower()), _fraction(a.upper())) for a in found]
+
+
+def coefficient(expr: Expr, k: int, bits: int) -> arb:
+    """E φ(Z)he_k(Z) of the raw φ."""
+    with precision(bits + 40):
+        return _integral(expr, k, 1, bits)
+
+
+def _fraction(point: arb) -> Fraction:
+    if not point.is_finite():
+        raise ArithmeticError("the integral did not converge")
+    value = to_exact(point)
+    return Fraction(int(value.p), int(value.q))
+
+
+def _integral(expr: Expr, k: int, exponent: int, bits: int) -> arb:
+    """∫ φ^exponent he_k w over [−X, X] piece by piece, plus a bound for the rest by the growth of φ."""
+    reach, outside = _reach(expr, exponent, bits)
+    total = arb(0)
+    for part in pieces(expr):
+        lo = -reach if part.lo is None else max(part.lo, -reach)
+        hi = reach if part.hi is None else min(part.hi, reach)
+        if lo < hi:
+            total += _on_piece(part.expr, (lo, hi), k, exponent, bits)
+    return total + within(outside)
+
+
+def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: int) -> arb:
+    phi = complex_function(expr)
+    roots = [arb(i).sqrt() for i in range(k + 2)]
+    scale = 1 / (2 * arb.pi()).sqrt()
+
+    def integrand(z: acb, _analytic: bool) -> acb:
+        below, this = acb(0), acb(1)
+        for i in range(k):
+            below, this = this, (z * this - roots[i] * below) / roots[i + 1]
+        value = phi(z)
+        return (value * value if exponent == 2 else value) * this * (-(z * z) / 2).exp() * scale
+
+    tolerance = ipow(arb(0.5), bits)
+    return acb.integral(
+        integrand, acb(ends[0]), acb(ends[1]), rel_tol=tolerance, abs_tol=tolerance, eval_limit=_EVALUATIONS
+    ).real
+
+
+def _reach(expr: Expr, exponent: int, bits: int) -> tuple[fmpq, arb]:
+    """X and a bound of the integral beyond ±X, below 2^−bits."""
+    reach = fmpq(int((2.8 * bits) ** 0.5) + 2)
+    while reach <= 400:
+        bounds = tail_bounds(expr, reach)
+        outside = arb.pos_inf() if bounds is None else mass_outside(bounds, arb(reach), exponent)
+        if outside < ipow(arb(0.5), bits):
+            return reach, outside
+        reach += 4
+    raise InvalidInput(
+        "formula", str(expr), "is not shown to be square-integrable under N(0,1)", "use a slower function"
+    )

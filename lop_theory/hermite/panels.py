@@ -1,0 +1,225 @@
+"""Gauss–Legendre quadrature on panels with a rigorous error bound: the general route for formulas.
+
+On a panel [c − r, c + r] where φ is analytic on the Bernstein ellipse E_ρ, m-point Gauss–Legendre errs by at most
+r·(64/15)·M·ρ^{−2(m−1)}/(1 − ρ^{−2}) with M = sup_{E_ρ}|f|  (Trefethen, Approximation Theory and Approximation
+Practice, Thm 19.3). M is bounded by one complex-ball evaluation of φ over the rectangle around the ellipse; a panel
+where that is not finite (a kink, a pole, a branch point nearby) is bisected, and a panel that has become tiny is
+enclosed by its width times the range of φ. Beyond ±X the tail is bounded by the growth of φ (``tails.tail_bounds``).
+"""
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from lop_theory.activations.formula import Expr
+from lop_theory.activations.gaussian import CRAMER, hermite_values, off_axis_factor, recursion_loss, weight
+from lop_theory.activations.lowering import complex_function, real_function
+from lop_theory.activations.piecewise import pieces
+from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.tails import TailBound, mass_outside, tail_bounds
+from lop_theory.balls import acb, arb, arb_mat, fmpq, precision, within, working_bits
+from lop_theory.errors import InvalidInput
+
+_RHO = 4
+_SEMI_MAJOR, _SEMI_MINOR = fmpq(_RHO**2 + 1, 2 * _RHO), fmpq(_RHO**2 - 1, 2 * _RHO)
+_MAX_PANELS = 6000
+_MAX_REACH = 200
+_BOUND_BITS = 64
+_PANEL_BITS = 48  # beyond the target: a panel of width 2^−bits keeps digits at |x| up to 200
+
+
+class Panel(NamedTuple):
+    """[lo, hi] with its branch-free expression; ``size`` bounds |φ| on the rectangle around the ellipse, ``None``
+    marks a
+    tiny panel that is enclosed by its range."""
+
+    lo: fmpq
+    hi: fmpq
+    expr: Expr
+    size: arb | None
+
+
+def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
+    """([E φ(Z)he_k(Z) for k < n], E φ(Z)²) with error about 2^−bits.
+
+    Raises ``InvalidInput`` if φ is undefined or unbounded at some place, or is not shown to be square-integrable.
+    """
+    with precision(_BOUND_BITS):
+        reach, tails = _reach(expr, bits)
+    with precision(bits + _PANEL_BITS):
+        panels = _panels(expr, reach, bits)
+    with precision(bits + _PANEL_BITS):
+        totals, second = [arb(0)] * n, arb(0)
+        for panel in panels:
+            column, square = _tiny(panel, n) if panel.size is None else _gauss(panel, n, bits)
+            totals = [t + c for t, c in zip(totals, column, strict=True)]
+            second += square
+        linear, squared = within(mass_outside(tails, arb(reach), 1)), within(mass_outside(tails, arb(reach), 2))
+        return [t + linear for t in totals], second + squared
+
+
+# ---- the tails ----
+
+
+def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
+    """X and the growth bounds such that what lies beyond ±X contributes less than 2^−bits."""
+    target = arb(2) ** -(bits + 2)
+    reach = fmpq(int((2.8 * bits) ** 0.5) + 1)
+    while reach <= _MAX_REACH:
+        bounds = tail_bounds(expr, reach)
+        if (
+            bounds is not None
+            and mass_outside(bounds, arb(reach), 1) < target
+            and mass_outside(bounds, arb(reach), 2) < target
+        ):
+            return reach, bounds
+        reach += 4
+    for panel in _panels(expr, fmpq(8), 30):  # an undefined place explains more than a missing growth bound
+        if panel.size is None:
+            _tiny(panel, 1)
+    raise _not_integrable(expr, tail_bounds(expr, fmpq(_MAX_REACH)))
+
+
+def _not_integrable(expr: Expr, bounds: list[TailBound] | None) -> InvalidInput:
+    requirement = "is not shown to be square-integrable under N(0,1)"
+    if bounds is not None and any(bound.quadratic >= 0.25 for bound in bounds):
+        worst = max(float(bound.quadratic) for bound in bounds)
+        requirement += f": it may grow like exp({worst:.3g}·x²) and the limit is exp(x²/4)"
+    return InvalidInput("formula", str(expr), requirement, "use a function that grows more slowly")
+
+
+# ---- the panels ----
+
+
+def _panels(expr: Expr, reach: fmpq, bits: int) -> list[Panel]:
+    stack = [
+        (fmpq(lo), fmpq(hi), part.expr)
+        for part in pieces(expr)
+        for lo, hi in _unit_cells(-reach if part.lo is None else part.lo, reach if part.hi is None else part.hi, reach)
+    ]
+    done: list[Panel] = []
+    while stack:
+        lo, hi, branch = stack.pop()
+        size = _size_near(branch, lo, hi)
+        if size is not None or (hi - lo) < fmpq(1, 2 ** (bits + 8)):
+            done.append(Panel(lo, hi, branch, size))
+            continue
+        middle = (lo + hi) / 2
+        _require_defined(expr, branch, middle)
+        stack += [(lo, middle, branch), (middle, hi, branch)]
+        if len(stack) + len(done) > _MAX_PANELS:
+            raise InvalidInput(
+                "formula", str(expr), f"needs more than {_MAX_PANELS} panels near x = {_show(middle)}",
+                "use a smaller scale, fewer digits or a smoother function",
+            )  # fmt: skip
+    return done
+
+
+def _unit_cells(lo: fmpq, hi: fmpq, reach: fmpq) -> list[tuple[fmpq, fmpq]]:
+    lo, hi = max(lo, -reach), min(hi, reach)
+    if not lo < hi:
+        return []
+    inner = range(int(lo.floor()) + 1, int(hi.ceil()))
+    ends = [lo, *map(fmpq, inner), hi]
+    return list(pairwise(ends))
+
+
+def _size_near(expr: Expr, lo: fmpq, hi: fmpq) -> arb | None:
+    """A bound of |φ| on the rectangle around the Bernstein ellipse of [lo, hi], or ``None`` where φ may not be
+    analytic.
+    """
+    centre, radius = arb((lo + hi) / 2), (hi - lo) / 2
+    box = acb(centre + within(arb(radius * _SEMI_MAJOR)), within(arb(radius * _SEMI_MINOR)))
+    value = complex_function(expr)(box)
+    size = value.abs_upper() if value.is_finite() else None
+    return size if size is not None and size < 2 ** (_BOUND_BITS * 4) else None
+
+
+def _require_defined(expr: Expr, branch: Expr, x: fmpq) -> None:
+    if not real_function(branch)(arb(x)).is_finite() and extended_range(branch, x, x) is None:
+        raise InvalidInput(
+            "formula", str(expr), f"is undefined or unbounded near x = {_show(x)}", "φ must be finite on the whole line"
+        )
+
+
+def _show(x: fmpq) -> str:
+    return f"{int(x.p) / int(x.q):.6g}"
+
+
+def _tiny(panel: Panel, n: int) -> tuple[list[arb], arb]:
+    """Width times range; |he_k|·w ≤ CRAMER·exp(−x²/4)/√(2π) ≤ 1/2."""
+    values = extended_range(panel.expr, panel.lo, panel.hi)
+    size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
+    if not size.is_finite():
+        raise InvalidInput(
+            "formula", str(panel.expr), f"is undefined or unbounded near x = {_show(panel.lo)}",
+            "φ must be finite on the whole line",
+        )  # fmt: skip
+    width = arb(panel.hi - panel.lo)
+    return [within(width * size / 2)] * n, within(width * size * size / 2)
+
+
+# ---- Gauss–Legendre on one panel ----
+
+
+def _gauss(panel: Panel, n: int, bits: int) -> tuple[list[arb], arb]:
+    assert panel.size is not None
+    linear, squared, count = _panel_error(panel.lo, panel.hi, panel.size, n, bits)
+    table = _panel_grid(panel.lo, panel.hi, count, n, working_bits())
+    phi = real_function(panel.expr)
+    values = [phi(x) for x in table.nodes]
+    row = arb_mat([values]) * table.hermite
+    square = arb_mat([[v * v for v in values]]) * table.weights
+    return [c + linear for c in row.entries()], square[0, 0] + squared
+
+
+def _panel_error(lo: fmpq, hi: fmpq, size: arb, n: int, bits: int) -> tuple[arb, arb, int]:
+    """(error ball for φ·he_k·w, the same for φ²·w, number of nodes)."""
+    radius = (hi - lo) / 2
+    with precision(_BOUND_BITS):
+        height = arb(radius * _SEMI_MINOR)
+        nearest = _nearest_to_zero((lo + hi) / 2, radius * _SEMI_MAJOR)
+        weight_up = (height**2 / 2).exp() / (2 * arb.pi()).sqrt()
+        linear = size * CRAMER * off_axis_factor(n - 1, height.upper()) * weight_up * (-(nearest**2) / 4).exp()
+        squared = size**2 * weight_up * (-(nearest**2) / 2).exp()
+        common = arb(radius) * 64 / 15 / (1 - arb(_RHO) ** -2)
+        worst = (common * linear.max(squared)).upper()
+        count = (
+            2 if worst < arb(2) ** -(bits + 8) else 2 + int(float((worst.log() / arb(2).log()).upper()) + bits + 8) // 4
+        )
+        shrink = common * arb(_RHO) ** (-2 * (count - 1))
+        return within(shrink * linear), within(shrink * squared), count
+
+
+def _nearest_to_zero(centre: fmpq, half: fmpq) -> arb:
+    gap = abs(centre) - half
+    return arb(gap) if gap > 0 else arb(0)
+
+
+class _PanelGrid(NamedTuple):
+    nodes: tuple[arb, ...]
+    weights: arb_mat
+    hermite: arb_mat
+
+
+@lru_cache(maxsize=512)
+def _panel_grid(lo: fmpq, hi: fmpq, count: int, n: int, bits: int) -> _PanelGrid:
+    centre, radius = (lo + hi) / 2, (hi - lo) / 2
+    farthest = max(abs(int(lo.p) / int(lo.q)), abs(int(hi.p) / int(hi.q)))
+    nodes: list[arb] = []
+    weights: list[list[arb]] = []
+    rows: list[list[arb]] = []
+    with precision(bits + recursion_loss(farthest, n)):
+        for t, gauss in _legendre(count, working_bits()):
+            x = centre + radius * t
+            mass = radius * gauss * weight(x)
+            nodes.append(x)
+            weights.append([mass])
+            rows.append([mass * he for he in hermite_values(x, max(n, 2))[:n]])
+    return _PanelGrid(tuple(nodes), arb_mat(weights), arb_mat(rows))
+
+
+@lru_cache(maxsize=64)
+def _legendre(count: int, bits: int) -> tuple[tuple[arb, arb], ...]:
+    del bits  # part of the cache key
+    return tuple(arb.legendre_p_root(count, i, weight=True) for i in range(count))

@@ -1,0 +1,161 @@
+"""The formula parser and the lowerings of an expression."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.activations.formula import FUNCTIONS, Expr, parse, to_text
+from lop_theory.activations.lowering import (
+    complex_function,
+    exact_function,
+    numpy_function,
+    real_function,
+    sympy_expression,
+)
+from lop_theory.activations.symbolic import derivative
+from lop_theory.balls import acb, arb, fmpq, precision
+from lop_theory.errors import InvalidInput
+
+SMOOTH = [f for f in FUNCTIONS if f in "exp sin cos tanh atan erf sigmoid softplus sinh cosh".split()]
+
+
+@st.composite
+def formula_texts(draw, depth: int = 3) -> str:
+    """Formulas that are smooth and defined on the whole line."""
+    if depth == 0:
+        return draw(st.sampled_from(["x", "1/2", "3", "0.25", "pi"]))
+    kind = draw(st.sampled_from(["leaf", "+", "-", "*", "call", "square"]))
+    inner = formula_texts(depth=depth - 1)
+    if kind == "leaf":
+        return draw(formula_texts(depth=0))
+    if kind == "call":
+        return f"{draw(st.sampled_from(['sin', 'cos', 'tanh', 'atan', 'erf', 'sigmoid', 'softplus']))}({draw(inner)})"
+    if kind == "square":
+        return f"({draw(inner)})**2"
+    return f"({draw(inner)} {kind} {draw(inner)})"
+
+
+@given(formula_texts(), st.floats(-2, 2))
+def test_lowerings_agree_with_python_and_each_other(text, x):
+    expr = parse(text)
+    names = {
+        "sigmoid": lambda u: 1 / (1 + math.exp(-u)),
+        "softplus": lambda u: math.log1p(math.exp(u)),
+        "x": x,
+        "pi": math.pi,
+        **{n: getattr(math, n) for n in ("sin", "cos", "tanh", "atan", "erf")},
+    }
+    expected = eval(text, {"__builtins__": {}}, names)  # the oracle: Python itself, on text that this test made
+    ball = real_function(expr)(arb(x))
+    assert float(ball) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert float(numpy_function(expr)(np.array([x]))[0]) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert complex_function(expr)(acb(x)).real.overlaps(ball)
+
+
+@given(formula_texts(), st.fractions(-2, 2, max_denominator=64))
+def test_derivative_encloses_a_difference_quotient(text, point):
+    expr = parse(text)
+    with precision(200):
+        x, h = arb(fmpq(point.numerator, point.denominator)), arb(2) ** -60
+        phi = real_function(expr)
+        quotient = (phi(x + h) - phi(x - h)) / (2 * h)
+        slope = real_function(derivative(expr))(x)
+        assert abs(quotient - slope) < 1e-12 * (1 + abs(slope))
+
+
+@given(formula_texts())
+def test_text_round_trip(text):
+    expr = parse(text)
+    again = parse(to_text(expr))
+    with precision(128):
+        for x in (-1.5, 0.0, 0.75):
+            assert real_function(expr)(arb(x)).overlaps(real_function(again)(arb(x)))
+
+
+@given(st.text(alphabet="x0123456789.+-*/()e, abcdefghijklmnopqrstuvwz_[]{}'\"=:;<>!@#$%^&|~`\\\n\t", max_size=60))
+def test_fuzz_gives_an_expression_or_invalid_input(text):
+    try:
+        outcome = parse(text)
+    except InvalidInput as error:
+        outcome = error
+    assert isinstance(outcome, Expr) or "\n" not in str(outcome)
+
+
+@given(
+    st.lists(st.sampled_from(["x", "sin", "(", ")", "+", "**", "9", "max", ",", ".", "pi", "-", "/", " "]), max_size=60)
+)
+def test_fuzz_of_tokens(tokens):
+    try:
+        result = parse("".join(tokens))
+    except InvalidInput:
+        return
+    assert isinstance(result, Expr)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "empty"),
+        ("x +", "column"),
+        ("x.__class__", "Attribute"),
+        ("__import__('os')", "unknown function"),
+        ("lambda: x", "Lambda"),
+        ("[x]", "List"),
+        ("x if x else 1", "IfExp"),
+        ("exec(x)", "unknown function"),
+        ("sigmod(x)", "did you mean 'sigmoid'"),
+        ("y", "unknown name"),
+        ("sin(x, x)", "one argument"),
+        ("max(x)", "two or more"),
+        ("sin(x=1)", "plain arguments"),
+        ("x**x", "constant rational exponent"),
+        ("(((9**64)**64)**64)", "bits"),
+        ("x**1000", "limited"),
+        ("1/0", "division by zero"),
+        ("0**-1", "division by zero"),
+        ("1j", "not a usable number"),
+        ("'x'", "not a usable number"),
+        ("True", "not a usable number"),
+        ("1e999999999", "out of range"),
+        ("x" * 10_000, "characters"),
+        ("(" * 500 + "x" + ")" * 500, "parentheses"),
+        ("-" * 1500 + "x", "formula"),
+        ("+".join(["x"] * 900), "deeper"),
+        ("x\n+1", "one line"),
+        ("х", "ASCII"),
+        ("x @ x", "operator"),
+        ("x < 1", "Compare"),
+    ],
+)
+def test_refusals_name_the_offence(text, word):
+    with pytest.raises(InvalidInput) as caught:
+        parse(text)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_exact():
+    assert parse("0.1").number == fmpq(1, 10)
+    assert parse("1e-3*x") == parse("x*0.001/1") or str(parse("1e-3")) == "(1/1000)"
+
+
+@given(st.fractions(-5, 5, max_denominator=50))
+def test_exact_lowering_matches_float(value):
+    expr = parse("max(x, 0) + abs(x - 1/3)/2 - step(x - 1)*x**2 + sign(x)")
+    exact = exact_function(expr)(fmpq(value.numerator, value.denominator))
+    assert float(exact.p) / float(exact.q) == pytest.approx(float(numpy_function(expr)(float(value))), abs=1e-12)
+
+
+def test_exact_lowering_refuses_transcendental():
+    with pytest.raises(InvalidInput, match="not exact"):
+        exact_function(parse("x + sin(x)"))
+
+
+def test_sympy_lowering():
+    import sympy as sp
+
+    x = sp.Symbol("x", real=True)
+    assert sp.simplify(sympy_expression(parse("sin(x)**2 + cos(x)**2"), x)) == 1

@@ -1,0 +1,201 @@
+"""The command as a user types it: real processes, exit codes, files."""
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from lop_theory.activations.catalogue import CATALOGUE
+from lop_theory.gap.certificate import digest
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(module: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        check=False,
+    )
+
+
+def gap(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("lop_theory.gap", *arguments)
+
+
+def test_table_of_one_activation():
+    found = gap("--act", "tanh", "--coefficients")
+    assert found.returncode == 0
+    assert "certified     yes" in found.stdout
+    assert "0.069530076384705" in found.stdout
+    assert "a_19" in found.stdout
+
+
+def test_json_of_the_whole_catalogue():
+    found = gap("--all", "--json")
+    assert found.returncode == 0
+    rows = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [row["activation"].split("(")[0] for row in rows] == list(CATALOGUE)
+    for row in rows:
+        assert row["certified"] is True
+        for key in ("a1_squared", "lambda", "kappa"):
+            assert Decimal(row[key]["lower"]) <= Decimal(row[key]["upper"])
+            assert Decimal(row[key]["upper"]) - Decimal(row[key]["lower"]) < Decimal("1e-4")
+        assert Decimal(row["lambda"]["lower"]) <= 1 - Decimal(row["a1_squared"]["lower"])
+        assert {"kappa_at", "digits", "seconds"} <= set(row)
+
+
+@pytest.mark.parametrize("digits", ["30", "100"])
+def test_digits(digits):
+    row = json.loads(gap("--act", "relu", "--json", "--digits", digits).stdout)
+    width = Decimal(row["lambda"]["upper"]) - Decimal(row["lambda"]["lower"])
+    assert width <= Decimal(10) ** -int(digits)
+    assert row["lambda"]["lower"].startswith("0.26652889653787007000830259338316")
+
+
+def test_formula_equals_catalogue():
+    formula = json.loads(gap("--formula", "x*tanh(log(1+exp(x)))", "--json").stdout)
+    named = json.loads(gap("--act", "mish", "--json").stdout)
+    assert Decimal(formula["lambda"]["lower"]) <= Decimal(named["lambda"]["upper"])
+    assert Decimal(named["lambda"]["lower"]) <= Decimal(formula["lambda"]["upper"])
+
+
+def test_parameters_scale_and_bias():
+    assert "slope=1/10" in gap("--act", "leaky_relu", "--param", "slope=0.1").stdout
+    assert "0.2156653616369" in gap("--act", "tanh", "--scale", "3").stdout
+
+
+def test_exact_closed_form():
+    assert "(-2 + pi)/(2*(-1 + pi))" in gap("--act", "relu", "--exact").stdout
+
+
+def test_certificate_round_trip(tmp_path):
+    path = tmp_path / "out.json"
+    assert gap("--act", "silu", "--certificate", str(path)).returncode == 0
+    assert gap("--check", str(path)).returncode == 0
+    text = path.read_text()
+    path.write_text(text.replace("0.2014904582902263", "0.2014904582902264"))
+    altered = gap("--check", str(path))
+    assert altered.returncode == 2
+    assert "sha256" in altered.stderr
+    data = json.loads(text)
+    data["slack"][0] = data["slack"][1]
+    payload = {k: v for k, v in data.items() if k != "sha256"}
+    path.write_text(json.dumps(payload | {"sha256": digest(payload)}))
+    forged = gap("--check", str(path))
+    assert forged.returncode == 1
+    assert "slack[0]" in forged.stdout
+    path.write_text(text[: len(text) // 2])
+    truncated = gap("--check", str(path))
+    assert truncated.returncode == 2
+    assert "truncated" in truncated.stderr
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_plot(tmp_path, kind):
+    path = tmp_path / f"gap.{kind}"
+    assert gap("--act", "gelu", "--plot", str(path)).returncode == 0
+    start = path.read_bytes()[:5]
+    assert start.startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[kind])
+
+
+def test_a_full_disk_is_one_line():
+    found = subprocess.run(
+        f"{sys.executable} -m lop_theory.gap --act tanh > /dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "No space left" in found.stderr
+
+
+def test_undecided_exits_with_one():
+    assert gap("--formula", "x + sin(x)/100000000000").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--act", "tahn"], ["tahn", "did you mean 'tanh'"]),
+        (["--act", "relu", "--param", "slope=1"], ["slope", "not a parameter"]),
+        (["--act", "relu", "--param", "slope"], ["NAME=NUMBER"]),
+        (["--formula", "x +"], ["column"]),
+        (["--formula", "x.real"], ["Attribute"]),
+        (["--formula", "__import__('os').system('true')"], ["only plain functions"]),
+        (["--formula", "2"], ["constant"]),
+        (["--formula", "exp(x**2)"], ["square-integrable"]),
+        (["--formula", "log(x)"], ["undefined"]),
+        (["--formula", "1/x"], ["undefined"]),
+        (["--formula", "(" * 500 + "x" + ")" * 500], ["parentheses"]),
+        (["--formula", "x" * 10_000], ["characters"]),
+        (["--formula", "(((9**64)**64)**64)"], ["bits"]),
+        (["--act", "tanh", "--scale", "inf"], ["scale"]),
+        (["--act", "tanh", "--bias", "nan"], ["bias"]),
+        (["--act", "tanh", "--digits", "0"], ["digits", "300"]),
+        (["--act", "tanh", "--digits", "x"], ["digits"]),
+        (["--act", "tanh", "--certificate", "/no/such/folder/c.json"], ["certificate", "folder"]),
+        (["--act", "tanh", "--plot", "/tmp"], ["plot", "directory"]),
+        (["--act", "tanh", "--plot", "/tmp/x.gif"], ["plot", ".png"]),
+        (["--all", "--certificate", "/tmp/c.json"], ["certificate", "one activation"]),
+        (["--check", "/no/such/file"], ["check", "cannot be read"]),
+        (["--check", "README.md"], ["check", "JSON"]),
+        ([], ["nothing to do"]),
+        (["--nonsense"], ["--nonsense"]),
+        (["--act", "tanh", "--exact"], ["exact", "closed form"]),
+        (["--act", "tanh", "--check", "x.json"], ["check", "alone"]),
+        (["--act", "tanh", "--scale", "1e"], ["scale", "finite number"]),
+        (["--act", "tanh", "--certificate", "/dev/null"], ["certificate", "regular file"]),
+        (["--act", "tanh", "--certificate", "/tmp/" + "a" * 300], ["certificate", "cannot be used"]),
+        (["--act", "sin", "--scale", "1e12"], ["panels"]),
+        (["--formula", "((x**64)**64)**64"], ["power of x"]),
+        (["--formula", "log(-1)*x"], ["undefined"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, words):
+    found = gap(*arguments)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.count("\n") == 1
+    assert found.stderr.startswith("error:")
+    assert all(word in found.stderr for word in words), found.stderr
+
+
+def test_other_commands():
+    assert "lop_theory.gap" in command("lop_theory").stdout
+    assert "NOT monotone" in command("lop_theory.tension").stdout
+    assert "P(frozen), standardised" in command("lop_theory.tension", "--act", "tanh", "--scale", "3").stdout
+    assert command("lop_theory.tension", "--act", "tahn").returncode == 2
+
+
+def test_import_is_lazy():
+    """Start-up loads none of the heavy packages."""
+    code = (
+        "import sys, lop_theory.gap.__main__; "
+        "print([m for m in ('numpy', 'scipy', 'sympy', 'torch', 'mpmath', 'matplotlib') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.claim("tension-relu-bias")
+@pytest.mark.claim("tension-tanh-gain")
+def test_figure_a2_is_deterministic(tmp_path):
+    for folder in ("one", "two"):
+        assert command("paper_figs", "A.2", "--out", str(tmp_path / folder)).returncode == 0
+    for kind in ("png", "pdf", "txt"):
+        one, two = (tmp_path / folder / f"figure_A.2.{kind}" for folder in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+    assert command("paper_figs", "Z.9").returncode == 2
+    assert command("paper_figs").returncode == 2
