@@ -16,9 +16,9 @@ from lop_theory.errors import InvalidInput
 
 VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
-_LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses")
+_LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
-_OPTIONAL = ("corrected", "code", "tests", "proofs", "figures", "uses")
+_OPTIONAL = ("source", "corrected", "code", "tests", "proofs", "figures", "uses", "checks")
 
 
 class Claim(NamedTuple):
@@ -35,6 +35,8 @@ class Claim(NamedTuple):
     proofs: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    source: str = "arXiv 2510.00304 v2"
 
 
 def load(path: Path) -> list[Claim]:
@@ -94,7 +96,7 @@ def _of_claim(claim: Claim, root: Path) -> Iterator[str]:
         yield "evidence 'proved' without a proof"
     if not claim.tests and not claim.proofs:
         yield "neither a test nor a proof backs it"
-    yield from (problem for link in claim.code if (problem := _code_problem(link)))
+    yield from (problem for link in claim.code + claim.checks if (problem := _code_problem(link)))
     yield from (problem for link in claim.tests if (problem := _test_problem(link, claim.id, root)))
     yield from (problem for link in claim.proofs if (problem := _proof_problem(link, root)))
     yield from (f"figure {name} has no module" for name in claim.figures if not _has_figure(name, root))

@@ -1,0 +1,51 @@
+"""What one recomputation found out, and the verdict that the findings of a claim add up to.
+
+A checker is a function ``(examples: int) -> Iterable[Finding]`` named in the ledger (``checks`` of a claim). It
+recomputes; it never reads a verdict. What cannot run here raises ``NotHere`` and is never a pass.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+Statement = Literal["paper", "corrected"]
+
+
+class Finding(NamedTuple):
+    """One piece of evidence, recomputed: whether the paper's (or the corrected) statement held in it.
+
+    ``holds`` is ``None`` if it is undecided; ``evidence`` is one of the ledger's kinds; ``detail`` says what was
+    computed, with its numbers, in one line.
+    """
+
+    about: Statement
+    holds: bool | None
+    evidence: str
+    detail: str
+
+
+class NotHere(Exception):  # noqa: N818 - not an error: the check needs what is not installed
+    """The check cannot run on this machine; ``remedy`` says how it could."""
+
+    def __init__(self, lacks: str, remedy: str) -> None:
+        self.lacks, self.remedy = lacks, remedy
+        super().__init__(f"{lacks}: {remedy}")
+
+
+Checker = Callable[[int], Iterable[Finding]]
+
+
+def recomputed_verdict(findings: Iterable[Finding]) -> str | None:
+    """``holds``, ``corrected``, ``false`` or ``undecided``; ``None`` without a finding.
+
+    A claim is *corrected* if the paper's statement was refuted and the corrected one held, *false* if it was refuted
+    and nothing else is claimed, *holds* if everything held. An undecided or refuted correction is never a pass.
+    """
+    found = list(findings)
+    if not found:
+        return None
+    paper, corrected = ({f.holds for f in found if f.about == about} for about in ("paper", "corrected"))
+    if False in paper:
+        return "false" if not corrected else "corrected" if corrected == {True} else "undecided"
+    if False in corrected:
+        return "false"
+    return "holds" if paper | corrected == {True} else "undecided"
