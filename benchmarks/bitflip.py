@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from empirical.engine.online import advance
-from empirical.experiments.bitflip import Simulation
-from empirical.presets import BITFLIP, BitflipRun
+from empirical.bitflip.online import advance
+from empirical.bitflip.options import BITFLIP, BitflipRun
+from empirical.bitflip.simulation import Simulation
 from lop_theory.optim import ContinualBackprop
 
 WIDTHS, METHODS = (5, 10, 50, 100), ("sgd", "cbp")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from empirical.experiments.continual import Simulation
-from empirical.models import build
-from empirical.options.continual import CONTINUAL, ContinualRun
+from empirical.continual.options import CONTINUAL, ContinualRun
+from empirical.continual.simulation import Simulation
 from empirical.streams.tasks import Task, as_inputs, open_source, task
+from empirical.training.models import build
 
 TASKS, LOOP_STEPS = 3, 150
 SIZES = ((16, 64), (32, 128), (64, 128))

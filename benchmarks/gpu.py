@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from empirical.engine.batch import Trainer
-from empirical.models import build
-from empirical.options.shared import ModelName, ModelOptions, OptimiserOptions
 from empirical.sweep.estimate import HOUR, operations
 from empirical.sweep.grid import SEEDS, grid
+from empirical.training.models import build
+from empirical.training.options import ModelName, ModelOptions, OptimiserOptions
+from empirical.training.trainer import Trainer
 from lop_theory.errors import InvalidInput
 
 CLASSES, PAPER_HOURS = 200, 10_000

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.continual import Clock, plain_unit
-from empirical.models import build
-from empirical.options.shared import ModelName, ModelOptions
+from empirical.training.models import build
+from empirical.training.options import ModelName, ModelOptions
 from lop_theory.metrics import capture, hidden_layers, measure
 
 IMAGES, CLASSES, SIDE, UNITS = 500, 5, 32, 2

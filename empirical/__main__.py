@@ -14,9 +14,7 @@ COMMANDS = {
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
     "data": "fetch, import or list the real data sets",
 }
-"""Command → what it does; its module of this package has ``main(arguments)``."""
-MODULES = {"sweep": "sweep_command", "data": "data_command"}
-"""Commands whose module is not named like them (a package has that name)."""
+"""Command → what it does; the package of that name has ``command.main(arguments)``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         return OK
     if not given or given[0] not in COMMANDS:
         raise InvalidInput("command", given[0] if given else "", "is unknown", f"one of: {', '.join(COMMANDS)}")
-    return importlib.import_module(f"empirical.{MODULES.get(given[0], given[0])}").main(given[1:])
+    return importlib.import_module(f"empirical.{given[0]}.command").main(given[1:])
 
 
 if __name__ == "__main__":

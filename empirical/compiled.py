@@ -1,7 +1,8 @@
 """``@compiled``: Numba's ``njit`` with a cache that no edit can make stale.
 
 Numba's own cache looks only at the file that defines a function, so a change in a function it calls would go unseen.
-This one lives in a folder named by the digest of all sources of streams/ and engine/.
+This one lives in a folder named by the digest of all sources of streams/ and bitflip/, where all compiled
+code is.
 """
 
 import hashlib
@@ -13,14 +14,16 @@ from typing import Any
 from numba import config, njit
 
 HERE = Path(__file__).parent
+PACKAGES = ("streams", "bitflip")
+"""Where compiled functions are, and all that they use."""
 
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path:
     """Where compiled code is kept. If it cannot be written, Numba falls back on a folder of the user's."""
     digest = hashlib.sha256()
-    for path in sorted([*HERE.glob("streams/*.py"), *HERE.glob("engine/*.py")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for package in PACKAGES for path in HERE.glob(f"{package}/*.py")):
+        digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return HERE / "__pycache__" / f"numba-{digest.hexdigest()[:16]}"
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from empirical.cloning_records import cells
-from empirical.saved import Group
+from empirical.cloning.records import cells
+from empirical.runs.saved import Group
 from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises, provenance
 
 MEANING = (

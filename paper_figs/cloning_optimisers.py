@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from empirical.cloning_records import cells, side_by_side
-from empirical.saved import Group
+from empirical.cloning.records import cells, side_by_side
+from empirical.runs.saved import Group
 from paper_figs.cloning_panels import (
     MODELS,
     PRESET,

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from empirical.cloning_records import Cells, data_name, over_layers, side_by_side
-from empirical.options.cloning import Setting
-from empirical.saved import Group
+from empirical.cloning.options import Setting
+from empirical.cloning.records import Cells, data_name, over_layers, side_by_side
+from empirical.runs.saved import Group
 from paper_figs.style import panels, save
 
 PRESET = "laptop"

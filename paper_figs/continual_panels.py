@@ -9,8 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from empirical.continual_records import Setting, data_name, layers, missing, name
-from empirical.saved import Group
+from empirical.continual.records import Setting, data_name, layers, missing, name
+from empirical.runs.saved import Group
 from paper_figs.style import panels
 
 PRESET = "laptop"

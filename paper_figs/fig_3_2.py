@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from empirical.continual_records import Setting, cells, over_layers
+from empirical.continual.records import Setting, cells, over_layers
 from paper_figs.continual_panels import MODELS, PRESET, band, models, provenance
 from paper_figs.style import panels, save
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from empirical.continual_records import cells, over_layers
+from empirical.continual.records import cells, over_layers
 from paper_figs.continual_panels import MODELS, PRESET, arms, band, legend, models, provenance
 from paper_figs.style import panels, save
 

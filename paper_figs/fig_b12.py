@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from empirical.cloning_records import cells
+from empirical.cloning.records import cells
 from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, one, provenance
 
 

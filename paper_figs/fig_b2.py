@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from empirical.bitflip_records import cells, last
+from empirical.bitflip.records import cells, last
 from paper_figs.fig_b1 import COLOURS, LABELS, provenance
 from paper_figs.style import panels, save
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from empirical.continual_records import FIRST_STEP, accuracy, cells, over_layers
-from empirical.saved import last
+from empirical.continual.records import FIRST_STEP, accuracy, cells, over_layers
+from empirical.runs.saved import last
 from paper_figs.continual_panels import MODELS, PRESET, arms, models, provenance
 from paper_figs.style import panels, save
 

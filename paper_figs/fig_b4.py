@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from empirical.continual_records import Setting, accuracy, cells, over_layers
+from empirical.continual.records import Setting, accuracy, cells, over_layers
 from paper_figs.continual_panels import MODELS, NORMALISATIONS, PRESET, models, provenance
 from paper_figs.style import panels, save
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from empirical.continual_records import cells
+from empirical.continual.records import cells
 from paper_figs.continual_panels import PRESET, layer_panels, provenance
 from paper_figs.style import save
 

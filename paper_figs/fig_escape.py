@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from empirical.continual_records import data_name
-from empirical.escape_records import (
+from empirical.continual.records import data_name
+from empirical.escape.options import STAGE_1, Stage, Start
+from empirical.escape.records import (
     NAMES,
     area,
     began,
@@ -19,8 +20,7 @@ from empirical.escape_records import (
     stage,
     starts,
 )
-from empirical.options.escape import STAGE_1, Stage, Start
-from empirical.saved import Group
+from empirical.runs.saved import Group
 from paper_figs.style import panels, save
 
 PRESET = "laptop"

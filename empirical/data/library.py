@@ -17,7 +17,7 @@ import numpy as np
 from empirical.data import cache
 from empirical.data.catalogue import DataSet, data_set
 from empirical.data.formats import Split
-from empirical.streams.resize import resized
+from empirical.data.resize import resized
 from lop_theory.errors import InvalidInput
 
 PARTS = ("train", "test")

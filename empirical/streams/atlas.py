@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from empirical.data import cache
-from empirical.streams.resize import resized
+from empirical.data.resize import resized
 
 VERSION, CLASSES, SIDE = 2, 200, 64
 FACES = (

@@ -10,9 +10,9 @@ import numpy as np
 from empirical.data import library
 from empirical.data.catalogue import data_set
 from empirical.data.formats import Split
-from empirical.options.shared import DataOptions
 from empirical.streams.counter import IMAGE_CHOICE, shuffled
 from empirical.streams.source import Source, Task
+from empirical.training.options import DataOptions
 
 HELD_OUT = 1 << 30
 """Added to a class's number in the counter of the probe's choice."""

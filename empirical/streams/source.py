@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empirical.options.shared import DataOptions
+from empirical.training.options import DataOptions
 
 
 class Task(NamedTuple):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from empirical.compiled import compiled
-from empirical.options.shared import DataOptions, check_data
 from empirical.streams import glyphs, gmm, real
 from empirical.streams.atlas import CLASSES as GLYPH_CLASSES
 from empirical.streams.counter import BATCHES, CLASS_ORDER, PERMUTATION, shuffled
 from empirical.streams.source import Source, Task
+from empirical.training.options import DataOptions, check_data
 from lop_theory.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from empirical.options.shared import ModelOptions
-from empirical.store import Record
+from empirical.runs.store import Record
+from empirical.training.options import ModelOptions
 
 SUSTAINED = 10e12
 """Operations a second that a GPU of the A100's class is assumed to sustain on these models (half its FP32 peak)."""
@@ -83,7 +83,7 @@ def _forward(model: ModelOptions, side: int, widen: int) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from empirical.models import build
+    from empirical.training.models import build
 
     network = build(model, (3, side, side), 10, 0, widen=widen).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

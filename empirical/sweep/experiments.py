@@ -2,11 +2,11 @@
 
 from importlib import import_module
 
-from empirical.run import Experiment
+from empirical.runs.run import Experiment
 
 
 def experiment(name: str) -> Experiment:
     """What carries out the runs of this name."""
-    found = import_module(f"empirical.experiments.{name}").EXPERIMENT
+    found = import_module(f"empirical.{name}.simulation").EXPERIMENT
     assert isinstance(found, Experiment)
     return found

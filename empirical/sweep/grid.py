@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from empirical.options.cloning import CLONING
-from empirical.options.continual import CONTINUAL
+from empirical.cloning.options import CLONING
+from empirical.continual.options import CONTINUAL
 
 SEEDS = (40, 41, 42, 43, 44)
 MODELS = ("mlp", "cnn", "resnet18", "vit")

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from empirical.live import state_of
-from empirical.store import Record, finished, run_id
+from empirical.runs.live import state_of
+from empirical.runs.store import Record, finished, run_id
 from empirical.sweep.grid import Part
 
 STATES = ("done", "failed", "running", "interrupted", "left")

@@ -9,12 +9,12 @@ from empirical import compiled
 
 
 def test_any_change_in_any_source_changes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("streams", "engine"):
+    for name in compiled.PACKAGES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text("x = 1\n")
     monkeypatch.setattr(compiled, "HERE", tmp_path)
     folders = [compiled.cache_folder.__wrapped__()]
-    for name in ("streams", "engine"):
+    for name in compiled.PACKAGES:
         (tmp_path / name / "a.py").write_text("x = 2\n")
         folders.append(compiled.cache_folder.__wrapped__())
     assert len(set(folders)) == 3

@@ -1,0 +1,55 @@
+"""Saved cloning records, one group of seeds per setting: what figures, tables and claims read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empirical.cloning.options import CLONING, Setting, setting
+from empirical.runs import saved
+from empirical.runs.saved import FOLDER, Group
+from empirical.runs.store import Record
+
+NETWORK = -1
+"""The layer of rows about the whole network."""
+Cells = dict[Setting, Group]
+
+
+def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
+    """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
+    return saved.groups("cloning", preset, CLONING[preset].runs(), lambda run: setting(asdict(run)), root)
+
+
+def grouped(records: Iterable[Record]) -> Cells:
+    """Settings of any finished records, in their order."""
+    found: dict[Setting, list[Record]] = {}
+    for record in records:
+        found.setdefault(setting(record.config), []).append(record)
+    return {key: saved.group_of(own) for key, own in found.items()}
+
+
+def side_by_side(group: Group, *names: str) -> tuple[np.ndarray, ...]:
+    """Steps since the cloning, and per name seeds × measurements of the whole network, the moment of cloning first."""
+    step, *values = group.stacked("step", *names, layer=NETWORK)
+    after = step[0] - group.config["pretrain"]
+    return after[after >= 0], *(v[:, after >= 0] for v in values)
+
+
+def over_layers(group: Group, column: str) -> np.ndarray:
+    """Seeds × measurements from the cloning on: a column's mean over the hidden layers."""
+    step, layer, values = group.stacked("step", "layer", column)
+    hidden = (layer[0] >= 0) & (step[0] >= group.config["pretrain"])
+    return values[:, hidden].reshape(len(values), -1, int(layer.max()) + 1).mean(2)
+
+
+def layers(group: Group, column: str) -> np.ndarray:
+    """Seeds × hidden layers: a column at the end."""
+    step, layer, values = group.stacked("step", "layer", column)
+    return values[:, (layer[0] >= 0) & (step[0] == step.max())]
+
+
+def data_name(config: Mapping[str, Any]) -> str:
+    """What the images are, as captions say it."""
+    return f"{'permuted ' if config['data']['permuted'] else ''}{config['data']['source']}"

@@ -1,0 +1,1 @@
+"""Continual classification: a network learns task after task and may lose the ability to."""

@@ -1,0 +1,196 @@
+"""The empirical claims about continual classification: their statistics from saved records, as numbers and as
+sentences.
+
+A change is a mean over the last :data:`SPAN` tasks less that over the first, within a seed; a net change is less the
+change of the control (a fresh network every task), which sees the same tasks. Both are given as mean ± standard
+deviation over seeds, with the number of seeds in which they are positive. Rank correlations (Spearman's) are over tasks
+within a seed, averaged over seeds. claims.toml holds the sentences; a test computes them anew.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from empirical.continual.records import Setting, accuracy, data_name, layers, loss, over_layers
+from empirical.runs.saved import Group
+
+Cells = Mapping[Setting, Group]
+SPAN = 5
+HALF = 0.5
+NAMES = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "dead": lambda group: over_layers(group, "dead"),
+    "dead in the last layer": lambda group: layers(group, "dead")[:, :, -1],
+    "duplicate": lambda group: over_layers(group, "duplicate_as_paper"),
+    "saturated": lambda group: over_layers(group, "saturated"),
+    "dead or duplicate": lambda group: over_layers(group, "dead_or_duplicate"),
+    "rank/units": lambda group: over_layers(group, "relative_rank"),
+    "stable rank": lambda group: over_layers(group, "stable_rank"),
+}
+"""Quantity → seeds × tasks, at the end of every task; shares and ranks are means over the hidden layers but where the
+last one is named."""
+SYMPTOMS = ("dead", "dead in the last layer", "duplicate", "saturated", "rank/units", "stable rank")
+CORRELATED = ("dead in the last layer", "dead or duplicate", "rank/units")
+
+
+class Effect(NamedTuple):
+    """A difference over seeds: mean, standard deviation, seeds in which it is positive, seeds."""
+
+    mean: float
+    std: float
+    up: int
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ± {self.std:.3f} ({self.up}/{self.seeds} up)"
+
+    @property
+    def sign(self) -> int:
+        """+1 or −1 if all seeds agree, else 0."""
+        return 1 if self.up == self.seeds else -1 if self.up == 0 else 0
+
+
+def effect(values: np.ndarray) -> Effect:
+    """The effect of one difference a seed."""
+    return Effect(float(values.mean()), float(values.std()), int((values > 0).sum()), len(values))
+
+
+def early(values: np.ndarray) -> np.ndarray:
+    """Per seed, the mean over the first tasks."""
+    return values[:, :SPAN].mean(1)
+
+
+def late(values: np.ndarray) -> np.ndarray:
+    """Per seed, the mean over the last tasks."""
+    return values[:, -SPAN:].mean(1)
+
+
+def change(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """Late less early."""
+    values = QUANTITIES[quantity](cells[setting])
+    return effect(late(values) - early(values))
+
+
+def net_change(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """The change less that of the control without normalisation."""
+    values, control = (QUANTITIES[quantity](cells[s]) for s in (setting, Setting(setting.model, arm="fresh")))
+    return effect(late(values) - early(values) - late(control) + early(control))
+
+
+def since_best(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """Late, less over the :data:`SPAN` tasks on end that a seed learnt best. Of accuracy it is never above 0, by
+    choice of those tasks: compare it with what other networks lose."""
+    values = QUANTITIES[quantity](cells[setting])
+    runs = np.lib.stride_tricks.sliding_window_view(accuracy(cells[setting]), SPAN, axis=1).mean(2)
+    best = np.array([row[first : first + SPAN].mean() for row, first in zip(values, runs.argmax(1), strict=True)])
+    return effect(late(values) - best)
+
+
+def difference(cells: Cells, setting: Setting, other: Setting, quantity: str) -> Effect:
+    """Late, one setting less another."""
+    return effect(late(QUANTITIES[quantity](cells[setting])) - late(QUANTITIES[quantity](cells[other])))
+
+
+def correlation(cells: Cells, setting: Setting, one: str, other: str) -> float:
+    """Spearman's over tasks, mean over seeds; 0 where a quantity does not vary."""
+    from scipy.stats import rankdata
+
+    pairs = zip(QUANTITIES[one](cells[setting]), QUANTITIES[other](cells[setting]), strict=True)
+    found = []
+    for a, b in pairs:
+        varies = np.ptp(a) > 0 and np.ptp(b) > 0
+        found.append(np.corrcoef(rankdata(a), rankdata(b))[0, 1] if varies else 0.0)
+    return float(np.mean(found))
+
+
+def collapse(cells: Cells, setting: Setting) -> np.ndarray:
+    """Per seed, the first task (from 1 on) that is learnt to less than :data:`HALF`; one more than all if there is
+    none."""
+    below = accuracy(cells[setting]) < HALF
+    return np.where(below.any(1), below.argmax(1), below.shape[1]) + 1
+
+
+def loses_plasticity(cells: Cells, model: str) -> bool:
+    """Whether, without normalisation, the loss of every seed grows by more than the control's."""
+    return net_change(cells, Setting(model), "loss").sign == 1
+
+
+def models(cells: Cells) -> list[str]:
+    """The models that have been run without normalisation, and their control, in the paper's order."""
+    return [model for model in NAMES if {Setting(model), Setting(model, arm="fresh")} <= cells.keys()]
+
+
+def symptoms(cells: Cells) -> str:
+    """Without normalisation: net changes of accuracy, loss and symptoms, how they go together, the symptoms late
+    against those of a fresh network, and what has changed since the tasks that were learnt best."""
+    parts = []
+    for model in models(cells):
+        setting, fresh = Setting(model), Setting(model, arm="fresh")
+        nets = [f"{q} {net_change(cells, setting, q)}" for q in ("accuracy", "loss", *SYMPTOMS)]
+        rho = [f"{q} {correlation(cells, setting, 'accuracy', q):+.2f}" for q in CORRELATED]
+        levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
+        falls = [f"{q} {since_best(cells, setting, q)}" for q in ("accuracy", *SYMPTOMS)]
+        parts.append(
+            f"{NAMES[model]}: {', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the "
+            f"fresh network: {', '.join(levels)}; since the best tasks: {', '.join(falls)}"
+        )
+    return _measured(
+        "no normalisation, last tasks less first, less the same of a fresh network every task", parts, cells
+    )
+
+
+def normalisation(cells: Cells) -> str:
+    """Normalised networks: their own change, and against the un-normalised one late."""
+    parts = []
+    for model in models(cells):
+        for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
+            setting = Setting(model, norm)
+            if setting not in cells:
+                continue
+            against = [
+                f"{name} {difference(cells, setting, Setting(model), name)}"
+                for name in ("accuracy", "dead", "duplicate", "rank/units")
+            ]
+            parts.append(
+                f"{NAMES[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
+                f"late: {', '.join(against)}"
+            )
+    return _measured("last tasks less first, and normalised less un-normalised over the last tasks", parts, cells)
+
+
+def continual_backprop(cells: Cells) -> str:
+    """CBP from the start against plain training, late."""
+    parts = []
+    for model in models(cells):
+        setting = Setting(model, arm="cbp")
+        if setting not in cells:
+            continue
+        against = [
+            f"{name} {difference(cells, setting, Setting(model), name)}"
+            for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
+        ]
+        parts.append(f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
+        if loses_plasticity(cells, model):
+            first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
+            parts[-1] += f"; first task with accuracy below {HALF}: {first[0]}, plain {first[1]}"
+    return _measured(
+        "continual backprop from the start less plain training over the last tasks; over the run: last tasks less "
+        "first, less the same of a fresh network every task", parts, cells,
+    )  # fmt: skip
+
+
+def _measured(what: str, parts: list[str], cells: Cells) -> str:
+    group = next(iter(cells.values()))
+    config, seeds = group.config, group.seeds
+    data: dict[str, list[str]] = {}
+    for model in models(cells):
+        data.setdefault(data_name(cells[Setting(model)].config), []).append(NAMES[model])
+    shown = "; ".join(f"{name} ({', '.join(own)})" for name, own in data.items())
+    return (
+        f"Measured on {shown} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
+        f"first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; Spearman over tasks), "
+        f"{what}: {'; '.join(parts)}."
+    )

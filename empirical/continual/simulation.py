@@ -1,0 +1,167 @@
+"""Continual classification as a group of runs: all seeds of a configuration in memory, task after task.
+
+At the start of a task the output layer becomes zero; everything else goes on, the optimiser's memory included (also
+that of the output layer: the authors' scripts zero the weights and keep their optimiser). The control arm starts every
+task with a new network and a new optimiser. The loss is masked to the task's classes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.continual.metrics import COLUMNS, Probe, accuracies, layer_rows, network_row
+from empirical.continual.options import ContinualRun
+from empirical.continual.records import END, FIRST_STEP, INITIALISATION, TRAINING, label
+from empirical.runs.run import Advance, Experiment
+from empirical.runs.store import Row
+from empirical.streams.tasks import Task, as_inputs, batch_indices, open_source, task
+from empirical.training.feed import Feed
+from empirical.training.models import build
+from empirical.training.trainer import Trainer
+
+CHECKS = 10
+"""How often a run checks the theory, at most."""
+GLIMPSE = 512
+"""Training images, evenly spread, for the accuracy during a task; at its end it is of all of them."""
+
+
+class Loaded(NamedTuple):
+    """A task of one seed on the device: all training images and labels, the probe, allowed classes (mask)."""
+
+    images: Tensor
+    labels: Tensor
+    probe: Probe
+    allowed: Tensor
+
+
+class Simulation:
+    """One group in memory; :meth:`advance` trains to the end of a window."""
+
+    def __init__(
+        self,
+        runs: Sequence[ContinualRun],
+        arrays: Sequence[dict[str, np.ndarray]] | None = None,
+        step: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.runs, self.run, self.step, self.device = runs, runs[0], step, device
+        self.source = open_source(self.run.data)
+        models = [self._fresh(run, 0) for run in runs]
+        self.trainer = Trainer(models, self.run.optimiser, [run.seed for run in runs], device=device)
+        for k, saved in enumerate(arrays or ()):
+            self.trainer.load(k, saved)
+        self.failed: dict[int, str] = {}
+        self._loaded: tuple[int, list[Loaded]] | None = None
+
+    def _fresh(self, run: ContinualRun, index: int) -> torch.nn.Module:
+        return build(run.model, self.source.image, self.source.classes, model_seed(run.seed, index))
+
+    def tasks(self, index: int) -> list[Loaded]:
+        """The task of every seed. The last one is kept."""
+        if self._loaded is None or self._loaded[0] != index:
+            run = self.run
+            drawn = [task(self.source, run.data, r.seed, index, run.classes_per_task) for r in self.runs]
+            loaded = [self._on_device(t) for t in drawn]
+            self._loaded = index, loaded
+            self._feed = Feed([(one.images, one.labels) for one in loaded])
+            self._masks = torch.stack([one.allowed for one in loaded])
+        return self._loaded[1]
+
+    def _on_device(self, drawn: Task) -> Loaded:
+        images, probe_images = (as_inputs(a, self.device) for a in (drawn.images, drawn.probe_images))
+        labels, probe_labels = (torch.from_numpy(a).to(self.device) for a in (drawn.labels, drawn.probe_labels))
+        allowed = torch.zeros(self.source.classes, dtype=torch.bool, device=self.device)
+        allowed[list(drawn.classes)] = True
+        return Loaded(images, labels, Probe(probe_images, probe_labels, allowed), allowed)
+
+    def states(self) -> list[dict[str, np.ndarray]]:
+        """The checkpoint of every run."""
+        return [self.trainer.state(k) for k in range(len(self.runs))]
+
+    def first_rows(self) -> list[list[Row]]:
+        """The networks before training, on the first task's probe."""
+        return [self._measured(k, INITIALISATION) for k in range(len(self.runs))]
+
+    def advance(self) -> list[Advance]:
+        """Train to the end of the window, or of the task. A run whose loss is not finite has failed."""
+        run = self.run
+        index, within = divmod(self.step, run.steps)
+        rows: list[list[Row]] = [[] for _ in self.runs]
+        losses = []
+        steps = range(within, min(within + run.window, run.steps))
+        for step, (inputs, labels) in zip(steps, self._batches(index, steps), strict=True):
+            if step == 0:
+                self._begin_task(index)
+            losses.append(self.trainer.step(inputs, labels, self._masks))
+            self.step += 1
+            if step == 0:
+                self._collect(rows, FIRST_STEP, losses)
+        self._collect(rows, END if self.step % run.steps == 0 else TRAINING, losses)
+        return [Advance(rows[k], self.failed.get(k)) for k in range(len(self.runs))]
+
+    def _begin_task(self, index: int) -> None:
+        if self.run.fresh and index:
+            for k, run in enumerate(self.runs):
+                self.trainer.reinitialise(k, self._fresh(run, index))
+        self.trainer.reset_head()
+
+    def _batches(self, index: int, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of every run, step by step."""
+        sizes = [len(loaded.labels) for loaded in self.tasks(index)]
+        numbers = [
+            [batch_indices(run.seed, index, step, run.batch, size) for run, size in zip(self.runs, sizes, strict=True)]
+            for step in steps
+        ]
+        return self._feed.batches(np.array(numbers))
+
+    def _collect(self, rows: list[list[Row]], moment: int, losses: list[Tensor]) -> None:
+        """Add the rows of a moment to those of every run that has not failed."""
+        mean = torch.stack(losses).double().mean(0).cpu().numpy()
+        for k in range(len(self.runs)):
+            if not np.isfinite(mean[k]):
+                self.failed.setdefault(k, f"the loss of the {len(losses)} steps up to {self.step} is not finite")
+            if k not in self.failed:
+                found = self._measured(k, moment)
+                found[0]["loss"] = float(mean[k])
+                rows[k] += found
+
+    def _measured(self, k: int, moment: int) -> list[Row]:
+        """Rows of one run's network now: the whole network first, then its layers (not during a task)."""
+        index = max(self.step - 1, 0) // self.run.steps
+        loaded, model = self.tasks(index)[k], self.trainer.models[k]
+        place = {"step": self.step, "task": index, "moment": moment}
+        seen = slice(None) if moment == END else slice(None, None, -(-len(loaded.labels) // GLIMPSE))
+        images, labels = loaded.images[seen], loaded.labels[seen]
+        network = dict(
+            zip(
+                ("train_accuracy", "train_accuracy_all"),
+                accuracies(model, images, labels, loaded.allowed),
+                strict=True,
+            )
+        )
+        layers: list[Row] = []
+        if moment != TRAINING:
+            network |= network_row(model, loaded.probe, theory=self._is_checked(index, moment))
+            layers = layer_rows(model, loaded.probe)
+        return [{**place, "layer": layer, **row} for layer, row in enumerate([network, *layers], start=-1)]
+
+    def _is_checked(self, index: int, moment: int) -> bool:
+        """Whether the theory is checked now: after the last of every tenth of the tasks."""
+        return self.run.theory and moment == END and (index + 1) % -(-self.run.tasks // CHECKS) == 0
+
+
+def model_seed(seed: int, index: int) -> int:
+    """The seed of the network that is new at task ``index``: that of the first task is the run's own network."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def alike(run: ContinualRun) -> ContinualRun:
+    """What runs that may train together have in common: all but the seed."""
+    return replace(run, seed=0)
+
+
+EXPERIMENT = Experiment("continual", COLUMNS, Simulation, alike, label)

@@ -1,1 +1,0 @@
-"""What trains: the online engine (batch 1, compiled)."""

@@ -1,0 +1,1 @@
+"""Escape: a network that has lost plasticity goes on, perturbed or not."""

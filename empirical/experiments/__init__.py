@@ -1,1 +1,0 @@
-"""One experiment a file: how a run begins, advances and is measured."""

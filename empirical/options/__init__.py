@@ -1,1 +1,0 @@
-"""What a user can set, one module an experiment; what they share is in ``shared``."""

@@ -1,0 +1,151 @@
+"""The record of a run that is under way: rows and checkpoints in a SQLite database (WAL), both or neither.
+
+A kill at any moment leaves a consistent pair, from which the deterministic run goes on to the same result. The
+checkpoint before the last is kept too: runs that train side by side commit one after the other, and after a kill
+between two of them the earlier checkpoint is one that all have. The database is locked for as long as its process
+lives (without shared memory, so that the folder may be a network's).
+"""
+
+import io
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empirical.runs.store import Record, Row, plain, run_id, write_record
+from lop_theory.errors import InvalidInput
+
+LIVE = "run.sqlite"
+START = -1
+"""The step to resume at when there is nothing to resume from."""
+KEPT = 2
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS lines (id INTEGER PRIMARY KEY, step INTEGER, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS checkpoints (step INTEGER PRIMARY KEY, arrays BLOB)",
+    "CREATE TABLE IF NOT EXISTS life (one INTEGER PRIMARY KEY CHECK (one = 1), seconds REAL, resumed INTEGER, cause)",
+    "INSERT OR IGNORE INTO life VALUES (1, 0, 0, NULL)",
+)
+
+
+class Busy(Exception):  # noqa: N818
+    """Another process holds the run."""
+
+
+class LiveRecord:
+    """A run's database, held by this process. A second process gets :class:`Busy`."""
+
+    def __init__(self, root: Path, config: Any, columns: Mapping[str, str]) -> None:
+        self.config, self.columns = config, columns
+        self.identity = asdict(config)
+        self.folder = root / run_id(self.identity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._database = _open(self.folder)
+        self._clock = time.perf_counter()
+
+    def steps(self) -> set[int]:
+        """Where :meth:`resume` can go on: the last two checkpoints, :data:`START` counting as one."""
+        kept = {step for (step,) in self._database.execute("SELECT step FROM checkpoints")}
+        return kept if len(kept) == KEPT else {START, *kept}
+
+    def resume(self, step: int) -> dict[str, np.ndarray] | None:
+        """The arrays of the checkpoint at ``step``; what came after it is forgotten. ``None`` at :data:`START`."""
+        row = self._database.execute("SELECT arrays FROM checkpoints WHERE step = ?", (step,)).fetchone()
+        with self._database:
+            self._database.execute("UPDATE life SET resumed = resumed + EXISTS (SELECT 1 FROM checkpoints)")
+            self._database.execute("DELETE FROM lines WHERE step > ?", (step,))
+            self._database.execute("DELETE FROM checkpoints WHERE step > ?", (step,))
+        self._clock = time.perf_counter()
+        if row is None:
+            return None
+        with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def commit(
+        self, step: int, rows: Iterable[Row], arrays: Mapping[str, np.ndarray], *, cause: str | None = None
+    ) -> None:
+        """Rows and checkpoint, both or neither; ``cause`` says why the run cannot go on."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        lines = [(step, json.dumps(plain(row))) for row in rows]
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        with self._database:
+            self._database.executemany("INSERT INTO lines (step, body) VALUES (?, ?)", lines)
+            self._database.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (step, buffer.getvalue()))
+            self._database.execute(
+                "DELETE FROM checkpoints WHERE step NOT IN (SELECT step FROM checkpoints ORDER BY step DESC LIMIT ?)",
+                (KEPT,),
+            )
+            self._database.execute("UPDATE life SET seconds = seconds + ?, cause = ?", (seconds, cause))
+
+    @property
+    def cause(self) -> str | None:
+        """Why the run cannot go on, if it was committed with a cause."""
+        return self._database.execute("SELECT cause FROM life").fetchone()[0]
+
+    def finish(self, **facts: Any) -> Record:
+        """Parquet, then manifest, then the database goes. ``facts`` go into the manifest."""
+        rows = [json.loads(body) for (body,) in self._database.execute("SELECT body FROM lines ORDER BY id")]
+        seconds, resumed, cause = self._database.execute("SELECT seconds, resumed, cause FROM life").fetchone()
+        went = {
+            "status": "failed" if cause else "finished",
+            "cause": cause,
+            "steps": max(self.steps()),
+            "wall_seconds": round(seconds, 3),
+            "resumed": resumed,
+            **facts,
+        }
+        record = write_record(self.folder, self.identity, self.columns, rows, went)
+        self.close()
+        remove_live(self.folder)
+        return record
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    try:
+        database = sqlite3.connect(folder / LIVE, timeout=0.2)
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")  # a power cut may cost the last commits, never their order
+        database.execute("BEGIN IMMEDIATE")
+        for statement in _TABLES:
+            database.execute(statement)
+        database.commit()
+    except sqlite3.DatabaseError as error:
+        database.close()
+        if "locked" in str(error):
+            raise Busy(str(folder)) from None
+        raise InvalidInput(
+            "out", str(folder), f"cannot hold a record ({error})", "delete the folder or choose another"
+        ) from None
+    return database
+
+
+def remove_live(folder: Path) -> None:
+    """Delete what a kill between manifest and clean-up may have left."""
+    for suffix in ("-wal", "-shm", ""):
+        (folder / f"{LIVE}{suffix}").unlink(missing_ok=True)
+
+
+def state_of(folder: Path) -> tuple[str, int] | None:
+    """("running", START) if a process holds the run, ("interrupted", its last step) if none does, ``None`` if it has
+    not begun."""
+    if not (folder / LIVE).exists():
+        return None
+    try:
+        database = _open(folder)
+    except Busy:
+        return "running", START
+    try:
+        (step,) = database.execute("SELECT MAX(step) FROM checkpoints").fetchone()
+        return "interrupted", START if step is None else step
+    finally:
+        database.close()

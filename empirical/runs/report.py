@@ -1,0 +1,92 @@
+"""What every experiment's command does with its runs: carry them out, show a table, name what is missing and where
+the results are, and say so in the exit code."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from empirical.runs.command import writable_folder
+from empirical.runs.execution import Execution, available_device
+from empirical.runs.run import Experiment, Job, Outcome
+from empirical.runs.store import Record
+from empirical.runs.trackers import observers
+from lop_theory.cli import NOT_CERTIFIED, OK
+
+INTERRUPTED = 130
+
+
+def run_experiment(
+    experiment: Experiment,
+    configs: Sequence[Any],
+    execution: Execution,
+    *,
+    show: Callable[[list[Record]], None],
+    figures: Sequence[str] = (),
+) -> int:
+    """Carry out the runs and report. ``show`` prints the experiment's own table of the finished records; ``figures``
+    are those drawn from this experiment.
+
+    Returns 0, or 1 if a run failed or came to no end, or 130 on Ctrl-C. Raises ``InvalidInput``.
+    """
+    root = writable_folder("out", execution.out).resolve()
+    jobs = list(jobs_of(experiment, configs, execution, root))
+    try:
+        outcomes = carry_out_all(jobs, execution)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
+        return INTERRUPTED
+    show([o.record for o in outcomes if o.record is not None and o.record.manifest["status"] == "finished"])
+    return tell(experiment, outcomes, Path(execution.out), figures)
+
+
+def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution, root: Path) -> Iterator[Job]:
+    """Groups of runs that train side by side, in the order of the runs."""
+    device = execution.device if execution.cluster else available_device(execution.device)
+    there = experiment.on(execution.device)
+    watching = tuple(observers(execution.tensorboard, execution.wandb, root))
+    groups: dict[Hashable, list[Any]] = defaultdict(list)
+    for config in dict.fromkeys(configs):
+        groups[experiment.group(config)].append(config)
+    for group in groups.values():
+        size = execution.group_size(len(group))
+        for first in range(0, len(group), size):
+            yield Job(there, tuple(group[first : first + size]), root, device, watching)
+
+
+def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
+    """Every run, here or on a cluster, with a live view on stderr."""
+    from rich.console import Console
+
+    from empirical.runs.view import View
+
+    with View(jobs, Console(file=sys.stderr)) as view:
+        if execution.cluster:
+            from empirical.runs.cluster import carry_out_there
+
+            found = carry_out_there(jobs, execution, view)
+        else:
+            from empirical.runs.local import carry_out_here
+
+            found = carry_out_here(jobs, execution.workers, execution.retries, view)
+    return [outcome for outcomes in found for outcome in outcomes]
+
+
+def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures: Sequence[str] = ()) -> int:
+    """Counts, paths, and a line for every run without a result."""
+    skipped = sum(o.skipped for o in outcomes)
+    ended = sum(o.record is not None for o in outcomes) - skipped
+    print(f"{ended} runs done, {skipped} already finished")
+    print(f"results: {out / experiment.name}/ID/record.parquet and manifest.json")
+    if figures:
+        print(f"figures of the saved results: python -m paper_figs {' '.join(figures)}")
+    bad = False
+    for outcome in outcomes:
+        problem = outcome.problem
+        if outcome.record is not None and outcome.record.manifest["status"] == "failed":
+            problem = f"failed: {outcome.record.manifest['cause']} ({outcome.record.folder})"
+        if problem:
+            bad = True
+            print(f"{experiment.label(outcome.config)}: {problem}", file=sys.stderr)
+    return NOT_CERTIFIED if bad else OK

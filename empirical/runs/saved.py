@@ -1,0 +1,107 @@
+"""Saved records of an experiment's preset, by configuration, seeds stacked: what figures and claims read."""
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Hashable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from empirical.runs.store import Record, records, run_id
+from lop_theory.errors import InvalidInput
+
+FOLDER = Path(__file__).parents[2] / "results"
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Group(NamedTuple):
+    """Runs that differ in the seed only, in the order of ``seeds``."""
+
+    seeds: tuple[int, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that they share (with the first seed)."""
+        return self.records[0].config
+
+    def stacked(self, *names: str, **where: float) -> tuple[np.ndarray, ...]:
+        """Per column seeds × rows, of the rows in which the columns of ``where`` have the given values.
+
+        Raises ``InvalidInput`` if the records have different numbers of such rows.
+        """
+        found = [_rows(record, names, where) for record in self.records]
+        lengths = {rows.shape[1] for rows in found}
+        if len(lengths) > 1:
+            folders = ", ".join(record.folder.name for record in self.records)
+            raise InvalidInput("results", folders, f"have different numbers of rows {sorted(lengths)}", "run them anew")
+        return tuple(np.stack(column) for column in zip(*found, strict=True))
+
+
+def _rows(record: Record, names: tuple[str, ...], where: dict[str, float]) -> np.ndarray:
+    """Names × rows."""
+    values = np.array(record.columns(*names, *where))
+    chosen = np.all(values[len(names) :] == np.array([*where.values()])[:, None], axis=0)
+    return values[: len(names), chosen]
+
+
+def groups(
+    experiment: str, preset: str, runs: Iterable[Any], key: Callable[[Any], Key], root: Path = FOLDER
+) -> dict[Key, Group]:
+    """The finished records of ``runs`` (what the preset's options give), grouped by ``key(run)``, in the order of the
+    runs.
+
+    Raises ``InvalidInput`` naming the command that makes what is missing.
+    """
+    wanted = {run_id(asdict(run)): run for run in runs}
+    kept = _kept(experiment, wanted, root)
+    missing = [name for name in wanted if name not in kept]
+    failed = [name for name, record in kept.items() if record.manifest["status"] != "finished"]
+    if missing or failed:
+        also = f" ({len(failed)} failed: {kept[failed[0]].manifest['cause']})" if failed else ""
+        raise InvalidInput(
+            "results",
+            str(root / experiment),
+            f"lacks {len(missing) + len(failed)} of the {len(wanted)} runs of the preset {preset}{also}",
+            f"run: python -m empirical {experiment} --preset {preset} --out {root}",
+        )
+    found: dict[Key, list[Record]] = defaultdict(list)
+    for name, run in wanted.items():
+        found[key(run)].append(kept[name])
+    return {k: group_of(own) for k, own in found.items()}
+
+
+def _kept(experiment: str, wanted: Container[str], root: Path) -> dict[str, Record]:
+    return {r.manifest["id"]: r for r in records(root / experiment) if r.manifest["id"] in wanted}
+
+
+def complete(experiment: str, runs: Iterable[Any], key: Callable[[Any], Hashable], root: Path = FOLDER) -> list[Any]:
+    """Those of ``runs`` all of whose group (runs of equal ``key``) have finished records."""
+    every = list(runs)
+    kept = _kept(experiment, {run_id(asdict(run)) for run in every}, root)
+    done = {name for name, record in kept.items() if record.manifest["status"] == "finished"}
+    lacking = {key(run) for run in every if run_id(asdict(run)) not in done}
+    return [run for run in every if key(run) not in lacking]
+
+
+def group_of(found: Iterable[Record]) -> Group:
+    """Records of one configuration, in the order of their seeds."""
+    ordered = sorted(found, key=lambda record: record.manifest["seed"])
+    return Group(tuple(record.manifest["seed"] for record in ordered), tuple(ordered))
+
+
+def windowed(values: np.ndarray, size: int) -> np.ndarray:
+    """Means over consecutive windows of ``size`` along the last axis (a remainder is dropped)."""
+    whole = values.shape[-1] // size
+    return values[..., : whole * size].reshape(*values.shape[:-1], whole, size).mean(-1)
+
+
+def first(values: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Per seed, the mean over the first ``share`` of a run (seeds × times)."""
+    return values[:, : max(1, round(share * values.shape[1]))].mean(1)
+
+
+def last(values: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Per seed, the mean over the last ``share`` of a run (seeds × times)."""
+    return values[:, -max(1, round(share * values.shape[1])) :].mean(1)

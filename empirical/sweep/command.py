@@ -1,0 +1,125 @@
+"""``python -m empirical sweep paper-grid`` carries out the paper's grid; ``sweep status`` says what is done of it."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from empirical.runs.command import read, writable_folder
+from empirical.runs.execution import Execution
+from empirical.sweep.grid import SEEDS, Part, grid
+from lop_theory.cli import NOT_CERTIFIED, OK
+from lop_theory.errors import InvalidInput
+
+ACTIONS = ("paper-grid", "status")
+USAGE = "usage: python -m empirical sweep paper-grid|status [OPTIONS]   (paper-grid --help lists the options)"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The paper's grid of about 2,000 continual and cloning runs, here or on a Ray cluster; `status` counts what is
+    done, failed, running, left and estimates the GPU-hours.
+
+    Finished runs are skipped, interrupted ones go on; local workers and a cluster can take turns on one folder.
+    """
+
+    preset: Literal["paper", "laptop", "smoke"] = "paper"
+    """Sizes and data of the runs: the paper's, or those of the experiments' other presets."""
+    seeds: tuple[int, ...] = SEEDS
+    """Seeds; the paper's are 40 to 44."""
+    parts: tuple[str, ...] = ()
+    """Only parts of the grid whose name contains one of these, such as cloning or noise."""
+    dry_run: bool = False
+    """Show the parts, their runs and the estimated GPU-hours, and carry out nothing."""
+    execution: Execution = Execution(gpus_per_run=0.25)
+
+    def __post_init__(self) -> None:
+        if not self.seeds or min(self.seeds) < 0:
+            raise InvalidInput("seeds", self.seeds, "must be numbers from 0 on", "give at least one")
+
+    def chosen(self) -> list[Part]:
+        """Parts of the grid. Raises ``InvalidInput`` if a name fits none."""
+        parts = grid(self.preset, self.seeds)
+        for name in self.parts:
+            if not any(name in part.label for part in parts):
+                raise InvalidInput("parts", name, "is unknown", f"one of: {', '.join(p.label for p in parts)}")
+        return [part for part in parts if not self.parts or any(name in part.label for name in self.parts)]
+
+
+SWEEP = {name: Sweep(preset=name) for name in ("paper", "laptop", "smoke")}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0, 1 if a run failed or came to no end, 130 on Ctrl-C."""
+    if arguments in (["-h"], ["--help"]):
+        print(USAGE)
+        return OK
+    if not arguments or arguments[0] not in ACTIONS:
+        raise InvalidInput("action", arguments[0] if arguments else "", "is unknown", f"one of: {', '.join(ACTIONS)}")
+    action, given = arguments[0], arguments[1:]
+    options = read(SWEEP, given, f"python -m empirical sweep {action}", flags=True)
+    parts = options.chosen()
+    if action == "paper-grid" and not options.dry_run:
+        return _carry_out(parts, options.execution)
+    print_status(parts, options.execution)
+    return OK
+
+
+def _carry_out(parts: list[Part], execution: Execution) -> int:
+    from empirical.runs.report import INTERRUPTED, carry_out_all, jobs_of, tell
+    from empirical.sweep.experiments import experiment
+
+    root = writable_folder("out", execution.out).resolve()
+    jobs = [job for part in parts for job in jobs_of(experiment(part.experiment), part.runs, execution, root)]
+    try:
+        outcomes = carry_out_all(jobs, execution)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
+        return INTERRUPTED
+    print_status(parts, execution)
+    names = dict.fromkeys(part.experiment for part in parts)
+    codes = [
+        tell(experiment(name), [o for o in outcomes if o.config.experiment == name], Path(execution.out))
+        for name in names
+    ]
+    return NOT_CERTIFIED if any(codes) else OK
+
+
+def print_status(parts: list[Part], execution: Execution) -> None:
+    """A row for each part, and what the rest will take."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from empirical.sweep.status import STATES, counts, states
+
+    found = states(parts, Path(execution.out))
+    table = Table("part", "runs", *STATES, "what of the paper", title=f"the paper's grid in {execution.out}/")
+    for part in parts:
+        count = counts(found[part.label])
+        table.add_row(part.label, str(len(part.runs)), *(str(count[state]) for state in STATES), part.source)
+    total = counts([run for runs in found.values() for run in runs])
+    table.add_section()
+    table.add_row("all", str(total.total()), *(str(total[state]) for state in STATES), "")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for line in _costs([run for runs in found.values() for run in runs], execution):
+        print(line)
+
+
+def _costs(found: list, execution: Execution) -> list[str]:
+    from empirical.sweep import estimate
+    from empirical.sweep.status import ENDED
+
+    ended = [(run.config, run.record) for run in found if run.record is not None]
+    left = [run.config for run in found if run.state not in ENDED]
+    gpu = estimate.gpu_hours(left, estimate.seconds_a_step(ended, "cuda"), execution.gpus_per_run)
+    lines = [
+        f"GPU-hours left, estimated: {gpu.hours:,.1f} for {len(left):,} runs ({gpu.measured:,} from measured times of "
+        f"their class; the others from their operations at {estimate.SUSTAINED / 1e12:g} TFLOP/s and at least "
+        f"{estimate.STEP_SECONDS * 1e3:g} ms a step)"
+    ]
+    core = estimate.core_hours(left, estimate.seconds_a_step(ended, "cpu"))
+    if core.measured:
+        lines.append(f"core-hours left on this CPU, measured: {core.hours:,.1f} for {core.measured:,} of these runs")
+    spent = sum(record.manifest["wall_seconds"] / record.manifest.get("together", 1) for _, record in ended)
+    lines.append(f"hours spent on the {len(ended):,} runs that have ended: {spent / estimate.HOUR:,.2f}")
+    return lines

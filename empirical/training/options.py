@@ -1,0 +1,120 @@
+"""Options that cloning, continual learning and escape share: model, data, optimiser.
+
+No PyTorch here: a command line is read, and refused, before anything heavy is imported.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from empirical.runs.checks import check_choice, check_counts
+from lop_theory.errors import InvalidInput
+
+ModelName = Literal["mlp", "cnn", "resnet18", "vit"]
+Normalisation = Literal["none", "batch", "layer"]
+SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
+OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
+Repair = Literal["none", "cbp", "redo", "l2_init"]
+LOUDEST = 2.0
+NARROWEST = 64
+"""The scale at which a ResNet starts with one channel and a ViT's heads have one dimension each."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The network; the sizes of scale 1 are the paper's."""
+
+    name: ModelName = "mlp"
+    """MLP 5×128, CNN 64-128-256 + 512, ResNet-18 of base width 64, or ViT of width 384, depth 6, 6 heads."""
+    normalisation: Normalisation = "none"
+    """Normalisation before activations (a ViT: before attention and MLP)."""
+    affine: bool = True
+    """Whether normalisation has trained scales and shifts."""
+    dropout: float = 0.0
+    """Share of activations dropped; the authors' 0.1 (MLP 0.2) where on."""
+    scale: int = 1
+    """All widths are divided by this, a divisor of 64; the depth never changes."""
+    patch: int = 8
+    """Side of a ViT's patches in pixels."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where images come from."""
+
+    source: SourceName = "glyphs"
+    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
+    side: int = 32
+    """Pixels on a side."""
+    permuted: bool = True
+    """Whether every task has a fresh permutation of the pixels."""
+    per_class: int = 500
+    """Training images of a class; at most what real data have."""
+    probe_per_class: int = 100
+    """Held-out images of a class for metrics and accuracies."""
+    noise: float = 0.0
+    """Glyphs: standard deviation of pixel noise beside the little that they have, in units of black to white."""
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """The update rule and what works beside it."""
+
+    name: OptimiserName = "adam"
+    """SGD and Adam are torch.optim's without weight decay; the noisy ones add Gaussian noise to the gradient."""
+    step_size: float = 1e-3
+    """Learning rate."""
+    sigma: float = 0.01
+    """Noise: deviation σ₀ of the noise in units of the gradient's norm, per tensor."""
+    noise_decay: float = 1.0
+    """Noise: σ_t = σ₀·λ^t with this λ; 0 is a single noisy step."""
+    noise_scaling: Literal["element", "norm"] = "element"
+    """Noise: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
+    repair: Repair = "none"
+    """Continual backprop and ReDo (MLP and CNN only) renew units; L2-init pulls weights to their first values."""
+
+
+def check_model(options: ModelOptions) -> None:
+    """Raises ``InvalidInput``."""
+    check_choice("name", options.name, get_args(ModelName))
+    check_choice("normalisation", options.normalisation, get_args(Normalisation))
+    if options.scale < 1 or NARROWEST % options.scale:
+        raise InvalidInput("scale", options.scale, f"must divide {NARROWEST}", "give 1, 2, 4, … or 64")
+    if not 0 <= options.dropout < 1:
+        raise InvalidInput("dropout", options.dropout, "must lie in [0, 1)")
+    if options.patch < 1:
+        raise InvalidInput("patch", options.patch, "must be at least 1")
+
+
+def check_data(options: DataOptions) -> None:
+    """Raises ``InvalidInput``."""
+    check_choice("source", options.source, get_args(SourceName))
+    check_counts(options, "side", "per_class", "probe_per_class")
+    if not 0 <= options.noise <= LOUDEST or (options.noise and options.source != "glyphs"):
+        raise InvalidInput("noise", options.noise, f"must lie in [0, {LOUDEST:g}], and is for glyphs only")
+
+
+def check_optimiser(options: OptimiserOptions, model: ModelOptions) -> None:
+    """Raises ``InvalidInput``."""
+    check_choice("name", options.name, get_args(OptimiserName))
+    check_choice("repair", options.repair, get_args(Repair))
+    check_choice("noise_scaling", options.noise_scaling, ("element", "norm"))
+    if not 0 < options.step_size < math.inf:
+        raise InvalidInput("step_size", options.step_size, "must be positive and finite")
+    if not 0 <= options.sigma < math.inf or not 0 <= options.noise_decay <= 1:
+        raise InvalidInput(
+            "sigma, noise_decay", (options.sigma, options.noise_decay), "must be finite from 0 on, and lie in [0, 1]"
+        )
+    if options.repair in ("cbp", "redo") and model.name not in ("mlp", "cnn"):
+        raise InvalidInput(
+            "repair", options.repair, f"needs a plain stack of layers, which {model.name} is not", "give mlp or cnn"
+        )
+
+
+def check_image(model: ModelOptions, image: tuple[int, int, int]) -> None:
+    """That the model can read images of (channels, height, width). Raises ``InvalidInput``."""
+    side = min(image[1:])
+    if model.name == "cnn" and side < 8:
+        raise InvalidInput("side", side, "is too small for a CNN that halves it three times", "give at least 8")
+    if model.name == "vit" and any(length % model.patch for length in image[1:]):
+        raise InvalidInput("patch", model.patch, f"does not divide images of {image[1]}×{image[2]}")

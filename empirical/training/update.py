@@ -1,0 +1,180 @@
+"""The optimiser's side of the batch engine: one ``torch.optim`` step for all models, and what each model remembers.
+
+SGD and Adam work on rows: one parameter per model, all its numbers. Both are elementwise, so this equals an optimiser
+per tensor, and a model's clock is its own. Noise is scaled tensor by tensor, so it sees the modules' parameters, which
+are the same memory.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam
+
+from empirical.training.options import OptimiserOptions
+from empirical.training.stack import Stack
+from lop_theory.optim import ContinualBackprop, L2Init, NoisySGD, ReDo
+from lop_theory.optim.continual_backprop import Settings
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+class Moments(NamedTuple):
+    """Adam's memory, rows as in the stack; ``clock`` is the steps a model has made, (S,)."""
+
+    first: Tensor
+    second: Tensor
+    clock: Tensor
+
+
+class Memory(NamedTuple):
+    """The part of an optimiser that companions reset: its state by parameter."""
+
+    state: dict[Tensor, dict[str, Tensor]]
+
+
+class _Rows(NamedTuple):
+    """Several optimisers as one, for L2-init: it pulls whole rows."""
+
+    param_groups: list[dict[str, Any]]
+    step: Callable[[], None]
+
+
+class Update:
+    """What turns gradients into weights: ``step`` for all models at once."""
+
+    def __init__(
+        self, stacked: Stack, models: Sequence[nn.Module], options: OptimiserOptions, seeds: Sequence[int]
+    ) -> None:
+        self._stack = stacked
+        self._rows = [nn.Parameter(row) for row in stacked.values]
+        for row, gradient in zip(self._rows, stacked.gradients, strict=True):
+            row.grad = gradient
+        self.moments: Moments | None = None
+        self.noisy: list[NoisySGD] = []
+        optimiser = self._optimiser(options, seeds)
+        self.pull = L2Init(optimiser) if options.repair == "l2_init" else None
+        self._advance: Callable[[], object] = (self.pull or optimiser).step
+        make = {"cbp": _continual_backprop, "redo": _redo}.get(options.repair)
+        memories = [Memory(self._state_by_parameter(k)) for k in range(len(models))]
+        self._fresh = None if make is None else lambda k: make(models[k], memories[k], seeds[k])
+        self.companions = [] if self._fresh is None else [self._fresh(k) for k in range(len(models))]
+
+    def step(self) -> None:
+        """Gradients are those of the stack."""
+        if self.moments is not None:
+            for noise in self.noisy:
+                noise.add_noise()
+        self._advance()
+        for companion in self.companions:
+            companion.step()
+
+    def _optimiser(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
+        if options.name == "sgd":
+            return SGD(self._rows, lr=options.step_size)
+        noise = {"sigma": options.sigma, "decay": options.noise_decay, "scaling": options.noise_scaling}
+        if options.name != "adam":
+            pairs = zip(self._stack.of_model, seeds, strict=True)
+            self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
+        if options.name in ("adam", "noisy_adam"):
+            optimiser = Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
+            values = self._stack.values
+            zeros = [torch.zeros_like(values) for _ in range(2)]
+            self.moments = Moments(*zeros, torch.zeros(len(values), device=values.device))
+            for row, first, second, clock in zip(self._rows, *self.moments, strict=True):
+                optimiser.state[row] = {"step": clock, "exp_avg": first, "exp_avg_sq": second}
+            return optimiser
+        return _Rows([{"params": self._rows}], self._noisy_step)
+
+    def _noisy_step(self) -> None:
+        for optimiser in self.noisy:
+            optimiser.step()
+
+    def _state_by_parameter(self, k: int) -> dict[Tensor, dict[str, Tensor]]:
+        if self.moments is None:
+            return {}
+        state: dict[Tensor, dict[str, Tensor]] = {}
+        for parameter in self._stack.of_model[k]:
+            start = parameter.storage_offset() - self._stack.values[k].storage_offset()
+            part = slice(start, start + parameter.numel())
+            first, second = (moment[k, part].view(parameter.shape) for moment in self.moments[:2])
+            state[parameter] = {"exp_avg": first, "exp_avg_sq": second}
+        return state
+
+    def forget(self, k: int) -> None:
+        """Model k begins anew: no moments, clocks at 0, utilities 0, L2-init pulls to the present weights.
+
+        Generators go on, so that a second fresh model does not see the first one's noise.
+        """
+        if self.moments is not None:
+            for part in self.moments:
+                part[k] = 0
+        if self.noisy:
+            self.noisy[k].steps = 0
+        if self.pull is not None:
+            self.pull.initial[k].copy_(self._stack.values[k])
+        if self._fresh is not None:
+            generator = self.companions[k].state_dict()["generator"]
+            self.companions[k].detach()
+            self.companions[k] = self._fresh(k)
+            self.companions[k].load_state_dict({**self.companions[k].state_dict(), "generator": generator})
+
+    def state(self, k: int) -> dict[str, np.ndarray]:
+        """All that model k's next updates depend on, besides weights and gradients."""
+        return arrays("optimiser", self._memory(k))
+
+    def load(self, k: int, saved: dict[str, np.ndarray]) -> None:
+        """The inverse of :meth:`state`."""
+        memory = restored("optimiser", self._memory(k), saved)
+        if self.moments is not None:
+            for part, value in zip(self.moments, memory["moments"], strict=True):
+                part[k].copy_(value)
+        if self.noisy:
+            self.noisy[k].load_state_dict({**self.noisy[k].state_dict(), **memory["noise"]})
+        if self.pull is not None:
+            self.pull.initial[k].copy_(memory["initial"])
+        if self.companions:
+            self.companions[k].load_state_dict(memory["companion"])
+
+    def _memory(self, k: int) -> dict[str, Any]:
+        memory: dict[str, Any] = {}
+        if self.moments is not None:
+            memory["moments"] = [part[k] for part in self.moments]
+        if self.noisy:
+            memory["noise"] = {name: self.noisy[k].state_dict()[name] for name in ("steps", "generator")}
+        if self.pull is not None:
+            memory["initial"] = self.pull.initial[k]
+        if self.companions:
+            memory["companion"] = self.companions[k].state_dict()
+        return memory
+
+
+def _continual_backprop(model: nn.Module, memory: Memory, seed: int) -> ContinualBackprop:
+    assert isinstance(model, nn.Sequential), "options.check_optimiser refuses the others"
+    return ContinualBackprop(model, memory, Settings(seed=seed))  # type: ignore[arg-type]
+
+
+def _redo(model: nn.Module, memory: Memory, seed: int) -> ReDo:
+    assert isinstance(model, nn.Sequential), "options.check_optimiser refuses the others"
+    return ReDo(model, memory, seed=seed)  # type: ignore[arg-type]
+
+
+def arrays(name: str, value: Any) -> dict[str, np.ndarray]:
+    """Nested dictionaries and lists of tensors and numbers as flat arrays, named by their path."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {path: array for key, part in items for path, array in arrays(f"{name}/{key}", part).items()}
+    return {name: value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else np.asarray(value)}
+
+
+def restored(name: str, template: Any, saved: dict[str, np.ndarray]) -> Any:
+    """What :func:`arrays` flattened, in the nesting, the types and on the devices of ``template``."""
+    if isinstance(template, dict):
+        return {key: restored(f"{name}/{key}", part, saved) for key, part in template.items()}
+    if isinstance(template, list):
+        return [restored(f"{name}/{key}", part, saved) for key, part in enumerate(template)]
+    if isinstance(template, Tensor):
+        return torch.from_numpy(np.array(saved[name])).to(template)
+    return type(template)(saved[name])

@@ -1,1 +1,0 @@
-"""Who carries out jobs: processes of this machine, or a Ray cluster."""

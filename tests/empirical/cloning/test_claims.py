@@ -1,0 +1,110 @@
+"""The claims about cloning, recomputed from the committed records of the laptop preset, and its figures."""
+
+import hashlib
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from empirical.bitflip.claims import effect
+from empirical.cloning import claims, records
+from empirical.cloning.claims import at_the_end, curve, rank
+from empirical.cloning.options import Setting
+from empirical.runs import store
+from empirical.runs.store import DATA, run_id
+from lop_theory.errors import InvalidInput
+from lop_theory.report.ledger import load
+
+ROOT = Path(__file__).parents[3]
+MODELS = ("mlp", "cnn", "resnet18", "vit")
+
+
+@pytest.fixture(scope="module")
+def cells() -> records.Cells:
+    return records.cells()
+
+
+def test_the_records_are_whole() -> None:
+    found = store.records(ROOT / "results" / "cloning")
+    assert len(found) >= 108
+    for record in found:
+        assert record.folder.name == record.manifest["id"] == run_id(record.config)
+        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
+
+
+@pytest.mark.parametrize("name", claims.SENTENCES)
+def test_claims_state_what_the_records_say(name: str, cells: records.Cells) -> None:
+    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
+    assert claims.SENTENCES[name](cells) in f"{claim.statement} {claim.corrected}"
+
+
+@pytest.mark.claim("cloning-stays")
+def test_sgd_and_adam_never_leave(cells: records.Cells) -> None:
+    for key, group in cells.items():
+        if key.arm in ("sgd", "adam", "matched"):
+            assert curve(group, "defect").max() == curve(group, "spread").max() == 0.0
+
+
+@pytest.mark.claim("cloning-leaves")
+@pytest.mark.claim("cloning-capacity")
+def test_noise_and_dropout_leave_and_raise_the_rank(cells: records.Cells) -> None:
+    for model in MODELS:
+        for group in (claims.strongest(cells, model), claims.dropped(cells, model)):
+            assert at_the_end(group, "defect").min() > 1e-5
+            assert (rank(group, "clone") > rank(group, "base")).all() or model == "vit"
+        sgd = cells[Setting(model, "sgd")]  # type: ignore[arg-type]
+        assert abs(effect(rank(sgd, "clone"), rank(sgd, "base")).ratio - 1) < 0.25
+        assert (rank(sgd, "control") > rank(sgd, "clone")).all() or model == "vit"
+
+
+@pytest.mark.claim("cloning-one-step")
+def test_one_noisy_step_starts_an_escape(cells: records.Cells) -> None:
+    defect = curve(cells[Setting("mlp", "noisy_sgd", 0.05, 0.0)], "defect")
+    assert (defect[:, 1] > 0).all()
+    assert (defect[:, -1] > 2 * defect[:, 1]).all()
+
+
+@pytest.mark.claim("cloning-capacity")
+def test_leaving_does_not_lower_the_mlp_s_training_loss(cells: records.Cells) -> None:
+    noisy = at_the_end(claims.strongest(cells, "mlp"), "clone_train_loss")
+    stayed = at_the_end(cells[Setting("mlp", "sgd")], "clone_train_loss")
+    assert (noisy > stayed).all()
+
+
+@pytest.mark.claim("cloning-vit")
+def test_the_vit_is_not_nearer_than_the_mlp_here(cells: records.Cells) -> None:
+    vit, mlp = (at_the_end(claims.strongest(cells, model), "defect") for model in ("vit", "mlp"))
+    assert effect(vit, mlp).ratio > 0.5
+
+
+@pytest.mark.claim("cloning-rates")
+def test_matched_step_sizes_follow_until_rounding_is_amplified(cells: records.Cells) -> None:
+    matched, same = (curve(cells[Setting("mlp", arm)], "function_gap") for arm in ("matched", "sgd"))  # type: ignore[arg-type]
+    assert matched[:, 1].max() < 1e-5
+    assert same[:, 1].min() > 1e-2
+    assert matched[:, -1].max() > 1e-2
+
+
+@pytest.mark.claim("cloning-rounding")
+def test_rounding_alone_leaves_in_float32_only(cells: records.Cells) -> None:
+    single, double = (cells[Setting("mlp", arm)] for arm in ("redistributed", "redistributed64"))  # type: ignore[arg-type]
+    assert curve(single, "defect")[:, 0].max() < 1e-12
+    assert at_the_end(single, "defect").min() > 1e-3
+    assert curve(double, "defect").max() < 1e-12
+    assert curve(double, "distance").max() < 1e-14
+    assert np.all(rank(single, "clone") > 1.1 * rank(single, "base"))
+
+
+@pytest.mark.parametrize("number", ["2_1", "b7", "b8", "b11", "b12", "b13"])
+def test_figures_draw_from_the_records_and_name_them(number: str, tmp_path: Path) -> None:
+    caption = importlib.import_module(f"paper_figs.fig_{number}").draw(tmp_path / "figure")
+    assert (tmp_path / "figure.png").stat().st_size > 20_000
+    assert (tmp_path / "figure.pdf").stat().st_size > 5_000
+    for part in ("glyphs", "preset laptop", "seeds 40, 41, 42", "standard deviation"):
+        assert part in caption
+
+
+def test_missing_runs_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"lacks 108 of the 108 runs.*python -m empirical cloning --preset laptop"):
+        records.cells("laptop", tmp_path)

@@ -1,0 +1,89 @@
+"""The claims about escape, recomputed from the committed records of the laptop runs."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from empirical.escape import claims, records
+from empirical.escape.options import STAGE_1, Stage
+from empirical.escape.records import Group
+from empirical.runs import store
+from empirical.runs.store import DATA, run_id
+from lop_theory.report.ledger import load
+from paper_figs import fig_escape
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def group() -> Group:
+    return records.cell()
+
+
+def stated(name: str) -> str:
+    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
+    return f"{claim.statement} {claim.corrected}"
+
+
+def test_the_records_are_whole() -> None:
+    found = store.records(ROOT / "results" / "escape")
+    assert len(found) >= 3
+    for record in found:
+        assert record.folder.name == record.manifest["id"] == run_id(record.config)
+        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
+
+
+@pytest.mark.claim("escape-lop")
+def test_the_network_loses_plasticity(group: Group) -> None:
+    assert claims.loss_of_plasticity(group) in stated("escape-lop")
+    for start in ("half", "end"):
+        behind = claims.gain(group, Stage(start, "none"), "fresh")
+        assert behind.above == 0
+        assert behind.mean < -0.3
+
+
+@pytest.mark.claim("escape-half")
+def test_shrink_and_perturb_restores_half_lost_plasticity_and_the_escape_direction_does_not(group: Group) -> None:
+    assert claims.recovery(group, "half") in stated("escape-half")
+    assert records.recovered(group, Stage("half", "shrink_perturb")).min() > 0.5
+    assert abs(records.recovered(group, Stage("half", "escape")).mean()) < 0.2
+
+
+@pytest.mark.claim("escape-collapse")
+def test_noise_dropout_and_the_escape_direction_bring_nothing_back_from_a_collapse(group: Group) -> None:
+    assert claims.recovery(group, "end") in stated("escape-collapse")
+    collapsed = records.silent_units(group, STAGE_1).whole_layers[:, -1].any(1)
+    for name in ("noise", "dropout", "escape"):
+        assert np.abs(records.recovered(group, Stage("end", name))[collapsed]).max() < 0.02
+    assert records.recovered(group, Stage("end", "redo"))[collapsed].max() > 0.2
+
+
+@pytest.mark.claim("escape-silent")
+@pytest.mark.claim("frozen-unit")
+def test_silent_units_stay_silent_where_theory_says_so(group: Group) -> None:
+    assert claims.silence(group) in stated("escape-silent")
+    for name, stages in claims.stages_by_branch(group).items():
+        (silent, revived), (_, elsewhere) = claims.ruled(group, stages)
+        if name not in ("continual backprop", "ReDo"):
+            assert revived == 0
+            assert elsewhere > 0
+            assert silent > 0 or name == "fresh network"
+
+
+@pytest.mark.claim("escape-curvature")
+def test_a_collapsed_network_lies_on_a_plateau_and_the_others_on_saddles(group: Group) -> None:
+    assert claims.curvatures(group) in stated("escape-curvature")
+    collapsed, others = claims.landscapes(group)
+    assert collapsed.networks > 0
+    assert collapsed.saddles == 0
+    assert collapsed.largest == 0.0
+    assert others.saddles > 0.9 * others.networks > 0
+
+
+def test_the_figure_is_drawn_from_the_records_and_names_them(tmp_path: Path) -> None:
+    caption = fig_escape.draw(tmp_path / "escape")
+    assert "permuted glyphs with pixel noise 0.3" in caption
+    assert "seeds 40, 41, 42" in caption
+    assert (tmp_path / "escape.png").stat().st_size > 10_000
