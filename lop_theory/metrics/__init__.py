@@ -6,8 +6,15 @@ problem. Where the paper's text and its authors' code differ, both are here and 
 ``_as_coded``).
 """
 
-from lop_theory.metrics.capture import Captured, capture, channel_dim, hidden_layers, measure
-from lop_theory.metrics.manifold import cloning_r2, distance_to_equitable, gradient_norm, mean_cloning_r2, weight_norm
+from lop_theory.metrics.capture import Captured, NonFiniteActivations, capture, channel_dim, hidden_layers, measure
+from lop_theory.metrics.manifold import (
+    cloning_r2,
+    cloning_r2_as_coded,
+    distance_to_equitable,
+    gradient_norm,
+    mean_cloning_r2,
+    weight_norm,
+)
 from lop_theory.metrics.units import (
     LayerMetrics,
     Moments,
@@ -31,9 +38,11 @@ __all__ = [
     "Captured",
     "LayerMetrics",
     "Moments",
+    "NonFiniteActivations",
     "capture",
     "channel_dim",
     "cloning_r2",
+    "cloning_r2_as_coded",
     "cosines",
     "dead",
     "distance_to_equitable",

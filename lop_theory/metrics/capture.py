@@ -1,13 +1,15 @@
 """Metrics, or outputs and gradients, of all layers in one pass that leaves no trace."""
 
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
+from lop_theory.metrics.passes import floating, undisturbed, watched
 from lop_theory.metrics.units import (
     LayerMetrics,
     Moments,
@@ -17,9 +19,14 @@ from lop_theory.metrics.units import (
     moments,
     with_saturation,
 )
+from lop_theory.metrics.watch import Layer
 
 SKIPPED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Unflatten)
 CHANNELS_FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool")
+
+
+class NonFiniteActivations(UserWarning):
+    """A layer has NaN or infinite activations, or its squares overflow: its metrics are NaN."""
 
 
 class Captured(NamedTuple):
@@ -49,54 +56,104 @@ def measure(
     layers: Sequence[str] | None = None,
     dormant_tau: float = 0.0,
 ) -> dict[str, LayerMetrics]:
-    """Metrics of every hidden layer (:func:`hidden_layers`, or the named modules) on one batch, in the model's
-    present mode.
+    """Metrics of every hidden layer on one batch, in the model's present mode, in the order of computation.
+
+    Hidden layers are the activations and gates that :mod:`lop_theory.metrics.watch` sees (of all weighted sums if there
+    are none): functional calls, own activation classes, every call of a shared module (``act``, ``act#2``). ``layers``
+    names modules instead, whose outputs are measured. ``inputs`` is a tensor, a tuple, or a dict of keyword inputs.
 
     ``loss(output)`` is a scalar; without it nothing is differentiated and saturation is NaN. One forward and at most
     one backward pass for all layers; each layer is measured as it is computed and nothing of it is kept, so memory is
-    what the passes alone need. Parameters, gradients, buffers, modes and random streams are as before, bit for bit.
+    what the passes alone need. Parameters, gradients, buffers, modes, random streams (torch, Python, NumPy) and the
+    statistics of interventions are as before, bit for bit. NaN or infinite activations give NaN metrics and a
+    :class:`NonFiniteActivations` warning.
     """
-    names = hidden_layers(model) if layers is None else layers
-    found, waiting = _measured(model, inputs, loss, names, dormant_tau)
-    if waiting:  # the backward pass from the outputs to the inputs has not met these layers
-        for name, c in capture(model, inputs, loss, layers=waiting).items():
-            found[name] = layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=dormant_tau)
-    return found
+    if layers is not None:
+        return _of_modules(model, inputs, loss, layers, dormant_tau)
+    found = _measured(model, inputs, loss, ("activation", "gate"), dormant_tau)
+    return found or _measured(model, inputs, loss, ("sum",), dormant_tau)
 
 
 def _measured(
+    model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None, kinds: tuple[str, ...], tau: float
+) -> dict[str, LayerMetrics]:
+    """Metrics of the watched layers of some kinds."""
+    sheet = _Sheet(tau)
+    ends: list[Tensor] = []
+
+    def see(layer: Layer, output: Tensor) -> None:
+        if loss is not None and (layer.operator == "embedding" or (layer.kind == "sum" and not ends)):
+            ends.append(_end(output))
+        if layer.kind in kinds:
+            sheet.take(layer.name, output, layer.dim)
+
+    anchored = pytree.tree_map(lambda x: _anchored(x, wanted=loss is not None), inputs)
+    with watched(model, see) as (run, watch), torch.set_grad_enabled(loss is not None):
+        output = run(anchored)
+        watch.outputs(floating(output))
+        ends = [x for x in floating(anchored) if x.requires_grad] or ends
+        sheet.differentiate(None if loss is None else loss(output), ends)
+    return sheet.found
+
+
+def _of_modules(
     model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None, names: Sequence[str], tau: float
-) -> tuple[dict[str, LayerMetrics], list[str]]:
-    """Metrics taken in hooks, and the layers whose gradient never came."""
-    found: dict[str, LayerMetrics] = {}
-    waiting: dict[str, Moments] = {}
+) -> dict[str, LayerMetrics]:
+    """Metrics of the named modules' outputs."""
+    sheet = _Sheet(tau)
 
     def see(name: str, output: Tensor, dim: int) -> None:
-        m = moments(output, dim)
-        found[name] = metrics_of(output, m, dim, dormant_tau=tau)
-        if output.requires_grad:
-            waiting[name] = m
-            output.register_hook(lambda gradient: _saturate(found, waiting, name, gradient, (dim, m)))
+        sheet.take(name, output, dim)
 
-    args = tuple(_anchored(x, wanted=loss is not None) for x in (inputs if isinstance(inputs, tuple) else (inputs,)))
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    with _hooks(model, names, see), _random_state_kept(), torch.set_grad_enabled(loss is not None):
-        output = functional_call(model, buffers, args)
-        ends = [x for x in args if isinstance(x, Tensor) and x.requires_grad]
-        total = None if loss is None else loss(output)
+    anchored = pytree.tree_map(lambda x: _anchored(x, wanted=loss is not None), inputs)
+    with _hooks(model, names, see), undisturbed(model) as run, torch.set_grad_enabled(loss is not None):
+        output = run(anchored)
+        ends = [x for x in floating(anchored) if x.requires_grad]
+        sheet.differentiate(None if loss is None else loss(output), ends)
+    if sheet.waiting:  # the backward pass from the outputs to the inputs has not met these layers
+        for name, c in capture(model, inputs, loss, layers=list(sheet.waiting)).items():
+            sheet.found[name] = layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=tau)
+    return sheet.found
+
+
+class _Sheet:
+    """Metrics as they come in, and the moments of layers whose gradient has not come yet."""
+
+    def __init__(self, tau: float) -> None:
+        self.tau = tau
+        self.found: dict[str, LayerMetrics] = {}
+        self.waiting: dict[str, Moments] = {}
+
+    def take(self, name: str, output: Tensor, dim: int) -> None:
+        """A module that runs twice is measured where it ran last."""
+        m = moments(output, dim)
+        self.found[name] = metrics_of(output, m, dim, dormant_tau=self.tau)
+        if not m.finite:
+            warnings.warn(f"layer {name}: {_trouble(output)}; its metrics are NaN", NonFiniteActivations, stacklevel=4)
+        elif output.requires_grad:
+            self.waiting[name] = m
+            output.register_hook(lambda gradient: self._saturate(name, gradient, dim, m))
+
+    def _saturate(self, name: str, gradient: Tensor, dim: int, m: Moments) -> None:
+        if self.waiting.get(name) is m:
+            self.found[name] = with_saturation(self.found[name], gradient, dim, m.mean_abs)
+            del self.waiting[name]
+
+    def differentiate(self, total: Tensor | None, ends: list[Tensor]) -> None:
+        """Go back to the ends; every layer's gradient passes by."""
         if total is not None and total.requires_grad and ends:
             torch.autograd.grad(total, ends, allow_unused=True)
-    return found, list(waiting)
 
 
-def _saturate(
-    found: dict[str, LayerMetrics], waiting: dict[str, Moments], name: str, gradient: Tensor, of: tuple[int, Moments]
-) -> None:
-    """Complete a layer with its gradient; a module that runs twice is measured where it ran last."""
-    dim, m = of
-    if waiting.get(name) is m:
-        found[name] = with_saturation(found[name], gradient, dim, m.mean_abs)
-        del waiting[name]
+def _trouble(output: Tensor) -> str:
+    wrong = int((~torch.isfinite(output)).sum())
+    return f"{wrong} of {output.numel()} activations are NaN or infinite" if wrong else "its squares overflow"
+
+
+def _end(output: Tensor) -> Tensor:
+    """An embedding, or the first weighted sum: as far back as gradients of layers need to go without floating
+    inputs."""
+    return output if output.requires_grad else output.requires_grad_()
 
 
 def _anchored(x: Any, *, wanted: bool) -> Any:
@@ -133,16 +190,14 @@ def _pass(
     model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None, names: Sequence[str], *, copies: bool
 ) -> dict[str, Captured] | None:
     """One pass; None if an in-place operator overwrote something captured, which then needs ``copies``."""
-    args = inputs if isinstance(inputs, tuple) else (inputs,)
     seen: dict[str, tuple[Tensor, int, int]] = {}
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
 
     def see(name: str, output: Tensor, dim: int) -> Tensor | None:
         seen[name] = (output, dim, output._version)
         return output.clone() if copies else None
 
-    with _hooks(model, names, see), _random_state_kept(), torch.set_grad_enabled(loss is not None):
-        output = functional_call(model, buffers, args)
+    with _hooks(model, names, see), undisturbed(model) as run, torch.set_grad_enabled(loss is not None):
+        output = run(inputs)
         if any(tensor._version != version for tensor, _, version in seen.values()):
             return None
         gradients = _gradients(None if loss is None else loss(output), [tensor for tensor, _, _ in seen.values()])
@@ -189,9 +244,3 @@ def _is_layer(module: nn.Module) -> bool:
 def channel_dim(module: nn.Module, output: Tensor) -> int:
     """Units are dimension 1 of images and of channels-first layers, else the last."""
     return 1 if output.dim() > 3 or (output.dim() == 3 and type(module).__name__.startswith(CHANNELS_FIRST)) else -1
-
-
-@contextmanager
-def _random_state_kept() -> Generator[None]:
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
-        yield

@@ -18,14 +18,17 @@ UNIT_ROUNDOFF = 2.0**-53
 
 
 class LayerMetrics(NamedTuple):
-    """Metrics of one layer; shares are in [0, 1]. ``batch`` is the number of samples (saturation depends on it)."""
+    """Metrics of one layer; shares are in [0, 1]. ``batch`` is the number of samples (saturation depends on it).
+
+    All are NaN but the two counts if an activation is NaN or infinite, or so large that squares overflow.
+    """
 
     units: int
     batch: int
     dead: float
     duplicate_as_paper: float
     duplicate_as_coded: float
-    duplicate_clusters: int
+    duplicate_clusters: float
     saturated: float
     dormant: float
     effective_rank: float
@@ -45,6 +48,11 @@ class Moments(NamedTuple):
     mean_abs: Tensor
     near_zero: Tensor
     chain: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether all activations, and their squares, are finite."""
+        return bool(torch.isfinite(self.gram.diagonal()).all())
 
 
 def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
@@ -232,11 +240,13 @@ def layer_metrics(
     """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without)."""
     m = moments(h, channel_dim)
     found = metrics_of(h, m, channel_dim, dormant_tau=dormant_tau)
-    return found if gradient is None else with_saturation(found, gradient, channel_dim, m.mean_abs)
+    return found if gradient is None or not m.finite else with_saturation(found, gradient, channel_dim, m.mean_abs)
 
 
 def metrics_of(h: Tensor, m: Moments, channel_dim: int = -1, *, dormant_tau: float = 0.0) -> LayerMetrics:
-    """All metrics but saturation, from the moments of ``h``."""
+    """All metrics but saturation, from the moments of ``h``; NaN if they are not finite."""
+    if not m.finite:
+        return LayerMetrics(h.shape[channel_dim], m.samples, *[math.nan] * (len(LayerMetrics._fields) - 2))
     any_other, later, clusters = duplicates(m)
     values, slack = spectrum(flatten_units(h.detach(), channel_dim) if m.samples < len(m.gram) else h, m)
     rank, error = effective_rank(values, slack)

@@ -139,6 +139,7 @@ def watch(layers: Sequence[UnitLayer]) -> tuple[dict[int, Tensor], Callable[[], 
             if module.training:
                 seen[position] = output.detach()
 
+        hook.lop_theory_observer = True  # metrics switch it off while they measure
         return hook
 
     handles = [layer.observed.register_forward_hook(observer(k)) for k, layer in enumerate(layers)]

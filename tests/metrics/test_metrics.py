@@ -272,8 +272,10 @@ def test_measuring_in_hooks_is_measuring_what_was_captured(inputs):
     names = ["act", "cut", "late"]
     seen = M.capture(model, inputs, lambda out: out.square().mean(), layers=names)
     expected = {k: M.layer_metrics(c.output, c.output_gradient, c.channel_dim) for k, c in seen.items()}
+    assert M.measure(model, inputs, lambda out: out.square().mean(), layers=names) == expected
     found = M.measure(model, inputs, lambda out: out.square().mean())
-    assert found == expected
+    assert list(found) == ["act", "act#2", "late"]  # cut depends on no input
+    assert (found["act#2"], found["late"]) == (expected["act"], expected["late"])
     assert all(x.saturated == x.saturated for x in found.values())
 
 
@@ -311,3 +313,152 @@ def test_the_error_bound_of_the_effective_rank_covers_float64_and_is_small(seed,
     m = M.layer_metrics(torch.tensor(h))
     assert abs(m.effective_rank - exact) <= m.effective_rank_error + 1e-12
     assert m.effective_rank_error < 1e-4
+
+
+# --- units of any model -----------------------------------------------------------------------------------------------
+
+
+class Swish(nn.Module):
+    """An own activation class."""
+
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class Free(nn.Module):
+    """Functional relu, one shared module called twice, an own activation, a gate, keywords, Python numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = nn.Linear(4, 10), nn.Linear(10, 10), nn.Linear(10, 10), nn.Linear(10, 2)
+        self.act, self.own = nn.ReLU(), Swish()
+
+    def forward(self, x, *, scale=1.0):
+        h = nn.functional.relu(self.a(x)) * scale
+        h = self.act(self.c(self.act(self.b(h))))
+        h = nn.functional.silu(self.b(h)) * self.c(h)
+        h = 0.5 * h * (1 + torch.tanh(0.8 * (h + 0.04 * h**3)))
+        return self.out(self.own(self.b(h)))
+
+
+def test_functional_shared_own_and_gated_activations_are_each_one_layer():
+    torch.manual_seed(0)
+    model, x = Free(), torch.randn(20, 4)
+    with torch.no_grad():
+        model.a.bias[:5] = -50.0
+    found = M.measure(model, {"x": x, "scale": 2.0}, lambda out: out.square().sum())
+    assert list(found) == ["relu", "act", "act#2", "silu", "mul", "mul#2", "own"]
+    assert found["relu"].dead == 0.5
+    h = torch.relu(model.a(x)) * 2
+    first = model.act(model.b(h))
+    second = model.act(model.c(first))
+    gate = nn.functional.silu(model.b(second)) * model.c(second)
+    for name, value in {"act": first, "act#2": second, "mul": gate}.items():
+        assert found[name].effective_rank == pytest.approx(M.layer_metrics(value.detach()).effective_rank), name
+    assert all(m.saturated == m.saturated for m in found.values())
+
+
+def test_gradients_of_watched_layers_are_those_of_the_values():
+    torch.manual_seed(0)
+    model, x = Free().double(), torch.randn(20, 4, dtype=torch.float64)
+    found = M.measure(model, x, lambda out: out.square().sum() * 1e-4)
+    h = torch.relu(model.a(x))
+    first = model.act(model.b(h)).detach().requires_grad_()
+    second = model.act(model.c(first))
+    gate = nn.functional.silu(model.b(second)) * model.c(second)
+    bent = 0.5 * gate * (1 + torch.tanh(0.8 * (gate + 0.04 * gate**3)))
+    (model.out(model.own(model.b(bent))).square().sum() * 1e-4).backward()
+    assert found["act"] == M.layer_metrics(first.detach(), first.grad)
+
+
+class Tokens(nn.Module):
+    """Integer inputs, learned positions, multi-head attention, an encoder layer of torch's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.positions = nn.Embedding(11, 8), nn.Embedding(7, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, ids):
+        return self.head(self.layer(self.words(ids) + self.positions(torch.arange(ids.shape[1])))[:, 0])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_tokens_and_frozen_models_have_gradients(frozen):
+    torch.manual_seed(0)
+    model = Tokens().requires_grad_(not frozen)
+    found = M.measure(model, {"ids": torch.randint(0, 11, (3, 7))}, lambda out: out.square().mean())
+    assert {name: m.units for name, m in found.items()} == {"layer:relu": 12}
+    assert found["layer:relu"].batch == 21
+    assert found["layer:relu"].saturated == found["layer:relu"].saturated
+
+
+def test_activations_of_hugging_face_models_are_seen():
+    transformers = pytest.importorskip("transformers")
+    small = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    bert = transformers.BertForSequenceClassification(transformers.BertConfig(**small, num_attention_heads=2))
+    batch = {"input_ids": torch.randint(0, 50, (3, 7)), "labels": torch.tensor([0, 1, 0])}
+    found = M.measure(bert.eval(), batch, lambda out: out.loss)
+    assert [m.units for m in found.values()] == [24, 24, 16]
+    assert next(iter(found)) == "bert.encoder.layer.0.intermediate.intermediate_act_fn"
+    assert all(m.saturated == m.saturated for m in found.values())
+
+
+def test_a_model_without_activations_is_measured_at_its_weighted_sums():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    assert list(M.measure(model, torch.randn(6, 4))) == ["0", "1"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e200])
+def test_activations_that_are_not_finite_give_metrics_that_are_not_numbers_and_a_warning(wrong):
+    model = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        model[0].bias[3] = wrong
+    with pytest.warns(M.NonFiniteActivations, match=r"^layer 1: ") as caught:
+        found = M.measure(model, torch.randn(6, 4).double(), lambda out: out.sum())
+    assert (found["1"].units, found["1"].batch) == (8, 6)
+    assert all(math.isnan(value) for name, value in found["1"]._asdict().items() if name not in ("units", "batch"))
+    assert len(caught) == (1 if wrong > 1e100 else 2)
+
+
+def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed():
+    import random
+
+    from lop_theory.optim.units import unit_layers, watch
+
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return x * (1 + random.random() + float(np.random.rand()) + torch.rand(1))
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Noisy(), nn.Linear(8, 2))
+    seen, remove = watch(unit_layers(model))
+    random.seed(3)
+    np.random.seed(3)
+    expected = random.random(), np.random.rand()
+    random.seed(3)
+    np.random.seed(3)
+    M.measure(model, torch.randn(5, 4), lambda out: out.sum())
+    assert (random.random(), np.random.rand()) == expected
+    assert not seen
+    model(torch.randn(5, 4))
+    assert list(seen) == [0]
+    remove()
+
+
+@given(st.integers(0, 10**6), st.integers(2, 4), st.integers(2, 5), st.floats(0.0, 2.0))
+def test_cloning_r2_as_coded_is_the_authors_mean_of_ratios_of_standard_deviations(seed, copies, units, noise):
+    """The published script compares the slices ``a[:, j::copies]`` of the wide layer."""
+    rng = np.random.default_rng(seed)
+    wide = np.repeat(rng.standard_normal((6, units)), copies, 1) + noise * rng.standard_normal((6, units * copies))
+    slices = np.stack([wide[:, j::copies] for j in range(copies)])
+    ratio = slices.std(0, ddof=1) / (wide.std(1, ddof=1, keepdims=True) + 1e-10)
+    blocks = np.arange(units * copies) // copies
+    assert M.cloning_r2_as_coded(torch.tensor(wide), blocks) == pytest.approx(1 - ratio.mean(), abs=1e-12)
+
+
+def test_cloning_r2_as_coded_needs_blocks_of_one_size():
+    from lop_theory.errors import InvalidInput
+
+    with pytest.raises(InvalidInput, match="one size"):
+        M.cloning_r2_as_coded(torch.zeros(3, 5), [0, 0, 1, 1, 1])

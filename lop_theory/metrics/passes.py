@@ -1,0 +1,116 @@
+"""One pass of a model that leaves no trace: parameters, gradients, buffers, modes, random streams and the statistics
+of companions are as before, bit for bit."""
+
+import random
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils import _pytree as pytree
+
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics.watch import Before, See, Watch
+
+Run = Callable[[Any], Any]
+OBSERVER = "lop_theory_observer"
+"""A forward hook with this attribute set to true only gathers statistics (those of our interventions do): it is
+switched off during a measurement."""
+
+
+def as_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A tensor, a tuple or list of positional inputs, or a mapping of keyword inputs, as (args, kwargs)."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, (tuple, list)):
+        return tuple(inputs), {}
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    raise InvalidInput(
+        "inputs", inputs, "must be a tensor, a tuple of inputs or a dict of keyword inputs", "give one batch"
+    )
+
+
+def floating(values: Any) -> list[Tensor]:
+    """Floating tensors among nested outputs."""
+    return [t for t in pytree.tree_leaves(values) if isinstance(t, Tensor) and t.is_floating_point()]
+
+
+@contextmanager
+def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
+    """Yields ``run(inputs) -> output``, the model's own forward pass on copies of its buffers."""
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    if watch is not None:
+        watch.constant(buffers.values())
+
+    def run(inputs: Any) -> Any:
+        args, kwargs = as_arguments(inputs)
+        with watch or nullcontext():
+            return functional_call(model, buffers, args, kwargs)
+
+    with _random_state_kept(), _observers_off(model), _eager():
+        yield run
+
+
+@contextmanager
+def watched(model: nn.Module, see: See, before: Before | None = None) -> Generator[tuple[Run, Watch]]:
+    """As :func:`undisturbed`; :class:`~lop_theory.metrics.watch.Watch` sees every layer that ``run`` computes."""
+    names = {module: name for name, module in model.named_modules()}
+    watch = Watch(model, see, before)
+
+    def enter(module: nn.Module, _: Any) -> None:
+        watch.path.append(names.get(module, watch.path[-1] if watch.path else ""))
+
+    def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+        watch.path.pop()
+
+    handles = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
+    try:
+        with undisturbed(model, watch) as run:
+            yield run, watch
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _random_state_kept() -> Generator[None]:
+    """Torch's, Python's and NumPy's random streams come back."""
+    numpy = sys.modules.get("numpy")
+    python, array = random.getstate(), None if numpy is None else numpy.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        if numpy is not None:
+            numpy.random.set_state(array)
+
+
+@contextmanager
+def _observers_off(model: nn.Module) -> Generator[None]:
+    tables = [
+        table for module in model.modules() for table in (module._forward_hooks, module._forward_pre_hooks) if table
+    ]
+    before = [(table, list(table.items())) for table in tables]
+    for table, hooks in before:
+        for key, hook in hooks:
+            if getattr(hook, OBSERVER, False):
+                del table[key]
+    try:
+        yield
+    finally:
+        for table, hooks in before:
+            table.clear()
+            table.update(hooks)
+
+
+def _eager() -> Any:
+    """A compiled model runs as Python: its calls cannot be seen otherwise."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if stance is None or "torch._dynamo" not in sys.modules else stance("force_eager")
