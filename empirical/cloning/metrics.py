@@ -13,7 +13,15 @@ from torch.nn.functional import cross_entropy
 
 from empirical.continual.metrics import CHUNK, evaluating
 from empirical.runs.store import Row
-from lop_theory.metrics import capture, cloning_r2, hidden_layers, layer_metrics, mean_cloning_r2, weight_norm
+from lop_theory.metrics import (
+    capture,
+    cloning_r2,
+    cloning_r2_as_coded,
+    hidden_layers,
+    layer_metrics,
+    mean_cloning_r2,
+    weight_norm,
+)
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.redistribute import block_means, block_sums
 
@@ -43,7 +51,8 @@ COLUMNS = {
 
 ``…_loss`` is the mean training loss of the steps since the row before; ``…_train_…`` and ``…_probe_…`` are of up to 512
 training images and of the held-out probe, in evaluation mode. A *defect* is 1 − R² of cloning (exactly 0 for exact
-clones), ``defect`` its mean over layers and both directions, ``r2_as_coded`` the authors' number. ``distance`` is that
+clones), ``defect`` its mean over layers and both directions, ``r2_as_coded`` the authors' number (saved `laptop` records
+hold it with variances instead of standard deviations: the same on exact clones, .5). ``distance`` is that
 of the clone's weights from RE∩CE and ``spread`` that from block-constant weights, both over the weights' norm.
 ``function_gap`` is the largest difference of outputs of clone and base on the probe, over the largest output.
 ``…_noise_ratio`` is ‖noise‖/‖gradient‖ in the last step."""
@@ -107,6 +116,7 @@ def layer_rows(model: nn.Module, probe: Sample, role: str, factor: int) -> list[
             blocks = np.arange(metrics["units"]) // factor
             row["forward_defect"] = 1.0 - cloning_r2(found.activations, blocks)
             row["backward_defect"] = 1.0 - cloning_r2(found.gradient, blocks)
+            row["r2_as_coded"] = cloning_r2_as_coded(found.activations, blocks)
         rows.append(row)
     return rows
 
@@ -114,7 +124,7 @@ def layer_rows(model: nn.Module, probe: Sample, role: str, factor: int) -> list[
 def cloning_row(layers: list[Row]) -> Row:
     """The means over layers of what :func:`layer_rows` found of a clone."""
     forward, backward = ([row[name] for row in layers] for name in ("forward_defect", "backward_defect"))
-    coded = mean_cloning_r2([1.0 - d for d in forward], [1.0 - d for d in backward])["as_coded"]
+    coded = mean_cloning_r2([row["r2_as_coded"] for row in layers], backward)["as_coded"]
     means = {"forward_defect": float(np.mean(forward)), "backward_defect": float(np.mean(backward))}
     return {**means, "defect": float(np.mean([*forward, *backward])), "r2_as_coded": coded}
 
