@@ -53,7 +53,8 @@ COLUMNS = {
 training images and of the held-out probe, in evaluation mode. A *defect* is 1 − R² of cloning (exactly 0 for exact
 clones), ``defect`` its mean over layers and both directions, ``r2_as_coded`` the authors' number (the `laptop`
 records of version 0.1 hold it with variances instead of standard deviations: the same, ½, on exact clones).
-``distance`` is that of the clone's weights from RE∩CE and ``spread`` that from block-constant weights, both over the weights' norm.
+``distance`` is that of the clone's weights from RE∩CE and ``spread`` that from block-constant weights, both over the
+weights' norm.
 ``function_gap`` is the largest difference of outputs of clone and base on the probe, over the largest output.
 ``…_noise_ratio`` is ‖noise‖/‖gradient‖ in the last step."""
 
