@@ -43,9 +43,25 @@ def recomputed_verdict(findings: Iterable[Finding]) -> str | None:
     found = list(findings)
     if not found:
         return None
+    if any(f.holds is None for f in found):
+        return "undecided"
     paper, corrected = ({f.holds for f in found if f.about == about} for about in ("paper", "corrected"))
     if False in paper:
         return "false" if not corrected else "corrected" if corrected == {True} else "undecided"
-    if False in corrected:
-        return "false"
-    return "holds" if paper | corrected == {True} else "undecided"
+    return "false" if False in corrected else "holds"
+
+
+def refutes(shown: bool, evidence: str, detail: str) -> Finding:
+    """Evidence against the paper's statement; a counterexample that does not show it decides nothing."""
+    return Finding("paper", False if shown else None, evidence, detail)
+
+
+def decided(true: bool, false: bool) -> bool | None:
+    """A three-valued comparison of balls: certainly true, certainly false, or undecided."""
+    return True if true else False if false else None
+
+
+def agreed(outcomes: Iterable[bool | None]) -> bool | None:
+    """All true, one false, or undecided."""
+    found = set(outcomes)
+    return False if False in found else True if found == {True} else None

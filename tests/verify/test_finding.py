@@ -24,6 +24,7 @@ def findings(text: str) -> list[Finding]:
         ("p+ p-", "false"),
         ("p- c+", "corrected"),
         ("p- c+ c?", "undecided"),
+        ("p- p? c+", "undecided"),
         ("p- c-", "undecided"),
         ("p+ c-", "false"),
         ("c?", "undecided"),
