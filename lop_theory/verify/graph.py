@@ -47,11 +47,10 @@ def _broken(conclusion: str, dropped: tuple[str, ...] = ()) -> Iterator[Finding]
 def _breaks(example: Counterexample) -> bool:
     network, partition = example.network(), example.partition()
     found = residuals(network, partition, *example.batch())
-    match example.breaks:
-        case "forward":
-            return found.forward != 0
-        case "backward":
-            return found.forward == 0 and found.backward != 0
+    if example.breaks == "forward":
+        return found.forward != 0
+    if example.breaks == "backward":
+        return found.forward == 0 and found.backward != 0
     after = trajectory(network, [example.batch()], "1/8")[-1]
     return found == (0, 0, 0) and sum_spread(after, partition) != 0
 

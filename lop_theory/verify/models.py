@@ -131,7 +131,8 @@ def _two_clones(outputs: int = 1, activation: nn.Module | None = None) -> tuple[
         nn.Linear(1, 2, bias=False), activation or _Square(), nn.Linear(2, outputs, bias=False)
     ).double()
     with torch.no_grad():
-        model[0].weight[:], model[2].weight[:] = 1.0, 0.5
+        _parameter(model, "0.weight").fill_(1.0)
+        _parameter(model, "2.weight").fill_(0.5)
     return model, torch.tensor([[2.0], [1.0]]).double()
 
 
@@ -150,7 +151,7 @@ def normal_splitting(examples: int) -> Iterator[Finding]:
         for target in range(1, 1 + max(2, examples // 5)):
             model, x = _two_clones()
             with torch.no_grad():
-                model[0].weight[0] += shift
+                _parameter(model, "0.weight")[0] += shift
             at, clones = _at(model, x, float(target))
             basis = spanned(tangent(clones, at.coordinates))
             image = torch.stack([at.product(column) for column in basis.T], dim=1)
@@ -216,13 +217,13 @@ def saddle(_: int) -> Iterator[Finding]:
 
 
 def persistence(_: int) -> Iterator[Finding]:
-    """Descent from the manifold stays on it; beside it the distance keeps within the predicted factor   [persistence]."""
+    """Descent from the manifold stays on it; beside it the distance keeps within its factor   [persistence]."""
     from lop_theory.stability import check_growth, dense, growth_factor, normal
 
     distances, factors = [], []
     model, x = _two_clones(activation=nn.Tanh())
     with torch.no_grad():
-        model[0].weight[0] += 1e-7
+        _parameter(model, "0.weight")[0] += 1e-7
     for step in range(20):
         at, clones = _at(model, x, 0.3 + 0.2 * (step % 2))  # the data change under way
         space = normal(clones, at.coordinates)
@@ -242,7 +243,8 @@ def persistence(_: int) -> Iterator[Finding]:
     for step in range(20):
         at, clones = _at(model, x, 0.3 + 0.2 * (step % 2))
         _set(model, at, at.coordinates.flatten(dict(model.named_parameters())).detach() - 0.05 * at.gradient)
-    left = float((model[0].weight[0] - model[0].weight[1]).abs().max())
+    first, second = _parameter(model, "0.weight").detach()
+    left = float((first - second).abs())
     yield Finding("paper", left < 1e-14, _TESTED, f"from the manifold the clones differ by {left:.1g} after 20 steps")
 
 

@@ -188,6 +188,28 @@ def rank_gains(examples: int) -> Iterator[Finding]:
     )
 
 
+def rank_gain_of_units(examples: int) -> Iterator[Finding]:
+    """|K_ij(ρ)| ≤ s|ρ| + (1 − s)ρ² with s = √(c_i c_j), and the gain of unlike units, exactly   [rank-gain-units].
+
+    K_ij(ρ) = Σ_k a_k b_k ρ^k; coefficients are rationals on the unit sphere (Pythagorean pairs), so c is exact.
+    """
+    random, margins = Random(6), []
+    for _ in range(examples):
+        (a, a2), (b, b2) = (random.choice(_PYTHAGOREAN) for _ in range(2))
+        rho = fmpq(random.randint(1, 11), 12)
+        mixed = a * b * rho + a2 * b2 * rho**2  # one linear and one quadratic coefficient each
+        margins.append(rho**2 - mixed**2 - (1 - a * b) * rho**2 * (1 - rho**2))
+    yield Finding("paper", min(margins) >= 0, _TESTED, f"rho^2 - K_ij^2 exceeds the bound in {examples} exact cases")
+
+
+_PYTHAGOREAN = [
+    (fmpq(3, 5), fmpq(4, 5)),
+    (fmpq(4, 5), fmpq(3, 5)),
+    (fmpq(5, 13), fmpq(12, 13)),
+    (fmpq(15, 17), fmpq(8, 17)),
+]
+
+
 def rank_equality(examples: int) -> Iterator[Finding]:
     """The paper's condition fails at ρ = −1; the corrected one is exact   [rank-equality]."""
     antipodal = [[fmpq(1), fmpq(-1)], [fmpq(-1), fmpq(1)]]
@@ -313,11 +335,8 @@ def freezing(examples: int) -> Iterator[Finding]:
     ]:
         found = unit(name, bias=bias, scale=scale)
         free = found.strength > 0.98 and found.frozen.standardised < 0.02
-        yield refutes(
-            bool(free),
-            _BALLS,
-            f"{name}({scale}x + {bias}): lambda {_short(found.strength, 4)}, P(frozen) {_short(found.frozen.standardised, 3)}",
-        )
+        strength, frozen = _short(found.strength, 4), _short(found.frozen.standardised, 3)
+        yield refutes(bool(free), _BALLS, f"{name}({scale}x + {bias}): lambda {strength}, P(frozen) {frozen}")
     for name in ("relu", "tanh", "softplus", "elu")[: max(2, examples)]:
         for bias in ("-2", "0"):
             frozen = standardised_probability(activation(name, bias=bias).expr, fmpq(1, 2))

@@ -1,0 +1,78 @@
+"""Outcomes as a table a person reads, or as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lop_theory.report.ledger import Claim
+from lop_theory.verify.finding import Finding
+from lop_theory.verify.outcome import Outcome
+
+_WORDS = {"holds": "holds", "corrected": "holds corrected", "false": "false", "undecided": "cannot tell"}
+_HEADER = "claim", "paper", "verdict", "recomputed", "by", "s"
+
+
+def word(claim: Claim) -> str:
+    """The registered verdict; one that rests on measurements alone says so."""
+    measured = "measured: " if set(claim.evidence) == {"measured"} else ""
+    return measured + _WORDS.get(claim.verdict, claim.verdict)
+
+
+def row(found: Outcome) -> tuple[str, ...]:
+    recomputed = {"agrees": "agrees", "differs": f"DIFFERS: {found.verdict}", "not checked here": "-"}[found.state]
+    return (
+        found.claim.id,
+        found.claim.paper,
+        word(found.claim),
+        recomputed,
+        ", ".join(found.evidence) or "not checked here",
+        f"{found.seconds:.1f}",
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    rows = [_HEADER, *map(row, outcomes)]
+    widths = [max(len(cells[k]) for cells in rows) for k in range(len(_HEADER))]
+    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in rows]
+    return "\n".join(lines)
+
+
+def difference(found: Outcome) -> str:
+    """The registered and the recomputed verdict as a diff, with the findings that decided it."""
+    decisive = [f for f in found.findings if f.holds is not True] or list(found.findings)
+    lines = [f"- {found.claim.id}: {found.claim.verdict}", f"+ {found.claim.id}: {found.verdict}"]
+    return "\n".join([*lines, *(f"    {_sentence(f)}" for f in decisive)])
+
+
+def _sentence(found: Finding) -> str:
+    outcome = {True: "held", False: "failed", None: "undecided"}[found.holds]
+    return f"{'the paper' if found.about == 'paper' else 'the correction'} {outcome} ({found.evidence}): {found.detail}"
+
+
+def details(found: Outcome) -> str:
+    return "\n".join([found.claim.id, *(f"    {_sentence(f)}" for f in found.findings), *_unchecked(found)])
+
+
+def _unchecked(found: Outcome) -> list[str]:
+    return [f"    not checked here: {reason}" for reason in found.unchecked]
+
+
+def summary(outcomes: Sequence[Outcome], total: int) -> str:
+    """The denominator: how many of all claims were recomputed, how many by proof, and how many agree."""
+    checked = [o for o in outcomes if o.findings]
+    proved = sum("proved" in o.evidence for o in checked)
+    agree = sum(o.state == "agrees" for o in checked)
+    return f"{len(checked)} of {total} claims recomputed here, {proved} of them by proof; {agree} agree with the ledger"
+
+
+def as_json(found: Outcome) -> dict[str, Any]:
+    return {
+        "claim": found.claim.id,
+        "paper": found.claim.paper,
+        "source": found.claim.source,
+        "registered": found.claim.verdict,
+        "recomputed": found.verdict,
+        "state": found.state,
+        "findings": [f._asdict() for f in found.findings],
+        "not_checked_here": list(found.unchecked),
+        "seconds": round(found.seconds, 3),
+    }

@@ -1,0 +1,88 @@
+"""Every checker gives the registered verdict, and none can only pass: altered mathematics is noticed."""
+
+from pathlib import Path
+
+import pytest
+
+from lop_theory.balls import arb
+from lop_theory.graph.cloning import Residuals, sgd_step
+from lop_theory.graph.counterexamples import Counterexample
+from lop_theory.report.ledger import Claim, load
+from lop_theory.verify import graph, scalar
+from lop_theory.verify.finding import recomputed_verdict
+from lop_theory.verify.outcome import Outcome, outcome
+
+ROOT = Path(__file__).parents[2]
+CLAIMS = {claim.id: claim for claim in load(ROOT / "claims.toml")}
+HERE = [name for name, claim in CLAIMS.items() if any(check.startswith("lop_theory.") for check in claim.checks)]
+
+
+def recomputed(claim: Claim) -> Outcome:
+    theory = tuple(check for check in claim.checks if check.startswith("lop_theory."))
+    return outcome(claim._replace(checks=theory), 4)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_claim_gets_its_registered_verdict(name):
+    found = recomputed(CLAIMS[name])
+    assert found.state == "agrees", found
+    assert all(finding.evidence in (*CLAIMS[name].evidence, "tested") for finding in found.findings), found.evidence
+
+
+def test_every_claim_with_mathematics_has_a_checker():
+    without = [name for name, claim in CLAIMS.items() if set(claim.evidence) != {"measured"} and not claim.checks]
+    assert [name for name in without if not name.startswith("cloning-")] == []
+
+
+@pytest.mark.parametrize(
+    ("checker", "name", "replacement"),
+    [
+        (scalar.mehler, "value", lambda _, rho: rho),
+        (scalar.kernel_bounds, "value", lambda _, rho: 2 * rho),
+        (scalar.gap_sharp, "gap", lambda _, rho: rho * rho * (1 - rho * rho) / 1000),
+        (scalar.gap_parity, "polynomial_kernel", lambda _: lambda s: s - s**2),
+        (scalar.rank_gains, "gain_bound", lambda _, strength: 2 + strength),
+        (scalar.rank_equality, "is_fixed_ratio", lambda *_, **__: True),
+        (scalar.fixed_point_types, "value", lambda _, rho: rho),
+        (scalar.fixed_point_types, "at_minus_one", lambda _: arb(-1)),
+        (scalar.linear_steps, "gain_bound", lambda _, strength: 2 + strength),
+    ],
+)
+def test_altered_mathematics_of_the_kernel_is_noticed(monkeypatch, checker, name, replacement):
+    before = recomputed_verdict(checker(8))
+    monkeypatch.setattr(scalar, name, replacement)
+    assert recomputed_verdict(checker(8)) not in (before, None)
+
+
+@pytest.mark.parametrize("name", ["SUPPORT_3X3", "SUPPORT_2X3", "SUPPORT_2X2", "CYCLIC_QUOTIENT"])
+def test_a_counterexample_that_is_none_decides_nothing(monkeypatch, name):
+    """Weights made equal: the support is still irregular, but nothing leaves, or the quotient is acyclic."""
+    harmless = Counterexample(
+        name="harmless", dropped="biregular_support", breaks="trajectory", edges="x y 1", blocks=()
+    )
+    monkeypatch.setattr(graph.named, name, harmless)
+    checker = graph.clone_ordering if name == "CYCLIC_QUOTIENT" else graph.clone_support
+    assert recomputed_verdict(checker(2)) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("checker", "name", "replacement"),
+    [
+        (graph.clone_forward, "residuals", lambda *_: Residuals(1, 1, 1)),
+        (graph.functional_lop, "residuals", lambda *_: Residuals(0, 0, 1)),
+        (graph.clone_trajectory, "sum_spread", lambda *_: 1),
+        (graph.clone_trajectory, "trajectory_invariant", lambda *_: False),
+        (graph.clone_rates, "sgd_step", lambda network, at, rate, *_: sgd_step(network, at, rate)),
+    ],
+)
+def test_altered_mathematics_of_the_graph_is_noticed(monkeypatch, checker, name, replacement):
+    before = recomputed_verdict(checker(4))
+    monkeypatch.setattr(graph, name, replacement)
+    assert recomputed_verdict(checker(4)) not in (before, None)
+
+
+def test_a_check_that_breaks_leaves_its_claim_undecided():
+    claim = CLAIMS["gap"]._replace(checks=("lop_theory.verify.scalar:nothing",))
+    found = outcome(claim, 2)
+    assert (found.verdict, found.state) == ("undecided", "differs")
+    assert "AttributeError" in found.findings[0].detail

@@ -1,0 +1,100 @@
+"""``python -m lop_theory verify``: what cannot be checked is never a pass, and a difference is shown."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lop_theory import __main__ as top
+from lop_theory.errors import InvalidInput
+from lop_theory.verify import __main__ as command
+from lop_theory.verify.__main__ import main
+from lop_theory.verify.finding import Finding, NotHere
+
+ROOT = Path(__file__).parents[2]
+
+
+def refusing(_: int):
+    raise NotHere("needs a GPU", "run it where one is")
+
+
+def lying(_: int):
+    return [Finding("paper", False, "exact counterexample", "planted")]
+
+
+@pytest.fixture
+def ledger(monkeypatch):
+    """The ledger with some claims altered."""
+
+    def alter(**changes):
+        claims = [c._replace(**changes.get(c.id.replace("-", "_"), {})) for c in command.load(ROOT / "claims.toml")]
+        monkeypatch.setattr(command, "load", lambda _: claims)
+
+    return alter
+
+
+def test_a_claim_with_all_its_findings(capsys):
+    assert main(["--only", "clone-support", "rank-equality", "--fast"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("the paper failed (exact counterexample)") == 4
+    assert "the correction held (tested)" in out
+
+
+def test_json_is_one_object_a_claim(capsys):
+    assert main(["--only", "gap-parity", "linear-step", "--fast", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["claim"], r["registered"], r["recomputed"]) for r in rows] == [
+        ("gap-parity", "holds", "holds"),
+        ("linear-step", "corrected", "corrected"),
+    ]
+    assert all(r["findings"] and r["source"].startswith("arXiv") for r in rows)
+
+
+def test_a_wrong_verdict_in_the_ledger_is_a_difference(ledger, capsys):
+    ledger(clone_support={"verdict": "holds"})
+    assert main(["--only", "clone-support", "--fast"]) == 1
+    assert "- clone-support: holds\n+ clone-support: false" in capsys.readouterr().out
+
+
+def test_a_planted_refutation_is_a_difference(ledger, monkeypatch, capsys):
+    ledger(gap={"checks": (f"{__name__}:lying",)})
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    assert main(["--only", "gap", "--fast"]) == 1
+    assert "planted" in capsys.readouterr().out
+
+
+def test_what_cannot_be_checked_is_said_and_counts_only_when_strict(ledger, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    ledger(gap={"checks": (f"{__name__}:refusing",)})
+    assert main(["--only", "gap"]) == 0
+    assert "not checked here: needs a GPU: run it where one is" in capsys.readouterr().out
+    assert main(["--only", "gap", "--strict"]) == 1
+
+
+def test_without_torch_the_claims_about_models_are_not_checked():
+    code = "import sys; sys.modules['torch'] = None; from lop_theory.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, "verify", "--only", "saddle", "clone-support", "--fast", "--json"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    saddle = json.loads(done.stdout.splitlines()[1])
+    assert saddle["state"] == "not checked here"
+    assert "pip install 'lop-theory[torch]'" in saddle["not_checked_here"][0]
+
+
+@pytest.mark.parametrize("arguments", [["--only", "gapp"], ["--only", ""]])
+def test_unknown_claims_are_named(arguments):
+    with pytest.raises(InvalidInput, match="is no claim of the ledger"):
+        main(arguments)
+
+
+def test_the_top_command_lists_its_commands_one_a_line(capsys):
+    assert top.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(top.COMMANDS)
+    with pytest.raises(InvalidInput, match=re.escape("one of: verify, gap")):
+        top.main(["verfy"])
+    assert top.main(["gap", "--act", "tanh"]) == 0
+    assert "certified     yes" in capsys.readouterr().out
