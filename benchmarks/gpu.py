@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from empirical.sweep.estimate import HOUR, operations
-from empirical.sweep.grid import SEEDS, grid
+from empirical.sweep.grid import SEEDS, paper_grid
 from empirical.training.models import build
 from empirical.training.options import ModelName, ModelOptions, OptimiserOptions
 from empirical.training.trainer import Trainer
@@ -178,7 +178,7 @@ def image_flop(options: ModelOptions, side: int) -> float:
 
 def projected(rates: dict[str, float]) -> tuple[float, int]:
     """GPU-hours of training and runs of the paper's grid, at each model's rate of operations (of its models only)."""
-    runs: Iterable[Any] = [run for part in grid("paper", SEEDS) for run in part.runs if run.model.name in rates]
+    runs: Iterable[Any] = [run for part in paper_grid("paper", SEEDS) for run in part.runs if run.model.name in rates]
     hours = [operations(run) / rates[run.model.name] / HOUR for run in runs]
     return sum(hours), len(hours)
 

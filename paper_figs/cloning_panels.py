@@ -11,12 +11,12 @@ from matplotlib.ticker import LogLocator
 from empirical.cloning.options import Setting
 from empirical.cloning.records import Cells, data_name, over_layers, side_by_side
 from empirical.runs.saved import Group
+from empirical.training.options import MODELS
 from paper_figs.style import panels, save
 
 PRESET = "laptop"
 ROLES = {"base": "tab:blue", "clone": "tab:red", "control": "tab:gray"}
 ROLE_LABELS = {"base": "base", "clone": "clone", "control": "fresh, of the clone's width"}
-MODELS = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 SMALLEST = 1e-17
 """Lower end of axes of 1 − R²."""
 SHADES = ("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:purple")

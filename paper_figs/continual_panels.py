@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from empirical.continual.records import Setting, data_name, layers, missing, name
 from empirical.runs.saved import Group
+from empirical.training.options import MODELS
 from paper_figs.style import panels
 
 PRESET = "laptop"
-MODELS = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 NORMALISATIONS = {"none": ("no normalisation", "tab:red"), "batch": ("BatchNorm", "tab:blue"),
                   "layer": ("LayerNorm", "tab:green")}  # fmt: skip
 FRESH = ("fresh network every task", "0.45")

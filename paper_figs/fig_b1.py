@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from empirical.bitflip.records import Cell, cells, windowed
+from empirical.bitflip.records import Cell, cells
+from empirical.runs.statistics import windowed
 from paper_figs.style import panels, save
 
 WINDOW = 40_000

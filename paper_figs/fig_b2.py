@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from empirical.bitflip.records import cells, last
+from empirical.bitflip.records import cells
+from empirical.runs.statistics import last
 from paper_figs.fig_b1 import COLOURS, LABELS, provenance
 from paper_figs.style import panels, save
 

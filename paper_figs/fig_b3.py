@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from empirical.continual.records import FIRST_STEP, accuracy, cells, over_layers
-from empirical.runs.saved import last
+from empirical.runs.statistics import last
 from paper_figs.continual_panels import MODELS, PRESET, arms, models, provenance
 from paper_figs.style import panels, save
 

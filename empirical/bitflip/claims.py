@@ -6,33 +6,15 @@ computes them anew.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from empirical.bitflip.records import Cell, last
+from empirical.bitflip.records import Cell
+from empirical.runs.statistics import effect, last
 
 Cells = Mapping[tuple[int, str], Cell]
 EARLY = (50_000, 250_000)
 RANK = "stream_effective_rank"
-
-
-class Effect(NamedTuple):
-    """A ratio over seeds: geometric mean, Cohen's d of its logarithm, seeds above 1, seeds."""
-
-    ratio: float
-    d: float
-    above: int
-    seeds: int
-
-    def __str__(self) -> str:
-        return f"×{self.ratio:.2f} (d {self.d:.1f}, {self.above}/{self.seeds} up)"
-
-
-def effect(numerator: np.ndarray, denominator: np.ndarray) -> Effect:
-    """The effect of paired values, one pair a seed."""
-    logs = np.log(numerator / denominator)
-    return Effect(float(np.exp(logs.mean())), float(logs.mean() / logs.std(ddof=1)), int((logs > 0).sum()), len(logs))
 
 
 def widths(cells: Cells) -> list[int]:

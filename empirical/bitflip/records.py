@@ -7,10 +7,8 @@ import numpy as np
 
 from empirical.bitflip.options import BITFLIP
 from empirical.runs import saved
-from empirical.runs.saved import FOLDER, last, windowed
+from empirical.runs.saved import FOLDER
 from empirical.runs.store import Record
-
-__all__ = ["FOLDER", "Cell", "cells", "last", "windowed"]
 
 
 class Cell(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from empirical.bitflip.backprop import Rule, Tracked
 from empirical.bitflip.online import Learner, advance, fresh_learner
 from empirical.bitflip.options import BitflipRun
-from empirical.bitflip.stream import Stream, stream, stream_inputs, task_inputs
+from empirical.bitflip.stream import Stream, bitflip_stream, stream_inputs, task_inputs
 from empirical.bitflip.units import ACTIVATIONS, activate, kaiming_bound
 from empirical.runs.run import Advance, Experiment
 from empirical.runs.store import Row
@@ -124,7 +124,7 @@ EXPERIMENT = Experiment("bitflip", COLUMNS, begin, label=label)
 def source(run: BitflipRun) -> Stream:
     """The run's stream."""
     options = asdict(run.stream)
-    return stream(run.seed, units=options.pop("target_units"), **options)
+    return bitflip_stream(run.seed, units=options.pop("target_units"), **options)
 
 
 def rule(run: BitflipRun) -> Rule:

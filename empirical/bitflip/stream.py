@@ -34,7 +34,7 @@ class Stream(NamedTuple):
     thresholds: np.ndarray
 
 
-def stream(seed: int, *, bits: int, flipping: int, flip_every: int, units: int, beta: float) -> Stream:
+def bitflip_stream(seed: int, *, bits: int, flipping: int, flip_every: int, units: int, beta: float) -> Stream:
     """The stream of a seed."""
     signs = _signs(seed, units * (bits + 2) + 1)
     weights, outgoing, offset = (

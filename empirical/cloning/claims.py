@@ -6,13 +6,13 @@ logarithm and the number of seeds above 1. claims.toml holds the sentences; a te
 
 import numpy as np
 
-from empirical.bitflip.claims import effect
 from empirical.cloning.options import Setting
 from empirical.cloning.records import Cells, data_name, over_layers, side_by_side
 from empirical.runs.saved import Group
+from empirical.runs.statistics import effect
+from empirical.training.options import MODELS
 
 DETERMINISTIC = ("sgd", "matched", "adam")
-NAMES = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 
 
 def models(cells: Cells) -> list[str]:
@@ -68,7 +68,7 @@ def leaves(cells: Cells) -> str:
         for name, group in (("Noisy SGD", strongest(cells, model)), ("dropout", dropped(cells, model))):
             defect, distance = at_the_end(group, "defect"), at_the_end(group, "distance")
             parts.append(
-                f"{NAMES[model]} {name} {_strength(group)}: {_spread(defect)}, smallest seed {defect.min():.1e}, "
+                f"{MODELS[model]} {name} {_strength(group)}: {_spread(defect)}, smallest seed {defect.min():.1e}, "
                 f"distance from RE∩CE {_spread(distance)}"
             )
     return _measured("1 - R^2 at the end", parts, cells)
@@ -83,7 +83,7 @@ def one_step(cells: Cells) -> str:
             defect = curve(group, "defect")
             grown = effect(defect[:, -1], defect[:, 1])
             parts.append(
-                f"{NAMES[model]} {_strength(group)}: {_spread(defect[:, 1])} at the first measurement, "
+                f"{MODELS[model]} {_strength(group)}: {_spread(defect[:, 1])} at the first measurement, "
                 f"{_spread(defect[:, -1])} at the end, growth {grown}; with lambda = 1 "
                 f"{_spread(at_the_end(strongest(cells, model), 'defect'))} at the end"
             )
@@ -106,7 +106,7 @@ def capacity(cells: Cells) -> str:
         loss = effect(*_losses(sgd, "control", "base"))
         against = effect(at_the_end(strongest(cells, model), "clone_train_loss"), at_the_end(sgd, "clone_train_loss"))
         parts.append(
-            f"{NAMES[model]}: rank, clone / base: {ranks}, fresh wide network / base {fresh}; training loss, clone / "
+            f"{MODELS[model]}: rank, clone / base: {ranks}, fresh wide network / base {fresh}; training loss, clone / "
             f"base: {losses}, fresh wide network / base (it starts anew) {loss}, clone under Noisy SGD / clone under "
             f"SGD {against}"
         )
@@ -132,7 +132,7 @@ def rates(cells: Cells) -> str:
         gaps = {arm: at_the_end(cells[Setting(model, arm)], "function_gap") for arm in DETERMINISTIC}  # type: ignore[arg-type]
         worst = curve(cells[Setting(model, "matched")], "function_gap").max()  # type: ignore[arg-type]
         parts.append(
-            f"{NAMES[model]}: SGD {_spread(gaps['sgd'])}, Adam {_spread(gaps['adam'])}, SGD with matched step sizes "
+            f"{MODELS[model]}: SGD {_spread(gaps['sgd'])}, Adam {_spread(gaps['adam'])}, SGD with matched step sizes "
             f"{_spread(gaps['matched'])} (at most {worst:.1e} at any time)"
         )
     return _measured("largest difference of outputs, clone - base, over the largest output, at the end", parts, cells)
@@ -149,7 +149,7 @@ def rounding(cells: Cells) -> str:
             defect, distance = curve(group, "defect"), curve(group, "distance")
             grown = effect(rank(group, "clone"), rank(group, "base"))
             parts.append(
-                f"{NAMES[model]} {precision}: rank, clone / base {grown}, "
+                f"{MODELS[model]} {precision}: rank, clone / base {grown}, "
                 f"1 - R^2 from {_spread(defect[:, 0])} to {_spread(defect[:, -1])}, "
                 f"distance from RE∩CE over the norm from {_spread(distance[:, 0])} to {_spread(distance[:, -1])}"
             )
@@ -176,7 +176,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _named(cells: Cells) -> str:
-    return ", ".join(NAMES[model] for model in models(cells))
+    return ", ".join(MODELS[model] for model in models(cells))
 
 
 def _measured(what: str, parts: list[str], cells: Cells) -> str:

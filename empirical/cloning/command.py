@@ -6,10 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from empirical.cloning.options import CLONING, name
-from empirical.cloning.records import NETWORK, grouped, over_layers, side_by_side
+from empirical.cloning.records import grouped, over_layers, side_by_side
 from empirical.runs.command import read
-from empirical.runs.report import run_experiment
-from empirical.runs.saved import Group
+from empirical.runs.report import checks_shown, run_experiment
 from empirical.runs.store import Record
 
 FIGURES = ("2.1", "B.7", "B.8", "B.9", "B.10", "B.11", "B.12", "B.13", "B.14")
@@ -36,7 +35,7 @@ def print_table(records: Iterable[Record]) -> None:
         roles = ("base", "clone", "control")
         losses = [_number(side_by_side(group, f"{role}_train_loss")[1]) for role in roles]
         ranks = [_number(over_layers(group, f"{role}_rank"), 1) for role in roles]
-        table.add_row(name(key), str(len(group.seeds)), defect, distance, *losses, *ranks, _checks(group))
+        table.add_row(name(key), str(len(group.seeds)), defect, distance, *losses, *ranks, checks_shown(group))
     Console(width=None if sys.stdout.isatty() else 170).print(table)
 
 
@@ -49,8 +48,3 @@ def _small(values: np.ndarray) -> str:
     """Exact zeros are said to be zero: for clones they mean equality bit by bit."""
     last = values[:, -1]
     return f"{last.mean():.1e} ± {last.std():.0e}" if last.any() else "0"
-
-
-def _checks(group: Group) -> str:
-    counts = [np.nansum(c) for c in group.stacked("theory_pass", "theory_fail", "theory_out", layer=NETWORK)]
-    return "{:.0f} pass, {:.0f} fail, {:.0f} out".format(*counts) if sum(counts) else "–"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from empirical.continual.metrics import CHUNK, evaluating
 from empirical.runs.store import Row
+from empirical.training.evaluation import evaluating, outputs
 from lop_theory.metrics import (
     capture,
     cloning_r2,
@@ -75,13 +75,6 @@ def scores(model: nn.Module, sample: Sample) -> tuple[float, float]:
     """Mean cross-entropy and share of right answers."""
     output = outputs(model, sample.images)
     return float(sample.loss(output)), float((output.argmax(1) == sample.labels).double().mean())
-
-
-@torch.no_grad()
-def outputs(model: nn.Module, images: Tensor) -> Tensor:
-    """Outputs in evaluation mode."""
-    with evaluating(model):
-        return torch.cat([model(part) for part in images.split(CHUNK)])
 
 
 def function_gap(clone: nn.Module, base: nn.Module, images: Tensor) -> float:

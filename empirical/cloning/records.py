@@ -9,11 +9,9 @@ import numpy as np
 
 from empirical.cloning.options import CLONING, Setting, setting
 from empirical.runs import saved
-from empirical.runs.saved import FOLDER, Group
+from empirical.runs.saved import FOLDER, NETWORK, Group
 from empirical.runs.store import Record
 
-NETWORK = -1
-"""The layer of rows about the whole network."""
 Cells = dict[Setting, Group]
 
 

@@ -22,10 +22,10 @@ from empirical.cloning.base import (
 )
 from empirical.cloning.metrics import COLUMNS, cloning_row, function_gap, manifold_row
 from empirical.cloning.options import CloningRun, name, setting
-from empirical.continual.metrics import evaluating
 from empirical.runs.run import Advance, Experiment
 from empirical.runs.store import Row
 from empirical.theory import Dynamics, check_clone, counts, matched_rates, nudged
+from empirical.training.evaluation import evaluating
 from empirical.training.trainer import Trainer
 from lop_theory.modules import Clone, expand
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from empirical.continual.records import Setting, accuracy, data_name, layers, loss, over_layers
 from empirical.runs.saved import Group
+from empirical.training.options import MODELS
 
 Cells = Mapping[Setting, Group]
 SPAN = 5
 HALF = 0.5
-NAMES = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
     "accuracy": accuracy,
     "loss": loss,
@@ -120,7 +120,7 @@ def loses_plasticity(cells: Cells, model: str) -> bool:
 
 def models(cells: Cells) -> list[str]:
     """The models that have been run without normalisation, and their control, in the paper's order."""
-    return [model for model in NAMES if {Setting(model), Setting(model, arm="fresh")} <= cells.keys()]
+    return [model for model in MODELS if {Setting(model), Setting(model, arm="fresh")} <= cells.keys()]
 
 
 def symptoms(cells: Cells) -> str:
@@ -134,7 +134,7 @@ def symptoms(cells: Cells) -> str:
         levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
         falls = [f"{q} {since_best(cells, setting, q)}" for q in ("accuracy", *SYMPTOMS)]
         parts.append(
-            f"{NAMES[model]}: {', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the "
+            f"{MODELS[model]}: {', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the "
             f"fresh network: {', '.join(levels)}; since the best tasks: {', '.join(falls)}"
         )
     return _measured(
@@ -155,7 +155,7 @@ def normalisation(cells: Cells) -> str:
                 for name in ("accuracy", "dead", "duplicate", "rank/units")
             ]
             parts.append(
-                f"{NAMES[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
+                f"{MODELS[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
                 f"late: {', '.join(against)}"
             )
     return _measured("last tasks less first, and normalised less un-normalised over the last tasks", parts, cells)
@@ -172,7 +172,7 @@ def continual_backprop(cells: Cells) -> str:
             f"{name} {difference(cells, setting, Setting(model), name)}"
             for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
         ]
-        parts.append(f"{NAMES[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
+        parts.append(f"{MODELS[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
         if loses_plasticity(cells, model):
             first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
             parts[-1] += f"; first task with accuracy below {HALF}: {first[0]}, plain {first[1]}"
@@ -187,7 +187,7 @@ def _measured(what: str, parts: list[str], cells: Cells) -> str:
     config, seeds = group.config, group.seeds
     data: dict[str, list[str]] = {}
     for model in models(cells):
-        data.setdefault(data_name(cells[Setting(model)].config), []).append(NAMES[model])
+        data.setdefault(data_name(cells[Setting(model)].config), []).append(MODELS[model])
     shown = "; ".join(f"{name} ({', '.join(own)})" for name, own in data.items())
     return (
         f"Measured on {shown} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from empirical.continual.options import CONTINUAL
-from empirical.continual.records import NETWORK, Setting, accuracy, loss, name, over_layers, setting
+from empirical.continual.records import Setting, accuracy, loss, name, over_layers, setting
 from empirical.runs.command import read
-from empirical.runs.report import run_experiment
-from empirical.runs.saved import Group, group_of
+from empirical.runs.report import checks_shown, run_experiment
+from empirical.runs.saved import group_of
 from empirical.runs.store import Record
 
 FIGURES = ("3.1", "3.2", "4.1", "B.3", "B.4", "B.5", "B.6")
@@ -49,7 +49,9 @@ def print_table(records: Iterable[Record]) -> None:
     )
     for key, own in found.items():
         group = group_of(own)
-        table.add_row(name(key), str(len(group.seeds)), *(_change(f(group)) for f in SHOWN.values()), _checks(group))
+        table.add_row(
+            name(key), str(len(group.seeds)), *(_change(f(group)) for f in SHOWN.values()), checks_shown(group)
+        )
     Console(width=None if sys.stdout.isatty() else 170).print(table)
 
 
@@ -57,8 +59,3 @@ def _change(values: np.ndarray) -> str:
     span = min(SPAN, max(1, values.shape[1] // 2))
     spans = (values[:, :span].mean(1), values[:, -span:].mean(1))
     return " → ".join(f"{v.mean():.2f}±{v.std():.2f}" for v in spans)
-
-
-def _checks(group: Group) -> str:
-    counts = [np.nansum(c) for c in group.stacked("theory_pass", "theory_fail", "theory_out", layer=NETWORK)]
-    return "{:.0f} pass, {:.0f} fail, {:.0f} out".format(*counts) if sum(counts) else "–"

@@ -2,8 +2,6 @@
 theory. Networks are measured in evaluation mode and left as they were.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -11,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from empirical.runs.store import Row
+from empirical.training.evaluation import evaluating, outputs
 from lop_theory.metrics import capture, hidden_layers, layer_metrics, saturated, weight_norm
 
 DORMANT_TAU = 0.025
 """ReDo's threshold."""
-CHUNK = 512
 LAYER_COLUMNS = (
     "dead", "duplicate_as_paper", "duplicate_as_coded", "saturated", "saturated_as_coded", "dormant", "effective_rank",
     "stable_rank", "participation_ratio", "renyi2_rank",
@@ -57,23 +55,10 @@ class Probe(NamedTuple):
         return cross_entropy(output.masked_fill(~self.allowed, float("-inf")), self.labels, reduction="sum")
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Generator[None]:
-    """Evaluation mode; every module's own mode comes back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 @torch.no_grad()
 def accuracies(model: nn.Module, inputs: Tensor, labels: Tensor, allowed: Tensor) -> tuple[float, float]:
     """Share of right answers: the largest output among the allowed classes, and among all."""
-    with evaluating(model):
-        output = torch.cat([model(part) for part in inputs.split(CHUNK)])
+    output = outputs(model, inputs)
     masked = output.masked_fill(~allowed, float("-inf"))
     right = torch.stack([masked.argmax(1) == labels, output.argmax(1) == labels]).double().mean(1)
     return float(right[0]), float(right[1])

@@ -9,13 +9,11 @@ import numpy as np
 
 from empirical.continual.options import CONTINUAL, ContinualRun
 from empirical.runs import saved
-from empirical.runs.saved import FOLDER, Group
+from empirical.runs.saved import FOLDER, NETWORK, Group
 
 INITIALISATION, FIRST_STEP, TRAINING, END = range(4)
 """Moments of rows: before training; after the first step of a task (the output layer was zero before it); during a
 task; at its end."""
-NETWORK = -1
-"""The layer of rows about the whole network."""
 
 
 class Setting(NamedTuple):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from empirical.data.archives import Payload, check_archive, from_folder, from_tar
 from empirical.data.formats import Split, cifar_split, idx_split
-from empirical.data.tiny_imagenet import tiny_imagenet
+from empirical.data.tiny_imagenet import tiny_imagenet_splits
 from lop_theory.errors import InvalidInput
 
 
@@ -59,7 +59,7 @@ def read_tiny(data: DataSet, path: Path) -> tuple[Split, Split]:
     """From the archive, or from a folder with it."""
     archive = path / data.files[0] if path.is_dir() else path
     check_archive(archive, data.payloads[data.files[0]])
-    return tiny_imagenet(archive, data.classes)
+    return tiny_imagenet_splits(archive, data.classes)
 
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

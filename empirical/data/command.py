@@ -6,7 +6,7 @@ from pathlib import Path
 
 from empirical.data import library
 from empirical.data.catalogue import DATA_SETS, data_set
-from empirical.data.fetch import fetch
+from empirical.data.download import fetch
 from lop_theory.cli import OK, Parser
 
 NAMES = ", ".join(DATA_SETS)

@@ -20,7 +20,7 @@ Labelled = Sequence[tuple[str, str]]
 """(file, WordNet id) of images."""
 
 
-def tiny_imagenet(path: Path, classes: int) -> tuple[Split, Split]:
+def tiny_imagenet_splits(path: Path, classes: int) -> tuple[Split, Split]:
     """Training and validation images and labels. Raises ``InvalidInput`` with the name of what is wrong."""
     with readable(path), zipfile.ZipFile(path) as archive:
         check_zip(path, archive)

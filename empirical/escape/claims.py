@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from empirical.continual.records import data_name
-from empirical.escape.options import STAGE_1, Branch, Stage, Start
+from empirical.escape.options import CONTROLS, STAGE_1, Branch, Stage, Start
 from empirical.escape.records import (
     NAMES,
     area,
@@ -26,7 +26,6 @@ from empirical.escape.records import (
 from empirical.runs.saved import Group
 
 SPAN = 5
-CONTROLS = ("none", "fresh")
 
 
 class Difference(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from empirical.escape.options import ESCAPE, STAGE_1, Stage
+from empirical.escape.options import CONTROLS, ESCAPE, STAGE_1, Stage
 from empirical.escape.records import (
     NAMES,
     area,
@@ -28,7 +28,6 @@ from empirical.runs.saved import Group, group_of
 from empirical.runs.store import Record
 
 FIGURES = ("escape",)
-CONTROLS = ("none", "fresh")
 UNITS = ("dead", "duplicate_as_paper", "effective_rank")
 BACK = ("dead_back", "duplicate_back")
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from empirical.continual.metrics import CHUNK, Probe, evaluating
 from empirical.continual.metrics import COLUMNS as CONTINUAL_COLUMNS
+from empirical.continual.metrics import Probe
 from empirical.escape.options import EscapeRun
 from empirical.runs.store import Row
+from empirical.training.evaluation import CHUNK, evaluating
 from lop_theory.metrics import Moments, capture, dead, duplicates, flatten_units, hidden_layers, moments
 from lop_theory.modules.detect import DEFAULT, near_blocks
 from lop_theory.optim.units import unit_layers

@@ -29,6 +29,8 @@ Preset = Literal["smoke", "laptop", "paper"]
 Branch = Literal["none", "fresh", "noise", "dropout", "cbp", "redo", "shrink_perturb", "escape"]
 Start = Literal["half", "end"]
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
+CONTROLS: tuple[Branch, ...] = ("none", "fresh")
+"""Branches that others are compared with: no perturbation, and a new network for every task."""
 STARTS: tuple[Start, ...] = get_args(Start)
 
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.continual.records import END, NETWORK, TRAINING
+from empirical.continual.records import END, TRAINING
 from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, alike, half_lost
 from empirical.runs import saved
-from empirical.runs.saved import FOLDER, Group
+from empirical.runs.saved import FOLDER, NETWORK, Group
 
 EARLY = 0.2
 """The share of a task whose accuracy is the speed at its beginning."""

@@ -12,11 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from empirical.continual import simulation as continual
-from empirical.continual.records import END, FIRST_STEP, NETWORK
+from empirical.continual.records import END, FIRST_STEP
 from empirical.escape.metrics import COLUMNS, Lost, came_back, found_lost, revived, silent, spectrum
 from empirical.escape.options import STAGE_1, STARTS, EscapeRun, Stage, Start, alike, half_lost, label
 from empirical.escape.perturb import leave_clones
 from empirical.runs.run import Advance, Experiment
+from empirical.runs.saved import NETWORK
 from empirical.runs.store import Row
 from empirical.training.models import build
 from lop_theory.optim import shrink_and_perturb

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from empirical.runs.execution import Execution, available_device
-from empirical.runs.run import Job, Outcome, carry_out
 from empirical.runs.local import lost, one_line
+from empirical.runs.run import Job, Outcome, carry_out
 from empirical.runs.view import View
 from lop_theory.errors import InvalidInput
 

@@ -7,9 +7,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from empirical.runs.command import writable_folder
 from empirical.runs.execution import Execution, available_device
 from empirical.runs.run import Experiment, Job, Outcome
+from empirical.runs.saved import NETWORK, Group
 from empirical.runs.store import Record
 from empirical.runs.trackers import observers
 from lop_theory.cli import NOT_CERTIFIED, OK
@@ -90,3 +93,9 @@ def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures
             bad = True
             print(f"{experiment.label(outcome.config)}: {problem}", file=sys.stderr)
     return NOT_CERTIFIED if bad else OK
+
+
+def checks_shown(group: Group) -> str:
+    """How often the theory's predictions held in the runs of a group, as a table shows it."""
+    counts = [np.nansum(c) for c in group.stacked("theory_pass", "theory_fail", "theory_out", layer=NETWORK)]
+    return "{:.0f} pass, {:.0f} fail, {:.0f} out".format(*counts) if sum(counts) else "–"

@@ -12,6 +12,8 @@ from empirical.runs.store import Record, records, run_id
 from lop_theory.errors import InvalidInput
 
 FOLDER = Path(__file__).parents[2] / "results"
+NETWORK = -1
+"""The layer of rows about the whole network."""
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -89,19 +91,3 @@ def group_of(found: Iterable[Record]) -> Group:
     """Records of one configuration, in the order of their seeds."""
     ordered = sorted(found, key=lambda record: record.manifest["seed"])
     return Group(tuple(record.manifest["seed"] for record in ordered), tuple(ordered))
-
-
-def windowed(values: np.ndarray, size: int) -> np.ndarray:
-    """Means over consecutive windows of ``size`` along the last axis (a remainder is dropped)."""
-    whole = values.shape[-1] // size
-    return values[..., : whole * size].reshape(*values.shape[:-1], whole, size).mean(-1)
-
-
-def first(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-    """Per seed, the mean over the first ``share`` of a run (seeds × times)."""
-    return values[:, : max(1, round(share * values.shape[1]))].mean(1)
-
-
-def last(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-    """Per seed, the mean over the last ``share`` of a run (seeds × times)."""
-    return values[:, -max(1, round(share * values.shape[1])) :].mean(1)

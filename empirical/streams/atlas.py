@@ -31,7 +31,7 @@ RENDERED, MARGIN = 160, 0.12
 """Pixels per em before a glyph is fitted into its box; share of the box left empty on each side."""
 
 
-def atlas(side: int = SIDE) -> np.ndarray:
+def glyph_atlas(side: int = SIDE) -> np.ndarray:
     """(faces, 200, side, side) uint8 coverage of every glyph in every face; ``side`` at most 64."""
     return _atlas_at(min(side, SIDE))
 

@@ -8,7 +8,7 @@ what IEEE 754 fixes is used.
 import numpy as np
 
 from empirical.compiled import compiled
-from empirical.streams.atlas import atlas
+from empirical.streams.atlas import glyph_atlas
 from empirical.streams.counter import GAMMA, GLYPHS, key, mix, uniform, word
 
 STROKES, STROKE_NUMBERS = 4, 8
@@ -23,7 +23,7 @@ def pictures(
     """(N, 3, side, side) uint8: sample number ``samples[k]`` of class ``glyphs[k]`` in ``task``; ``noise`` is the
     standard deviation of pixel noise beside the picture's own, black to white being 1."""
     out = np.empty((len(glyphs), 3, side, side), np.uint8)
-    _draw_all(atlas(side), (seed, task), glyphs, samples, float(noise), out)
+    _draw_all(glyph_atlas(side), (seed, task), glyphs, samples, float(noise), out)
     return out
 
 

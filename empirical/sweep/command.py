@@ -7,7 +7,7 @@ from typing import Literal
 
 from empirical.runs.command import read, writable_folder
 from empirical.runs.execution import Execution
-from empirical.sweep.grid import SEEDS, Part, grid
+from empirical.sweep.grid import SEEDS, Part, paper_grid
 from lop_theory.cli import NOT_CERTIFIED, OK
 from lop_theory.errors import InvalidInput
 
@@ -39,7 +39,7 @@ class Sweep:
 
     def chosen(self) -> list[Part]:
         """Parts of the grid. Raises ``InvalidInput`` if a name fits none."""
-        parts = grid(self.preset, self.seeds)
+        parts = paper_grid(self.preset, self.seeds)
         for name in self.parts:
             if not any(name in part.label for part in parts):
                 raise InvalidInput("parts", name, "is unknown", f"one of: {', '.join(p.label for p in parts)}")

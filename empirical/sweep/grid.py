@@ -70,7 +70,7 @@ class Part(NamedTuple):
         return f"{self.experiment}: {self.name}"
 
 
-def grid(preset: str, seeds: tuple[int, ...]) -> list[Part]:
+def paper_grid(preset: str, seeds: tuple[int, ...]) -> list[Part]:
     """Every part at a preset's sizes."""
     seen: set[Any] = set()
     return [

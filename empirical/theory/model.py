@@ -8,7 +8,7 @@ from empirical.theory.check import Check
 from empirical.theory.frozen import Box, check_frozen
 from empirical.theory.gain import check_gain
 from empirical.theory.nearest import check_nearest
-from empirical.theory.probe import probe
+from empirical.theory.probe import measured_pass
 
 
 def check_model(
@@ -20,7 +20,7 @@ def check_model(
     outputs). The model is seen in its present mode and left as it is, bit for bit. ``box``: see
     :func:`empirical.theory.frozen.check_frozen`.
     """
-    seen = probe(model, inputs, loss)
+    seen = measured_pass(model, inputs, loss)
     return [
         *(check_gain(name, sampled) for name, sampled in seen.samples.items()),
         *check_nearest(model, inputs, seen.gradients),

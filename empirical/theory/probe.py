@@ -32,7 +32,7 @@ class Probe(NamedTuple):
     gradients: dict[str, Tensor]
 
 
-def probe(model: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Tensor] | None = None) -> Probe:
+def measured_pass(model: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Tensor] | None = None) -> Probe:
     """Forward and backward in the model's present mode; parameters, gradients, buffers and random streams stay.
 
     Without ``loss`` a random linear function of the outputs takes its place.

@@ -15,6 +15,8 @@ Normalisation = Literal["none", "batch", "layer"]
 SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
 OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
+MODELS: dict[ModelName, str] = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+"""Models in words, in the paper's order."""
 LOUDEST = 2.0
 NARROWEST = 64
 """The scale at which a ResNet starts with one channel and a ViT's heads have one dimension each."""

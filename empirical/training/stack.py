@@ -42,7 +42,7 @@ class Stack(NamedTuple):
         return torch.cat([piece for pair in pieces for piece in pair])
 
 
-def stack(models: Sequence[nn.Module]) -> Stack:
+def stack_models(models: Sequence[nn.Module]) -> Stack:
     """Move the models' parameters and buffers into shared memory; the modules stay usable, each on its own."""
     shapes = {name: parameter.shape for name, parameter in models[0].named_parameters()}
     sizes = [shape.numel() for shape in shapes.values()]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from empirical.training.gradients import Gradients, Precision, dropout_seed, has_dropout, one_by_one, vectorised
 from empirical.training.options import OptimiserOptions
-from empirical.training.stack import stack
+from empirical.training.stack import stack_models
 from empirical.training.update import Update, arrays, restored
 from lop_theory.errors import InvalidInput
 
@@ -51,7 +51,7 @@ class Trainer:
         self.models = [model.to(device).train() for model in models]
         self.seeds = list(seeds)
         self.strategy: Literal["vmap", "each"] = _chosen(strategy, self.models[0], optimiser, compile=compile)
-        self._stack = stack(self.models)
+        self._stack = stack_models(self.models)
         self._update = Update(self._stack, self.models, optimiser, self.seeds)
         self._steps = [0] * len(models)
         self._gradients = self._passes(Precision(compile, bf16))

@@ -1,20 +1,15 @@
 """The claims about bit-flipping, recomputed from the committed records of the paper-size runs."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from empirical.bitflip import claims, records
-from empirical.bitflip.claims import effect
-from empirical.runs import store
-from empirical.runs.store import DATA, run_id
+from empirical.runs.statistics import effect, windowed
 from lop_theory.errors import InvalidInput
-from lop_theory.report.ledger import load
 from paper_figs import fig_b1, fig_b2
-
-ROOT = Path(__file__).parents[3]
+from tests.empirical.ledger import stated, whole_records
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +17,8 @@ def cells() -> claims.Cells:
     return records.cells()
 
 
-def stated(name: str) -> str:
-    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
-    return f"{claim.statement} {claim.corrected}"
-
-
 def test_the_records_are_whole() -> None:
-    found = store.records(ROOT / "results" / "bitflip")
-    assert len(found) >= 120
-    for record in found:
-        assert record.folder.name == record.manifest["id"] == run_id(record.config)
-        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
+    assert len(whole_records("bitflip")) >= 120
 
 
 def test_switch_and_sgd_share_their_first_half(cells: claims.Cells) -> None:
@@ -108,4 +94,4 @@ def test_missing_runs_name_the_command(tmp_path: Path) -> None:
 
 
 def test_windows_are_means() -> None:
-    assert records.windowed(np.arange(14.0).reshape(2, 7), 3).tolist() == [[1.0, 4.0], [8.0, 11.0]]
+    assert windowed(np.arange(14.0).reshape(2, 7), 3).tolist() == [[1.0, 4.0], [8.0, 11.0]]

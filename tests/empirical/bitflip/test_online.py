@@ -8,7 +8,7 @@ import torch
 
 from empirical.bitflip import online, units
 from empirical.bitflip.backprop import Rule
-from empirical.bitflip.stream import stream
+from empirical.bitflip.stream import bitflip_stream
 from lop_theory.optim import ContinualBackprop, continual_backprop
 from lop_theory.optim.continual_backprop import Settings
 from tests.empirical.bitflip import reference
@@ -19,7 +19,7 @@ STEPS = 10_000
 
 def compiled(s: Setting, *, pieces: int = 1) -> Trained:
     """The engine on a reference setting; ``pieces`` calls instead of one."""
-    source = stream(s.seed, bits=20, flipping=15, flip_every=s.flip_every, units=100, beta=0.7)
+    source = bitflip_stream(s.seed, bits=20, flipping=15, flip_every=s.flip_every, units=100, beta=0.7)
     bound = units.kaiming_bound(s.activation, 21)
     learner = online.fresh_learner(s.seed, 21, s.hidden, bound)
     rule = Rule(
@@ -111,7 +111,7 @@ def test_the_switch_is_sgd_until_it_happens() -> None:
 
 
 def test_stops_before_an_error_that_is_not_finite() -> None:
-    source = stream(0, bits=20, flipping=15, flip_every=100, units=100, beta=0.7)
+    source = bitflip_stream(0, bits=20, flipping=15, flip_every=100, units=100, beta=0.7)
     bound = units.kaiming_bound("relu", 21)
     learner = online.fresh_learner(0, 21, 5, bound)
     errors = np.zeros(1000)

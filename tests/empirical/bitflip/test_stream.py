@@ -12,7 +12,7 @@ SEEDS = st.integers(0, 2**63 - 1)
 
 
 def source(seed: int, flip_every: int = 50) -> bitflip.Stream:
-    return bitflip.stream(seed, bits=20, flipping=15, flip_every=flip_every, units=100, beta=0.7)
+    return bitflip.bitflip_stream(seed, bits=20, flipping=15, flip_every=flip_every, units=100, beta=0.7)
 
 
 @given(SEEDS, st.integers(0, 2**62))

@@ -1,22 +1,18 @@
 """The claims about cloning, recomputed from the committed records of the laptop preset, and its figures."""
 
-import hashlib
 import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from empirical.bitflip.claims import effect
 from empirical.cloning import claims, records
 from empirical.cloning.claims import at_the_end, curve, rank
 from empirical.cloning.options import Setting
-from empirical.runs import store
-from empirical.runs.store import DATA, run_id
+from empirical.runs.statistics import effect
 from lop_theory.errors import InvalidInput
-from lop_theory.report.ledger import load
+from tests.empirical.ledger import stated, whole_records
 
-ROOT = Path(__file__).parents[3]
 MODELS = ("mlp", "cnn", "resnet18", "vit")
 
 
@@ -26,17 +22,12 @@ def cells() -> records.Cells:
 
 
 def test_the_records_are_whole() -> None:
-    found = store.records(ROOT / "results" / "cloning")
-    assert len(found) >= 108
-    for record in found:
-        assert record.folder.name == record.manifest["id"] == run_id(record.config)
-        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
+    assert len(whole_records("cloning")) >= 108
 
 
 @pytest.mark.parametrize("name", claims.SENTENCES)
 def test_claims_state_what_the_records_say(name: str, cells: records.Cells) -> None:
-    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
-    assert claims.SENTENCES[name](cells) in f"{claim.statement} {claim.corrected}"
+    assert claims.SENTENCES[name](cells) in stated(name)
 
 
 @pytest.mark.claim("cloning-stays")

@@ -1,9 +1,8 @@
 """The claims about continual classification, recomputed from the committed records of the laptop preset."""
 
-import hashlib
 import importlib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +11,11 @@ from empirical.continual import claims, records
 from empirical.continual.claims import change, collapse, correlation, difference, effect, net_change, since_best
 from empirical.continual.options import CONTINUAL
 from empirical.continual.records import Setting, accuracy, layers, missing
-from empirical.runs import store
-from empirical.runs.store import DATA, run_id
+from empirical.runs.store import run_id
 from lop_theory.errors import InvalidInput
-from lop_theory.report.ledger import load
 from paper_figs.continual_panels import provenance
+from tests.empirical.ledger import stated, whole_records
 
-ROOT = Path(__file__).parents[3]
 MLP, FRESH, CBP = Setting("mlp"), Setting("mlp", arm="fresh"), Setting("mlp", arm="cbp")
 
 
@@ -27,25 +24,11 @@ def cells() -> claims.Cells:
     return records.cells()
 
 
-def stated(name: str) -> str:
-    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
-    return f"{claim.statement} {claim.corrected}"
-
-
 def test_the_records_are_whole_and_of_the_preset() -> None:
-    found = store.records(ROOT / "results" / "continual")
-    wanted = {run_id(_as_dict(run)) for run in CONTINUAL["laptop"].runs()}
+    wanted = {run_id(asdict(run)) for run in CONTINUAL["laptop"].runs()}
+    found = {record.manifest["id"] for record in whole_records("continual")}
     assert found
-    for record in found:
-        assert record.folder.name == record.manifest["id"] == run_id(record.config)
-        assert record.manifest["id"] in wanted
-        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
-
-
-def _as_dict(run: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(run)
+    assert found <= wanted
 
 
 def test_arms_share_their_first_networks(cells: claims.Cells) -> None:

@@ -10,9 +10,9 @@ import torch
 from empirical.__main__ import main
 from empirical.continual.metrics import COLUMNS, DORMANT_TAU, Probe, accuracies, layer_rows, network_row
 from empirical.continual.options import CONTINUAL, Continual, ContinualRun
-from empirical.continual.records import END, FIRST_STEP, INITIALISATION, NETWORK, TRAINING, Setting, setting
+from empirical.continual.records import END, FIRST_STEP, INITIALISATION, TRAINING, Setting, setting
 from empirical.continual.simulation import Simulation, model_seed
-from empirical.runs.saved import group_of, groups
+from empirical.runs.saved import NETWORK, group_of, groups
 from empirical.runs.store import records
 from empirical.streams.tasks import as_inputs, batch_indices, open_source, task
 from empirical.training.models import build

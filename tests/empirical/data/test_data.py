@@ -16,7 +16,7 @@ import pytest
 from empirical.__main__ import main
 from empirical.data import library
 from empirical.data.catalogue import DATA_SETS, DataSet
-from empirical.data.fetch import fetch
+from empirical.data.download import fetch
 from empirical.data.resize import resized
 from empirical.streams.tasks import open_source, task
 from empirical.training.options import DataOptions

@@ -1,6 +1,5 @@
 """The claims about escape, recomputed from the committed records of the laptop runs."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,8 @@ import pytest
 from empirical.escape import claims, records
 from empirical.escape.options import STAGE_1, Stage
 from empirical.escape.records import Group
-from empirical.runs import store
-from empirical.runs.store import DATA, run_id
-from lop_theory.report.ledger import load
 from paper_figs import fig_escape
-
-ROOT = Path(__file__).parents[3]
+from tests.empirical.ledger import stated, whole_records
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +17,8 @@ def group() -> Group:
     return records.cell()
 
 
-def stated(name: str) -> str:
-    claim = next(c for c in load(ROOT / "claims.toml") if c.id == name)
-    return f"{claim.statement} {claim.corrected}"
-
-
 def test_the_records_are_whole() -> None:
-    found = store.records(ROOT / "results" / "escape")
-    assert len(found) >= 3
-    for record in found:
-        assert record.folder.name == record.manifest["id"] == run_id(record.config)
-        assert hashlib.sha256((record.folder / DATA).read_bytes()).hexdigest() == record.manifest["sha256"]
+    assert len(whole_records("escape")) >= 3
 
 
 @pytest.mark.claim("escape-lop")

@@ -12,14 +12,14 @@ from torch.nn.functional import cross_entropy
 
 from empirical.continual import simulation as continual
 from empirical.continual.metrics import Probe
-from empirical.continual.records import END, FIRST_STEP, NETWORK
+from empirical.continual.records import END, FIRST_STEP
 from empirical.escape import simulation as escape
 from empirical.escape.metrics import clones_found, found_lost, layer_moments, revived, silent, spectrum
 from empirical.escape.options import BRANCHES, STAGE_1, Escape, EscapeRun, Perturbations, Stage, half_lost
 from empirical.escape.perturb import leave_clones
 from empirical.escape.records import area, cell, curves, final, recovered
 from empirical.escape.simulation import COLUMNS, EXPERIMENT, Place, Simulation, place
-from empirical.runs.saved import group_of
+from empirical.runs.saved import NETWORK, group_of
 from empirical.runs.store import Record, Row
 from empirical.training.options import DataOptions, ModelOptions, OptimiserOptions
 from empirical.training.trainer import Trainer

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from empirical.__main__ import main
-from empirical.runs.command import one_line
 from empirical.bitflip.options import BITFLIP
+from empirical.runs.command import one_line
 from empirical.runs.store import records
 from lop_theory.errors import InvalidInput
 

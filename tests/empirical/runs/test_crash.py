@@ -17,9 +17,9 @@ from rich.console import Console
 
 from empirical.runs import run
 from empirical.runs.live import LIVE, LiveRecord
+from empirical.runs.local import carry_out_here
 from empirical.runs.run import HELD, Job, Outcome, carry_out
 from empirical.runs.store import DATA, Row
-from empirical.runs.local import carry_out_here
 from empirical.runs.view import View
 from lop_theory.errors import InvalidInput
 from tests.empirical.runs.killing import killed_after

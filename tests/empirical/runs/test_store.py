@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.runs import live, store
-from empirical.bitflip.simulation import COLUMNS, EXPERIMENT, Simulation
 from empirical.bitflip.options import BITFLIP, Bitflip, BitflipRun, CbpOptions, LearnerOptions, StreamOptions
+from empirical.bitflip.simulation import COLUMNS, EXPERIMENT, Simulation
+from empirical.runs import live, store
 from empirical.runs.run import HELD, Job, Outcome, carry_out
 from lop_theory.errors import InvalidInput
 from tests.empirical.runs.killing import killed_after

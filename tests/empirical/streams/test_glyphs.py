@@ -93,11 +93,11 @@ def test_the_atlas_is_rendered_alike_each_time() -> None:
     assert all(unicodedata.category(c)[0] in "LNPS" for c in everything)
     again = atlas._rendered_atlas()
     assert again.shape == (len(atlas.FACES), 200, 64, 64)
-    assert np.array_equal(again, atlas.atlas())
+    assert np.array_equal(again, atlas.glyph_atlas())
 
 
 def test_every_glyph_has_ink_within_the_margin_and_is_like_no_other() -> None:
-    found = atlas.atlas()
+    found = atlas.glyph_atlas()
     margin = int(atlas.MARGIN * 64) - 1
     inner = found[:, :, margin:-margin, margin:-margin]
     assert found.astype(int).sum() == inner.astype(int).sum()
@@ -121,8 +121,8 @@ def test_farthest_first_is_greedy(seed: int, count: int) -> None:
 @pytest.mark.parametrize("side", [16, 32])
 def test_smaller_atlases_are_block_means(side: int) -> None:
     block = 64 // side
-    means = atlas.atlas().reshape(-1, side, block, side, block).mean((2, 4))
-    assert np.array_equal(atlas.atlas(side).reshape(means.shape), np.floor(means + 0.5))
+    means = atlas.glyph_atlas().reshape(-1, side, block, side, block).mean((2, 4))
+    assert np.array_equal(atlas.glyph_atlas(side).reshape(means.shape), np.floor(means + 0.5))
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

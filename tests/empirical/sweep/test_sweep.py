@@ -14,12 +14,12 @@ from empirical.runs.live import LiveRecord
 from empirical.runs.run import Job, carry_out
 from empirical.runs.store import Record, records, run_id
 from empirical.sweep import command, estimate
-from empirical.sweep.grid import SEEDS, Part, grid
+from empirical.sweep.grid import SEEDS, Part, paper_grid
 from empirical.sweep.status import counts, states
 from lop_theory.errors import InvalidInput
 from tests.empirical.runs.tiny import COLUMNS, EXPERIMENT, TinyRun
 
-PAPER = grid("paper", SEEDS)
+PAPER = paper_grid("paper", SEEDS)
 
 
 def test_grid_has_about_two_thousand_runs_each_once() -> None:
@@ -113,7 +113,7 @@ def small_grid(_preset: str, seeds: tuple[int, ...]) -> list[Part]:
 def test_the_command_carries_out_and_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "grid", small_grid)
+    monkeypatch.setattr(command, "paper_grid", small_grid)
     common = ["--out", str(tmp_path), "--seeds", "40", "41"]
     assert main(["sweep", "paper-grid", *common, "--dry-run"]) == 0
     assert list(tmp_path.iterdir()) == []

@@ -9,10 +9,10 @@ from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
 from empirical.theory.gain import check_gain, linearity, measurable, non_gaussian, rank_gain  # noqa: E402
-from empirical.theory.probe import Sampled, probe  # noqa: E402
-from lop_theory import rank  # noqa: E402
+from empirical.theory.probe import Sampled, measured_pass  # noqa: E402
 from lop_theory.activations.catalogue import activation  # noqa: E402
 from lop_theory.balls import arb  # noqa: E402
+from lop_theory.gap import rank  # noqa: E402
 from lop_theory.gap.kernel import correlation_kernel, standard_kernel, value  # noqa: E402
 
 torch.set_num_threads(1)
@@ -146,7 +146,7 @@ def test_the_probe_samples_around_activations_and_leaves_no_trace(inplace):
     model.extend([nn.Linear(64, 200), nn.Tanh(), nn.Linear(200, 3)])
     before = {k: v.clone() for k, v in model.state_dict().items()}
     state = torch.get_rng_state()
-    seen = probe(model, torch.randn(100, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
+    seen = measured_pass(model, torch.randn(100, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
@@ -162,10 +162,10 @@ def test_a_network_on_gaussian_data_passes_fails_when_tampered_and_is_out_once_i
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 40), nn.ReLU(), nn.Linear(40, 2), nn.ReLU(), nn.Linear(2, 40), nn.ReLU())
     inputs = torch.randn(SAMPLES, 20)
-    first, _, third = (check_gain(name, s) for name, s in probe(model, inputs).samples.items())
+    first, _, third = (check_gain(name, s) for name, s in measured_pass(model, inputs).samples.items())
     assert first.verdict == "pass"
     assert third.verdict == "out of hypothesis"  # of two rectified units, every pre-activation is far from Gaussian
     handle = model[1].register_forward_hook(lambda _module, args, _output: args[0] + args[0][:, :1])
-    tampered = check_gain("1", probe(model, inputs).samples["1"])
+    tampered = check_gain("1", measured_pass(model, inputs).samples["1"])
     handle.remove()
     assert tampered.verdict == "fail"

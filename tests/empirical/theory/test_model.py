@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from empirical.theory import check_model, counts  # noqa: E402
 from empirical.theory.frozen import certified_units, check_frozen  # noqa: E402
 from empirical.theory.nearest import check_nearest, width_classes  # noqa: E402
-from empirical.theory.probe import probe  # noqa: E402
+from empirical.theory.probe import measured_pass  # noqa: E402
 from lop_theory.graph.certificate import frozen_units  # noqa: E402
 from lop_theory.graph.convert import from_torch  # noqa: E402
 from lop_theory.graph.nearest import nearest_pair  # noqa: E402
@@ -58,7 +58,7 @@ def test_planted_copies_have_equal_gradients_in_every_width_class(name):
                 wide = tensors[slot.name].movedim(slot.dim, 0)
                 order = torch.tensor(slot.order).reshape(found.units, -1)
                 wide[order[1]] = wide[order[0]]
-        seen = probe(clone, inputs)
+        seen = measured_pass(clone, inputs)
         check = next(c for c in check_nearest(clone, inputs, seen.gradients) if c.measured == 0)
         assert (check.verdict, check.layer) == ("pass", found.label)
         gradients = {k: v + 0.1 * torch.randn(v.shape) * v.abs().max() for k, v in seen.gradients.items()}
@@ -95,7 +95,7 @@ def test_dropout_that_is_on_leaves_the_hypothesis():
             row[1] = row[0]
     inputs = torch.randn(20, 5)
     for training, verdict in ((True, "out of hypothesis"), (False, "pass")):
-        seen = probe(model.train(training), inputs)
+        seen = measured_pass(model.train(training), inputs)
         check = check_nearest(model, inputs, seen.gradients)[0]
         assert (check.measured, check.verdict, "dropout" in check.reason) == (0, verdict, training)
 
@@ -150,7 +150,7 @@ def test_certified_units_have_no_gradient_and_do_not_move_and_a_leak_fails():
         dead[5].weight[1] = -dead[5].weight[1].abs()
         dead[5].bias[1] = -1.0
     inputs = data()
-    seen = probe(dead, inputs)
+    seen = measured_pass(dead, inputs)
     checks = {c.layer: c for c in check_frozen(dead, inputs, seen.gradients)}
     assert [checks[k].verdict for k in ("3", "7")] == ["pass", "pass"]
     assert checks["3"].reason.startswith("2 of 6")

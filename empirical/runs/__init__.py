@@ -1,0 +1,1 @@
+"""Carrying out runs and keeping their records."""
