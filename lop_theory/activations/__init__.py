@@ -6,10 +6,12 @@ NumPy, PyTorch or SymPy) → piecewise (kinks and jumps) → ranges, tails, stri
 plane) → gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
 """
 
+from lop_theory.activations.arrays import numpy_function, torch_function
 from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula, hermite_formula
 from lop_theory.activations.formula import Expr, parse, to_text
-from lop_theory.activations.lowering import exact_function, numpy_function, real_function, torch_function
 from lop_theory.activations.piecewise import Piece, breakpoints, flat_pieces, pieces
+from lop_theory.activations.rationals import exact_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import derivative, parity
 
 __all__ = [

@@ -10,18 +10,15 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from lop_theory.activations.arrays import numpy_function, torch_function
 from lop_theory.activations.formula import Expr, X, add, compose, mul, num, parse
-from lop_theory.activations.lowering import (
-    exact_function,
-    numpy_function,
-    real_function,
-    sympy_expression,
-    torch_function,
-)
 from lop_theory.activations.piecewise import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
 from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.rationals import exact_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.strip import analytic_half_width
 from lop_theory.activations.symbolic import Parity, derivative
+from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
 

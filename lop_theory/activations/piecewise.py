@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lop_theory.activations.formula import ONE, ZERO, Expr, neg, num, rebuild, sub
-from lop_theory.activations.lowering import real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, Parity, derivative, parity, polynomial
 from lop_theory.balls import arb, fmpq, fmpq_poly
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from lop_theory.activations.formula import Expr, is_constant
-from lop_theory.activations.lowering import real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import affine
 from lop_theory.balls import arb, fmpq, hull
 

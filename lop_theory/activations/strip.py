@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lop_theory.activations.formula import Expr, is_constant
-from lop_theory.activations.lowering import ball_polynomial, real_function
+from lop_theory.activations.real_balls import ball_polynomial, real_function
 from lop_theory.balls import arb, arb_poly
 
 

@@ -5,8 +5,8 @@ It serves the certificate checker, the tests and the benchmarks; the library com
 
 from fractions import Fraction
 
+from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import Expr
-from lop_theory.activations.lowering import complex_function
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.tails import mass_outside, tail_bounds
 from lop_theory.balls import acb, arb, fmpq, ipow, precision, to_exact, within

@@ -9,9 +9,9 @@ from typing import Any
 
 from lop_theory.activations.catalogue import Activation
 from lop_theory.activations.formula import Expr, is_constant, mul
-from lop_theory.activations.lowering import sympy_expression
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.symbolic import affine, polynomial
+from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 

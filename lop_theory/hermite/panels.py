@@ -11,11 +11,12 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.gaussian import CRAMER, hermite_values, off_axis_factor, recursion_loss, weight
-from lop_theory.activations.lowering import complex_function, real_function
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.tails import TailBound, mass_outside, tail_bounds
 from lop_theory.balls import acb, arb, arb_mat, fmpq, precision, within, working_bits
 from lop_theory.errors import InvalidInput

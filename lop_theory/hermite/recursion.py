@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from lop_theory.activations.formula import Expr, is_constant, mul
 from lop_theory.activations.gaussian import CRAMER, hermite_values, normal_cdf, recursion_loss, weight
-from lop_theory.activations.lowering import ball_polynomial
 from lop_theory.activations.piecewise import Piece, pieces
+from lop_theory.activations.real_balls import ball_polynomial
 from lop_theory.activations.symbolic import affine
 from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision, within, working_bits
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.gaussian import CRAMER, hermite_values, recursion_loss, strip_second_moment, weight
-from lop_theory.activations.lowering import real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.strip import StripBound, strip_bound
 from lop_theory.balls import arb, arb_mat, evaluate, precision, within, working_bits
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from lop_theory.activations.catalogue import Activation, activation, rational
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.gaussian import normal_cdf
-from lop_theory.activations.lowering import real_function
 from lop_theory.activations.piecewise import Piece, breakpoints, pieces
 from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import derivative
 from lop_theory.balls import arb, fmpq, hull, precision, within
 from lop_theory.errors import InvalidInput

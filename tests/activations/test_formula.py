@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lop_theory.activations.arrays import numpy_function
+from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import FUNCTIONS, Expr, parse, to_text
-from lop_theory.activations.lowering import (
-    complex_function,
-    exact_function,
-    numpy_function,
-    real_function,
-    sympy_expression,
-)
+from lop_theory.activations.rationals import exact_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import derivative
+from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import acb, arb, fmpq, precision
 from lop_theory.errors import InvalidInput
 

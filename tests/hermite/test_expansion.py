@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory import panels, recursion, trapezoid
+from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula
-from lop_theory.activations.lowering import numpy_function
 from lop_theory.activations.symbolic import derivative
 from lop_theory.balls import arb, precision
 from lop_theory.errors import InvalidInput

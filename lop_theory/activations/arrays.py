@@ -1,0 +1,62 @@
+"""A formula on float arrays: NumPy and PyTorch, vectorised."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lop_theory.activations.formula import Expr
+from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
+from lop_theory.balls import fmpq
+
+
+def numpy_function(expr: Expr) -> Callable[[Any], Any]:
+    """φ on float64 arrays, vectorised."""
+    import numpy as np
+    from scipy import special
+
+    table = ARITHMETIC | {
+        **{op: getattr(np, op) for op in "exp log sqrt sin cos tan sinh cosh tanh sign".split()},
+        "atan": np.arctan,
+        "abs": np.abs,
+        "max": np.maximum,
+        "min": np.minimum,
+        "erf": special.erf,
+        "step": lambda u: np.heaviside(u, 1.0),
+        "sigmoid": special.expit,
+        "softplus": lambda u: np.logaddexp(0.0, u),
+        "relu": lambda u: np.maximum(u, 0.0),
+    }
+    function = lower(expr, Backend(table, _to_float, lambda: np.pi, lambda b, e: np.power(b, _to_power(e))))
+    return lambda x: np.broadcast_to(function(np.asarray(x, dtype=np.float64)), np.shape(x)).copy()
+
+
+def torch_function(expr: Expr) -> Callable[[Any], Any]:
+    """φ on torch tensors of any floating type, differentiable by autograd."""
+    import torch
+    from torch.nn.functional import softplus
+
+    table = ARITHMETIC | {
+        **{
+            op: getattr(torch, op)
+            for op in "exp log sqrt sin cos tan sinh cosh tanh sign atan erf abs sigmoid relu".split()
+        },
+        "max": torch.maximum,
+        "min": torch.minimum,
+        "step": lambda u: (u >= 0).to(u.dtype),
+        "softplus": lambda u: softplus(u, threshold=1e9),
+    }
+
+    def scalar(value: float) -> Any:
+        # A 0-dimensional float64 tensor promotes to the dtype of the tensor it meets.
+        return torch.tensor(value, dtype=torch.float64)
+
+    backend = Backend(table, lambda q: scalar(_to_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e))
+    function = lower(expr, backend)
+    return lambda x: function(x).to(x).expand_as(x)
+
+
+def _to_float(value: fmpq) -> float:
+    return int(value.p) / int(value.q)
+
+
+def _to_power(exponent: fmpq) -> float | int:
+    return int(exponent.p) if exponent.q == 1 else _to_float(exponent)

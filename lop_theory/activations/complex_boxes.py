@@ -1,0 +1,69 @@
+"""A formula on complex boxes: finite only where φ is analytic on the whole box."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lop_theory.activations.formula import Expr
+from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
+from lop_theory.activations.real_balls import real_function
+from lop_theory.balls import acb, arb, fmpq
+
+_ACB_NAN = acb(arb.nan(), arb.nan())
+
+
+def _pick(switch: acb, positive: Any, negative: Any) -> acb:
+    """The branch that the sign of Re(switch) selects; not finite if the box meets the switching line."""
+    return acb(positive) if switch.real > 0 else acb(negative) if switch.real < 0 else _ACB_NAN
+
+
+def _off_cut(u: acb) -> bool:
+    return bool(u.real > 0) or bool(u.imag > 0) or bool(u.imag < 0)
+
+
+def _acb_log(u: acb) -> acb:
+    return u.log() if _off_cut(u) else _ACB_NAN
+
+
+def _acb_atan(u: acb) -> acb:
+    return u.atan() if abs(u.imag) < 1 or bool(u.real > 0) or bool(u.real < 0) else _ACB_NAN
+
+
+def _acb_power(base: acb, exponent: fmpq) -> acb:
+    if exponent.q == 1:
+        return base ** int(exponent.p)
+    return (base.log() * exponent).exp() if _off_cut(base) else _ACB_NAN
+
+
+COMPLEX = Backend(
+    ARITHMETIC
+    | {
+        "exp": acb.exp,
+        "log": _acb_log,
+        "sqrt": lambda u: u.sqrt() if _off_cut(u) else _ACB_NAN,
+        "sin": acb.sin,
+        "cos": acb.cos,
+        "tan": acb.tan,
+        "sinh": acb.sinh,
+        "cosh": acb.cosh,
+        "tanh": acb.tanh,
+        "atan": _acb_atan,
+        "erf": acb.erf,
+        "abs": lambda u: _pick(u, u, -u),
+        "max": lambda a, b: _pick(a - b, a, b),
+        "min": lambda a, b: _pick(a - b, b, a),
+        "sign": lambda u: _pick(u, 1, -1),
+        "step": lambda u: _pick(u, 1, 0),
+        "sigmoid": lambda u: 1 / (1 + (-u).exp()),
+        "softplus": lambda u: u + _acb_log(1 + (-u).exp()) if u.real > 0 else _acb_log(1 + u.exp()),
+        "relu": lambda u: _pick(u, u, 0),
+    },
+    acb,
+    acb.pi,
+    _acb_power,
+    lambda expr: acb(real_function(expr)(arb(0))),  # so that a constant never meets a cut
+)
+
+
+def complex_function(expr: Expr) -> Callable[[acb], acb]:
+    """φ on complex boxes; a finite value means that φ is analytic on the box."""
+    return lower(expr, COMPLEX)

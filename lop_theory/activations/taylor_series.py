@@ -1,0 +1,75 @@
+"""A formula on truncated Taylor series with ball coefficients: φ(c + t) up to O(t^N), for a formula without switches."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lop_theory.activations.formula import Expr
+from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
+from lop_theory.activations.real_balls import real_function
+from lop_theory.balls import arb, arb_series, fmpq
+
+
+class NotAnalytic(ArithmeticError):
+    """The series does not exist at this centre: a branch point, a pole or a switch."""
+
+
+def _tanh(u: arb_series) -> arb_series:
+    positive = u[0] >= 0
+    decay = (-2 * u if positive else 2 * u).exp()
+    ratio = (1 - decay) / (1 + decay)
+    return ratio if positive else -ratio
+
+
+def _softplus(u: arb_series) -> arb_series:
+    return u + (1 + (-u).exp()).log() if u[0] >= 0 else (1 + u.exp()).log()
+
+
+def _power(base: arb_series, exponent: fmpq) -> arb_series:
+    if exponent.q != 1:
+        return (base.log() * arb(exponent)).exp()
+    p = int(exponent.p)
+    result, square, rest = None, base, abs(p)
+    while rest:
+        if rest & 1:
+            result = square if result is None else result * square
+        rest >>= 1
+        square = square * square if rest else square
+    assert result is not None, exponent
+    return result if p > 0 else 1 / result
+
+
+SERIES = Backend(
+    ARITHMETIC
+    | {
+        "exp": lambda u: u.exp(),
+        "log": lambda u: u.log(),
+        "sqrt": lambda u: u.sqrt(),
+        "sin": lambda u: u.sin(),
+        "cos": lambda u: u.cos(),
+        "tan": lambda u: u.tan(),
+        "sinh": lambda u: (u.exp() - (-u).exp()) / 2,
+        "cosh": lambda u: (u.exp() + (-u).exp()) / 2,
+        "tanh": _tanh,
+        "atan": lambda u: u.atan(),
+        "erf": lambda u: u.erf(),
+        "sigmoid": lambda u: 1 / (1 + (-u).exp()),
+        "softplus": _softplus,
+    },
+    arb,
+    arb.pi,
+    _power,
+    lambda expr: real_function(expr)(arb(0)),
+)
+
+
+def series_function(expr: Expr) -> Callable[[arb_series], Any]:
+    """φ on series, at the precision in force. Calling it raises ``NotAnalytic`` where the series does not exist."""
+    function = lower(expr, SERIES)
+
+    def evaluate(x: arb_series) -> Any:
+        try:
+            return function(x)
+        except ValueError:
+            raise NotAnalytic from None
+
+    return evaluate
