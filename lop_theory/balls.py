@@ -28,6 +28,7 @@ __all__ = [
     "lower_decimal",
     "parse_fmpq",
     "precision",
+    "series_length",
     "to_exact",
     "upper_decimal",
     "within",
@@ -44,6 +45,17 @@ def precision(bits: int) -> Generator[None]:
         yield
     finally:
         ctx.prec = before
+
+
+@contextmanager
+def series_length(terms: int) -> Generator[None]:
+    """Power series inside the block keep ``terms`` terms; the length outside is restored even after an error."""
+    before = ctx.cap
+    ctx.cap = terms
+    try:
+        yield
+    finally:
+        ctx.cap = before
 
 
 def working_bits() -> int:

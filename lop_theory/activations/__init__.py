@@ -1,18 +1,24 @@
 """Activations φ as formulas, and what analysis knows of them before any integral is taken.
 
 A formula is an immutable expression tree in x (``formula``); the catalogue has the usual φ(ax + b) by name. Reading
-order: formula → catalogue → symbolic (derivatives, parity) → lowering (the tree as a function of balls, rationals,
-NumPy, PyTorch or SymPy) → piecewise (kinks and jumps) → ranges, tails, strip (bounds on rays, at ±∞ and in the complex
-plane) → gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
+order: formula → catalogue → symbolic (derivatives, parity) → lowering (one walk over the tree for every kind of number:
+real_balls, complex_boxes, taylor_series, rationals, arrays for NumPy and PyTorch, symbols for SymPy) → piecewise (kinks
+and jumps) → ranges, tails, strip (bounds on rays, at ±∞ and in the complex plane) → gaussian (the weight
+w(z) = e^{−z²/2}/√(2π)).
 """
 
-from lop_theory.activations.arrays import numpy_function, torch_function
+from typing import TYPE_CHECKING
+
 from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula, hermite_formula
 from lop_theory.activations.formula import Expr, parse, to_text
 from lop_theory.activations.piecewise import Piece, breakpoints, flat_pieces, pieces
-from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import derivative, parity
+from lop_theory.lazy import lazily
+
+if TYPE_CHECKING:
+    from lop_theory.activations.arrays import numpy_function, torch_function
+    from lop_theory.activations.rationals import exact_function
 
 __all__ = [
     "CATALOGUE",
@@ -34,3 +40,5 @@ __all__ = [
     "to_text",
     "torch_function",
 ]
+
+__getattr__ = lazily(__name__, {"exact_function": "rationals", "numpy_function": "arrays", "torch_function": "arrays"})

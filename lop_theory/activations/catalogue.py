@@ -5,20 +5,18 @@ and jumps, parity, flat regions, limits, the strip of analyticity. ``--formula``
 services.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lop_theory.activations.arrays import numpy_function, torch_function
-from lop_theory.activations.formula import Expr, X, add, compose, mul, num, parse
+from lop_theory.activations.formula import Expr, X, add, compose, mul, num, parse, to_text
 from lop_theory.activations.piecewise import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
 from lop_theory.activations.ranges import extended_range
-from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.strip import analytic_half_width
 from lop_theory.activations.symbolic import Parity, derivative
-from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
 
@@ -90,27 +88,40 @@ class Activation(NamedTuple):
     name: str
     parameters: tuple[tuple[str, fmpq], ...]
     expr: Expr
+    scale: fmpq = fmpq(1)
+    bias: fmpq = fmpq(0)
 
     @property
     def label(self) -> str:
-        """Name with parameters, such as ``leaky_relu(slope=1/10)``."""
-        inside = ", ".join(f"{key}={value}" for key, value in self.parameters)
+        """Name with parameters, scale and bias, such as ``leaky_relu(slope=1/10, scale=2)``; ``from_label`` reads it
+        back."""
+        modulation = (("scale", self.scale, 1), ("bias", self.bias, 0))
+        given = (*self.parameters, *((key, value) for key, value, usual in modulation if value != usual))
+        inside = ", ".join(f"{key}={value}" for key, value in given)
         return f"{self.name}({inside})" if inside else self.name
 
     def numpy(self) -> Callable[[Any], Any]:
         """φ on float64 arrays."""
+        from lop_theory.activations.arrays import numpy_function
+
         return numpy_function(self.expr)
 
     def derivative_numpy(self) -> Callable[[Any], Any]:
         """φ′ on float64 arrays (the a.e. derivative at a kink)."""
+        from lop_theory.activations.arrays import numpy_function
+
         return numpy_function(derivative(self.expr))
 
     def torch(self) -> Callable[[Any], Any]:
         """φ on torch tensors."""
+        from lop_theory.activations.arrays import torch_function
+
         return torch_function(self.expr)
 
     def sympy(self, symbol: Any = None) -> Any:
         """φ as a SymPy expression."""
+        from lop_theory.activations.symbols import sympy_expression
+
         return sympy_expression(self.expr, symbol)
 
     def ball(self) -> Callable[[arb], arb]:
@@ -119,10 +130,14 @@ class Activation(NamedTuple):
 
     def exact(self) -> Callable[[fmpq], fmpq]:
         """φ on exact rationals. Raises ``InvalidInput`` unless φ is piecewise rational."""
+        from lop_theory.activations.rationals import exact_function
+
         return exact_function(self.expr)
 
     def derivative_exact(self) -> Callable[[fmpq], fmpq]:
         """φ′ on exact rationals."""
+        from lop_theory.activations.rationals import exact_function
+
         return exact_function(derivative(self.expr))
 
     def parity(self) -> Parity:
@@ -165,6 +180,8 @@ class Activation(NamedTuple):
     def limits(self) -> tuple[Any, Any]:
         """(lim x→−∞, lim x→∞) of φ as SymPy numbers (±oo where φ diverges, an ``AccumBounds`` where it oscillates)."""
         import sympy as sp
+
+        from lop_theory.activations.symbols import sympy_expression
 
         x = sp.Symbol("x", real=True)
         first, last = pieces(self.expr)[0].expr, pieces(self.expr)[-1].expr
@@ -221,18 +238,39 @@ def activation(name: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0", **
     entry = CATALOGUE[key]
     values = _read_parameters(key, entry, parameters)
     expr = _hermite(values["k"]) if key == "hermite" else parse(entry.formula, values)
-    return Activation(key, tuple(values.items()), _modulate(expr, scale, bias))
+    modulation = rational("scale", scale), rational("bias", bias)
+    return Activation(key, tuple(values.items()), _modulate(expr, *modulation), *modulation)
 
 
 def from_formula(text: str, *, scale: str | fmpq = "1", bias: str | fmpq = "0") -> Activation:
     """A user's formula as an activation. Raises ``InvalidInput`` as ``formula.parse`` does."""
-    return Activation(text.strip(), (), _modulate(parse(text), scale, bias))
+    modulation = rational("scale", scale), rational("bias", bias)
+    expr = _modulate(parse(text), *modulation)
+    return Activation(text.strip() if modulation == (1, 0) else to_text(expr), (), expr)
 
 
-def _modulate(expr: Expr, scale: str | fmpq, bias: str | fmpq) -> Expr:
-    a, b = rational("scale", scale), rational("bias", bias)
+_LABEL = re.compile(r"(\w+)(?:\((\w+=[^()]*)\))?", re.ASCII)
+
+
+def from_label(label: str) -> Activation:
+    """The activation that ``Activation.label`` names: a catalogue name with parameters, or a formula.
+
+    Raises ``InvalidInput`` as ``activation`` and ``from_formula`` do.
+    """
+    found = _LABEL.fullmatch(label)
+    if found is None or found[1] not in CATALOGUE:
+        expr = parse(label, room=4)
+        return Activation(label, (), expr)
+    pairs = [item.partition("=") for item in found[2].split(", ")] if found[2] else []
+    given = {key: value for key, _, value in pairs}
+    if len(given) < len(pairs) or "name" in given:
+        raise InvalidInput("activation", label, "names a parameter twice", "name each once")
+    return activation(found[1], **given)
+
+
+def _modulate(expr: Expr, a: fmpq, b: fmpq) -> Expr:
     if a == 0:
-        raise InvalidInput("scale", str(scale), "must not be 0: φ(b) is constant", "give a nonzero scale")
+        raise InvalidInput("scale", str(a), "must not be 0: φ(b) is constant", "give a nonzero scale")
     return expr if (a, b) == (1, 0) else compose(expr, add(mul(num(a), X), num(b)))
 
 

@@ -117,40 +117,52 @@ def rebuild(expr: Expr, args: tuple[Expr, ...]) -> Expr:
 
 
 def to_text(expr: Expr) -> str:
-    """A formula that ``parse`` reads back to an equal function."""
+    """The formula that ``parse`` reads back to the same expression, with no more parentheses than it needs."""
+    return _text(expr, 0)
+
+
+_RANKS = {"add": 1, "mul": 2, "div": 2, "pow": 4}
+
+
+def _text(expr: Expr, rank: int) -> str:
+    """The text of an operand; in parentheses if its operation binds less tightly than ``rank``."""
     match expr.op:
         case "x" | "pi":
             return expr.op
         case "num":
             return str(expr.number) if expr.number.q == 1 and expr.number >= 0 else f"({expr.number})"
-        case "add" | "mul" | "div":
-            sign = {"add": " + ", "mul": "*", "div": "/"}[expr.op]
-            return "(" + sign.join(map(to_text, expr.args)) + ")"
+        case "add":
+            text = f"{_text(expr.args[0], 1)} + {_text(expr.args[1], 2)}"
+        case "mul" | "div":
+            text = f"{_text(expr.args[0], 2)}{'*' if expr.op == 'mul' else '/'}{_text(expr.args[1], 3)}"
         case "pow":
-            return f"{_atom(expr.args[0])}**({expr.number})"
+            text = f"{_text(expr.args[0], 5)}**{_text(num(expr.number), 5)}"
         case name:
-            return f"{name}({', '.join(map(to_text, expr.args))})"
+            return f"{name}({', '.join(_text(arg, 0) for arg in _flat(expr))})"
+    return f"({text})" if _RANKS[expr.op] < rank else text
 
 
-def _atom(expr: Expr) -> str:
-    text = to_text(expr)
-    return f"({text})" if expr.op == "pow" else text
+def _flat(expr: Expr) -> tuple[Expr, ...]:
+    """The arguments; those of a left-nested max or min in one list."""
+    first = expr.args[0]
+    return (*_flat(first), *expr.args[1:]) if expr.op in _VARIADIC and first.op == expr.op else expr.args
 
 
-def parse(text: str, parameters: Mapping[str, fmpq] | None = None) -> Expr:
-    """The expression that ``text`` denotes; ``parameters`` are further names with rational values.
+def parse(text: str, parameters: Mapping[str, fmpq] | None = None, *, room: int = 1) -> Expr:
+    """The expression that ``text`` denotes; ``parameters`` are further names with rational values. ``room`` multiplies
+    the limits of length and depth, for a text that ``to_text`` wrote.
 
     Raises ``InvalidInput`` (with the column) for a syntax error, a name, attribute or construct outside the grammar,
     a power beyond ±64, a number beyond 4096 bits, or a formula that is too long or too deep.
     """
-    _refuse_oversize(text)
+    _refuse_oversize(text, room)
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise _invalid(text, f"syntax error at column {error.offset or 1}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError):
         raise _invalid(text, "cannot be read as a formula") from None
-    expr = _Reader(text.strip(), dict(parameters or {})).read(tree, 0)
+    expr = _Reader(text.strip(), dict(parameters or {}), MAX_DEPTH * room).read(tree, 0)
     if degree(expr) > MAX_POWER:
         raise _invalid(text, f"holds a power of x above {MAX_POWER}", "use lower powers")
     return expr
@@ -166,17 +178,17 @@ def degree(expr: Expr) -> fmpq:
     return max(inner) * max(abs(expr.number), fmpq(1)) if expr.op == "pow" else max(inner)
 
 
-def _refuse_oversize(text: str) -> None:
+def _refuse_oversize(text: str, room: int) -> None:
     if not text.strip():
         raise _invalid(text, "is empty")
-    if len(text) > MAX_LENGTH:
-        raise _invalid(text, f"has {len(text)} characters, at most {MAX_LENGTH} are allowed")
+    if len(text) > MAX_LENGTH * room:
+        raise _invalid(text, f"has {len(text)} characters, at most {MAX_LENGTH * room} are allowed")
     depth = deepest = 0
     for character in text:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise _invalid(text, f"nests {deepest} parentheses, at most {MAX_DEPTH} are allowed")
+    if deepest > MAX_DEPTH * room:
+        raise _invalid(text, f"nests {deepest} parentheses, at most {MAX_DEPTH * room} are allowed")
     if not text.isascii() or any(c in text.strip() for c in "\n\r\0\f"):
         raise _invalid(text, "must be one line of ASCII")
 
@@ -198,13 +210,14 @@ _BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
 class _Reader:
     """Copies an ``ast`` tree into ``Expr``; holds the source text for messages and exact decimals."""
 
-    def __init__(self, text: str, parameters: dict[str, fmpq]) -> None:
+    def __init__(self, text: str, parameters: dict[str, fmpq], deepest: int) -> None:
         self.text = text
+        self.deepest = deepest
         self.parameters = parameters
 
     def read(self, node: ast.expr, depth: int) -> Expr:
-        if depth > MAX_DEPTH:
-            raise _invalid(self.text, f"is nested deeper than {MAX_DEPTH} operations", "split it or shorten it")
+        if depth > self.deepest:
+            raise _invalid(self.text, f"is nested deeper than {self.deepest} operations", "split it or shorten it")
         match node:
             case ast.Constant():
                 expr = self.number(node)

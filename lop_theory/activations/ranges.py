@@ -1,5 +1,6 @@
 """Rigorous range of a formula on an interval with finite or infinite ends (interval arithmetic with ends)."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from lop_theory.activations.formula import Expr, is_constant
@@ -27,11 +28,19 @@ def extended_range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | No
     """An enclosure of φ([lo, hi]); ends may be ±inf. ``None`` if some point of the interval may lie outside φ's
     domain.
     """
-    line = affine(expr)
-    if line is not None:
-        ends = [_affine_at(line, end) for end in ((lo, hi) if line[0] >= 0 else (hi, lo))]
-        return Range(ends[0].lower(), ends[1].upper())
-    return _range(expr, Range(arb(lo).lower(), arb(hi).upper()))
+    return _range(expr, lo, hi)
+
+
+def _line(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | None:
+    """The range of an affine expression with rational coefficients, or ``None`` for any other."""
+    line = _affine(expr)
+    if line is None:
+        return None
+    ends = [_affine_at(line, end) for end in ((lo, hi) if line[0] >= 0 else (hi, lo))]
+    return Range(ends[0].lower(), ends[1].upper())
+
+
+_affine = lru_cache(maxsize=4096)(affine)
 
 
 def _affine_at(line: tuple[fmpq, fmpq], end: fmpq | float) -> arb:
@@ -42,13 +51,14 @@ def _affine_at(line: tuple[fmpq, fmpq], end: fmpq | float) -> arb:
     return arb(end) if slope > 0 else -arb(end)
 
 
-def _range(expr: Expr, x: Range) -> Range | None:
-    if expr.op == "x":
-        return x
+def _range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | None:
+    line = _line(expr, lo, hi)
+    if line is not None:
+        return line
     if is_constant(expr):
         value = real_function(expr)(arb(0))
         return Range(value.lower(), value.upper()) if value.is_finite() else None
-    args = [_range(arg, x) for arg in expr.args]
+    args = [_range(arg, lo, hi) for arg in expr.args]
     known = [arg for arg in args if arg is not None]
     if len(known) < len(args):
         return None

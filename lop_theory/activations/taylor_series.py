@@ -1,4 +1,4 @@
-"""A formula on truncated Taylor series with ball coefficients: φ(c + t) up to O(t^N), for a formula without switches."""
+"""A formula without switches on truncated Taylor series with ball coefficients: φ(c + t) up to O(t^N)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import arb, arb_series, fmpq
 
 
-class NotAnalytic(ArithmeticError):
+class NotAnalytic(ArithmeticError):  # noqa: N818 - a statement about φ
     """The series does not exist at this centre: a branch point, a pole or a switch."""
 
 

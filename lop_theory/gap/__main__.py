@@ -11,6 +11,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.gap.analysis import Analysis, analyse
 from lop_theory.gap.kappa import Kappa
 from lop_theory.hermite.expansion import require_digits
+from lop_theory.verdict import Fails, Holds, Undecided
 
 
 def parser() -> Parser:
@@ -137,15 +138,18 @@ def _write_files(analysis: Analysis, options: Namespace) -> None:
 
 
 def check_file(path: str) -> int:
-    """Re-check a saved certificate; 0 if every number in it is right, 1 if not."""
+    """Re-check a saved certificate; 0 if it holds, 1 if a field is wrong or the check is undecided."""
     from lop_theory.gap.checker import check, read
 
     data = read(path)
     found = check(data)
-    print(f"{'certificate holds' if found else 'CERTIFICATE FAILS'}: {found[0]}")
+    print(f"{_CHECKED[type(found)]}: {found[0]}")
     if found:
-        print(f"  {data['formula']}    lambda in [{data['lambda'][0]}, {data['lambda'][1]}]")
+        print(f"  {data['activation']}    lambda in [{data['lambda'][0]}, {data['lambda'][1]}]")
     return OK if found else NOT_CERTIFIED
+
+
+_CHECKED = {Holds: "certificate holds", Fails: "CERTIFICATE FAILS", Undecided: "CERTIFICATE UNDECIDED"}
 
 
 # ---- JSON ----

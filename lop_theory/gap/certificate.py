@@ -15,12 +15,15 @@ decimals, exact rationals and this paragraph. Negative ρ follow from gap(−s) 
 
 from typing import Any, NamedTuple
 
-from lop_theory.activations.formula import to_text
-from lop_theory.balls import decimal_text, decimal_units, fmpz, fmpz_poly
+from lop_theory.activations.formula import Expr, parse, to_text
+from lop_theory.balls import arb, decimal_text, decimal_units, fmpz, fmpz_poly, precision, within
+from lop_theory.errors import InvalidInput
 from lop_theory.gap.kernel import Kernel
+from lop_theory.hermite.expansion import Expansion
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
-FORMAT = "lop_theory gap certificate 1"
+FORMAT = "lop_theory gap certificate"
+VERSION = 2
 STATEMENT = "rho^2 - K(rho)^2 >= lambda*rho^2*(1 - rho^2) for every rho in [-1, 1]"
 CELLS = 32
 GUARD_DIGITS = 3
@@ -44,14 +47,33 @@ class Certificate(NamedTuple):
 def certify(kern: Kernel) -> Certificate:
     """The certificate for the kernel's activation, from its coefficient enclosures."""
     decimals = kern.expansion.digits + GUARD_DIGITS
+    return derive(decimals, kern.expansion.linear, _bounds(kern, decimals))
+
+
+def derive(decimals: int, linear: bool, bounds: tuple[tuple[int, int], ...]) -> Certificate:
+    """Every other number of the certificate, from the decimal enclosures of the a_k."""
     unit = 10**decimals
-    bounds = tuple(decimal_units(kern.expansion.coefficients, decimals))
     low = [0 if lo <= 0 <= hi else min(lo * lo, hi * hi) // unit for lo, hi in bounds]
     high = [-(-max(lo * lo, hi * hi) // unit) for lo, hi in bounds]
     strength = (max(0, unit - high[1]), min(unit, unit - low[1]))
     slack = _slack(low, _tails_low(high, unit), strength[0], unit)
     floor = strength[0] + min(ell * CELLS // (CELLS + i + 1) for i, ell in enumerate(slack))
-    return Certificate(decimals, kern.expansion.linear, bounds, (low[1], high[1]), strength, slack, floor, sum(low))
+    return Certificate(decimals, linear, bounds, (low[1], high[1]), strength, slack, floor, sum(low))
+
+
+def _bounds(kern: Kernel, decimals: int) -> tuple[tuple[int, int], ...]:
+    """Decimal enclosures of the a_k with room of a hundredth of their last digit, so that a checker with a ball of its
+    own can always tell; an interval of width 0 stands only where parity or linearity proves the value."""
+    expansion = kern.expansion
+    with precision(expansion.bits + 48):
+        room = within(arb(10) ** -(decimals + 2))
+        balls = [a if proven(expansion, k) else a + room for k, a in enumerate(expansion.coefficients)]
+    return tuple(decimal_units(balls, decimals))
+
+
+def proven(expansion: Expansion, k: int) -> bool:
+    """Whether a_k is known exactly: k = 0, φ linear, or φ̄ odd (even) and k even (odd)."""
+    return k == 0 or expansion.linear or {"odd": 0, "even": 1}.get(expansion.parity) == k % 2
 
 
 def _tails_low(high: list[int], unit: int) -> list[int]:
@@ -91,13 +113,18 @@ def verdict(certificate: Certificate) -> Verdict:
 
 
 def to_json(certificate: Certificate, kern: Kernel, name: str) -> dict[str, Any]:
-    """The certificate as JSON data; ``sha256`` covers everything else."""
+    """The certificate as JSON data; ``sha256`` covers everything else. ``name`` is the activation's label.
+
+    Raises ``InvalidInput`` if the formula is too large to be read back.
+    """
 
     def text(units: int) -> str:
         return decimal_text(units, certificate.decimals)
 
+    _require_readable(kern.expansion.expr)
     payload: dict[str, Any] = {
         "format": FORMAT,
+        "version": VERSION,
         "claim": "gap",
         "statement": STATEMENT,
         "activation": name,
@@ -112,6 +139,16 @@ def to_json(certificate: Certificate, kern: Kernel, name: str) -> dict[str, Any]
         "kappa_floor": text(certificate.kappa_floor),
     }
     return payload | {"sha256": digest(payload)}
+
+
+def _require_readable(expr: Expr) -> None:
+    """A certificate that its reader cannot read back is not written."""
+    text = to_text(expr)
+    try:
+        same = parse(text, room=4) == expr
+    except InvalidInput as error:
+        raise InvalidInput("certificate", text, f"is too large a formula: {error.requirement}", "shorten it") from None
+    assert same, text
 
 
 def digest(payload: dict[str, Any]) -> str:

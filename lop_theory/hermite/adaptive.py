@@ -1,41 +1,22 @@
 """Hermite coefficients by python-flint's ``acb.integral`` (adaptive, Johansson 2018): slow and independent.
 
-It serves the certificate checker, the tests and the benchmarks; the library computes with ``hermite.expand``.
+It serves the tests and the benchmarks; the library computes with ``hermite.expand``, its checker with ``taylor``.
 """
-
-from fractions import Fraction
 
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.tails import mass_outside, tail_bounds
-from lop_theory.balls import acb, arb, fmpq, ipow, precision, to_exact, within
+from lop_theory.balls import acb, arb, fmpq, ipow, precision, within
 from lop_theory.errors import InvalidInput
 
 _EVALUATIONS = 20_000
-
-
-def standardised_coefficients(expr: Expr, n: int, digits: int) -> list[tuple[Fraction, Fraction]]:
-    """Rational enclosures of a_0 … a_{n−1} of φ̄, about ``digits`` decimals wide."""
-    bits = int(digits * 3.33) + 20
-    with precision(bits + 40):
-        raw = [_integral(expr, k, 1, bits) for k in range(n)]
-        variance = _integral(expr, 0, 2, bits) - raw[0] * raw[0]
-        found = [arb(0), *(c / variance.sqrt() for c in raw[1:])]
-        return [(_fraction(a.lower()), _fraction(a.upper())) for a in found]
 
 
 def coefficient(expr: Expr, k: int, bits: int) -> arb:
     """E φ(Z)he_k(Z) of the raw φ."""
     with precision(bits + 40):
         return _integral(expr, k, 1, bits)
-
-
-def _fraction(point: arb) -> Fraction:
-    if not point.is_finite():
-        raise ArithmeticError("the integral did not converge")
-    value = to_exact(point)
-    return Fraction(int(value.p), int(value.q))
 
 
 def _integral(expr: Expr, k: int, exponent: int, bits: int) -> arb:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_theory import panels, recursion, trapezoid
+from lop_theory.hermite import panels, recursion, trapezoid
 from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula
 from lop_theory.activations.symbolic import derivative

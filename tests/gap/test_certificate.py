@@ -1,0 +1,44 @@
+"""Certificates of the gap bound and their verdicts."""
+
+from fractions import Fraction
+
+import pytest
+
+from lop_theory.activations.catalogue import activation, from_formula
+from lop_theory.balls import fmpq
+from lop_theory.gap.analysis import analyse
+from lop_theory.gap.certificate import certify, verdict
+from lop_theory.gap.kernel import (
+    correlation_kernel,
+)
+from lop_theory.verdict import Fails, Holds, Undecided
+from tests.gap.kernels import NONLINEAR
+
+
+@pytest.mark.claim("gap")
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_every_nonlinear_activation_is_certified(name):
+    found = analyse(activation(name))
+    assert found.verdict == Holds("certified by balls")
+    assert found.certificate.strength[0] > 0
+    assert Fraction(found.certificate.kappa_floor, 10**18) <= Fraction(
+        str(found.kappa.value.upper().str(25, radius=False))
+    )
+
+
+def test_verdicts_other_than_holds():
+    kern = correlation_kernel(activation("tanh").expr)
+    good = certify(kern)
+    assert isinstance(verdict(good._replace(square_sum_low=10**18 + 1)), Fails)
+    assert isinstance(verdict(good._replace(slack=(-1, *good.slack[1:]))), Fails)
+    nearly_linear = correlation_kernel(from_formula("x + sin(x)/100000000000").expr)
+    assert isinstance(verdict(certify(nearly_linear)), Undecided)
+    assert verdict(certify(correlation_kernel(from_formula("x + sin(x)/100000000000").expr, 20, 40)))
+    assert verdict(certify(correlation_kernel(activation("identity").expr)))
+
+
+def test_certificate_bounds_do_not_depend_on_ball_luck():
+    """The stored decimals alone fix every derived number."""
+    kern = correlation_kernel(activation("silu").expr)
+    assert certify(kern) == certify(kern)
+    assert fmpq(certify(kern).strength[0], 10**18) <= fmpq(certify(kern).strength[1], 10**18)
