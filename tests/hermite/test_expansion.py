@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_theory.hermite import panels, recursion, trapezoid
 from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula
 from lop_theory.activations.symbolic import derivative
 from lop_theory.balls import arb, precision
 from lop_theory.errors import InvalidInput
+from lop_theory.hermite import panels, recursion, trapezoid
 from lop_theory.hermite.adaptive import coefficient
 from lop_theory.hermite.exact import strength
 from lop_theory.hermite.expansion import energy, expand, mean_square, raw_moments

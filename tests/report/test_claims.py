@@ -24,7 +24,7 @@ def test_every_scalar_claim_is_registered():
     assert set(SCALAR) <= {claim.id for claim in load(ROOT / "claims.toml")}
 
 
-_TEST = "tests/gap/test_gap.py::test_gap_bound_and_its_slack"
+_TEST = "tests/gap/test_quartic_bound.py::test_gap_bound_and_its_slack"
 GOOD = Claim("gap", "Lemma A.1", "s", "holds", ("tested",), tests=(_TEST,))
 
 
@@ -39,8 +39,8 @@ GOOD = Claim("gap", "Lemma A.1", "s", "holds", ("tested",), tests=(_TEST,))
         (GOOD._replace(code=("lop_theory.gap:nothing",)), "no such name"),
         (GOOD._replace(code=("lop_theory.nowhere",)), "lop_theory.nowhere"),
         (GOOD._replace(tests=("tests/no.py::test_x",)), "no such file"),
-        (GOOD._replace(tests=("tests/gap/test_gap.py::test_nothing",)), "missing"),
-        (GOOD._replace(tests=("tests/gap/test_gap.py::test_parity_identity",)), "without the marker"),
+        (GOOD._replace(tests=("tests/gap/test_quartic_bound.py::test_nothing",)), "missing"),
+        (GOOD._replace(tests=("tests/gap/test_quartic_bound.py::test_parity_identity",)), "without the marker"),
         (GOOD._replace(tests=("tests/activations/test_formula.py",)), "no test carries its marker"),
         (GOOD._replace(proofs=("No.v:t",)), "no such file"),
         (GOOD._replace(proofs=("Gap.v:no_such_theorem",)), "no such theorem"),
