@@ -5,36 +5,73 @@ upstream weights move its inputs, and momentum moves its own weights (``countere
 frozen under every gradient method without state or decay if z stays in a flat region whatever the upstream units do:
   z(v) ∈ b_v + Σ_u w_uv · R_u ⊂ flat region of φ_v,
 where R_u = φ_u(ℝ) bounds an upstream unit for every value of its parameters, and R_u = φ_u(z-interval) if u is
-certified itself, for its own parameters never move. Inputs range over a given interval. The arithmetic is exact.
+certified itself, for its own parameters never move. Inputs range over a given interval.
+
+The interval is computed in exact rationals and then widened by what the arithmetic of the certificate may add
+(``Arithmetic``): nothing for exact numbers; for floating point of unit roundoff u, whatever the order of the sum of n
+products, at most γ (|b| + Σ |w r|) with γ = (n+4) u / (1 − (n+4) u) and r the end of R_u at that corner (floating sums
+and products are monotone, so the corner bounds them all), and SLACK u relative at the ends of R_u for the activation's
+own rounding (an end 0 stays 0: no catalogue activation of that range returns the other sign). So a float64 certificate
+speaks of float64 (or any finer arithmetic) as long as all values stay finite.
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from lop_theory.activations.catalogue import Activation
+from lop_theory.activations.catalogue import CATALOGUE, Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import Network
-from lop_theory.graph.scalars import rational, to_float
+from lop_theory.graph.scalars import is_exact, rational, to_float
 
 End = fmpq | float  # a float end is infinite
 Interval = tuple[End, End]
+Arithmetic = Literal["exact", "float64", "float32", "bfloat16"]
 EVERYTHING: Interval = (-math.inf, math.inf)
 
 
+SLACK = 32  # roundoffs by which a library's activation may miss the true value
+
+
+class Rounding(NamedTuple):
+    """Unit roundoff, and the size below which numbers may underflow (or be flushed) to zero."""
+
+    unit: fmpq
+    tiny: fmpq
+
+
+ROUNDINGS: dict[Arithmetic, Rounding] = {
+    "exact": Rounding(fmpq(0), fmpq(0)),
+    "float64": Rounding(fmpq(1, 2**53), fmpq(1, 2**1022)),
+    "float32": Rounding(fmpq(1, 2**24), fmpq(1, 2**126)),
+    "bfloat16": Rounding(fmpq(1, 2**8), fmpq(1, 2**126)),
+}
+
+
 class Frozen(NamedTuple):
-    """Unit ``id`` is frozen for ever: z ∈ ``interval`` ⊂ ``flat_region`` for all upstream parameters and inputs."""
+    """Unit ``id`` is frozen for ever: z ∈ ``interval`` ⊂ ``flat_region`` for all upstream parameters and inputs.
+
+    The interval includes the rounding of ``arithmetic``.
+    """
 
     id: Hashable
     interval: Interval
     flat_region: Interval
+    arithmetic: Arithmetic
 
 
-def frozen_units(network: Network, input_range: tuple[object, object] | None = None) -> tuple[Frozen, ...]:
-    """All units that the interval certificate proves frozen for ever; inputs lie in ``input_range`` (default: ℝ)."""
+def frozen_units(
+    network: Network, input_range: tuple[object, object] | None = None, arithmetic: Arithmetic | None = None
+) -> tuple[Frozen, ...]:
+    """All units that the interval certificate proves frozen for ever; inputs lie in ``input_range`` (default: ℝ).
+
+    ``arithmetic`` is the one in which the network is trained: by default exact if its numbers are, else float64.
+    """
     dag = network.dag
+    spoken = arithmetic_of(network, arithmetic)
+    rounding = ROUNDINGS[spoken]
     data = EVERYTHING if input_range is None else _input_interval(*input_range)
     ranges: list[Interval] = [data] * dag.nodes
     found: list[Frozen] = []
@@ -42,27 +79,64 @@ def frozen_units(network: Network, input_range: tuple[object, object] | None = N
         if dag.is_input[v]:
             continue
         phi = dag.activations[int(dag.activation_of[v])]
-        ranges[v] = _full_range(phi)
+        ranges[v] = _computed(phi, _full_range(phi), rounding)
         flats = phi.flat_regions()
-        z = _pre_activation(network, v, ranges) if flats else EVERYTHING
+        z = _pre_activation(network, v, ranges, rounding) if flats else EVERYTHING
         flat = next((f for f in flats if _inside(z, f)), None)
         if flat is not None and z != EVERYTHING:
-            found.append(Frozen(dag.ids[v], z, flat))
-            ranges[v] = _outward(phi.range_on(*_dyadic(z)))
+            found.append(Frozen(dag.ids[v], z, flat, spoken))
+            ranges[v] = _computed(phi, _outward(phi.range_on(*_dyadic(z))), rounding)
     return tuple(found)
 
 
-def _pre_activation(network: Network, v: int, ranges: list[Interval]) -> Interval:
-    dag = network.dag
-    low: End = rational(network.bias[v])
-    high: End = low
-    for e in range(int(dag.in_pointers[v]), int(dag.in_pointers[v + 1])):
+def arithmetic_of(network: Network, asked: str | None = None) -> Arithmetic:
+    """The arithmetic that a certificate speaks of. Raises ``InvalidInput`` if it is unknown."""
+    chosen = asked or ("exact" if is_exact(network.weight) else "float64")
+    if chosen not in ROUNDINGS:
+        raise InvalidInput("arithmetic", chosen, "is unknown", f"one of: {', '.join(get_args(Arithmetic))}")
+    return chosen
+
+
+def _pre_activation(network: Network, v: int, ranges: list[Interval], rounding: Rounding) -> Interval:
+    """The interval of z(v) as computed: exact sums at the two corners, then their rounding."""
+    dag, bias = network.dag, rational(network.bias[v])
+    low: End = bias
+    high: End = bias
+    sizes, edges = [abs(bias)] * 2, range(int(dag.in_pointers[v]), int(dag.in_pointers[v + 1]))
+    for e in edges:
         w = rational(network.weight[e])
-        lo, hi = ranges[int(dag.source[e])]
-        low, high = _add(low, w, lo if w > 0 else hi), _add(high, w, hi if w > 0 else lo)
+        at_low, at_high = ranges[int(dag.source[e])] if w > 0 else ranges[int(dag.source[e])][::-1]
+        low, high = _add(low, w, at_low), _add(high, w, at_high)
+        sizes = [
+            size + (abs(w * end) if isinstance(end, fmpq) else 0)
+            for size, end in zip(sizes, (at_low, at_high), strict=True)
+        ]
         if _infinite(low) and _infinite(high):
             return EVERYTHING
+    errors = [_sum_error(len(edges), size, rounding) for size in sizes]
+    return _widened((low, high), errors)
+
+
+def _sum_error(terms: int, size: fmpq, rounding: Rounding) -> End:
+    """Error of a floating sum of a bias and ``terms`` products, of absolute sum ``size``, in any order."""
+    share = (terms + 4) * rounding.unit
+    return share / (1 - share) * size + (terms + 1) * rounding.tiny if 2 * share < 1 else math.inf
+
+
+def _widened(z: Interval, errors: Sequence[End]) -> Interval:
+    if any(map(_infinite, errors)):
+        return EVERYTHING
+    low, high = (e + sign * by if isinstance(e, fmpq) else e for e, sign, by in zip(z, (-1, 1), errors, strict=True))
     return low, high
+
+
+def _computed(phi: Activation, true: Interval, rounding: Rounding) -> Interval:
+    """What floating point may return for values in the ``true`` range. A formula of a user's own may cancel: anything."""
+    if rounding.unit == 0:
+        return true
+    if phi.name not in CATALOGUE:
+        return EVERYTHING
+    return _widened(true, [SLACK * rounding.unit * abs(e) if isinstance(e, fmpq) else fmpq(0) for e in true])
 
 
 def _add(total: End, w: fmpq, end: End) -> End:
