@@ -131,10 +131,10 @@ def _widened(z: Interval, errors: Sequence[End]) -> Interval:
 
 
 def _computed(phi: Activation, true: Interval, rounding: Rounding) -> Interval:
-    """What floating point may return for values in the ``true`` range. A formula of a user's own may cancel: anything."""
+    """What floating point may return for values in the ``true`` range: anything for a formula that may cancel."""
     if rounding.unit == 0:
         return true
-    if phi.name not in CATALOGUE:
+    if phi.name not in CATALOGUE or phi.name == "hermite":
         return EVERYTHING
     return _widened(true, [SLACK * rounding.unit * abs(e) if isinstance(e, fmpq) else fmpq(0) for e in true])
 

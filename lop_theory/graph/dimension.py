@@ -89,13 +89,15 @@ def bases(dag: Dag, partition: Partition, manifold: Manifold) -> Bases:
     bias_order = np.argsort(bias_block, kind="stable")
     bias_groups = np.split(bias_order, np.flatnonzero(np.diff(bias_block[bias_order])) + 1) if hidden.size else []
     spaces += [np.zeros((1, len(g))) if manifold == "out" else _centred(len(g)) for g in bias_groups]
-    place = np.concatenate([*groups, *(dag.edges + g for g in bias_groups)]).astype(np.int64)
+    place = np.concatenate([np.arange(0), *groups, *(dag.edges + g for g in bias_groups)]).astype(np.int64)
     return Bases(*(_assemble([kind(s) for s in spaces], place) for kind in (null_space, lambda s: orth(s.T))))
 
 
 def _assemble(parts: list[FloatArray], place: IntArray) -> "csc_matrix":
     from scipy.sparse import block_diag, csc_matrix
 
+    if not parts:  # a network without parameters
+        return csc_matrix((0, 0))
     stacked: Any = block_diag(parts, format="coo")
     return csc_matrix((stacked.data, (place[stacked.row], stacked.col)), shape=(len(place), stacked.shape[1]))
 

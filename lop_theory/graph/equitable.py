@@ -5,6 +5,9 @@ For an ordered block pair (I, J) (theory.md §5; the paper's RE and CE, which it
   out-equitable  Σ_{v∈S_J} w_rv is the same for every r ∈ S_I
   biregular      the same two statements for the 0/1 edge mask
 A node that the pair's edges do not reach has sum 0 and degree 0; an edge of weight 0 is an edge.
+
+With a tolerance T a sum is known within T/2 of the absolute sum of its own terms, and sums agree if one number is
+within that of each (``runs``): the scale of the weights does not matter, and large terms elsewhere excuse nothing.
 """
 
 from collections.abc import Hashable
@@ -33,50 +36,49 @@ class Witness(NamedTuple):
 def in_equitable(network: Network, partition: Partition, tolerance: float = 0.0) -> Verdict:
     """Equal incoming sums for every ordered block pair."""
     pairs = block_pairs(network.dag, partition)
-    sums = group_sums(network.weight, pairs.into.of_edge, len(pairs.into.node))
-    return _equal_in_blocks("incoming sum", network.dag, partition, pairs, sums, tolerance)
+    return _equal_in_blocks("incoming sum", network.dag, partition, pairs, _sums(network, pairs.into, tolerance))
 
 
 def out_equitable(network: Network, partition: Partition, tolerance: float = 0.0) -> Verdict:
     """Equal outgoing sums for every ordered block pair."""
     pairs = block_pairs(network.dag, partition)
-    sums = group_sums(network.weight, pairs.outof.of_edge, len(pairs.outof.node))
-    return _equal_in_blocks("outgoing sum", network.dag, partition, pairs, sums, tolerance)
+    return _equal_in_blocks("outgoing sum", network.dag, partition, pairs, _sums(network, pairs.outof, tolerance))
 
 
 def biregular_support(dag: Dag, partition: Partition) -> Verdict:
     """Equal numbers of incoming and of outgoing edges for every ordered block pair."""
     pairs = block_pairs(dag, partition)
-    into = _equal_in_blocks("incoming edge count", dag, partition, pairs, pairs.into.degree, 0)
-    return into and _equal_in_blocks("outgoing edge count", dag, partition, pairs, pairs.outof.degree, 0)
+    degrees = (_singles(cells.degree, 0) for cells in (pairs.into, pairs.outof))
+    into = _equal_in_blocks("incoming edge count", dag, partition, pairs, next(degrees))
+    return into and _equal_in_blocks("outgoing edge count", dag, partition, pairs, next(degrees))
 
 
 def block_constant(network: Network, partition: Partition, tolerance: float = 0.0) -> Verdict:
     """w is the same on all edges of every ordered block pair."""
     pairs = block_pairs(network.dag, partition)
-    low, high = _extremes(network.weight, pairs.of_edge, pairs.total)
-    bad = np.flatnonzero(_differs(network.weight[high], network.weight[low], tolerance))
-    if not bad.size:
+    found = _first_apart(_singles(network.weight, tolerance), pairs.of_edge, pairs.total)
+    if found is None:
         return _holds(network.weight, tolerance)
-    edges = (int(low[bad[0]]), int(high[bad[0]]))
-    ids = network.dag.ids
+    edges, ids = found[1], network.dag.ids
     names = tuple((ids[int(network.dag.source[e])], ids[int(network.dag.target[e])]) for e in edges)
     return Fails(Witness("weight", names, tuple(network.weight[list(edges)])))
 
 
 def equal_biases(network: Network, partition: Partition, tolerance: float = 0.0) -> Verdict:
     """Equal biases within every block."""
-    low, high = _extremes(network.bias, partition.block_of, partition.blocks)
-    return _first_difference("bias", network.dag, (low, high), network.bias, tolerance)
+    found = _first_apart(_singles(network.bias, tolerance), partition.block_of, partition.blocks)
+    if found is None:
+        return _holds(network.bias, tolerance)
+    names = tuple(network.dag.ids[v] for v in found[1])
+    return Fails(Witness("bias", names, tuple(network.bias[list(found[1])])))
 
 
 def equal_activations(dag: Dag, partition: Partition) -> Verdict:
     """One activation a block (an input has none, so a block is all inputs or has no input)."""
-    low, high = _extremes(dag.activation_of, partition.block_of, partition.blocks)
-    bad = np.flatnonzero(dag.activation_of[low] != dag.activation_of[high])
-    if not bad.size:
+    found = _first_apart(_singles(dag.activation_of, 0), partition.block_of, partition.blocks)
+    if found is None:
         return Holds("exact")
-    nodes = (int(low[bad[0]]), int(high[bad[0]]))
+    nodes = found[1]
     labels = tuple(_activation_label(dag, v) for v in nodes)
     return Fails(Witness("activation", tuple(dag.ids[v] for v in nodes), labels))
 
@@ -101,24 +103,67 @@ def acyclic_quotient(dag: Dag, partition: Partition) -> Verdict:
     return Fails(Witness("cycle of blocks", names, ()))
 
 
-def _equal_in_blocks(
-    what: str, dag: Dag, partition: Partition, pairs: BlockPairs, sums: Values, tolerance: float
-) -> Verdict:
+class Known(NamedTuple):
+    """Numbers, each known within its radius."""
+
+    values: Values
+    radius: Values
+    tolerance: float
+
+    @property
+    def low(self) -> Values:
+        return self.values - self.radius
+
+    @property
+    def high(self) -> Values:
+        return self.values + self.radius
+
+
+def _sums(network: Network, cells: Cells, tolerance: float) -> Known:
+    sums = group_sums(network.weight, cells.of_edge, len(cells.node))
+    sizes = group_sums(abs(network.weight), cells.of_edge, len(cells.node)) if tolerance else 0 * sums
+    return Known(sums, _half(tolerance, sums) * sizes, tolerance)
+
+
+def _singles(values: Values, tolerance: float) -> Known:
+    """Sums of one term."""
+    return Known(values, _half(tolerance, values) * abs(values) if tolerance else 0 * values, tolerance)
+
+
+def _half(tolerance: float, like: Values) -> Any:
+    return rational(tolerance, "tolerance") / 2 if is_exact(like) else tolerance / 2
+
+
+def _equal_in_blocks(what: str, dag: Dag, partition: Partition, pairs: BlockPairs, sums: Known) -> Verdict:
     incoming = what.startswith("incoming")
     cells, near = (pairs.into, pairs.target_block) if incoming else (pairs.outof, pairs.source_block)
     far = pairs.source_block if incoming else pairs.target_block
-    low, high = _extremes(sums, cells.pair, pairs.total)
     short = np.bincount(cells.pair, minlength=pairs.total) < partition.sizes[near]
-    unequal = _differs(sums[high], sums[low], tolerance)
-    nonzero = short & (_differs(sums[high], 0 * sums[high], tolerance) | _differs(sums[low], 0 * sums[low], tolerance))
-    bad = np.flatnonzero(unequal | nonzero)
-    if not bad.size:
-        return _holds(sums, tolerance)
-    pair = int(bad[0])
-    nodes, values = _offenders(cells, sums, pair, (int(low[pair]), int(high[pair])), partition.members[int(near[pair])])
+    found = _first_apart(sums, cells.pair, pairs.total, short)
+    if found is None:
+        return _holds(sums.values, sums.tolerance)
+    pair, extremes = found
+    nodes, values = _offenders(cells, sums.values, pair, extremes, partition.members[int(near[pair])])
     block = tuple(dag.ids[int(v)] for v in partition.members[int(far[pair])])
     side = "from" if incoming else "to"
     return Fails(Witness(f"{what} {side} the block", tuple(dag.ids[v] for v in nodes), values, block))
+
+
+def _first_apart(
+    known: Known, group: IntArray, groups: int, with_zero: NDArray[np.bool_] | None = None
+) -> tuple[int, tuple[int, int]] | None:
+    """The first group that has no number in common, and its two members furthest apart; ``None`` if all have one.
+
+    Groups marked ``with_zero`` must have 0 in common.
+    """
+    least = _extremes(known.high, group, groups)[0]
+    most = _extremes(known.low, group, groups)[1]
+    low, high = known.low[most], known.high[least]
+    agree = np.asarray(low <= high, dtype=bool)  # an overflow to nan agrees with nothing
+    if with_zero is not None:
+        agree &= ~with_zero | (np.asarray(low <= 0, dtype=bool) & np.asarray(high >= 0, dtype=bool))
+    bad = np.flatnonzero(~agree)
+    return (int(bad[0]), (int(least[bad[0]]), int(most[bad[0]]))) if bad.size else None
 
 
 def _offenders(
@@ -147,26 +192,9 @@ def _sorted_by(values: Values, group: IntArray) -> IntArray:
     return np.lexsort((*carry(to_digits(values)).T, group))  # digits of one denominator, so their order is the values'
 
 
-def _differs(a: Values, b: Values, tolerance: float) -> NDArray[np.bool_]:
-    gap = abs(a - b)
-    bound: Any = rational(tolerance, "tolerance") if is_exact(a) else tolerance
-    return ~np.asarray(gap <= bound, dtype=bool)  # an overflow to nan counts as different
-
-
-def _first_difference(
-    what: str, dag: Dag, extremes: tuple[IntArray, IntArray], values: Values, tolerance: float
-) -> Verdict:
-    low, high = extremes
-    bad = np.flatnonzero(_differs(values[high], values[low], tolerance))
-    if not bad.size:
-        return _holds(values, tolerance)
-    nodes = (int(low[bad[0]]), int(high[bad[0]]))
-    return Fails(Witness(what, tuple(dag.ids[v] for v in nodes), tuple(values[list(nodes)])))
-
-
 def _holds(values: Values, tolerance: float) -> Holds:
     exact = is_exact(values) or values.dtype.kind == "i"
-    return Holds("exact" if exact and tolerance == 0 else f"tested within {tolerance:g}")
+    return Holds("exact" if exact and tolerance == 0 else f"tested within {tolerance:g} of the sums' size")
 
 
 def _activation_label(dag: Dag, node: int) -> str:

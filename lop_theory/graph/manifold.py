@@ -2,7 +2,8 @@
 
 RE (in-equitable), CE (out-equitable), RE∩CE, BC (block-constant) and the translate M_D(w0) = w0 + BC are affine in the
 parameters (w, b). A bias is the weight of an edge from a constant unit, alone in its block: RE, RE∩CE and BC ask for
-equal biases in a block, CE asks nothing of them.
+equal biases in a block, CE asks nothing of them. What a projection takes away is computed from the deviations of sums
+from their means (``deviations``), never as a difference of near numbers, and its norm is the distance.
 """
 
 from math import sqrt
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lop_theory.graph.dag import Dag, Network
+from lop_theory.graph.deviations import deviations
 from lop_theory.graph.linear import solve_consistent
 from lop_theory.graph.partition import BlockPairs, Partition, block_pairs
 from lop_theory.graph.scalars import IntArray, Values, exact, group_sums, is_exact, to_float, zeros_like_kind
@@ -21,15 +23,23 @@ Manifold = Literal["in", "out", "both", "constant"]
 
 def project(network: Network, partition: Partition, manifold: Manifold = "both") -> Network:
     """The orthogonal projection onto RE ("in"), CE ("out"), RE∩CE ("both") or BC ("constant")."""
+    weight, bias = normal_part(network, partition, manifold)
+    return network.with_parameters(network.weight - weight, network.bias - bias)
+
+
+def normal_part(network: Network, partition: Partition, manifold: Manifold = "both") -> tuple[Values, Values]:
+    """What the projection takes away from weights and biases: (w, b) − P(w, b)."""
     pairs = block_pairs(network.dag, partition)
-    bias = network.bias if manifold == "out" else _mean_biases(network, partition)
-    return network.with_parameters(_PROJECTIONS[manifold](network, partition, pairs), bias)
+    bias = zeros_like_kind(network.bias.shape, network.bias)
+    if manifold != "out":
+        hidden = hidden_nodes(network.dag)
+        bias[hidden] = _from_mean(network.bias[hidden], partition.block_of[hidden], partition.blocks)
+    return _NORMAL_PARTS[manifold](network, partition, pairs), bias
 
 
 def project_translate(network: Network, start: Network, partition: Partition) -> Network:
     """The orthogonal projection onto M_D(w0) = w0 + BC, w0 = ``start`` (same DAG)."""
-    difference = network.with_parameters(network.weight - start.weight, network.bias - start.bias)
-    nearest = project(difference, partition, "constant")
+    nearest = project(_difference(network, start), partition, "constant")
     return network.with_parameters(start.weight + nearest.weight, start.bias + nearest.bias)
 
 
@@ -40,21 +50,24 @@ def squared_distance(a: Network, b: Network) -> object:
 
 def distance(network: Network, partition: Partition, manifold: Manifold = "both") -> float:
     """Euclidean distance from the parameters to the manifold; 0.0 only if it is exactly zero for rationals."""
-    return _distance_between(network, project(network, partition, manifold))
+    return _norm(np.concatenate(normal_part(network, partition, manifold)))
 
 
 def distance_to_translate(network: Network, start: Network, partition: Partition) -> float:
     """Euclidean distance to w0 + BC."""
-    return _distance_between(network, project_translate(network, start, partition))
+    return distance(_difference(network, start), partition, "constant")
 
 
-def _distance_between(a: Network, b: Network) -> float:
-    """The distance, scaled by the largest difference first, so that squares neither overflow nor vanish."""
-    difference = np.concatenate([a.weight - b.weight, a.bias - b.bias])
-    largest = max(abs(difference), default=0)
+def _difference(a: Network, b: Network) -> Network:
+    return a.with_parameters(a.weight - b.weight, a.bias - b.bias)
+
+
+def _norm(vector: Values) -> float:
+    """The Euclidean norm, scaled by the largest entry first, so that squares neither overflow nor vanish."""
+    largest = max(abs(vector), default=0)
     if largest == 0:
         return 0.0
-    return sqrt(to_float(((difference / largest) ** 2).sum())) * to_float(largest)
+    return sqrt(to_float(((vector / largest) ** 2).sum())) * to_float(largest)
 
 
 def hidden_nodes(dag: Dag) -> IntArray:
@@ -66,73 +79,66 @@ def _ratio(numerator: Values, counts: IntArray) -> Values:
     return numerator / (exact(counts) if is_exact(numerator) else counts)
 
 
-def _mean_biases(network: Network, partition: Partition) -> Values:
-    hidden = hidden_nodes(network.dag)
-    block = partition.block_of[hidden]
-    counts = np.maximum(np.bincount(block, minlength=partition.blocks), 1)
-    mean = _ratio(group_sums(network.bias[hidden], block, partition.blocks), counts)
-    bias = network.bias.copy()
-    bias[hidden] = mean[block]
-    return bias
+def _from_mean(values: Values, group: IntArray, groups: int) -> Values:
+    """Each value minus the mean of its group."""
+    counts = np.maximum(np.bincount(group, minlength=groups), 1)
+    return deviations(values, np.arange(len(values)), group, counts, np.ones(groups, dtype=bool))
 
 
 def _constant(network: Network, partition: Partition, pairs: BlockPairs) -> Values:
     del partition
-    counts = np.bincount(pairs.of_edge, minlength=pairs.total)
-    return _ratio(group_sums(network.weight, pairs.of_edge, pairs.total), counts)[pairs.of_edge]
+    return _from_mean(network.weight, pairs.of_edge, pairs.total)
 
 
 def _one_sided(network: Network, partition: Partition, pairs: BlockPairs, side: Manifold) -> Values:
     """Move every sum s_c (d_c edges) to the cheapest common t = Σ s_c/d_c / Σ 1/d_c, or to 0 if an end is bare."""
     cells, near = (pairs.into, pairs.target_block) if side == "in" else (pairs.outof, pairs.source_block)
-    sums = group_sums(network.weight, cells.of_edge, len(cells.node))
+    whole = np.bincount(cells.pair, minlength=pairs.total) == partition.sizes[near]
+    sums = deviations(network.weight, cells.of_edge, cells.pair, partition.sizes[near], whole)
     ones = zeros_like_kind(sums.shape, sums) + 1
-    bare = np.bincount(cells.pair, minlength=pairs.total) < partition.sizes[near]
     weighted = group_sums(_ratio(sums, cells.degree), cells.pair, pairs.total)
     common = weighted / group_sums(_ratio(ones, cells.degree), cells.pair, pairs.total)
-    common[bare] = 0 * common[bare]
-    return network.weight + _ratio(common[cells.pair] - sums, cells.degree)[cells.of_edge]
+    common[~whole] = 0 * common[~whole]
+    return _ratio(sums - common[cells.pair], cells.degree)[cells.of_edge]
 
 
 def _both(network: Network, partition: Partition, pairs: BlockPairs) -> Values:
-    """Complete pairs: w_rc − (s_c − s̄)/m − (q_r − q̄)/n. One-node ends: the other side alone. Else a small solve."""
+    """Complete pairs: (s_c − T/n)/m + (q_r − T/m)/n. One-node ends: the other side alone. Else a small solve."""
     rows, columns = partition.sizes[pairs.source_block], partition.sizes[pairs.target_block]
-    edges = np.bincount(pairs.of_edge, minlength=pairs.total)
     into, outof = pairs.into, pairs.outof
-    total = group_sums(network.weight, pairs.of_edge, pairs.total)
-    excess_in = group_sums(network.weight, into.of_edge, len(into.node)) - _ratio(total, columns)[into.pair]
-    excess_out = group_sums(network.weight, outof.of_edge, len(outof.node)) - _ratio(total, rows)[outof.pair]
-    weight = (
-        network.weight
-        - _ratio(excess_in[into.of_edge], rows[pairs.of_edge])
-        - _ratio(excess_out[outof.of_edge], columns[pairs.of_edge])
-    )
-    sparse = (edges < rows * columns) & ~_settled(pairs, (rows, columns), total, (excess_in, excess_out))
+    ends = (np.bincount(cells.pair, minlength=pairs.total) for cells in (into, outof))
+    whole = (next(ends) == columns) & (next(ends) == rows)
+    excess_in = deviations(network.weight, into.of_edge, into.pair, columns, whole)
+    excess_out = deviations(network.weight, outof.of_edge, outof.pair, rows, whole)
+    normal = _ratio(excess_in[into.of_edge], rows[pairs.of_edge])
+    normal = normal + _ratio(excess_out[outof.of_edge], columns[pairs.of_edge])
+    edges = np.bincount(pairs.of_edge, minlength=pairs.total)
+    sparse = (edges < rows * columns) & ~_settled(pairs, (excess_in, excess_out))
+    normal[~(sparse | (edges == rows * columns))[pairs.of_edge]] *= 0
     sides: tuple[tuple[Manifold, Any], ...] = (("in", rows == 1), ("out", columns == 1))
     for side, single in sides:
         here = (sparse & single)[pairs.of_edge]
         if here.any():
-            weight[here] = _one_sided(network, partition, pairs, side)[here]
-    _solve_sparse(network, pairs, np.flatnonzero(sparse & (rows > 1) & (columns > 1)), (rows, columns), weight)
-    return weight
+            normal[here] = _one_sided(network, partition, pairs, side)[here]
+    solved = np.flatnonzero(sparse & (rows > 1) & (columns > 1))
+    _solve_sparse(pairs, solved, (rows, columns), (excess_in, excess_out), normal)
+    return normal
 
 
-def _settled(
-    pairs: BlockPairs, sizes: tuple[IntArray, IntArray], total: Values, excess: tuple[Values, Values]
-) -> NDArray[np.bool_]:
-    """Pairs already in RE∩CE: no end's sum differs from the mean, and the mean is 0 if an end is bare."""
-    rows, columns = sizes
-    into, outof = pairs.into, pairs.outof
+def _settled(pairs: BlockPairs, excess: tuple[Values, Values]) -> NDArray[np.bool_]:
+    """Pairs already in RE∩CE: no end's sum differs from the mean (from 0 if an end is bare)."""
     settled = np.ones(pairs.total, dtype=bool)
-    settled[into.pair[np.asarray(excess[0] != 0, dtype=bool)]] = False
-    settled[outof.pair[np.asarray(excess[1] != 0, dtype=bool)]] = False
-    ends_in, ends_out = (np.bincount(cells.pair, minlength=pairs.total) for cells in (into, outof))
-    bare = (ends_in < columns) | (ends_out < rows)
-    return settled & (~bare | np.asarray(total == 0, dtype=bool))
+    for cells, far in zip((pairs.into, pairs.outof), excess, strict=True):
+        settled[cells.pair[np.asarray(far != 0, dtype=bool)]] = False
+    return settled
 
 
 def _solve_sparse(
-    network: Network, pairs: BlockPairs, which: IntArray, sizes: tuple[IntArray, IntArray], weight: Values
+    pairs: BlockPairs,
+    which: IntArray,
+    sizes: tuple[IntArray, IntArray],
+    excess: tuple[Values, Values],
+    normal: Values,
 ) -> None:
     """Pairs that are neither complete nor one-sided, one by one, in place."""
     if not which.size:
@@ -142,36 +148,38 @@ def _solve_sparse(
     for pair, a, b in zip(which, *ends, strict=True):
         edges = order[int(a) : int(b)]
         shape = (int(sizes[0][pair]), int(sizes[1][pair]))
-        ends_of_edge = (pairs.into.of_edge[edges], pairs.outof.of_edge[edges])
-        weight[edges] = _project_pair(network.weight[edges], ends_of_edge, shape)
+        normal[edges] = _normal_part_of_pair((pairs.into.of_edge[edges], pairs.outof.of_edge[edges]), excess, shape)
 
 
-def _project_pair(w: Values, cells: tuple[IntArray, IntArray], shape: tuple[int, int]) -> Values:
-    """Nearest w' with A w' = T k: every target sum T/n, every source sum T/m (T = 0 if an end is bare).
+def _normal_part_of_pair(
+    cells: tuple[IntArray, IntArray], excess: tuple[Values, Values], shape: tuple[int, int]
+) -> Values:
+    """w − w' for the nearest w' with A w' = T' k: target sums T'/n, source sums T'/m (T' = 0 if an end is bare).
 
-    w' = w − Aᵀλ with A Aᵀ λ + T k = A w, kᵀλ = 0; A is the incidence matrix of the pair's bipartite graph.
+    w' = w − Aᵀλ with A Aᵀ λ + (T' − T) k = A w − T k, the deviations, and kᵀλ = 0; A is the incidence matrix of the
+    pair's bipartite graph.
     """
     m, n = shape
     columns, column = np.unique(cells[0], return_inverse=True)
     rows, row = np.unique(cells[1], return_inverse=True)
-    bare = len(columns) < n or len(rows) < m
+    whole = len(columns) == n and len(rows) == m
     ends = len(columns) + len(rows)
     row = row + len(columns)
-    size = ends + (0 if bare else 1)
-    system, right = zeros_like_kind((size, size), w), zeros_like_kind((size,), w)
-    one = zeros_like_kind((), w)[()] + 1
+    size = ends + whole
+    system, right = zeros_like_kind((size, size), excess[0]), zeros_like_kind((size,), excess[0])
+    right[:ends] = np.concatenate([excess[0][columns], excess[1][rows]])
+    one = zeros_like_kind((), right)[()] + 1
     for end in (column, row):
-        np.add.at(right, end, w)
         for other in (column, row):
             np.add.at(system, (end, other), one)
-    if not bare:
+    if whole:
         system[: len(columns), ends] = system[ends, : len(columns)] = one / n
         system[len(columns) : ends, ends] = system[ends, len(columns) : ends] = one / m
     multiplier = solve_consistent(system, right)
-    return w - multiplier[column] - multiplier[row]
+    return multiplier[column] + multiplier[row]
 
 
-_PROJECTIONS = {
+_NORMAL_PARTS = {
     "in": lambda network, partition, pairs: _one_sided(network, partition, pairs, "in"),
     "out": lambda network, partition, pairs: _one_sided(network, partition, pairs, "out"),
     "both": _both,

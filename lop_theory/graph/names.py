@@ -1,4 +1,4 @@
-"""Node ids and numbers as a person reads them: ids unambiguous, numbers as short decimals that enclose or tell apart."""
+"""Node ids and numbers as a person reads them: ids unambiguous, numbers in decimals that enclose or tell apart."""
 
 import json
 import re

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
+from lop_theory.balls import fmpq
 from lop_theory.graph.dag import Network
 from lop_theory.graph.dimension import codimension
 from lop_theory.graph.manifold import distance
 from lop_theory.graph.partition import Partition
 from lop_theory.graph.refine import default_seed, refine
-from lop_theory.graph.scalars import FloatArray, IntArray, floats
+from lop_theory.graph.scalars import FloatArray, IntArray, Values, floats, to_float
+
+Found = tuple[Any, int, int]  # squared distance and the two nodes
 
 
 class NearestPair(NamedTuple):
@@ -38,18 +41,20 @@ def nearest_pair(network: Network, seed: Partition | None = None) -> NearestPair
     only one of them has counts w² instead of w²/2 (its sum must vanish). Every BC manifold of a partition on which the
     blocks' units have the same neighbours lies inside that of a pair, so among those this is the nearest of all.
     Pairs are taken inside blocks of ``seed`` (default: ends alone, equal activations; biases may differ).
+
+    Inner products screen all pairs; those that the screen's rounding cannot exclude are measured by their differences,
+    so the pair is the nearest to a few roundoffs of its own distance (exactly on rationals).
     """
     blocks = _pair_seed(network) if seed is None else seed
-    best: tuple[float, int, int] | None = None
     rows = _parameter_rows(network)
+    best: Found | None = None
     for members in blocks.members:
-        found = _nearest_in(network, rows, members) if len(members) > 1 else None
-        if found and (best is None or found < best):
-            best = found
+        if len(members) > 1 and not (best and best[0] == 0):
+            best = _nearest_in(network, rows, members, best)
     if best is None:
         return None
     ids = network.dag.ids
-    return NearestPair((ids[best[1]], ids[best[2]]), sqrt(max(best[0], 0.0)))
+    return NearestPair((ids[best[1]], ids[best[2]]), _root(best[0]))
 
 
 def ladder(network: Network, tolerances: Sequence[float]) -> list[Rung]:
@@ -80,23 +85,72 @@ def _parameter_rows(network: Network) -> tuple[Any, Any]:
 
 
 def _nearest_in(
-    network: Network, rows: tuple[Any, Any], members: IntArray, chunk: int = 1024
-) -> tuple[float, int, int] | None:
+    network: Network, rows: tuple[Any, Any], members: IntArray, best: Found | None, chunk: int = 1024
+) -> Found | None:
+    """The nearest pair among ``members``, or ``best`` if that is nearer."""
     values, mask = rows[0][members], rows[1][members]
     squares = values.multiply(values).tocsr()
     norm = np.asarray(squares.sum(axis=1)).ravel()
     inside = _inside_squares(network, members)
-    best: tuple[float, int, int] | None = None
+    rounding = 4 * (int(np.diff(mask.indptr).max()) + 8) * 2.0**-53
     for a in range(0, len(members), chunk):
         part = slice(a, min(a + chunk, len(members)))
         cost = _merge_costs(values, squares, mask, norm, part) - inside[part]
-        cost[np.tril_indices(cost.shape[0], a, cost.shape[1])] = np.inf
-        k = int(np.argmin(cost))
-        i, j = divmod(k, cost.shape[1])
-        found = (float(cost[i, j]), int(members[a + i]), int(members[j]))
-        if np.isfinite(found[0]) and (best is None or found < best):
-            best = found
+        least = cost - rounding * (norm[part, None] + norm[None, :])
+        least[np.tril_indices(least.shape[0], a, least.shape[1])] = np.inf
+        best = _measure(network, members, a, least, best)
+        if best and best[0] == 0:
+            break
     return best
+
+
+def _measure(network: Network, members: IntArray, first: int, least: FloatArray, best: Found | None) -> Found | None:
+    """Measure the pairs of which the screen says that they may be nearer than ``best``, the likeliest first."""
+
+    def measured(k: int) -> Found:
+        u, v = int(members[first + k // least.shape[1]]), int(members[k % least.shape[1]])
+        return merge_cost(network, u, v), u, v
+
+    flat = least.ravel()
+    likeliest = int(np.argmin(flat))
+    if np.isinf(flat[likeliest]):
+        return best
+    best = measured(likeliest) if best is None else min(best, measured(likeliest))
+    promising = np.flatnonzero(flat <= to_float(best[0]))
+    for k in promising[np.argsort(flat[promising], kind="stable")]:
+        if best[0] == 0 or flat[k] > to_float(best[0]):
+            break
+        best = min(best, measured(int(k)))
+    return best
+
+
+def merge_cost(network: Network, u: int, v: int) -> Any:
+    """Squared distance to the manifold on which the nodes u and v alone are clones, from differences of weights."""
+    shared = [network.bias[[u]] - network.bias[[v]]]
+    alone = [0 * network.bias[:1]]
+    for ends_u, ends_v in zip(_edges_of(network, u), _edges_of(network, v), strict=True):
+        _, a, b = np.intersect1d(ends_u[0], ends_v[0], assume_unique=True, return_indices=True)
+        shared.append(ends_u[1][a] - ends_v[1][b])
+        alone.append(np.delete(ends_u[1], a))
+        between = np.flatnonzero(ends_v[0] == u)  # an edge between the two is in both lists
+        alone.append(np.delete(ends_v[1], np.append(b, between)))
+    return (np.concatenate(shared) ** 2).sum() / 2 + (np.concatenate(alone) ** 2).sum()
+
+
+def _edges_of(network: Network, node: int) -> tuple[tuple[IntArray, Values], tuple[IntArray, Values]]:
+    """(other ends, weights) of the edges into and out of a node."""
+    dag = network.dag
+    into, out = (slice(int(p[node]), int(p[node + 1])) for p in (dag.in_pointers, dag.out_pointers))
+    outgoing = dag.out_order[out]
+    return (dag.source[into], network.weight[into]), (dag.target[outgoing], network.weight[outgoing])
+
+
+def _root(square: Any) -> float:
+    """√square, where a tiny rational's square root may be a double though the rational is none."""
+    if not isinstance(square, fmpq) or square == 0:
+        return sqrt(square)
+    shift = (len(str(int(square.q))) - len(str(int(square.p)))) // 2
+    return sqrt(to_float(square * fmpq(100) ** shift)) / 10.0**shift if abs(shift) < 300 else 0.0
 
 
 def _merge_costs(values: Any, squares: Any, mask: Any, norm: FloatArray, part: slice) -> FloatArray:

@@ -6,8 +6,9 @@ at most log₂ n times. Nodes are told apart by a 64-bit hash of their sums, and
 entry by entry, so the result never depends on luck.
 
 Exact mode (tolerance 0) sums integer digits: rationals and floats alike give the one coarsest partition. With a
-tolerance, sums of a block are sorted and cut into runs of spread ≤ tolerance; "coarsest" is then a heuristic, since
-closeness is not transitive, but the partition returned is equitable within the tolerance.
+tolerance, sums of a block are sorted and cut into runs that agree within it (``runs``: relative to the absolute sum of
+the very terms); "coarsest" is then a heuristic, since closeness is not transitive, but the partition returned is
+equitable within the tolerance.
 """
 
 from typing import Literal, NamedTuple
@@ -66,7 +67,8 @@ def default_seed(network: Network, tolerance: float = 0.0) -> Partition:
     """Inputs and outputs alone; other nodes by activation and bias: the hypotheses of functional cloning."""
     dag = network.dag
     if tolerance > 0:
-        bias = cut_into_runs(floats(network.bias), dag.activation_of, tolerance)
+        bias = floats(network.bias)
+        bias = cut_into_runs(bias, tolerance / 2 * abs(bias), dag.activation_of)
     else:
         digits = to_digits(network.bias)
         distinct = digits[:, 0] if digits.shape[1] == 1 else digits
@@ -79,8 +81,9 @@ def default_seed(network: Network, tolerance: float = 0.0) -> Partition:
 
 
 def _numbers(network: Network, tolerance: float, *, support: bool) -> Values:
-    """One row an edge: what is summed (digits or a float), and 1 if edges are to be counted as well."""
-    weight: Values = floats(network.weight)[:, None] if tolerance > 0 else to_digits(network.weight)
+    """One row an edge: what is summed (digits, or w and |w|), and 1 if edges are to be counted as well."""
+    number = floats(network.weight) if tolerance > 0 else network.weight
+    weight: Values = np.column_stack([number, abs(number)]) if tolerance > 0 else to_digits(number)
     # A count never reaches 2^30, so as a leading digit it carries nothing into the weights.
     ones = np.ones((len(weight), 1), dtype=weight.dtype)
     return np.hstack([ones, weight]) if support else weight

@@ -46,17 +46,19 @@ def collect(
 def _classes(
     node: IntArray, key: IntArray, totals: FloatArray, key_count: int, blocks: Blocks, tolerance: float
 ) -> NDArray[np.int64]:
-    """Class numbers of float sums, by block of the node and key; 0 for the run that contains zero."""
+    """Class numbers of float sums, by block of the node and key; 0 for the run that contains zero.
+
+    The last two columns of the totals are Σ w and Σ |w|; a column before them counts edges and stays as it is.
+    """
     group = blocks.block_of[node] * key_count + key
     groups = np.unique(group)
-    columns = []
-    for column in totals.T:
-        values = np.append(column, np.zeros(len(groups)))
-        found = cut_into_runs(values, np.append(group, groups), tolerance)
-        zero = found[len(column) :]
-        own = found[: len(column)]
-        columns.append(np.where(own == zero[np.searchsorted(groups, group)], 0, own + 1))
-    return np.stack(columns, axis=1).astype(np.int64)
+    sums, sizes = totals[:, -2], totals[:, -1]
+    nothing = np.zeros(len(groups))
+    values, radius = np.append(sums, nothing), np.append(tolerance / 2 * sizes, nothing)
+    found = cut_into_runs(values, radius, np.append(group, groups))
+    own, zero = found[: len(sums)], found[len(sums) :]
+    classes = np.where(own == zero[np.searchsorted(groups, group)], 0, own + 1)
+    return np.column_stack([totals[:, :-2].astype(np.int64), classes])
 
 
 def group_equal(entries: Entries, block_of: IntArray) -> tuple[IntArray, IntArray]:

@@ -123,7 +123,7 @@ def test_nearest_pair_is_the_nearest_of_all_pair_merges(network):
 def test_the_ladder_finds_a_perturbed_clone(cloned):
     network, partition = cloned
     noise = 1e-6 * np.cos(np.arange(network.dag.edges))
-    number = Network(network.dag, floats(network.weight) + noise, floats(network.bias))
+    number = Network(network.dag, floats(network.weight) * (1 + noise), floats(network.bias))
     rung = ladder(number, [1e-4])[0]
     assert partition.refines(rung.partition)
     assert rung.distance <= 1e-4

@@ -1,16 +1,18 @@
 """Base networks: exact relations of values, adjoints and learning rates."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lop_theory.activations import activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.cloning import sgd_step
-from lop_theory.graph.counterexamples import CYCLIC_QUOTIENT, NOT_IN_EQUITABLE
+from lop_theory.graph.counterexamples import ACTIVATIONS, BIASES, CYCLIC_QUOTIENT, EDGE_IN_BLOCK, NOT_IN_EQUITABLE
+from lop_theory.graph.dag import Node, build_network
+from lop_theory.graph.partition import partition_from_blocks
 from lop_theory.graph.passes import backward, forward, squared_error
 from lop_theory.graph.quotient import base_network
-from lop_theory.graph.scalars import exact
+from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import POLYNOMIALS, batches, equitable_networks
 
 ACYCLIC = {"zero_sums": True}
@@ -54,10 +56,6 @@ def test_rates_of_a_complete_block_are_source_size_over_target_size():
 
 
 def find_rate(sources, targets):
-    from lop_theory.activations.catalogue import activation
-    from lop_theory.graph.dag import Node, build_network
-    from lop_theory.graph.partition import partition_from_blocks
-
     first, second = [f"a{k}" for k in range(sources)], [f"b{k}" for k in range(targets)]
     edges = [("x", a, 1) for a in first] + [(a, b, 1) for a in first for b in second] + [(b, "y", 1) for b in second]
     nodes = [Node(name, activation("identity")) for name in [*first, *second, "y"]]
@@ -69,8 +67,29 @@ def find_rate(sources, targets):
 
 
 @pytest.mark.claim("base-network")
-@pytest.mark.parametrize("example", [CYCLIC_QUOTIENT, NOT_IN_EQUITABLE], ids=lambda e: e.name)
-def test_no_base_without_in_equitability_or_with_a_cycle(example):
+@pytest.mark.parametrize("example", [NOT_IN_EQUITABLE, BIASES, ACTIVATIONS], ids=lambda e: e.name)
+def test_no_base_without_in_equitability_equal_biases_and_activations(example):
     with pytest.raises(InvalidInput, match="no base network"):
         base_network(example.network(), example.partition())
-    assert np.ndim(example.network().weight) == 1
+
+
+@pytest.mark.claim("base-network")
+@pytest.mark.parametrize("example", [CYCLIC_QUOTIENT, EDGE_IN_BLOCK], ids=lambda e: e.name)
+@pytest.mark.parametrize("tolerance", [0, 1e-9])
+def test_a_cycle_of_zero_sums_is_left_out_of_the_base(example, tolerance):
+    network, partition = example.network(), example.partition()
+    if tolerance:
+        network = network.with_parameters(floats(network.weight), floats(network.bias))
+    base = base_network(network, partition, tolerance)
+    x = network.weight[:1, None] * 0 + 3
+    assert (forward(network, x).h == forward(base.network, x).h[base.node_of]).all()
+    assert (base.network.weight != 0).all()
+
+
+@pytest.mark.claim("base-network")
+def test_zero_sums_off_a_cycle_stay_edges_of_the_base():
+    nodes = [Node(name, activation("identity")) for name in ("a1", "a2", "y")]
+    edges = [("x", "a1", 0), ("x", "a2", 0), ("a1", "y", 1), ("a2", "y", 1)]
+    network = build_network(["x"], nodes, edges, ["y"], rationals=True)
+    base = base_network(network, partition_from_blocks(network.dag, [["x"], ["a1", "a2"], ["y"]]))
+    assert list(base.network.weight) == [0, 2]

@@ -1,6 +1,7 @@
 """Partition refinement against the definition: naive iteration, equitability, coarseness."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,13 +122,26 @@ def test_digits_of_wide_rationals():
     assert (carry(digits.sum(axis=0, keepdims=True)) == carry(digits[2:].copy())).all()
 
 
-@given(st.lists(st.integers(0, 30), min_size=1), st.integers(0, 5))
-def test_runs_have_bounded_spread(values, tolerance):
-    numbers = np.array(values, dtype=float)
-    classes = cut_into_runs(numbers, np.zeros(len(values), dtype=np.int64), tolerance)
-    for k in np.unique(classes):
-        assert np.ptp(numbers[classes == k]) <= tolerance
-    assert len(np.unique(classes)) <= len(set(values))
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(0, 1)), min_size=1))
+def test_runs_share_a_point_and_are_maximal(entries):
+    values, radius, group = (np.array(column) for column in zip(*entries, strict=True))
+    classes = cut_into_runs(values.astype(float), radius.astype(float), group)
+    runs = {k: classes == k for k in np.unique(classes)}
+    for inside in runs.values():
+        assert len(set(group[inside])) == 1
+        assert (values - radius)[inside].max() <= (values + radius)[inside].min()
+    for first, second in pairwise(sorted(runs, key=lambda k: (group[runs[k]][0], values[runs[k]].min()))):
+        both = runs[first] | runs[second]  # greedy: the next run begins with an interval apart from this one
+        begins = values == values[runs[second]].min()
+        joined = runs[first] | (runs[second] & begins)
+        if len(set(group[both])) == 1:
+            assert (values - radius)[joined].max() > (values + radius)[joined].min()
+
+
+def test_long_runs_are_cut_at_every_width():
+    values = np.arange(500.0)
+    classes = cut_into_runs(values, np.full(500, 50.0), np.zeros(500, dtype=np.int64))
+    assert list(np.bincount(classes)) == [101, 101, 101, 101, 96]
 
 
 def test_partitions_of_strangers_are_refused():
