@@ -3,6 +3,7 @@ or not at all.
 """
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -23,7 +24,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Exit with what ``main`` returns; ``InvalidInput`` is printed as one line and exits with 2."""
+    """Exit with what ``main`` returns; ``InvalidInput`` is printed as one line and exits with 2.
+
+    A terminal that cannot show a character gets its escape.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main()
         sys.stdout.flush()

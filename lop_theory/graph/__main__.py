@@ -7,18 +7,24 @@ from collections.abc import Sequence
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
+from lop_theory.graph.certificate import ROUNDINGS
 from lop_theory.graph.closure import escapes
 from lop_theory.graph.dag import Network
 from lop_theory.graph.diagnose import FROZEN_UNDER, Diagnosis, diagnose
-from lop_theory.graph.io import read_network, read_partition
+from lop_theory.graph.io import Assumed, read_file, read_partition
+from lop_theory.graph.names import enclosing, listed, shown, told_apart
+from lop_theory.graph.progress import Say, spoken
 from lop_theory.graph.scalars import is_exact, rational, to_float
 
 LARGEST_FLOAT = 1e140
 EPILOG = """\
 FILE is JSON {"inputs": [id…], "outputs": [id…], "nodes": [{"id": …, "activation": "tanh", "bias": 0}…],
 "edges": [[source, target, weight]…]} with weights as numbers or rational strings such as "1/4"; a GraphML file with
-node attributes activation, bias, role and edge attribute weight; or the safetensors state of an MLP.
-Integers and strings are exact; one decimal number makes the file approximate: sums are equal within the tolerance.
+node attributes activation, bias, role and edge attribute weight; or the safetensors state of an MLP, of which the
+order of the layers and the hidden activation that were assumed are printed (--order, --activation set them).
+Integers and strings are exact; one decimal number makes the file approximate: two sums are equal if they differ by at
+most T times the (mean) absolute sum of their own terms, so that the scale of the weights does not matter.
+"Frozen for ever" speaks of the arithmetic it names and includes its rounding, while all values stay finite.
 
 exit status: 0 done; 1 a partition was given and training is not guaranteed to stay; 2 the input is unusable."""
 
@@ -26,8 +32,12 @@ exit status: 0 done; 1 a partition was given and training is not guaranteed to s
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code (bad input raises ``InvalidInput``)."""
     options = _parser().parse_args(arguments)
-    found = _run(options)
-    print(json.dumps(found.to_json(), ensure_ascii=False) if options.json else _text(found))
+    with spoken() as say:
+        assumed, found = _run(options, say)
+    if options.json:
+        print(json.dumps({**found.to_json(), "assumed": None if assumed is None else assumed._asdict()}))
+    else:
+        print("\n".join([*_assumptions(assumed), *_lines(found)]))
     return NOT_CERTIFIED if options.partition and not found.trajectory_invariant else OK
 
 
@@ -41,17 +51,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE", help="the network: .json, .graphml or .safetensors")
     parser.add_argument("--partition", metavar="FILE", help="check this partition [[ids]…] instead of the coarsest")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--tolerance", metavar="T", help="largest difference of equal sums (default: 0 or 1e-9)")
+    parser.add_argument(
+        "--tolerance",
+        metavar="T",
+        help="largest difference of equal sums over the size of their terms (default: 0 or 1e-9)",
+    )
     parser.add_argument(
         "--inputs", nargs=2, metavar=("LOW", "HIGH"), help="range of the input values, for frozen units (default: all)"
     )
     parser._negative_number_matcher = re.compile(r"-[\d.]")  # --inputs takes -1/2 and -1e-3
     parser.add_argument("--activation", default="relu", help="hidden activation of a safetensors MLP (default: relu)")
+    parser.add_argument("--order", nargs="+", metavar="NAME", help="layers of a safetensors MLP from input to output")
+    parser.add_argument(
+        "--arithmetic",
+        choices=list(ROUNDINGS),
+        help="in which it is trained, for frozen units (default: exact or float64)",
+    )
     return parser
 
 
-def _run(options: argparse.Namespace) -> Diagnosis:
-    network = read_network(options.file, options.activation)
+def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnosis]:
+    network, assumed = read_file(options.file, options.activation, options.order)
     partition = read_partition(options.partition, network.dag) if options.partition else None
     if not is_exact(network.weight):
         _require_moderate(network)
@@ -59,7 +79,15 @@ def _run(options: argparse.Namespace) -> Diagnosis:
     tolerance = default if options.tolerance is None else to_float(rational(options.tolerance, "tolerance"))
     if tolerance < 0:
         raise InvalidInput("tolerance", tolerance, "must not be negative", "use 0 for exact sums")
-    return diagnose(network, partition, tolerance=tolerance, input_range=options.inputs)
+    found = diagnose(
+        network,
+        partition,
+        tolerance=tolerance,
+        input_range=options.inputs,
+        arithmetic=options.arithmetic,
+        say=say,
+    )
+    return assumed, found
 
 
 def _require_moderate(network: Network) -> None:
@@ -74,47 +102,68 @@ def _require_moderate(network: Network) -> None:
         )
 
 
-def _text(found: Diagnosis) -> str:
+def _assumptions(assumed: Assumed | None) -> list[str]:
+    if assumed is None:
+        return []
+    order = " -> ".join(shown(name) for name in assumed.layers)
+    return [
+        f"{'layers, assumed':20} {order} (order: {assumed.decided_by}; --order)",
+        f"{'activation, assumed':20} {assumed.activation} between the layers (--activation)",
+    ]
+
+
+def _lines(found: Diagnosis) -> list[str]:
     checks = found.hypotheses._asdict()
     lines = [f"{name.replace('_', ' '):20} {_outcome(verdict)}" for name, verdict in checks.items()]
     lines.append(f"{'SGD stays':20} {_stays(found)}")
-    if found.trajectory_invariant:
+    if found.trajectory_invariant and found.codimension:
         leaving = escapes(block_constant=found.block_constant)
         lines += [f"{'leave, decay ' + decay:20} {names}" for decay, names in leaving.items()]
-    lines.append(f"{'distance':20} {found.distance:.6g} to the manifold of this partition")
-    if found.nearest is not None:
-        u, v = found.nearest.units
-        lines.append(f"{'nearest clone pair':20} {u} and {v}, at distance {found.nearest.distance:.6g}")
+    lines.append(
+        f"{'distance':20} {found.distance:.6g} to the manifold of this partition, codimension {found.codimension}"
+    )
+    near = found.nearest
+    if near is not None:
+        u, v = map(shown, near.units)
+        lines.append(
+            f"{'nearest clone pair':20} {u} and {v}, at distance {near.distance:.6g} (weights {near.apart:.6g} apart)"
+        )
     lines += _blocks("clones (this partition)", found.partition)
     lines += _blocks("equal forward values", found.forward_classes)
     lines += _blocks("clones that SGD keeps", found.trained_clones)
-    lines += [f"{'frozen for ever':20} {f.id}: z in [{f.interval[0]}, {f.interval[1]}]" for f in found.frozen]
+    lines += [f"{'frozen for ever':20} {shown(f.id)}: z in {enclosing(*f.interval)}" for f in found.frozen]
     if found.frozen:
-        lines.append(f"{'':20} (under {FROZEN_UNDER}, for the inputs given)")
-    return "\n".join(lines)
+        lines.append(f"{'':20} (under {FROZEN_UNDER}, for the inputs given, {_spoken(found.frozen[0].arithmetic)})")
+    return lines
+
+
+def _spoken(arithmetic: str) -> str:
+    return "in exact arithmetic" if arithmetic == "exact" else f"in {arithmetic} with its rounding"
 
 
 def _stays(found: Diagnosis) -> str:
     """The corrected theorem is a sufficient condition; within a tolerance it speaks of a manifold nearby."""
     if not found.trajectory_invariant:
         return "not guaranteed: a hypothesis fails"
+    if not found.codimension:
+        return "nothing to stay on: no block of several nodes, so the manifold is the whole space"
     if found.evidence == "exact":
-        return "yes, for every data set and loss"
+        return "yes, for every data set and loss (in exact arithmetic)"
     return f"yes on the manifold at distance {found.distance:.3g} ({found.evidence}); off it, clones may drift apart"
 
 
 def _blocks(title: str, blocks: Sequence[Sequence[object]]) -> list[str]:
     several = [block for block in blocks if len(block) > 1]
-    return [f"{title}: {len(several)} blocks of several nodes"] + ["  " + " ".join(map(str, b)) for b in several]
+    return [f"{title}: {len(several)} blocks of several nodes"] + ["  " + listed(b) for b in several]
 
 
 def _outcome(verdict: object) -> str:
     witness = getattr(verdict, "witness", None)
     if witness is None:
         return f"yes ({getattr(verdict, 'evidence', '')})"
-    values = f": {', '.join(map(str, witness.values))}" if witness.values else ""
-    block = f" {' '.join(map(str, witness.block))}" if witness.block else ""
-    return f"no: {witness.what}{block} at {', '.join(map(str, witness.nodes))}{values}"
+    values = f": {', '.join(told_apart(witness.values))}" if witness.values else ""
+    block = f" {listed(witness.block)}" if witness.block else ""
+    return f"no: {witness.what}{block} at {', '.join(map(shown, witness.nodes))}{values}"
 
 
 if __name__ == "__main__":

@@ -126,8 +126,8 @@ def _sum_error(terms: int, size: fmpq, rounding: Rounding) -> End:
 def _widened(z: Interval, errors: Sequence[End]) -> Interval:
     if any(map(_infinite, errors)):
         return EVERYTHING
-    low, high = (e + sign * by if isinstance(e, fmpq) else e for e, sign, by in zip(z, (-1, 1), errors, strict=True))
-    return low, high
+    below, above = errors
+    return _add(z[0], fmpq(-1), below), _add(z[1], fmpq(1), above)
 
 
 def _computed(phi: Activation, true: Interval, rounding: Rounding) -> Interval:

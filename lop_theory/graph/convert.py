@@ -1,7 +1,6 @@
 """Conversions: PyTorch MLPs, NetworkX graphs, DOT. Both packages are imported only by the functions that need them."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import isinf
@@ -9,17 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lop_theory.activations.catalogue import CATALOGUE, Activation, activation
+from lop_theory.activations.catalogue import ALIASES, CATALOGUE, Activation, activation
 from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network
+from lop_theory.graph.names import shown
 from lop_theory.graph.scalars import FloatArray, to_float
 
 if TYPE_CHECKING:
     import networkx as nx
     from torch import nn
-
-_DIGITS = re.compile(r"(\d+)")
 
 
 def read_number(value: object, owner: str) -> object:
@@ -60,7 +58,7 @@ def from_layers(layers: Sequence[Layer], hidden: str | Activation, last: str | A
     first = np.cumsum([0, *sizes])
     names = [f"x.{i}" for i in range(sizes[0])]
     names += [f"l{k}.{i}" for k, size in enumerate(sizes[1:], 1) for i in range(size)]
-    table = tuple(dict.fromkeys(activation(a) if isinstance(a, str) else a for a in (hidden, last)))
+    table = tuple(dict.fromkeys(read_activation(a, "activation") if isinstance(a, str) else a for a in (hidden, last)))
     kinds = [NO_ACTIVATION] * sizes[0] + [0] * sum(sizes[1:-1]) + [len(table) - 1] * sizes[-1]
     sources = [first[k] + np.tile(np.arange(sizes[k]), sizes[k + 1]) for k in range(len(layers))]
     targets = [first[k + 1] + np.repeat(np.arange(sizes[k + 1]), sizes[k]) for k in range(len(layers))]
@@ -82,26 +80,6 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             raise InvalidInput(f"bias of layer {k}", bias.shape, f"must have shape ({columns},)", "one bias a unit")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise InvalidInput(f"layer {k}", "weights", "must be finite", "the network has diverged")
-
-
-def layers_of_state(state: Mapping[str, Any]) -> list[Layer]:
-    """The dense layers of a state dict, in the natural order of their names (``net.0.weight``, ``net.2.weight``, …)."""
-    keys = sorted((k for k in state if k.endswith("weight")), key=_natural)
-    if not keys:
-        raise InvalidInput("state", sorted(state), "has no weight", "give the state of an MLP")
-    extra = set(state) - {k for key in keys for k in (key, f"{key.removesuffix('weight')}bias")}
-    if extra or any(np.ndim(state[k]) != 2 for k in keys):
-        odd = min(extra) if extra else next(k for k in keys if np.ndim(state[k]) != 2)
-        raise InvalidInput("state", odd, "is not a dense layer's weight or bias", "give the state of an MLP")
-    layers = []
-    for key in keys:
-        weight = np.asarray(state[key], dtype=np.float64)
-        bias = state.get(f"{key.removesuffix('weight')}bias")
-        if bias is not None and np.shape(bias) != (len(weight),):
-            name = f"tensor {key.removesuffix('weight')}bias"
-            raise InvalidInput(name, np.shape(bias), f"must have shape ({len(weight)},)", "one bias a unit")
-        layers.append(Layer(weight, np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)))
-    return layers
 
 
 def from_torch(model: "nn.Module") -> Network:
@@ -186,10 +164,18 @@ def torch_activation(module: "nn.Module") -> Activation:
 def read_activation(spec: Any, owner: str) -> Activation:
     """An activation as a user writes it: a name, or an object of a name and parameters."""
     if isinstance(spec, str):
-        return activation(spec)
+        return activation(_catalogue_name(spec))
     if isinstance(spec, dict) and isinstance(spec.get("name"), str):
-        return activation(spec["name"], **{str(k): v for k, v in spec.items() if k != "name"})
+        return activation(_catalogue_name(spec["name"]), **{str(k): v for k, v in spec.items() if k != "name"})
     raise InvalidInput(owner, spec, "must be a name or an object with a name", 'such as "tanh"')
+
+
+def _catalogue_name(name: str) -> str:
+    """The catalogue's name for one in capitals, or for PyTorch's (``ReLU``, ``LeakyReLU``)."""
+    lower = name.lower()
+    if lower in CATALOGUE or lower in ALIASES:
+        return lower
+    return next((key for key, entry in CATALOGUE.items() if (entry.torch or "").lower() == lower), name)
 
 
 def written_parameters(phi: Activation) -> dict[str, str]:
@@ -202,8 +188,8 @@ def written_parameters(phi: Activation) -> dict[str, str]:
 
 def refuse_parameters(name: object, phi: object, bias: object) -> None:
     """Raise ``InvalidInput`` if the input ``name`` is given an activation or a bias."""
-    none = phi in (None, "identity", "linear", "input")
-    if not none or (bias is not None and read_number(bias, f"bias of node {name}") != 0):
+    none = phi is None or str(phi).lower() in ("identity", "linear", "input")
+    if not none or (bias is not None and read_number(bias, f"bias of node {shown(name)}") != 0):
         raise InvalidInput("nodes", name, "is an input with an activation or a bias", "inputs have neither")
 
 
@@ -211,16 +197,18 @@ def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
     """The network of a graph.
 
     Node attributes ``activation``, ``parameters`` (of the activation, as JSON text), ``bias`` (default 0) and ``role``
-    ("input", "output" or "input output"); edge attribute ``weight`` (default 1). Integers and strings are exact.
-    Without roles the sources are inputs and the sinks outputs. Raises ``InvalidInput`` that names the offender.
+    ("input", "hidden", "output" or "input output"); edge attribute ``weight`` (default 1); any other is refused.
+    Integers and strings are exact. Without roles the sources are inputs and the sinks outputs. Raises ``InvalidInput``
+    that names the offender.
     """
     import networkx as nx
 
     if not graph.is_directed() or graph.is_multigraph():
         raise InvalidInput("graph", type(graph).__name__, "must be a simple directed graph", "use networkx.DiGraph")
     if not nx.is_directed_acyclic_graph(graph):  # before roles: a cycle may leave neither sources nor sinks
-        path = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
+        path = " -> ".join(shown(edge[0]) for edge in nx.find_cycle(graph))
         raise InvalidInput("edges", path, "form a cycle, but a feed-forward network has none", "remove one of them")
+    _refuse_unknown_attributes(graph)
     roles = {v: _roles(v, data.get("role")) for v, data in graph.nodes(data=True)}
     inputs = [v for v in graph if "input" in roles[v]] or [v for v in graph if graph.in_degree(v) == 0]
     outputs = [v for v in graph if "output" in roles[v]] or [v for v in graph if graph.out_degree(v) == 0]
@@ -228,16 +216,37 @@ def from_networkx(graph: "nx.DiGraph[Any]") -> Network:
     for v in inputs:
         refuse_parameters(v, graph.nodes[v].get("activation"), graph.nodes[v].get("bias"))
     nodes = [_graph_node(v, data) for v, data in graph.nodes(data=True) if v not in known]
-    edges = [(u, v, read_number(w, f"edge {u} -> {v}")) for u, v, w in graph.edges(data="weight", default=1)]
+    edges = [
+        (u, v, read_number(w, f"edge {shown(u)} -> {shown(v)}")) for u, v, w in graph.edges(data="weight", default=1)
+    ]
     rationals = not any(isinstance(x, float) for x in [*(e[2] for e in edges), *(n.bias for n in nodes)])
     return build_network(inputs, nodes, edges, outputs, rationals=rationals)
 
 
 def _roles(name: object, role: object) -> set[str]:
-    roles = set(str(role).split()) if role is not None else set[str]()
-    if not roles <= {"input", "output"}:
-        raise InvalidInput(f"role of node {name}", role, "is unknown", 'write "input", "output" or "input output"')
+    roles = set(str(role).lower().split()) if role is not None else set[str]()
+    if not roles <= {"input", "output", "hidden"}:
+        remedy = 'write "input", "hidden", "output" or "input output"'
+        raise InvalidInput(f"role of node {shown(name)}", role, "is unknown", remedy)
+    if "hidden" in roles and len(roles) > 1:
+        raise InvalidInput(f"role of node {shown(name)}", role, "is a hidden end", 'write "hidden" or the end alone')
     return roles
+
+
+_NODE_ATTRIBUTES = ("activation", "parameters", "bias", "role")
+_EDGE_ATTRIBUTES = ("weight", "id")  # an id is what GraphML calls an edge
+
+
+def _refuse_unknown_attributes(graph: "nx.DiGraph[Any]") -> None:
+    """An attribute that is read by no one would be ignored without a word: a weight called ``w`` would be 1."""
+    nodes = ((f"node {shown(v)}", data, _NODE_ATTRIBUTES) for v, data in graph.nodes(data=True))
+    edges = ((f"edge {shown(u)} -> {shown(v)}", data, _EDGE_ATTRIBUTES) for u, v, data in graph.edges(data=True))
+    for part in (nodes, edges):
+        for owner, data, known in part:
+            for key in data:
+                if key not in known:
+                    remedy = f"rename or remove it: the attributes are {' '.join(known)}"
+                    raise InvalidInput(f"attribute of {owner}", key, "is unknown", remedy)
 
 
 def _graph_node(name: Any, data: Mapping[str, Any]) -> Node:
@@ -248,10 +257,15 @@ def _graph_node(name: Any, data: Mapping[str, Any]) -> Node:
         given = None
     if not isinstance(given, dict):
         raise InvalidInput(
-            f"parameters of node {name}", data["parameters"], "must be a JSON object", """such as '{"slope": "1/2"}'"""
+            f"parameters of node {shown(name)}",
+            data["parameters"],
+            "must be a JSON object",
+            """such as '{"slope": "1/2"}'""",
         )
-    phi = read_activation({**given, "name": str(data.get("activation", "identity"))}, f"activation of node {name}")
-    return Node(name, phi, read_number(data.get("bias", 0), f"bias of node {name}"))
+    phi = read_activation(
+        {**given, "name": str(data.get("activation", "identity"))}, f"activation of node {shown(name)}"
+    )
+    return Node(name, phi, read_number(data.get("bias", 0), f"bias of node {shown(name)}"))
 
 
 def to_networkx(network: Network) -> "nx.DiGraph[Any]":
@@ -284,12 +298,10 @@ def written_number(value: Any) -> float | str:
 def to_dot(network: Network) -> str:
     """Graphviz text; weights are edge labels."""
     dag = network.dag
-    quoted = ['"' + str(name).replace("\\", "\\\\").replace('"', '\\"') + '"' for name in dag.ids]
+    texts = [str(name) for name in dag.ids]
+    texts = texts if len(set(texts)) == len(texts) else [shown(name) for name in dag.ids]
+    quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
     lines = [f"  {quoted[int(v)]} [shape=box];" for v in np.concatenate([dag.inputs, dag.outputs])]
     triples = zip(dag.source, dag.target, network.weight, strict=True)
     lines += [f'  {quoted[int(u)]} -> {quoted[int(v)]} [label="{w}"];' for u, v, w in triples]
     return "\n".join(["digraph network {", *lines, "}"])
-
-
-def _natural(key: str) -> list[Any]:
-    return [int(part) if part.isdigit() else part for part in _DIGITS.split(key)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lop_theory.activations.catalogue import Activation
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.levels import find_cycle, longest_path_levels, row_pointers, stable_order
+from lop_theory.graph.names import shown
 from lop_theory.graph.scalars import IntArray, Values, exact, is_exact, rational, to_float
 
 NO_ACTIVATION = -1
@@ -198,7 +199,7 @@ def assemble(raw: RawGraph, weight: Values, bias: Values) -> Network:
     level = longest_path_levels(raw.source, raw.target, len(raw.names))
     if level is None:
         cycle = find_cycle(raw.source, raw.target, len(raw.names))
-        path = " -> ".join(str(raw.names[v]) for v in cycle)
+        path = " -> ".join(shown(raw.names[v]) for v in cycle)
         raise InvalidInput("edges", path, "form a cycle, but a feed-forward network has none", "remove one of them")
     order = stable_order(level)
     new = np.empty_like(order)
@@ -258,7 +259,9 @@ def _known_outputs(outputs: Sequence[Hashable], number: Mapping[Hashable, int]) 
 
 def _lookup(number: Mapping[Hashable, int], name: Hashable, edge: Edge) -> int:
     if name not in number:
-        raise InvalidInput("edge", f"{edge[0]} -> {edge[1]}", f"has the unknown node {name!r}", "list it under nodes")
+        raise InvalidInput(
+            "edge", f"{shown(edge[0])} -> {shown(edge[1])}", f"has the unknown node {name!r}", "list it under nodes"
+        )
     return number[name]
 
 
@@ -272,7 +275,7 @@ def _numbers(values: Sequence[object], owners: Sequence[object], what: str, *, r
         except (InvalidInput, ValueError, TypeError, OverflowError):
             finite = False
         if not finite:
-            label = " -> ".join(map(str, owner)) if isinstance(owner, tuple) else str(owner)
+            label = " -> ".join(map(shown, owner)) if isinstance(owner, tuple) else shown(owner)
             raise InvalidInput(f"{what} {label}", value, "must be a finite number", 'write 0.25 or "1/4"')
     return exact(numbers) if rationals else np.array(numbers, dtype=np.float64)
 
@@ -282,7 +285,10 @@ def _no_edges_into_inputs(raw: RawGraph) -> None:
     if bad.size:
         u, v = raw.names[int(raw.source[bad[0]])], raw.names[int(raw.target[bad[0]])]
         raise InvalidInput(
-            "edge", f"{u} -> {v}", f"enters the input {v}", "an input takes its value from the data only"
+            "edge",
+            f"{shown(u)} -> {shown(v)}",
+            f"enters the input {shown(v)}",
+            "an input takes its value from the data only",
         )
 
 
@@ -290,4 +296,6 @@ def _no_duplicates(source: IntArray, target: IntArray, names: Sequence[Hashable]
     same = np.flatnonzero((source[1:] == source[:-1]) & (target[1:] == target[:-1]))
     if same.size:
         u, v = names[int(source[same[0]])], names[int(target[same[0]])]
-        raise InvalidInput("edge", f"{u} -> {v}", "is a duplicate edge", "add the two weights into one edge")
+        raise InvalidInput(
+            "edge", f"{shown(u)} -> {shown(v)}", "is a duplicate edge", "add the two weights into one edge"
+        )

@@ -4,14 +4,17 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.certificate import Frozen, frozen_units
+from lop_theory.graph.certificate import Frozen, arithmetic_of, frozen_units
 from lop_theory.graph.cloning import Hypotheses, hypotheses
 from lop_theory.graph.dag import Network, exact_network
+from lop_theory.graph.dimension import codimension
 from lop_theory.graph.equitable import Witness, block_constant
 from lop_theory.graph.io import as_json_number
 from lop_theory.graph.manifold import distance
+from lop_theory.graph.names import shown
 from lop_theory.graph.nearest import NearestPair, nearest_pair
 from lop_theory.graph.partition import Partition, block_ids
+from lop_theory.graph.progress import Say, silent
 from lop_theory.graph.refine import refine
 from lop_theory.verdict import Fails
 
@@ -28,6 +31,7 @@ class Diagnosis(NamedTuple):
     hypotheses: Hypotheses
     frozen: tuple[Frozen, ...]
     distance: float
+    codimension: int
     nearest: NearestPair | None
     block_constant: bool
     evidence: str
@@ -52,6 +56,7 @@ class Diagnosis(NamedTuple):
             "partition": self.partition,
             "forward_classes": self.forward_classes,
             "frozen": [_frozen_json(f) for f in self.frozen],
+            "codimension": self.codimension,
             "distance": as_json_number(self.distance),
             "witness": None if self.witness is None else _witness_json(self.witness),
             "equal_biases": bool(found.equal_biases),
@@ -68,32 +73,48 @@ def diagnose(
     *,
     tolerance: float = 0.0,
     input_range: tuple[object, object] | None = None,
+    arithmetic: str | None = None,
+    say: Say = silent,
 ) -> Diagnosis:
     """Clones, frozen units and verdicts. Raises ``InvalidInput`` if a given block mixes activations.
 
     With tolerance 0 float weights are read as the dyadic rationals they are, so that sums do not depend on their order.
+    ``arithmetic`` is what certificates of frozen units speak of (``certificate``): exact, for floats float64.
     """
+    spoken = arithmetic_of(network, arithmetic)
     if tolerance == 0:
         network = exact_network(network)
-    chosen = refine(network, tolerance=tolerance) if partition is None else partition
-    found = hypotheses(network, chosen, tolerance)
-    if isinstance(found.equal_activations, Fails):
-        witness: Witness = found.equal_activations.witness
-        pair = " and ".join(map(str, witness.nodes))
-        kinds = " and ".join(map(str, witness.values))
-        raise InvalidInput("partition", pair, f"have the activations {kinds} in one block", "put them in two blocks")
     dag = network.dag
+    say(f"looking for clones among {dag.nodes:,} nodes and {dag.edges:,} edges")
+    chosen = refine(network, tolerance=tolerance) if partition is None else partition
+    say("checking the hypotheses")
+    found = hypotheses(network, chosen, tolerance)
+    _require_equal_activations(found)
+    say("looking for clones of the forward pass and those that training keeps")
+    classes, kept = refine(network, mode="in", tolerance=tolerance), refine(network, support=True, tolerance=tolerance)
+    say("certifying frozen units")
+    frozen = frozen_units(network, input_range, spoken)
+    say("measuring distances")
     return Diagnosis(
         partition=block_ids(dag, chosen),
-        forward_classes=block_ids(dag, refine(network, mode="in", tolerance=tolerance)),
-        trained_clones=block_ids(dag, refine(network, support=True, tolerance=tolerance)),
+        forward_classes=block_ids(dag, classes),
+        trained_clones=block_ids(dag, kept),
         hypotheses=found,
-        frozen=frozen_units(network, input_range),
+        frozen=frozen,
         distance=distance(network, chosen, "both"),
+        codimension=codimension(dag, chosen, "both"),
         nearest=nearest_pair(network) if dag.nodes <= MAX_PAIR_SEARCH else None,
         block_constant=bool(block_constant(network, chosen, tolerance)),
-        evidence="exact" if tolerance == 0 else f"tested within {tolerance:g}",
+        evidence="exact" if tolerance == 0 else f"tested within {tolerance:g} of the sums' size",
     )
+
+
+def _require_equal_activations(found: Hypotheses) -> None:
+    if isinstance(found.equal_activations, Fails):
+        witness: Witness = found.equal_activations.witness
+        pair = " and ".join(map(shown, witness.nodes))
+        kinds = " and ".join(map(str, witness.values))
+        raise InvalidInput("partition", pair, f"have the activations {kinds} in one block", "put them in two blocks")
 
 
 def _frozen_json(frozen: Frozen) -> dict[str, Any]:
@@ -101,12 +122,14 @@ def _frozen_json(frozen: Frozen) -> dict[str, Any]:
     return {
         "id": frozen.id,
         "under": FROZEN_UNDER,
+        "arithmetic": frozen.arithmetic,
         **{key: [as_json_number(end) for end in pair] for key, pair in ends.items()},
     }
 
 
 def _nearest_json(nearest: NearestPair) -> dict[str, Any]:
-    return {"units": list(nearest.units), "distance": as_json_number(nearest.distance)}
+    sizes = {"distance": as_json_number(nearest.distance), "apart": as_json_number(nearest.apart)}
+    return {"units": list(nearest.units), **sizes}
 
 
 def _witness_json(witness: Witness) -> dict[str, Any]:

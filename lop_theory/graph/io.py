@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import (
     from_layers,
     from_networkx,
-    layers_of_state,
     read_activation,
     read_number,
     refuse_parameters,
@@ -17,7 +16,9 @@ from lop_theory.graph.convert import (
     written_parameters,
 )
 from lop_theory.graph.dag import Dag, Network, Node, build_network
+from lop_theory.graph.names import shown
 from lop_theory.graph.partition import Partition, partition_from_blocks
+from lop_theory.graph.states import layers_of_state, read_safetensors
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -27,8 +28,29 @@ _PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip archive, as torch.save wr
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 
 
-def read_network(path: str | Path, default_activation: str = "relu") -> Network:
-    """The network in ``path``: ``.json``, ``.graphml`` or ``.safetensors`` (which needs ``default_activation``).
+class Assumed(NamedTuple):
+    """What the state of an MLP leaves open: the order of its layers, what decided it, and the hidden activation."""
+
+    layers: tuple[str, ...]
+    decided_by: str
+    activation: str
+
+
+class Reading(NamedTuple):
+    """A network, with what had to be assumed to read it (``None``: nothing)."""
+
+    network: Network
+    assumed: Assumed | None = None
+
+
+def read_network(path: str | Path, default_activation: str = "relu", order: Sequence[str] | None = None) -> Network:
+    """The network in ``path``, as ``read_file`` reads it."""
+    return read_file(path, default_activation, order).network
+
+
+def read_file(path: str | Path, default_activation: str = "relu", order: Sequence[str] | None = None) -> Reading:
+    """``path`` is ``.json``, ``.graphml`` or ``.safetensors``, whose hidden activation and, if its numbers and shapes
+    do not decide it, order of layers are given here.
 
     Raises ``InvalidInput`` that names what is wrong.
     """
@@ -40,11 +62,11 @@ def read_network(path: str | Path, default_activation: str = "relu") -> Network:
     looks_pickled = file.suffix != ".safetensors" and head.startswith(_PICKLES)  # its length may begin with 0x80
     if file.suffix in _PICKLE_SUFFIXES or looks_pickled:
         raise InvalidInput("file", str(path), "is a pickle and could run code", "save it as safetensors")
-    if file.suffix == ".graphml":
-        return _read_graphml(file)
     if file.suffix == ".safetensors":
-        return _read_safetensors(file, default_activation)
-    return network_from_json(_load_json(file))
+        return _read_state(file, default_activation, order)
+    if order is not None:
+        raise InvalidInput("order", " ".join(order), "is for the state of an MLP", "leave it out: the file has edges")
+    return Reading(_read_graphml(file) if file.suffix == ".graphml" else network_from_json(_load_json(file)))
 
 
 def read_partition(path: str | Path, dag: Dag) -> Partition:
@@ -156,7 +178,7 @@ def _nodes(entries: Sequence[Any], inputs: frozenset[str | int]) -> list[Node]:
         if not isinstance(entry, dict) or "id" not in entry:
             raise InvalidInput("nodes", entry, "must be an object with an id", 'such as {"id": "a"}')
         name = _identifier(entry["id"], "nodes")
-        _refuse_unknown_keys(entry, ("id", "activation", "bias"), f"node {name}")
+        _refuse_unknown_keys(entry, ("id", "activation", "bias"), f"node {shown(name)}")
         if name in listed:
             raise InvalidInput("node", name, "appears twice", "give every node its own id")
         listed.add(name)
@@ -168,15 +190,15 @@ def _nodes(entries: Sequence[Any], inputs: frozenset[str | int]) -> list[Node]:
 
 
 def _node(name: str | int, entry: Mapping[str, Any]) -> Node:
-    phi = read_activation(entry.get("activation", "identity"), f"activation of node {name}")
-    return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {name}"))
+    phi = read_activation(entry.get("activation", "identity"), f"activation of node {shown(name)}")
+    return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {shown(name)}"))
 
 
 def _edge(entry: Any) -> tuple[str | int, str | int, object]:
     if not isinstance(entry, list) or len(entry) != 3:
         raise InvalidInput("edges", entry, "must be [source, target, weight]", 'such as ["a", "b", "1/4"]')
     u, v = _identifier(entry[0], "edges"), _identifier(entry[1], "edges")
-    return u, v, read_number(entry[2], f"edge {u} -> {v}")
+    return u, v, read_number(entry[2], f"edge {shown(u)} -> {shown(v)}")
 
 
 def _read_graphml(file: Path) -> Network:
@@ -216,7 +238,7 @@ def _check_graphml(root: "Element") -> None:
         names.add(name)
     for edge in graphs[0].iterfind("{*}edge"):
         ends = edge.get("source"), edge.get("target")
-        label = " -> ".join(map(str, ends))
+        label = " -> ".join(map(shown, ends))
         for end in ends:
             if end not in names:
                 raise InvalidInput("edge", label, f"has the unknown node {end!r}", "declare it as a node")
@@ -225,33 +247,9 @@ def _check_graphml(root: "Element") -> None:
         edges.add(ends)
 
 
-def _read_safetensors(file: Path, default_activation: str) -> Network:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        _check_tensors(file)
-        state = load_file(str(file))
-    except InvalidInput:
-        raise
-    except (SafetensorError, ValueError, OSError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidInput("file", str(file), f"is not a safetensors file ({reason})", "save float tensors") from error
-    return from_layers(layers_of_state(state), default_activation)
-
-
-def _check_tensors(file: Path) -> None:
-    """Names the tensors that NumPy cannot hold as real numbers, and the empty ones."""
-    from safetensors import safe_open
-
-    with safe_open(str(file), framework="numpy") as tensors:
-        for name in tensors.keys():  # noqa: SIM118 - no mapping
-            view = tensors.get_slice(name)
-            kind, shape = view.get_dtype(), view.get_shape()
-            if kind not in ("F64", "F32", "F16"):
-                raise InvalidInput(f"tensor {name}", kind, "is not F64, F32 or F16", "save state[name].float()")
-            if 0 in shape:
-                raise InvalidInput(f"tensor {name}", shape, "is empty", "every layer needs an input and a unit")
+def _read_state(file: Path, hidden: str, order: Sequence[str] | None) -> Reading:
+    layers, found = layers_of_state(read_safetensors(file), order)
+    return Reading(from_layers(layers, hidden), Assumed(found.names, found.decided_by, hidden))
 
 
 def as_json_number(value: Any) -> float | int | str:

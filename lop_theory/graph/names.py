@@ -51,16 +51,15 @@ def _nearest(value: fmpq) -> int:
 
 
 def _rounded(value: fmpq | float, digits: int, whole: Callable[[fmpq], int]) -> str:
-    if isinstance(value, float):
-        if isinf(value):
-            return "inf" if value > 0 else "-inf"
-        value = rational(value)
-    text = str(value)
+    if isinstance(value, float) and isinf(value):
+        return "inf" if value > 0 else "-inf"
+    number = rational(value)
+    text = str(number)
     if len(text) <= min(digits, _SHORT):
         return text
-    magnitude = len(str(int(abs(value.p)))) - len(str(int(value.q)))  # 10^(magnitude−1) < |value| < 10^(magnitude+1)
+    magnitude = len(str(number.p).lstrip("-")) - len(str(number.q))  # 10^(magnitude−1) < |value| < 10^(magnitude+1)
     places = digits - magnitude
-    units = whole(value * fmpq(10) ** places if places >= 0 else value / fmpq(10) ** -places)
+    units = whole(number * fmpq(10) ** places if places >= 0 else number / fmpq(10) ** -places)
     if 0 <= places <= 2 * digits:
         return _trimmed(decimal_text(units, places))
     return _scientific(units, places)

@@ -19,10 +19,14 @@ Found = tuple[Any, int, int]  # squared distance and the two nodes
 
 
 class NearestPair(NamedTuple):
-    """Merging the two ``units`` alone is the nearest manifold of its kind, at ``distance``."""
+    """Merging the two ``units`` is the nearest manifold of its kind, at ``distance``; their weights are ``apart``.
+
+    Units with the same neighbours are √2 times as far apart as their manifold is away.
+    """
 
     units: tuple[Hashable, Hashable]
     distance: float
+    apart: float
 
 
 class Rung(NamedTuple):
@@ -54,7 +58,8 @@ def nearest_pair(network: Network, seed: Partition | None = None) -> NearestPair
     if best is None:
         return None
     ids = network.dag.ids
-    return NearestPair((ids[best[1]], ids[best[2]]), _root(best[0]))
+    shared, alone = _differences(network, best[1], best[2])
+    return NearestPair((ids[best[1]], ids[best[2]]), _root(best[0]), _root((shared**2).sum() + (alone**2).sum()))
 
 
 def ladder(network: Network, tolerances: Sequence[float]) -> list[Rung]:
@@ -126,6 +131,12 @@ def _measure(network: Network, members: IntArray, first: int, least: FloatArray,
 
 def merge_cost(network: Network, u: int, v: int) -> Any:
     """Squared distance to the manifold on which the nodes u and v alone are clones, from differences of weights."""
+    shared, alone = _differences(network, u, v)
+    return (shared**2).sum() / 2 + (alone**2).sum()
+
+
+def _differences(network: Network, u: int, v: int) -> tuple[Values, Values]:
+    """Differences of biases and of weights that both nodes have, and the weights that only one has."""
     shared = [network.bias[[u]] - network.bias[[v]]]
     alone = [0 * network.bias[:1]]
     for ends_u, ends_v in zip(_edges_of(network, u), _edges_of(network, v), strict=True):
@@ -134,7 +145,7 @@ def merge_cost(network: Network, u: int, v: int) -> Any:
         alone.append(np.delete(ends_u[1], a))
         between = np.flatnonzero(ends_v[0] == u)  # an edge between the two is in both lists
         alone.append(np.delete(ends_v[1], np.append(b, between)))
-    return (np.concatenate(shared) ** 2).sum() / 2 + (np.concatenate(alone) ** 2).sum()
+    return np.concatenate(shared), np.concatenate(alone)
 
 
 def _edges_of(network: Network, node: int) -> tuple[tuple[IntArray, Values], tuple[IntArray, Values]]:

@@ -147,12 +147,16 @@ def f32(*shape):
 
 
 BAD_STATES = [
-    ({"0.weight": f32(2, 2).bfloat16()}, "tensor 0.weight", "BF16", ".float()"),
+    ({"0.weight": f32(2, 2).to(torch.float8_e4m3fn)}, "tensor 0.weight", "F8_E4M3", ".float()"),
     ({"0.weight": f32(2, 2), "0.bias": f32(2).long()}, "tensor 0.bias", "I64", ".float()"),
     ({"0.weight": f32(2, 2), "0.bias": f32(3)}, "tensor 0.bias", "(3,)", "(2,)"),
     ({"0.weight": f32(2, 2), "0.bias": f32(2, 1)}, "tensor 0.bias", "(2, 1)", "(2,)"),
     ({"0.weight": f32(0, 2)}, "tensor 0.weight", "[0, 2]", "empty"),
-    ({"0.weight": f32(3, 2), "1.weight": f32(2, 2)}, "layer 1", "(2, 2)", "3 columns"),
+    ({"0.weight": f32(3, 2), "1.weight": f32(2, 2)}, "0 1", "do not fit", "--order"),
+    ({"head.weight": f32(2, 2), "body.weight": f32(2, 2)}, "body head", "several orders", "--order"),
+    ({"0.weight": f32(2, 2), "1.running_mean": f32(2), "1.weight": f32(2)}, "state='1'", "BatchNorm", "fuse_linear_bn"),
+    ({"0.weight": f32(2, 2), "1.weight": f32(2)}, "1.weight", "dense layer", "lop_theory.modules"),
+    ({"0.bias": f32(2)}, "0.bias", "dense layer"),
     ({"0.weight": f32(2, 2) / 0}, "layer 0", "finite", "diverged"),
 ]
 
