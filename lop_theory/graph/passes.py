@@ -83,6 +83,15 @@ def squared_error(targets: Values) -> OutputAdjoint:
     return lambda outputs: outputs - targets
 
 
+def activation_values(network: Network, z: Values, *, slope: bool) -> Values:
+    """φ_v(z(v)), or the slope φ′_v(z(v)), for all nodes at once; z is (nodes, batch), inputs keep what they have."""
+    values = z.copy()
+    for groups in network.dag.level_groups:
+        for group in groups:
+            values[group.nodes] = _function(group.activation, is_exact(z), slope=slope)(z[group.nodes])
+    return values
+
+
 def edge_products(error: Values, h: Values, dag: Dag) -> Values:
     """Σ_batch error[target] · h[source] for every edge (sorted by target), gathered in chunks that fit a cache."""
     edges, batch, target, source = dag.edges, error.shape[1], dag.target, dag.source

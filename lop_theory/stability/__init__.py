@@ -2,25 +2,52 @@
 
 Measured in floating point on the network at hand: every eigenvalue comes with its residual, nothing is enclosed. What
 holds for all networks is proved in ``proofs/Stability.v`` and ``proofs/Persistence.v``.
+
+Reading order. On a network: layout, subspace, manifold, normal_hessian, escape, frozen; along a run: persistence,
+low_rank. What later papers add, without PyTorch: attraction (noise), one_step (gain), isometry (polar factor, Muon),
+gated_pair (near-clones), experts (mixtures).
 """
 
-from lop_theory.stability.coordinates import Coordinates, coordinates
-from lop_theory.stability.escape import Escape, escape_direction
-from lop_theory.stability.frozen import certified_frozen, frozen_coordinates, revival_distance
-from lop_theory.stability.low_rank import balance, dead_directions
-from lop_theory.stability.manifold import Clones, clones_of_layers, clones_of_profile, normal, redistributions, tangent
-from lop_theory.stability.normal_hessian import (
-    Curvature,
-    Extremes,
-    Ritz,
-    curvature,
-    dense,
-    kind,
-    lanczos,
-    normal_extremes,
-)
-from lop_theory.stability.persistence import check_growth, escape_time, growth_factor, steps_to_escape
-from lop_theory.stability.subspace import Subspace, complement, spanned
+from typing import TYPE_CHECKING
+
+from lop_theory.lazy import lazily
+
+if TYPE_CHECKING:
+    from lop_theory.stability.attraction import (
+        attraction_rate,
+        attracts,
+        capture_probability,
+        moment_rate,
+        sgd_attraction_rate,
+    )
+    from lop_theory.stability.escape import Escape, escape_direction
+    from lop_theory.stability.experts import split_tokens
+    from lop_theory.stability.frozen import certified_frozen, frozen_coordinates, revival_distance
+    from lop_theory.stability.gated_pair import gate_of, pair_of, remainder_bound
+    from lop_theory.stability.isometry import equitable_residual, newton_schulz, odd_polynomial, polar_factor
+    from lop_theory.stability.layout import Coordinates, coordinates
+    from lop_theory.stability.low_rank import balance, dead_directions
+    from lop_theory.stability.manifold import (
+        Clones,
+        clones_of_layers,
+        clones_of_profile,
+        normal,
+        redistributions,
+        tangent,
+    )
+    from lop_theory.stability.normal_hessian import (
+        Curvature,
+        Extremes,
+        Ritz,
+        curvature,
+        dense,
+        kind,
+        lanczos,
+        normal_extremes,
+    )
+    from lop_theory.stability.one_step import best_step, gain_at, gradient_moments
+    from lop_theory.stability.persistence import check_growth, escape_time, growth_factor, steps_to_escape
+    from lop_theory.stability.subspace import Subspace, complement, spanned
 
 __all__ = [
     "Clones",
@@ -30,7 +57,11 @@ __all__ = [
     "Extremes",
     "Ritz",
     "Subspace",
+    "attraction_rate",
+    "attracts",
     "balance",
+    "best_step",
+    "capture_probability",
     "certified_frozen",
     "check_growth",
     "clones_of_layers",
@@ -40,17 +71,47 @@ __all__ = [
     "curvature",
     "dead_directions",
     "dense",
+    "equitable_residual",
     "escape_direction",
     "escape_time",
     "frozen_coordinates",
+    "gain_at",
+    "gate_of",
+    "gradient_moments",
     "growth_factor",
     "kind",
     "lanczos",
+    "moment_rate",
+    "newton_schulz",
     "normal",
     "normal_extremes",
+    "odd_polynomial",
+    "pair_of",
+    "polar_factor",
     "redistributions",
+    "remainder_bound",
     "revival_distance",
+    "sgd_attraction_rate",
     "spanned",
+    "split_tokens",
     "steps_to_escape",
     "tangent",
 ]
+
+_HOMES = {
+    "attraction": "attraction_rate attracts capture_probability moment_rate sgd_attraction_rate",
+    "layout": "Coordinates coordinates",
+    "escape": "Escape escape_direction",
+    "experts": "split_tokens",
+    "frozen": "certified_frozen frozen_coordinates revival_distance",
+    "gated_pair": "gate_of pair_of remainder_bound",
+    "isometry": "equitable_residual newton_schulz odd_polynomial polar_factor",
+    "low_rank": "balance dead_directions",
+    "manifold": "Clones clones_of_layers clones_of_profile normal redistributions tangent",
+    "normal_hessian": "Curvature Extremes Ritz curvature dense kind lanczos normal_extremes",
+    "one_step": "best_step gain_at gradient_moments",
+    "persistence": "check_growth escape_time growth_factor steps_to_escape",
+    "subspace": "Subspace complement spanned",
+}
+
+__getattr__ = lazily(__name__, {name: home for home, names in _HOMES.items() for name in names.split()})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.optim.units import unit_layers
-from lop_theory.stability.coordinates import Coordinates
+from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.subspace import Subspace
 
 ROUNDING = 2.0**-52

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lop_theory.stability.coordinates import Coordinates, coordinates
+from lop_theory.stability.layout import Coordinates, coordinates
 from lop_theory.stability.subspace import Subspace, spanned
 
 Operator = Callable[[Tensor], Tensor]

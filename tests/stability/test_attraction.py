@@ -1,0 +1,118 @@
+"""Noise that attracts to saddles, against an ODE solve, exact paths, sampled SGD, and boundary-value problems."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.errors import InvalidInput
+from lop_theory.stability.attraction import (
+    attraction_rate,
+    attracts,
+    capture_probability,
+    moment_rate,
+    sgd_attraction_rate,
+)
+from lop_theory.verdict import Fails, Holds, Undecided
+
+pytestmark = pytest.mark.claim("later-stochastic-collapse")
+curvatures, noises = st.floats(-2, 2), st.floats(0.05, 4)
+
+
+def by_quadrature(distance, inner, radius, curvature, noise):
+    """P(inner before radius) for L = hx²/2 + x⁴/4, D = sx²/2, from the scale function by quadrature."""
+    from scipy.integrate import quad
+
+    def scale_density(x):
+        return x ** (2 * curvature / noise) * math.exp(x**2 / noise)
+
+    def scale(a, b):
+        return quad(lambda u: math.exp(u) * scale_density(math.exp(u)), math.log(a), math.log(b), limit=200)[0]
+
+    return scale(distance, radius) / scale(inner, radius)
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+@given(curvatures, noises)
+def test_the_sign_of_alpha_decides_whether_zero_captures(curvature, noise):
+    alpha = attraction_rate(curvature, noise)
+    verdict = attracts(curvature, noise)
+    assert isinstance(verdict, Holds if alpha > 0 else Fails if alpha < 0 else Undecided)
+    probability = capture_probability(0.5, 1.0, curvature, noise)
+    assert (probability > 0) == (alpha > 0)
+    if (
+        abs(alpha) / noise > 0.2 and abs(curvature) / noise < 8
+    ):  # the limit inner → 0 of the nonlinear equation agrees about the sign
+        near, nearer = (by_quadrature(0.5, inner, 1.0, curvature, noise) for inner in (1e-6, 1e-12))
+        assert (nearer > 0.5 * near) == (alpha > 0)
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+@given(curvatures, noises, st.integers(0, 2**31))
+def test_exact_paths_of_the_linear_equation(curvature, noise, seed):
+    """log|x_t| of dx = −hx dt + s x dB has mean −αt: by Milstein-free exact increments of log x in Itô's sense."""
+    rng, steps, t = np.random.default_rng(seed), 4000, 400.0
+    dt = t / steps
+    increments = -(curvature + noise / 2) * dt + math.sqrt(noise) * rng.normal(0, math.sqrt(dt), steps)
+    deviation = 5 * math.sqrt(noise * t)
+    assert abs(increments.sum() + attraction_rate(curvature, noise) * t) < deviation
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+@pytest.mark.parametrize(("curvature", "noise"), [(-0.3, 1.0), (0.2, 0.5), (-0.5, 0.4)])
+def test_euler_maruyama_has_the_itos_rate_and_heun_stratonovichs(curvature, noise):
+    """log-growth of two discretisations that share nothing with the formula."""
+    rng, dt, steps, paths = np.random.default_rng(5), 1e-2, 2000, 400
+    noises_ = math.sqrt(noise) * rng.normal(0, math.sqrt(dt), (steps, paths))
+    euler = 1 - curvature * dt + noises_
+    predictor = euler
+    heun = 1 + (-curvature * dt + noises_) * (1 + predictor) / 2
+    error = 4 * math.sqrt(noise / (dt * steps * paths)) + 0.02
+    for factors, reading in ((euler, "ito"), (heun, "stratonovich")):
+        rate = np.log(np.abs(factors)).mean() / dt
+        assert rate == pytest.approx(-attraction_rate(curvature, noise, reading), abs=error)
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+def test_moments_grow_while_paths_collapse():
+    assert attraction_rate(-0.25, 1.0) == 0.25
+    assert moment_rate(2, -0.25, 1.0) == 1.5
+    assert moment_rate(0.25, -0.25, 1.0) < 0 < moment_rate(0.75, -0.25, 1.0)
+    # E x² of the linear Itô equation solves m′ = (−2h + s²) m
+    assert moment_rate(2, 0.3, 0.5) == pytest.approx(-2 * 0.3 + 0.5)
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+def test_sgd_collapses_onto_a_saddle():
+    """Factors 1/4 and 2: mean curvature −1/8, yet the product of a pair of steps is 1/2."""
+    assert sgd_attraction_rate([0.75, -1.0], 1.0) == pytest.approx(math.log(2) / 2)
+    x, rng = 1.0, np.random.default_rng(0)
+    for choice in rng.permuted([0, 1] * 200):
+        x *= 0.25 if choice else 2.0
+    assert x == 0.5**200
+    assert sgd_attraction_rate([1.0, -5.0], 1.0) == math.inf
+    assert sgd_attraction_rate([-0.5, -0.2], 0.1) < 0
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=6))
+def test_small_steps_of_sgd_are_the_ito_reading(samples):
+    step = 1e-4
+    h, square = np.mean(samples), np.mean(np.square(samples))
+    expected = step * attraction_rate(float(h), step * float(square))
+    assert sgd_attraction_rate(samples, step) == pytest.approx(expected, abs=1e-11)
+
+
+def test_refusals():
+    with pytest.raises(InvalidInput):
+        attracts(1.0, -1.0)
+    with pytest.raises(InvalidInput):
+        capture_probability(2.0, 1.0, 1.0, 1.0)
+    with pytest.raises(InvalidInput):
+        sgd_attraction_rate([], 0.1)
+    assert isinstance(attracts(-0.5, 1.0), Undecided)
+    assert isinstance(attracts(0.1, 5.0, "stratonovich"), Holds)
+    assert isinstance(attracts(-0.1, 5.0, "stratonovich"), Fails)
+    assert capture_probability(0.5, 1.0, 1.0, 0.0) == 1.0
