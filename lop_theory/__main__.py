@@ -36,5 +36,15 @@ def console() -> None:
     run(main)
 
 
+def gap() -> None:
+    """The console script ``lop-gap``."""
+    run(lambda: main(["gap", *sys.argv[1:]]))
+
+
+def verify() -> None:
+    """The console script ``lop-verify``."""
+    run(lambda: main(["verify", *sys.argv[1:]]))
+
+
 if __name__ == "__main__":
     run(main)

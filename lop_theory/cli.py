@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lop_theory.errors import InvalidInput
+from lop_theory.extras import remedy
 
 OK, NOT_CERTIFIED, BAD_INPUT = 0, 1, 2
 
@@ -35,6 +36,12 @@ def run(main: Callable[[], int]) -> NoReturn:
         sys.stdout.flush()
     except InvalidInput as error:
         print(f"error: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    except ModuleNotFoundError as error:
+        install = remedy(error.name or "")
+        if install is None:
+            raise
+        print(f"error: this command needs {error.name}; {install}", file=sys.stderr)
         code = BAD_INPUT
     except BrokenPipeError:
         _drop_output()

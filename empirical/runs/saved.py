@@ -11,7 +11,10 @@ import numpy as np
 from empirical.runs.store import Record, records, run_id
 from lop_theory.errors import InvalidInput
 
-FOLDER = Path(__file__).parents[2] / "results"
+_EMPIRICAL = Path(__file__).parents[1]
+_CHECKOUT, _SHIPPED = _EMPIRICAL.parent / "results", _EMPIRICAL / "_shipped" / "results"
+FOLDER = _SHIPPED if _SHIPPED.is_dir() else _CHECKOUT
+"""The committed records: the checkout's, or the copy that an installed package carries."""
 NETWORK = -1
 """The layer of rows about the whole network."""
 Key = TypeVar("Key", bound=Hashable)

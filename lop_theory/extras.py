@@ -1,0 +1,23 @@
+"""Which optional extra brings a package that a command needs and does not find."""
+
+_EXTRA = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "networkx": "graph",
+    "matplotlib": "figures",
+    "numba": "experiments",
+    "tyro": "experiments",
+    "pyarrow": "experiments",
+    "rich": "experiments",
+    "ray": "cluster",
+    "tensorboard": "trackers",
+    "wandb": "trackers",
+    "hypothesis": "strategies",
+    "transformers": "dev",
+}
+
+
+def remedy(package: str) -> str | None:
+    """The install line for the extra that has the package; ``None`` if no extra of ours does."""
+    extra = _EXTRA.get(package.partition(".")[0])
+    return None if extra is None else f"pip install 'lop-theory[{extra}]'"
