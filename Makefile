@@ -7,8 +7,9 @@ UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip i
 .PHONY: run test check figures bench proofs clean
 .DEFAULT_GOAL := run
 
-run: $(VENV)/.base            ## the main job: certify the gap bound for every activation
+run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
 	$(BIN)/python -m lop_theory.gap --all
+	$(BIN)/python -m lop_theory verify --fast
 
 test: check                   ## every gate, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)

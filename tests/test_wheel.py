@@ -17,9 +17,9 @@ def installed(tmp_path_factory) -> Path:
     """The folder of an unpacked wheel, built without network."""
     built, target = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("installed")
     source = tmp_path_factory.mktemp("source") / "tree"
-    subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=False)
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    for name in files.stdout.splitlines():
+    listing = ["git", "ls-files", "-co", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in files:
         if (ROOT / name).is_file() and not name.startswith(("tests/", "figures/")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(ROOT / name, source / name)
@@ -37,15 +37,17 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def test_an_installed_wheel_verifies_in_an_empty_folder(installed, tmp_path):
-    done = run(installed, tmp_path, "lop_theory", "verify", "--fast", "--json", "--only", "gap", "clone-support", "bitflip-lop")
+    done = run(
+        installed, tmp_path, "lop_theory", "verify", "--fast", "--json", "--only", "gap", "clone-support", "bitflip-lop"
+    )
     assert done.returncode == 0, done.stderr
     found = {row["claim"]: row["state"] for row in map(json.loads, done.stdout.splitlines())}
     assert found == {"gap": "agrees", "clone-support": "agrees", "bitflip-lop": "agrees"}
 
 
 def test_the_wheel_is_the_one_that_ran(installed, tmp_path):
-    code = "import lop_theory, empirical; print(lop_theory.__file__, empirical.__file__)"
-    environment = os.environ | {"PYTHONPATH": str(installed)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert all(path.startswith(str(installed)) for path in done.stdout.split())
+    (tmp_path / "where.py").write_text("import lop_theory, empirical; print(lop_theory.__file__, empirical.__file__)")
+    paths = run(installed, tmp_path, "where").stdout.split()
+    assert len(paths) == 2
+    assert all(path.startswith(str(installed)) for path in paths)
     assert (installed / "lop_theory" / "py.typed").is_file()

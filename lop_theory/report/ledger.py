@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lop_theory.errors import InvalidInput
 
+PAPER = "arXiv 2510.00304 v2"
 VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
 _LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
@@ -36,7 +37,7 @@ class Claim(NamedTuple):
     figures: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    source: str = "arXiv 2510.00304 v2"
+    source: str = PAPER
 
 
 def load(path: Path) -> list[Claim]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lop_theory.report.ledger import Claim
+from lop_theory.report.ledger import PAPER, Claim
 from lop_theory.verify.finding import Finding
 from lop_theory.verify.outcome import Outcome
 
@@ -17,11 +17,16 @@ def word(claim: Claim) -> str:
     return measured + _WORDS.get(claim.verdict, claim.verdict)
 
 
+def place(claim: Claim) -> str:
+    """The paper's number; for a claim of a later paper its source."""
+    return claim.paper if claim.source == PAPER else claim.source
+
+
 def row(found: Outcome) -> tuple[str, ...]:
     recomputed = {"agrees": "agrees", "differs": f"DIFFERS: {found.verdict}", "not checked here": "-"}[found.state]
     return (
         found.claim.id,
-        found.claim.paper,
+        place(found.claim),
         word(found.claim),
         recomputed,
         ", ".join(found.evidence) or "not checked here",
@@ -61,7 +66,10 @@ def summary(outcomes: Sequence[Outcome], total: int) -> str:
     checked = [o for o in outcomes if o.findings]
     proved = sum("proved" in o.evidence for o in checked)
     agree = sum(o.state == "agrees" for o in checked)
-    return f"{len(checked)} of {total} claims recomputed here, {proved} of them by proof; {agree} agree with the ledger"
+    counts = (
+        f"{len(checked)} of {total} claims recomputed here, {proved} of them by proof; {agree} agree with the ledger"
+    )
+    return f"Numbers are those of {PAPER}. {counts}"
 
 
 def as_json(found: Outcome) -> dict[str, Any]:
