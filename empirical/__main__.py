@@ -13,6 +13,7 @@ COMMANDS = {
     "escape": "perturbations of a network that has lost plasticity: how much of a fresh network's speed comes back",
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
     "data": "fetch, import or list the real data sets",
+    "claims": "recompute the measured claims from the saved records",
 }
 """Command → what it does; the package of that name has ``command.main(arguments)``."""
 

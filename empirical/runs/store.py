@@ -9,7 +9,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +62,24 @@ def records(folder: Path) -> list[Record]:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput("record", str(path), f"is not a manifest ({error})", "delete its folder") from None
     return found
+
+
+def require_intact(found: Iterable[Record]) -> None:
+    """Raise ``InvalidInput`` that names the first record whose data or configuration is not what its manifest says."""
+    for record in found:
+        if (problem := _damage(record)) is not None:
+            raise InvalidInput("record", str(record.folder), problem, "restore it, or delete its folder and run it anew")
+
+
+def _damage(record: Record) -> str | None:
+    data = record.folder / DATA
+    if not data.is_file():
+        return "has no data"
+    if hashlib.sha256(data.read_bytes()).hexdigest() != record.manifest.get("sha256"):
+        return "has data that its manifest's SHA-256 does not match"
+    if not record.folder.name == record.manifest.get("id") == run_id(record.config):
+        return "has a configuration that does not hash to its name"
+    return None
 
 
 def finished(folder: Path) -> Record | None:

@@ -104,7 +104,7 @@ def _of_claim(claim: Claim, root: Path) -> Iterator[str]:
 
 
 def _code_problem(link: str) -> str | None:
-    module, _, name = link.partition(":")
+    module, _, name = link.removeprefix("python -m ").split()[0].partition(":")
     try:
         found = importlib.import_module(module)
     except ImportError as error:

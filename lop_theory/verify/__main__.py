@@ -8,7 +8,7 @@ from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim, load
 from lop_theory.report.place import LEDGER, root
-from lop_theory.verify.outcome import Outcome, outcome
+from lop_theory.verify.outcome import Outcome, outcome, start_commands
 from lop_theory.verify.table import as_json, details, difference, summary, table
 from lop_theory.verify.unclaimed import unclaimed
 
@@ -52,6 +52,7 @@ def _chosen(claims: list[Claim], names: Sequence[str]) -> list[Claim]:
 def _progress(claims: list[Claim], examples: int) -> Iterator[Outcome]:
     """Outcomes, with a live line on a terminal."""
     live = sys.stderr.isatty()
+    start_commands(claims)
     for number, claim in enumerate(claims, 1):
         if live:
             print(f"\r[{number}/{len(claims)}] {claim.id:<40}", end="", file=sys.stderr, flush=True)

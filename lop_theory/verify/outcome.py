@@ -73,11 +73,23 @@ def _from_command(command: str, claim: str) -> Iterator[Finding]:
 @cache
 def _answers(command: str) -> tuple[tuple[str, Finding], ...]:
     """What the command prints: one JSON object a line, {claim, about, holds, evidence, detail}. It runs once."""
-    arguments = [sys.executable, "-m", *command.split()]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    if done.returncode == 2:
-        raise NotHere(done.stderr.strip().removeprefix("error: ") or "the command refuses", f"python -m {command}")
-    if done.returncode != 0:
-        raise NotHere(f"python -m {command} failed", done.stderr.strip().splitlines()[-1] if done.stderr else "run it")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    process = _started(command)
+    out, errors = process.communicate()
+    if process.returncode == 2:
+        raise NotHere(errors.strip().removeprefix("error: ") or "the command refuses", f"python -m {command}")
+    if process.returncode != 0:
+        raise RuntimeError(f"exit code {process.returncode}: {(errors.strip().splitlines() or ['no message'])[-1]}")
+    rows = [json.loads(line) for line in out.splitlines()]
     return tuple((row.pop("claim"), Finding(**row)) for row in rows)
+
+
+@cache
+def _started(command: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", *command.split()]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def start_commands(claims: Iterable[Claim]) -> None:
+    """Start every checker command that the claims name, beside the checks of this process."""
+    for check in {check for claim in claims for check in claim.checks if check.startswith(_COMMAND)}:
+        _started(check.removeprefix(_COMMAND))

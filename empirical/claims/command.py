@@ -1,0 +1,59 @@
+"""``python -m empirical claims [ID …]``: each measured claim's statistics and verdict, recomputed from the records.
+
+One JSON object a line, as ``python -m lop_theory verify`` reads it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from empirical.runs.measured import Measured, finding, findings
+from empirical.runs.saved import FOLDER
+from empirical.runs.store import records, require_intact
+from lop_theory.cli import OK, Parser
+from lop_theory.errors import InvalidInput
+from lop_theory.report.ledger import load
+from lop_theory.report.place import LEDGER, root
+
+EXPERIMENTS = {"bitflip": "cells", "continual": "cells", "cloning": "cells", "escape": "cell"}
+"""Experiment → the function of its ``records`` that reads what its claims are about."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = Parser(prog="python -m empirical claims", description="Recompute the measured claims from saved records.")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="these claims only (default: all)")
+    parser.add_argument(
+        "--records", default=str(FOLDER), metavar="DIR", help="the records (default: the committed ones)"
+    )
+    options = parser.parse_args(arguments)
+    chosen = options.ids
+    stated = {claim.id: f"{claim.statement} {claim.corrected}" for claim in load(root() / LEDGER)}
+    known = {name: _verdicts(experiment) for experiment in EXPERIMENTS for name in _verdicts(experiment)}
+    for name in chosen:
+        if name not in known:
+            raise InvalidInput("ids", name, "is no measured claim", f"one of: {' '.join(known)}")
+    for experiment in EXPERIMENTS:
+        names = [name for name in _verdicts(experiment) if not chosen or name in chosen]
+        for row in _rows(experiment, names, stated, Path(options.records)):
+            print(json.dumps(row))
+    return OK
+
+
+def _verdicts(experiment: str) -> Mapping[str, Measured]:
+    return import_module(f"empirical.{experiment}.verdicts").VERDICTS
+
+
+def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Records that are missing or damaged leave their claims undecided, with the reason."""
+    if not names:
+        return
+    try:
+        require_intact(records(folder / experiment))
+        cells = getattr(import_module(f"empirical.{experiment}.records"), EXPERIMENTS[experiment])(root=folder)
+    except InvalidInput as error:
+        yield from (finding(name, "paper", None, str(error)) for name in names)
+        return
+    for name in names:
+        yield from findings(name, _verdicts(experiment)[name], cells, stated.get(name, ""))

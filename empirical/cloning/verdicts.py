@@ -1,0 +1,76 @@
+"""When the claims about cloning hold: conditions on every seed of the saved records."""
+
+import numpy as np
+
+from empirical.cloning import claims
+from empirical.cloning.claims import SENTENCES, at_the_end, curve, dropped, rank, strongest
+from empirical.cloning.options import Setting
+from empirical.cloning.records import Cells
+from empirical.runs.measured import Measured
+
+_NARROW = ("mlp", "cnn", "resnet18")
+
+
+def stays(cells: Cells) -> bool:
+    """Under SGD, Adam and matched step sizes defect and distance are exactly 0, always."""
+    copies = [group for key, group in cells.items() if key.arm in ("sgd", "adam", "matched")]
+    return len(copies) > 0 and all(curve(g, name).max() == 0 for g in copies for name in ("defect", "spread"))
+
+
+def leaves(cells: Cells) -> bool:
+    """The strongest noise, and dropout, leave by more than 1e-5 in every seed of every model."""
+    models = claims.models(cells)
+    return all(at_the_end(way(cells, m), "defect").min() > 1e-5 for m in models for way in (strongest, dropped))
+
+
+def one_step_grows(cells: Cells) -> bool:
+    """After one noisy step the MLP's defect is positive and more than doubles."""
+    defect = curve(cells[Setting("mlp", "noisy_sgd", 0.05, 0.0)], "defect")
+    return bool((defect[:, 1] > 0).all() and (defect[:, -1] > 2 * defect[:, 1]).all())
+
+
+def rank_rises(cells: Cells) -> bool:
+    ways = [way(cells, model) for model in _NARROW for way in (strongest, dropped)]
+    return all((rank(group, "clone") > rank(group, "base")).all() for group in ways)
+
+
+def loss_does_not_fall(cells: Cells) -> bool:
+    """The MLP that left has a higher training loss than the one that stayed, in every seed."""
+    left, stayed = strongest(cells, "mlp"), cells[Setting("mlp", "sgd")]
+    return bool((at_the_end(left, "clone_train_loss") > at_the_end(stayed, "clone_train_loss")).all())
+
+
+def cannot_tell(_: Cells) -> None:
+    """Step sizes, steps and widths of the two models differ."""
+
+
+def matched_follows_at_first(cells: Cells) -> bool:
+    gap = curve(cells[Setting("mlp", "matched")], "function_gap")
+    return bool(gap[:, 1].max() < 1e-5)
+
+
+def one_step_size_does_not(cells: Cells) -> bool:
+    return bool(curve(cells[Setting("mlp", "sgd")], "function_gap")[:, 1].min() > 1e-2)
+
+
+def rounding_stays_in_float64(cells: Cells) -> bool:
+    double = cells[Setting("mlp", "redistributed64")]
+    return bool(curve(double, "defect").max() < 1e-12 and curve(double, "distance").max() < 1e-14)
+
+
+def rounding_leaves_in_float32(cells: Cells) -> bool:
+    """From below 1e-12 to above 1e-3, with a rank a tenth above the base's."""
+    single = cells[Setting("mlp", "redistributed")]
+    grown = curve(single, "defect")[:, 0].max() < 1e-12 and at_the_end(single, "defect").min() > 1e-3
+    return bool(grown and np.all(rank(single, "clone") > 1.1 * rank(single, "base")))
+
+
+VERDICTS = {
+    "cloning-stays": Measured(SENTENCES["cloning-stays"], stays),
+    "cloning-leaves": Measured(SENTENCES["cloning-leaves"], leaves),
+    "cloning-one-step": Measured(SENTENCES["cloning-one-step"], one_step_grows),
+    "cloning-capacity": Measured(SENTENCES["cloning-capacity"], rank_rises, loss_does_not_fall),
+    "cloning-vit": Measured(SENTENCES["cloning-vit"], cannot_tell),
+    "cloning-rates": Measured(SENTENCES["cloning-rates"], matched_follows_at_first, one_step_size_does_not),
+    "cloning-rounding": Measured(SENTENCES["cloning-rounding"], rounding_stays_in_float64, rounding_leaves_in_float32),
+}

@@ -1,0 +1,80 @@
+"""``python -m empirical claims``: a verdict follows from intact records and true sentences only."""
+
+import json
+import shutil
+
+import pytest
+
+from empirical.claims import command
+from empirical.claims.command import EXPERIMENTS, main
+from empirical.runs.measured import Measured, findings
+from empirical.runs.saved import FOLDER
+from lop_theory.errors import InvalidInput
+
+
+def rows(capsys, *arguments):
+    assert main(list(arguments)) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The escape records, to be damaged."""
+    shutil.copytree(FOLDER / "escape", tmp_path / "escape")
+    return tmp_path
+
+
+def test_every_measured_claim_is_recomputed(capsys):
+    found = rows(capsys)
+    assert {row["claim"].split("-")[0] for row in found} == set(EXPERIMENTS)
+    assert all(row["holds"] is not None for row in found if row["claim"] != "cloning-vit")
+    assert [row["holds"] for row in found if row["claim"] == "cloning-vit"] == [None]
+
+
+def test_damaged_records_are_named_and_leave_their_claims_undecided(copied, capsys):
+    data = next((copied / "escape").glob("*/record.parquet"))
+    data.write_bytes(data.read_bytes()[:-1] + b"x")
+    found = rows(capsys, "escape-lop", "--records", str(copied))
+    assert [row["holds"] for row in found] == [None]
+    assert data.parent.name in found[0]["detail"]
+    assert "SHA-256" in found[0]["detail"]
+
+
+def test_a_record_under_another_configuration_is_refused(copied, capsys):
+    manifest = next((copied / "escape").glob("*/manifest.json"))
+    manifest.write_text(manifest.read_text().replace('"lr": ', '"lr": 1', 1).replace('"seed": 4', '"seed": 5'))
+    found = rows(capsys, "escape-lop", "--records", str(copied))
+    assert [row["holds"] for row in found] == [None]
+
+
+def test_missing_records_are_undecided(tmp_path, capsys):
+    found = rows(capsys, "escape-half", "--records", str(tmp_path))
+    assert [row["holds"] for row in found] == [None]
+    assert "python -m empirical escape --preset" in found[0]["detail"]
+
+
+def test_a_sentence_that_the_ledger_does_not_state_is_undecided(monkeypatch, capsys):
+    monkeypatch.setattr(command, "load", lambda _: [])
+    found = rows(capsys, "escape-lop")
+    assert [row["holds"] for row in found] == [None]
+    assert "the ledger does not say what the records say" in found[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("held", "refuted", "holds"),
+    [
+        (True, None, [True]),
+        (False, None, [False]),
+        (None, None, [None]),
+        (True, True, [True, False]),
+        (True, False, [True, None]),
+    ],
+)
+def test_conditions_decide(held, refuted, holds):
+    claim = Measured(lambda _: "s", lambda _: held, None if refuted is None else lambda _: refuted)
+    assert [row["holds"] for row in findings("x", claim, None, "says s.")] == holds
+
+
+def test_unknown_claims_are_named():
+    with pytest.raises(InvalidInput, match="is no measured claim"):
+        main(["escape-lopp"])
