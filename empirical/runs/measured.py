@@ -24,7 +24,9 @@ def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Ma
     text = sentence if same else f"the ledger does not say what the records say: {sentence}"
     yield finding(name, about, claim.held(cells) if same else None, text)
     if claim.refuted is not None:
-        yield finding(name, "paper", False if claim.refuted(cells) else None, "the paper's statement, by the same records")
+        yield finding(
+            name, "paper", False if claim.refuted(cells) else None, "the paper's statement, by the same records"
+        )
 
 
 def finding(name: str, about: str, holds: bool | None, detail: str) -> Mapping[str, Any]:

@@ -68,7 +68,9 @@ def require_intact(found: Iterable[Record]) -> None:
     """Raise ``InvalidInput`` that names the first record whose data or configuration is not what its manifest says."""
     for record in found:
         if (problem := _damage(record)) is not None:
-            raise InvalidInput("record", str(record.folder), problem, "restore it, or delete its folder and run it anew")
+            raise InvalidInput(
+                "record", str(record.folder), problem, "restore it, or delete its folder and run it anew"
+            )
 
 
 def _damage(record: Record) -> str | None:
