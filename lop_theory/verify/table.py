@@ -19,7 +19,7 @@ def word(claim: Claim) -> str:
 
 def place(claim: Claim) -> str:
     """The paper's number; for a claim of a later paper its source."""
-    return claim.paper if claim.source == PAPER else claim.source
+    return claim.paper if claim.source == PAPER else claim.source.partition(" (")[0]
 
 
 def row(found: Outcome) -> tuple[str, ...]:
