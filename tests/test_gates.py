@@ -37,29 +37,53 @@ def test_pyright_trips(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "line"),
+    ("module", "line", "contract"),
     [
-        ("hermite/expansion", "import lop_theory.gap.kernel"),
-        ("gap/kernel", "import lop_theory.gap.analysis"),
-        ("gap/rank", "import flint"),
-        ("activations/formula", "import lop_theory.graph.dag"),
+        ("lop_theory/hermite/expansion", "import lop_theory.gap.kernel", "data flows one way"),
+        ("lop_theory/gap/kernel", "import lop_theory.gap.analysis", "inside activations, hermite, gap and tension"),
+        ("lop_theory/gap/rank", "import flint", "only balls.py imports python-flint"),
+        ("lop_theory/activations/formula", "import lop_theory.graph.dag", "data flows one way"),
+        ("empirical/training/options", "import empirical.streams.source", "inside empirical imports point down"),
+        ("empirical/continual/options", "import empirical.escape.options", "the experiments are independent"),
+        ("empirical/cloning/records", "import empirical.continual.records", "the experiments are independent"),
+        ("empirical/continual/metrics", "import empirical.theory.probe", "theory/ keeps its private modules"),
+        ("empirical/continual/simulation", "import empirical.training.stack", "training/ keeps its private modules"),
+        ("empirical/cloning/base", "import empirical.streams.glyphs", "streams/ keeps its private modules"),
+        ("empirical/streams/tasks", "import empirical.data.archives", "data/ keeps its private modules"),
+        ("empirical/sweep/command", "import empirical.runs.local", "runs/ keeps its private modules"),
     ],
 )
-def test_import_layers_trip(tmp_path, module, line):
-    """A copy of the packages with one import against the layers."""
-    for package in ("lop_theory", "paper_figs", "empirical"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-        (tmp_path / package / "__init__.py").touch()
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    command = [str(BIN / "lint-imports"), "--no-cache"]
-    environment = {"PYTHONPATH": str(tmp_path), "PATH": str(BIN)}
-    clean = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert clean.returncode == 0, clean.stdout
-    with (tmp_path / "lop_theory" / f"{module}.py").open("a") as source:
-        source.write(f"\n{line}\n")
-    broken = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def test_import_layers_trip(tree_of_imports, module, line, contract):
+    """A copy of the packages with one import against a contract, which says so."""
+    source = tree_of_imports / f"{module}.py"
+    whole = source.read_text()
+    try:
+        source.write_text(f"{whole}\n{line}\n")
+        broken = linted(tree_of_imports)
+    finally:
+        source.write_text(whole)
     assert broken.returncode == 1
-    assert "BROKEN" in broken.stdout
+    verdicts = [found for found in broken.stdout.splitlines() if found.startswith(contract)]
+    assert any("BROKEN" in found for found in verdicts), broken.stdout
+
+
+@pytest.fixture(scope="module")
+def tree_of_imports(tmp_path_factory):
+    """A copy of the packages, in which every contract is kept."""
+    root = tmp_path_factory.mktemp("imports")
+    for package in ("lop_theory", "paper_figs", "empirical"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        (root / package / "__init__.py").touch()
+    shutil.copy(ROOT / "pyproject.toml", root)
+    clean = linted(root)
+    assert clean.returncode == 0, clean.stdout
+    return root
+
+
+def linted(root):
+    environment = {"PYTHONPATH": str(root), "PATH": str(BIN)}
+    command = [str(BIN / "lint-imports"), "--no-cache"]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_coverage_floor_trips(tmp_path):

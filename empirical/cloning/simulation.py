@@ -24,10 +24,11 @@ from empirical.cloning.metrics import COLUMNS, cloning_row, function_gap, manifo
 from empirical.cloning.options import CloningRun, name, setting
 from empirical.runs.run import Advance, Experiment
 from empirical.runs.store import Row
-from empirical.theory import Dynamics, check_clone, counts, matched_rates, nudged
+from empirical.theory import Dynamics, check_clone, counts, nudged
 from empirical.training.evaluation import evaluating
 from empirical.training.trainer import Trainer
 from lop_theory.modules import Clone, expand
+from lop_theory.modules.rates import matched_rates
 
 
 class Simulation:

@@ -67,10 +67,10 @@ def main(arguments: list[str]) -> int:
 
 def _carry_out(parts: list[Part], execution: Execution) -> int:
     from empirical.runs.report import INTERRUPTED, carry_out_all, jobs_of, tell
-    from empirical.sweep.experiments import experiment
+    from empirical.sweep.experiments import experiment_named
 
     root = writable_folder("out", execution.out).resolve()
-    jobs = [job for part in parts for job in jobs_of(experiment(part.experiment), part.runs, execution, root)]
+    jobs = [job for part in parts for job in jobs_of(experiment_named(part.experiment), part.runs, execution, root)]
     try:
         outcomes = carry_out_all(jobs, execution)
     except KeyboardInterrupt:
@@ -79,7 +79,7 @@ def _carry_out(parts: list[Part], execution: Execution) -> int:
     print_status(parts, execution)
     names = dict.fromkeys(part.experiment for part in parts)
     codes = [
-        tell(experiment(name), [o for o in outcomes if o.config.experiment == name], Path(execution.out))
+        tell(experiment_named(name), [o for o in outcomes if o.config.experiment == name], Path(execution.out))
         for name in names
     ]
     return NOT_CERTIFIED if any(codes) else OK

@@ -8,9 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from empirical.theory import Dynamics, check_clone, counts, matched_groups, nudged  # noqa: E402
+from empirical.theory import Dynamics, check_clone, counts, nudged  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
+from lop_theory.modules.rates import matched_groups  # noqa: E402
 from lop_theory.modules.zoo import Options, cnn, mlp  # noqa: E402
 from lop_theory.optim import NoisySGD  # noqa: E402
 
