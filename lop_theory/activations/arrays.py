@@ -1,6 +1,6 @@
 """A formula on float arrays: NumPy and PyTorch, vectorised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lop_theory.activations.formula import Expr
@@ -52,6 +52,32 @@ def torch_function(expr: Expr) -> Callable[[Any], Any]:
     backend = Backend(table, lambda q: scalar(_to_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e))
     function = lower(expr, backend)
     return lambda x: function(x).to(x).expand_as(x)
+
+
+def with_values(function: Callable[[Any], Any], values: Sequence[tuple[float, float]]) -> Callable[[Any], Any]:
+    """The NumPy function with the given values at the given points."""
+
+    def whole(x: Any) -> Any:
+        found = function(x)
+        for point, value in values:
+            found[x == point] = value
+        return found
+
+    return whole if values else function
+
+
+def with_slopes(function: Callable[[Any], Any], slopes: Sequence[tuple[float, float]]) -> Callable[[Any], Any]:
+    """The torch function with the given gradients at the given points."""
+    import torch
+
+    def whole(x: Any) -> Any:
+        found = function(x)
+        for point, slope in slopes:
+            at = x == torch.tensor(point, dtype=torch.float64).to(x)
+            found = torch.where(at, found.detach() + slope * (x - x.detach()), found)
+        return found
+
+    return whole if slopes else function
 
 
 def _to_float(value: fmpq) -> float:

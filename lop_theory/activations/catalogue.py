@@ -3,6 +3,11 @@
 Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks
 and jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
 services.
+
+The one convention for φ′ at a kink: what PyTorch's autograd returns for the counterpart, written in the entry's
+``slopes``; a user's formula takes the derivative of the branch on the left, as PyTorch's relu does. NumPy, exact
+rationals and ``Activation.torch`` follow it; the theorems on cloned and frozen units hold for any choice that equal
+activations share, as in Coq, where ``act'`` is a free function and only ``Backprop.v`` asks it to be a derivative.
 """
 
 import re
@@ -22,11 +27,13 @@ from lop_theory.errors import InvalidInput
 
 
 class Entry(NamedTuple):
-    """A catalogue line: formula, default parameters, PyTorch counterpart (a name in ``torch.nn`` or ``torch``)."""
+    """A catalogue line: formula, default parameters, PyTorch counterpart (a name in ``torch.nn`` or ``torch``), and φ′
+    at each kink (see the head of this file)."""
 
     formula: str
     defaults: Mapping[str, str] = {}
     torch: str | None = None
+    slopes: Mapping[str, str] = {}
 
 
 # SELU's constants solve the self-normalising fixed-point equations of Klambauer et al. (2017), to 34 digits.
@@ -35,11 +42,16 @@ _SELU_ALPHA = "1.673263242354377284817042991671646"
 
 CATALOGUE: dict[str, Entry] = {
     "identity": Entry("x", {}, "Identity"),
-    "relu": Entry("relu(x)", {}, "ReLU"),
-    "leaky_relu": Entry("relu(x) + slope*min(x, 0)", {"slope": "0.01"}, "LeakyReLU"),
-    "elu": Entry("relu(x) + alpha*(exp(min(x, 0)) - 1)", {"alpha": "1"}, "ELU"),
-    "selu": Entry(f"{_SELU_SCALE}*(relu(x) + {_SELU_ALPHA}*(exp(min(x, 0)) - 1))", {}, "SELU"),
-    "celu": Entry("relu(x) + alpha*(exp(min(x, 0)/alpha) - 1)", {"alpha": "1"}, "CELU"),
+    "relu": Entry("relu(x)", {}, "ReLU", {"0": "0"}),
+    "leaky_relu": Entry("relu(x) + slope*min(x, 0)", {"slope": "0.01"}, "LeakyReLU", {"0": "slope"}),
+    "elu": Entry("relu(x) + alpha*(exp(min(x, 0)) - 1)", {"alpha": "1"}, "ELU", {"0": "alpha"}),
+    "selu": Entry(
+        f"{_SELU_SCALE}*(relu(x) + {_SELU_ALPHA}*(exp(min(x, 0)) - 1))",
+        {},
+        "SELU",
+        {"0": f"{_SELU_SCALE}*{_SELU_ALPHA}"},
+    ),
+    "celu": Entry("relu(x) + alpha*(exp(min(x, 0)/alpha) - 1)", {"alpha": "1"}, "CELU", {"0": "1"}),
     "gelu": Entry("x*(1 + erf(x/sqrt(2)))/2", {}, "GELU"),
     "gelu_tanh": Entry("x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))/2", {}, "GELU(approximate='tanh')"),
     "silu": Entry("x*sigmoid(beta*x)", {"beta": "1"}, "SiLU"),
@@ -48,24 +60,26 @@ CATALOGUE: dict[str, Entry] = {
     "sigmoid": Entry("sigmoid(x)", {}, "Sigmoid"),
     "logsigmoid": Entry("-softplus(-x)", {}, "LogSigmoid"),
     "tanh": Entry("tanh(x)", {}, "Tanh"),
-    "hardtanh": Entry("max(-1, min(1, x))", {}, "Hardtanh"),
-    "hardsigmoid": Entry("max(0, min(1, x/6 + 1/2))", {}, "Hardsigmoid"),
-    "hardswish": Entry("x*max(0, min(1, x/6 + 1/2))", {}, "Hardswish"),
-    "relu6": Entry("max(0, min(6, x))", {}, "ReLU6"),
-    "softsign": Entry("x/(1 + abs(x))", {}, "Softsign"),
-    "softshrink": Entry("relu(x - lambd) - relu(-x - lambd)", {"lambd": "0.5"}, "Softshrink"),
-    "hardshrink": Entry("x*step(abs(x) - lambd)", {"lambd": "0.5"}, "Hardshrink"),
+    "hardtanh": Entry("max(-1, min(1, x))", {}, "Hardtanh", {"-1": "0", "1": "0"}),
+    "hardsigmoid": Entry("max(0, min(1, x/6 + 1/2))", {}, "Hardsigmoid", {"-3": "0", "3": "0"}),
+    "hardswish": Entry("x*max(0, min(1, x/6 + 1/2))", {}, "Hardswish", {"-3": "0", "3": "1"}),
+    "relu6": Entry("max(0, min(6, x))", {}, "ReLU6", {"0": "0", "6": "0"}),
+    "softsign": Entry("x/(1 + abs(x))", {}, "Softsign", {"0": "1"}),
+    "softshrink": Entry(
+        "relu(x - lambd) - relu(-x - lambd)", {"lambd": "0.5"}, "Softshrink", {"-lambd": "0", "lambd": "0"}
+    ),
+    "hardshrink": Entry("x*(1 - step(lambd - abs(x)))", {"lambd": "0.5"}, "Hardshrink", {"-lambd": "0", "lambd": "0"}),
     "tanhshrink": Entry("x - tanh(x)", {}, "Tanhshrink"),
     "erf": Entry("erf(x)", {}, "erf"),
     "arctan": Entry("atan(x)", {}, "atan"),
     "sin": Entry("sin(omega*x)", {"omega": "1"}, "sin"),
     "cos": Entry("cos(omega*x)", {"omega": "1"}, "cos"),
-    "abs": Entry("abs(x)", {}, "abs"),
-    "sign": Entry("sign(x)", {}, "sign"),
-    "step": Entry("step(x)"),
+    "abs": Entry("abs(x)", {}, "abs", {"0": "0"}),
+    "sign": Entry("sign(x)", {}, "sign", {"0": "0"}),
+    "step": Entry("step(x)", {}, None, {"0": "0"}),
     "square": Entry("x**2", {}, "square"),
     "cube": Entry("x**3"),
-    "relu_squared": Entry("relu(x)**2"),
+    "relu_squared": Entry("relu(x)**2", {}, None, {"0": "0"}),
     "gaussian": Entry("exp(-x**2/2)"),
     "hermite": Entry("", {"k": "3"}),
 }
@@ -107,16 +121,18 @@ class Activation(NamedTuple):
         return numpy_function(self.expr)
 
     def derivative_numpy(self) -> Callable[[Any], Any]:
-        """φ′ on float64 arrays (the a.e. derivative at a kink)."""
-        from lop_theory.activations.arrays import numpy_function
+        """φ′ on float64 arrays, by the convention at a kink."""
+        from lop_theory.activations.arrays import numpy_function, with_values
 
-        return numpy_function(derivative(self.expr))
+        own = [(_to_float(k), float(numpy_function(slope)(0.0))) for k, slope in self.kink_slopes()]
+        return with_values(numpy_function(derivative(self.expr)), own)
 
     def torch(self) -> Callable[[Any], Any]:
-        """φ on torch tensors."""
-        from lop_theory.activations.arrays import torch_function
+        """φ on torch tensors; its gradient follows the convention at a kink."""
+        from lop_theory.activations.arrays import numpy_function, torch_function, with_slopes
 
-        return torch_function(self.expr)
+        own = [(_to_float(k), float(numpy_function(slope)(0.0))) for k, slope in self.kink_slopes()]
+        return with_slopes(torch_function(self.expr), own)
 
     def sympy(self, symbol: Any = None) -> Any:
         """φ as a SymPy expression."""
@@ -135,10 +151,12 @@ class Activation(NamedTuple):
         return exact_function(self.expr)
 
     def derivative_exact(self) -> Callable[[fmpq], fmpq]:
-        """φ′ on exact rationals."""
+        """φ′ on exact rationals, by the convention at a kink."""
         from lop_theory.activations.rationals import exact_function
 
-        return exact_function(derivative(self.expr))
+        own = {k: exact_function(slope)(k) for k, slope in self.kink_slopes()}
+        elsewhere = exact_function(derivative(self.expr))
+        return lambda x: own[x] if x in own else elsewhere(x)
 
     def parity(self) -> Parity:
         """Parity of φ up to a constant."""
@@ -147,6 +165,16 @@ class Activation(NamedTuple):
     def kinks(self) -> tuple[fmpq, ...]:
         """Rational places where φ switches branch: kinks and jumps."""
         return breakpoints(self.expr)
+
+    def kink_slopes(self) -> tuple[tuple[fmpq, Expr], ...]:
+        """(kink, the constant that φ′ is taken to be there): the entry's, or the derivative from the left."""
+        entry = CATALOGUE.get(self.name)
+        if entry is None:
+            found = [p for p in pieces(self.expr) if p.hi is not None]
+            return tuple((p.hi, compose(derivative(p.expr), num(p.hi))) for p in found if p.hi is not None)
+        values = dict(self.parameters)
+        table = [(_constant(k, values), _constant(slope, values)) for k, slope in entry.slopes.items()]
+        return tuple(((k - self.bias) / self.scale, num(self.scale * slope)) for k, slope in dict(table).items())
 
     def jumps(self) -> tuple[fmpq, ...]:
         """Kinks at which the value of φ jumps (decided by balls: a jump that is listed is certain)."""
@@ -186,6 +214,16 @@ class Activation(NamedTuple):
         x = sp.Symbol("x", real=True)
         first, last = pieces(self.expr)[0].expr, pieces(self.expr)[-1].expr
         return sp.limit(sympy_expression(first, x), x, -sp.oo), sp.limit(sympy_expression(last, x), x, sp.oo)
+
+
+def _constant(text: str, values: Mapping[str, fmpq]) -> fmpq:
+    from lop_theory.activations.rationals import exact_function
+
+    return exact_function(parse(text, dict(values)))(fmpq(0))
+
+
+def _to_float(value: fmpq) -> float:
+    return int(value.p) / int(value.q)
 
 
 def _overlap(

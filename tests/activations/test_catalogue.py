@@ -33,6 +33,80 @@ def test_derivative_matches_autograd(name):
     np.testing.assert_allclose(act.derivative_numpy()(x.detach().numpy()), gradient.numpy(), atol=1e-9)
 
 
+KINKED = [name for name in CATALOGUE if activation(name).kinks()]
+FORMULAS = {  # left branch at the kink
+    "relu(x) - 2*relu(-x)": 2.0,
+    "max(0, x)": 0.0,
+    "abs(x)": -1.0,
+    "exp(min(x, 0))": 1.0,
+}
+
+
+def torch_slope(function, points):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(points, dtype=torch.float64, requires_grad=True)
+    value = function(x).sum()
+    return torch.autograd.grad(value, x)[0].numpy() if value.requires_grad else np.zeros(len(points))
+
+
+def points_of(act):
+    return [float(k.p) / float(k.q) for k in act.kinks()]
+
+
+@pytest.mark.parametrize("name", KINKED)
+@pytest.mark.parametrize("parameter", [None, "0.3", "2"])
+def test_slopes_at_kinks_are_those_of_pytorch(name, parameter):
+    torch = pytest.importorskip("torch")
+    entry = CATALOGUE[name]
+    given = {key: parameter for key in entry.defaults} if parameter else {}
+    act = activation(name, **given)
+    assert {k for k, _ in act.kink_slopes()} == set(act.kinks())
+    points = points_of(act)
+    if entry.torch is None:
+        expected = np.zeros(len(points))  # step and relu²
+    else:
+        names = {"slope": "negative_slope"}
+        options = {names.get(key, key): float(v) for key, v in given.items()}
+        module = getattr(torch.nn, entry.torch, None)
+        expected = torch_slope(module(**options) if module else getattr(torch, entry.torch), points)
+    np.testing.assert_allclose(act.derivative_numpy()(np.array(points)), expected, rtol=1e-7)  # CELU is float32 inside
+    np.testing.assert_allclose(torch_slope(act.torch(), points), expected, rtol=1e-7)
+    np.testing.assert_allclose(
+        act.numpy()(np.array(points)), act.torch()(torch.tensor(points, dtype=torch.float64)), atol=1e-15
+    )
+    if name not in ("elu", "selu", "celu"):
+        slope = act.derivative_exact()
+        assert [float(q.p) / float(q.q) for q in map(slope, act.kinks())] == pytest.approx(list(expected), rel=1e-15)
+
+
+@pytest.mark.parametrize("name", KINKED)
+@pytest.mark.parametrize(("scale", "bias"), [("2", "1"), ("-2", "1"), ("-1/4", "-3/2")])
+def test_slopes_at_kinks_follow_the_chain_rule(name, scale, bias):
+    plain, moved = activation(name), activation(name, scale=scale, bias=bias)
+    a, b = float(moved.scale.p) / float(moved.scale.q), float(moved.bias.p) / float(moved.bias.q)
+    points = points_of(moved)
+    expected = torch_slope(lambda x: plain.torch()(a * x + b), points)
+    np.testing.assert_allclose(moved.derivative_numpy()(np.array(points)), expected, rtol=1e-15)
+    np.testing.assert_allclose(torch_slope(moved.torch(), points), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("text", "slope"), FORMULAS.items())
+def test_slopes_at_kinks_of_a_formula_are_those_of_the_left_branch(text, slope):
+    act = from_formula(text)
+    assert act.derivative_numpy()(np.zeros(3)).tolist() == [slope] * 3
+    assert torch_slope(act.torch(), [0.0]) == [slope]
+    if "exp" not in text:
+        assert act.derivative_exact()(fmpq(0)) == int(slope)
+
+
+def test_hardshrink_is_zero_at_its_jumps():
+    assert activation("hardshrink").numpy()(np.array([-0.5, 0.5, 0.6])).tolist() == [0, 0, 0.6]
+
+
+def test_merged_kinks_keep_the_slope_of_the_inner_piece():
+    assert activation("softshrink", lambd="0").derivative_numpy()(np.array([-1.0, 0.0, 1.0])).tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "kinks", "jumps", "parity"),
     [

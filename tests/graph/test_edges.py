@@ -26,7 +26,7 @@ from lop_theory.graph.manifold import distance
 from lop_theory.graph.names import enclosing, shown, told_apart
 from lop_theory.graph.nearest import nearest_pair
 from lop_theory.graph.partition import partition_from_blocks
-from lop_theory.graph.passes import forward
+from lop_theory.graph.passes import forward, gradient
 from lop_theory.graph.progress import silent, spoken
 from lop_theory.graph.refine import refine
 from lop_theory.graph.scalars import exact, floats, to_float
@@ -438,3 +438,14 @@ def test_unknown_attributes_are_refused_by_name(attribute, name, tmp_path):
 def test_long_fractions_are_printed():
     long = fmpq(10**5000 + 1, 3 * 10**5000)
     assert enclosing(long, long) == "[0.333333, 0.333334]"
+
+
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("elu", 1), ("celu", 1), ("selu", 1.7580993408473768), ("leaky_relu", 0.01), ("relu", 0), ("hardtanh", 1)],
+)
+def test_gradients_at_a_kink_are_those_of_pytorch(name, slope):
+    nodes = [Node("a", activation(name)), Node("y", activation("identity"))]
+    network = build_network(["x"], nodes, [("x", "a", 1.0), ("a", "y", 1.0)], ["y"])
+    found = gradient(network, np.zeros((1, 1)), np.ones_like)
+    assert found.bias[network.dag.number_of["a"]] == pytest.approx(slope, rel=1e-15)
