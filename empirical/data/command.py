@@ -1,4 +1,6 @@
-"""``python -m empirical data fetch NAME | import NAME PATH | list``: real data sets, from their original files."""
+"""``python -m empirical data fetch NAME | import NAME PATH | list``: real data sets, from their original files; alone
+it lists them.
+"""
 
 import json
 from argparse import Namespace
@@ -14,7 +16,7 @@ NAMES = ", ".join(DATA_SETS)
 
 def main(arguments: list[str]) -> int:
     """Exit code 0, or ``InvalidInput``."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments or ["list"])
     return {"fetch": _fetch, "import": _import, "list": _list}[given.action](given)
 
 

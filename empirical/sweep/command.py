@@ -92,6 +92,10 @@ def print_status(parts: list[Part], execution: Execution) -> None:
 
     from empirical.sweep.status import STATES, counts, states
 
+    total_runs = sum(len(part.runs) for part in parts)
+    print(
+        f"looking for {total_runs:,} runs in {execution.out}/ and counting what is left …", file=sys.stderr, flush=True
+    )
     found = states(parts, Path(execution.out))
     table = Table("part", "runs", *STATES, "what of the paper", title=f"the paper's grid in {execution.out}/")
     for part in parts:

@@ -354,6 +354,8 @@ def test_list_says_what_is_here(files: Path, capsys: pytest.CaptureFixture) -> N
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(DATA_SETS)
     assert [line.endswith("not here") for line in lines] == [False, True, True, True, True]
+    assert main(["data"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 @pytest.mark.parametrize(
