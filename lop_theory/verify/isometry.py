@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lop_theory.balls import fmpq
 from lop_theory.graph.scalars import Values, exact
 from lop_theory.stability.isometry import MUON_COEFFICIENTS, equitable_residual, odd_polynomial, polar_factor
-from lop_theory.verify.finding import Finding
+from lop_theory.verify.finding import Finding, refutes
 
 _COUNTEREXAMPLE, _TESTED = "exact counterexample", "tested"
 
@@ -85,7 +85,7 @@ def isometry_remedy(examples: int) -> Iterator[Finding]:
     random = Random(8)
     one = exact(np.eye(2, dtype=int))
     clones = not equitable_residual(one, (0, 0), (0, 0)).any()
-    yield Finding("paper", not clones, _COUNTEREXAMPLE, "the identity on one block of two is an isometry in RE∩CE")
+    yield refutes(clones, _COUNTEREXAMPLE, "the identity on one block of two is an isometry in RE∩CE")
     shapes = ((_ROWS, _COLUMNS), (_ROWS, (0, 0, 1)), ((0, 0, 1), _COLUMNS))
     drawn = [(_equitable(random, *shapes[k % 3]).astype(float), *shapes[k % 3]) for k in range(examples)]
     full = [(w, rows, columns) for w, rows, columns in drawn if np.linalg.cond(w) < 1e6]

@@ -23,7 +23,7 @@ from lop_theory.graph.scalars import Values, exact
 from lop_theory.stability.experts import split_tokens
 from lop_theory.stability.gated_pair import Pair, gate_of, pair_of, remainder_bound
 from lop_theory.stability.one_step import best_step, gain_at, gradient_moments
-from lop_theory.verify.finding import Finding
+from lop_theory.verify.finding import Finding, refutes
 
 _SYMBOLIC, _COUNTEREXAMPLE, _TESTED = "symbolic proof", "exact counterexample", "tested"
 _SOFTSIGN = "x/(1 + abs(x))"  # a sigmoidal activation that is exact on rationals
@@ -200,10 +200,10 @@ def dormancy(examples: int) -> Iterator[Finding]:
     silent = _unit(_SOFTSIGN, incoming="0", outgoing="1")
     for_all = all(value == 0 and slope != 0 for value, slope in slopes.values())
     detail = "tanh, erf, softsign with w = 0: h = 0 on all data, gradient not 0"
-    yield Finding("paper", not (for_all and silent == (True, False)), _COUNTEREXAMPLE, detail)
+    yield refutes(for_all and silent == (True, False), _COUNTEREXAMPLE, detail)
     loud = [_unit(formula, incoming="1", outgoing="0") for formula in (_SOFTSIGN, "relu(x)")]
     detail = "outgoing weight 0 (softsign, relu): gradient 0, h not 0"
-    yield Finding("paper", not all(found == (False, True) for found in loud), _COUNTEREXAMPLE, detail)
+    yield refutes(all(found == (False, True) for found in loud), _COUNTEREXAMPLE, detail)
     random = Random(4)
     networks = [n for _ in range(8 * examples) if not _at_kink(n := _network(random, ("relu(x)",)), x := _DATA)]
     forward_only = all((~silent_units(n, x) | unmoved_units(n, x, _ADJOINT)).all() for n in networks)
