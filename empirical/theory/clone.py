@@ -29,7 +29,7 @@ from lop_theory.modules.interface import Partition
 from lop_theory.modules.numeric import Signals, signals
 from lop_theory.modules.rates import matches
 from lop_theory.modules.rules.elementwise import ACTIVATIONS
-from lop_theory.modules.scale import operator_name
+from lop_theory.trace import operator_name
 
 FLOOR = 1e-3  # of the largest gradient: below it a parameter's own gradient counts as zero
 TWIN, CHAOS = 100.0, 0.1

@@ -19,7 +19,7 @@ from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.numeric import Comparison, base_offence, cloned_offences, signals
 from lop_theory.modules.propagate import Rules
-from lop_theory.modules.trace import Program, flat_inputs, state_of
+from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -84,7 +84,7 @@ def certificate(
     """As :func:`certify`, with one row a module."""
     program, state, profile = _subject(model, base, example_input, profile, rules)
     limit = tolerance or TOLERANCE[max((t.dtype for t in state.values() if t.is_floating_point()), key=_coarseness)]
-    inputs = flat_inputs(example_input)
+    inputs = flat_inputs(program, example_input)
     seen = signals(program, state, inputs, seed=0)
     symbolic = check(program, seen.tensors, seen.sizes, profile, limit, rules)
     numeric: list[Offence] = []

@@ -19,7 +19,7 @@ from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, 
 from lop_theory.modules.propagate import Recording, Rules, learned, propagate
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
-from lop_theory.modules.trace import Node, Program
+from lop_theory.trace import Node, Program
 
 
 class Offence(NamedTuple):

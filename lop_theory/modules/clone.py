@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.trace import Program, run, trace
+from lop_theory.trace import Program, run, trace
 
 
 class Clone(nn.Module):
@@ -63,7 +62,7 @@ class Clone(nn.Module):
         return {name: getattr(module, attribute) for name, (module, attribute) in self._slots.items()}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return run(self.program, self.state(), pytree.tree_leaves((args, kwargs)))
+        return run(self.program, self.state(), self.program.flat(args, kwargs), update=True)
 
 
 def program_of(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:

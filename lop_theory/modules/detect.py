@@ -13,8 +13,7 @@ from lop_theory.modules.numeric import Signals, signals
 from lop_theory.modules.plan import Widths, widths
 from lop_theory.modules.propagate import Rules, bind
 from lop_theory.modules.rules.elementwise import ACTIVATIONS
-from lop_theory.modules.scale import operator_name
-from lop_theory.modules.trace import Node, Program, flat_inputs, state_of
+from lop_theory.trace import Node, Program, flat_inputs, operator_name, state_of
 
 SUMS = frozenset("linear addmm conv1d conv2d conv3d embedding".split())
 UNIT_OPERATORS = SUMS | frozenset(ACTIVATIONS.split()) | {"prelu", "glu", "add"}
@@ -114,7 +113,7 @@ def detect(
     """
     found = widths(model, batch, rules, both_modes=False)
     traced = found.modes[model.training]
-    seen = signals(traced.program, state_of(model), flat_inputs(batch), seed=0, loss=loss)
+    seen = signals(traced.program, state_of(model), flat_inputs(traced.program, batch), seed=0, loss=loss)
     partitions: dict[int, tuple[int, ...]] = {}
     layers: list[Layer] = []
     samples = 0

@@ -9,7 +9,7 @@ from lop_theory.modules.axes import Axis, Multiplicity
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.plan import Widths, profile_of, widths
 from lop_theory.modules.propagate import Rules
-from lop_theory.modules.trace import state_of
+from lop_theory.trace import state_of
 
 
 def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rules: Rules | None = None) -> Profile:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lop_theory.modules.trace import Node
+from lop_theory.trace import Node
 
 Partition = NDArray[np.int64]  # block (or base) index of every coordinate
 Axes = tuple[Any, ...]

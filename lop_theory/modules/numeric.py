@@ -16,8 +16,7 @@ from torch.utils import _pytree as pytree
 from lop_theory.modules.check import Offence, clone_pair, largest
 from lop_theory.modules.propagate import sizes_of
 from lop_theory.modules.redistribute import adjacent, block_sums
-from lop_theory.modules.scale import operator_name
-from lop_theory.modules.trace import Node, Program, own_state, run
+from lop_theory.trace import Node, Program, operator_name, random_state, run
 
 KINKS = {
     "relu": (0.0,), "leaky_relu": (0.0,), "prelu": (0.0,), "rrelu": (0.0,), "abs": (0.0,), "elu": (0.0,),
@@ -53,7 +52,7 @@ def signals(
 ) -> Signals:
     """One forward and backward pass in float64; the model is not touched. By default the loss is a random linear
     function of the outputs."""
-    buffers = _leaves(program, state)
+    buffers = _leaves(state)
     values: dict[str, Tensor] = {}
     tensors: dict[str, Tensor] = {}
     sizes: dict[str, Any] = {}
@@ -71,10 +70,9 @@ def signals(
                 ties.append(program.where(node))
         return value
 
-    wide_inputs = [x.detach().double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        output = run(program, buffers, wide_inputs, observe)
+    given = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
+    with torch.enable_grad(), random_state(seed):
+        output = run(program, buffers, given, observe, precision=torch.float64)
         outputs = tuple(t for t in pytree.tree_leaves(output) if _floating(t))
         total = _random_functional(outputs, seed) if loss is None else loss(output)
         if total.requires_grad:
@@ -84,13 +82,13 @@ def signals(
     return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs), tensors, sizes)
 
 
-def _leaves(program: Program, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _leaves(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state in float64 with parameters as leaves, tied ones still tied."""
     leaves: dict[int, Tensor] = {}
-    for name, tensor in own_state(program, state).items():
-        if id(state[name]) not in leaves:
-            wide = tensor.double() if tensor.is_floating_point() else tensor
-            leaves[id(state[name])] = wide.requires_grad_(_trainable(state[name]))
+    for tensor in state.values():
+        if id(tensor) not in leaves:
+            own = tensor.detach().double() if tensor.is_floating_point() else tensor.detach()
+            leaves[id(tensor)] = (own.clone() if own is tensor else own).requires_grad_(_trainable(tensor))
     return {name: leaves[id(tensor)] for name, tensor in state.items()}
 
 

@@ -12,7 +12,7 @@ from lop_theory.modules.axes import Axes, Axis, Multiplicity
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Effect, Profile
 from lop_theory.modules.propagate import Recording, Rules, propagate, record
-from lop_theory.modules.trace import Node, Program, flat_inputs, state_of
+from lop_theory.trace import Node, Program, flat_inputs, state_of
 
 Factors = int | Mapping[str, int | Sequence[int]]
 ATTENTION = ("heads", "width", "uncorrected")
@@ -67,7 +67,7 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
     modes: dict[bool, Traced] = {}
     for training in (True, False) if both_modes else (model.training,):
         program = program_of(model, example_input, training=training)
-        recording = record(program, state, flat_inputs(example_input))
+        recording = record(program, state, flat_inputs(program, example_input))
         modes[training] = Traced(program, recording, _propagate(plan, program, recording, axes, rules))
     touched = {name for traced in modes.values() for name in traced.program.state.values()}
     shared = {id(state[name]) for name in touched}

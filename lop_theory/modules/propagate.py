@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Axes, Call, Domain, Operand
 from lop_theory.modules.rules import RULES, Rule
-from lop_theory.modules.trace import Node, Program, own_state, run
+from lop_theory.trace import Node, Program, random_state, run
 
 Rules = Mapping[Any, Rule]
 
@@ -44,15 +44,15 @@ def sizes_of(value: Any) -> Any:
 
 
 def record(program: Program, state: Mapping[str, Tensor], inputs: list[Any]) -> Recording:
-    """Run the program once without gradients, its buffers copied, and note sizes."""
+    """Run the program once without gradients and note sizes."""
     sizes: dict[str, Any] = {}
 
     def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
         return value
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        run(program, own_state(program, state), inputs, observe)
+    with torch.no_grad(), random_state():
+        run(program, state, inputs, observe)
     return Recording(sizes, learned(program, sizes))
 
 

@@ -18,7 +18,7 @@ from lop_theory.modules.interface import Contraction, Correction
 from lop_theory.modules.propagate import bind
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
-from lop_theory.modules.trace import Node
+from lop_theory.trace import Node, operator_name
 
 MOVEMENTS = frozenset(
     "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze "
@@ -38,11 +38,6 @@ class Fold(NamedTuple):
     transposed: bool
     rows: tuple[int, ...]
     gain: float
-
-
-def operator_name(node: Node) -> str:
-    packet = getattr(node.target, "overloadpacket", None)
-    return packet.__name__ if packet is not None else getattr(node.target, "__name__", "")
 
 
 def moves(node: Node) -> bool:

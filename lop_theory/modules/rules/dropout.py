@@ -12,6 +12,11 @@ def dropout(call: Call) -> Axes:
     return x.axes
 
 
+def functional(call: Call) -> list[Axes]:
+    """dropout as a pure call: the result and the mask."""
+    return [dropout(call)] * len(call.output)
+
+
 def rrelu(call: Call) -> Axes:
     x = call["self"]
     if call["training"]:
@@ -26,7 +31,8 @@ def noise(call: Call) -> Axes:
 
 
 RULES = {
-    **table(dropout, "dropout dropout_ feature_dropout feature_dropout_ alpha_dropout feature_alpha_dropout"),
-    **table(rrelu, "rrelu rrelu_"),
-    **table(noise, "rand_like randn_like bernoulli bernoulli_"),
+    **table(dropout, "dropout feature_dropout alpha_dropout feature_alpha_dropout"),
+    **table(functional, "native_dropout"),
+    **table(rrelu, "rrelu"),
+    **table(noise, "rand_like randn_like bernoulli"),
 }

@@ -59,7 +59,7 @@ ARITHMETIC = (
 )
 COPIES = (
     "contiguous clone alias detach lift_fresh_copy lift_fresh to _to_copy type_as zeros_like ones_like full_like fill "
-    "add_ mul_ copy_ copy requires_grad_ float double half bfloat16"
+    "copy float double half bfloat16"
 )
 
 RULES = {

@@ -19,6 +19,12 @@ def per_channel(call: Call) -> Axes:
     return x.axes
 
 
+def functional(call: Call) -> list[Axes]:
+    """batch_norm as a pure call: the result, then statistics of the batch and new running ones, all per channel."""
+    axes = per_channel(call)
+    return [axes if shape == call.shape else (axes[1],) * len(shape) for shape in call.output]
+
+
 def over_units(call: Call) -> Axes:
     """layer_norm, rms_norm: mean over the trailing axes."""
     x = call["input"]
@@ -49,6 +55,10 @@ def group_norm(call: Call) -> Axes:
 
 RULES = {
     **table(per_channel, "batch_norm instance_norm"),
+    **table(
+        functional,
+        "_native_batch_norm_legit_functional _native_batch_norm_legit_no_training _native_batch_norm_legit",
+    ),
     **table(over_units, "layer_norm rms_norm"),
     **table(group_norm, "group_norm"),
 }

@@ -128,11 +128,11 @@ def unbind(call: Call) -> list[Axes]:
     return [select(call) for _ in call.output]
 
 
-def narrow(call: Call) -> Axes:
+def narrow(call: Call, size: int | None = None) -> Axes:
     """slice: the part of a sum of axes; a stride other than 1 asks for an axis that is not cloned."""
     x = call["self"]
     dim = call["dim"] % len(x.shape)
-    n, size = x.shape[dim], call.shape[dim]
+    n, size = x.shape[dim], call.shape[dim] if size is None else size
     if size == n:
         return x.axes
     start = min(max((s := call["start"] or 0) + (n if s < 0 else 0), 0), n)
@@ -154,6 +154,26 @@ def split(call: Call) -> list[Axes]:
     pieces = call.domain.parts(x.axes[dim], sizes)
     call.domain.record(call, Cut(dim, tuple(pieces)))
     return [(*x.axes[:dim], piece, *x.axes[dim + 1 :]) for piece in pieces]
+
+
+def select_scatter(call: Call) -> Axes:
+    """A tensor with one position overwritten: positions must not be cloned."""
+    x, source = call["self"], call["src"]
+    dim = call["dim"] % len(x.shape)
+    call.domain.rigid(x.axes[dim])
+    for a, b in zip((*x.axes[:dim], *x.axes[dim + 1 :]), source.axes, strict=True):
+        call.domain.tie(a, b)
+    return x.axes
+
+
+def slice_scatter(call: Call) -> Axes:
+    """A tensor with a part of one axis overwritten."""
+    x, source = call["self"], call["src"]
+    dim = call["dim"] % len(x.shape)
+    for d, (a, b) in enumerate(zip(narrow(call, source.shape[dim]), source.axes, strict=True)):
+        if d != dim or source.shape[dim] == x.shape[dim] or call.domain.cloned(a) or call.domain.cloned(b):
+            call.domain.tie(a, b)
+    return x.axes
 
 
 def cat(call: Call) -> Axes:
@@ -234,6 +254,8 @@ RULES = {
     **table(unbind, "unbind"),
     **table(narrow, "slice"),
     **table(split, "split split_with_sizes chunk"),
+    **table(select_scatter, "select_scatter"),
+    **table(slice_scatter, "slice_scatter"),
     **table(cat, "cat concat"),
     **table(stack, "stack"),
     **table(repeat, "repeat"),

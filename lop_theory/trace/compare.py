@@ -1,0 +1,274 @@
+"""A trace against the model it was taken from: outputs, new buffers, gradients of parameters and inputs.
+
+Both run the same kernels in the same order on the same random numbers, so they agree up to the rounding of sums taken
+in another order. Whatever differs by more is not the model, and no certificate may rest on it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from lop_theory.errors import InvalidInput
+from lop_theory.trace.program import Program, run, state_of
+from lop_theory.trace.random import random_state
+from lop_theory.trace.unseen import HookWatch, NotTraceable, custom_function, floating, one_line, outputs_of_modules
+
+SLACK = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Pass(NamedTuple):
+    """One forward and backward pass: what a user of the model can see of it."""
+
+    outputs: list[Any]
+    buffers: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor | None]  # by parameter name
+    input_gradients: list[Tensor | None]
+
+
+def compare(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise :class:`NotTraceable` unless ``program`` is ``model`` in its present mode: on the given call, and on one
+    with another batch size if the trace says that it describes those, too."""
+    given: Arguments = (args, kwargs)
+    watch = HookWatch()
+    with watch, _raising(model, "the model itself raises in a forward and backward pass"):
+        theirs = model_pass(model, given)
+    if watch.seen:
+        raise NotTraceable(type(model).__name__, "its forward registers a hook on a tensor", "remove the hook")
+    _refuse_custom(model, given, theirs)
+    _refuse_memory(model, given, theirs)
+    _agree(model, program, given, theirs)
+    another = another_call(program, given)
+    if another is not None:
+        with _silenced() as raised:
+            theirs = model_pass(model, another)
+        if not raised:
+            _agree(model, program, another, theirs)
+
+
+@contextmanager
+def _raising(model: nn.Module, reason: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise NotTraceable(type(model).__name__, f"{reason}: {one_line(error)}") from error
+
+
+@contextmanager
+def _silenced() -> Iterator[list[Exception]]:
+    """The model itself may refuse the other batch size; then there is nothing to compare."""
+    raised: list[Exception] = []
+    try:
+        yield raised
+    except Exception as error:
+        raised.append(error)
+
+
+def model_pass(model: nn.Module, given: Arguments, seed: int = 0) -> Pass:
+    """The model's own forward and backward pass; gradients, buffers and random states of the model stay as they are."""
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    names, parameters = _trainable(model)
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
+
+    with random_state(seed, python=seed):
+        return _pass(call, given, buffers, dict(zip(names, parameters, strict=True)))
+
+
+def program_pass(model: nn.Module, program: Program, given: Arguments, seed: int = 0) -> Pass:
+    """The same of the trace."""
+    state = {n: t if isinstance(t, nn.Parameter) else t.detach().clone() for n, t in state_of(model).items()}
+    names, parameters = _trainable(model)
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return run(program, state, program.flat(args, kwargs), update=True)
+
+    with random_state(seed, python=seed):
+        return _pass(call, given, state, dict(zip(names, parameters, strict=True)))
+
+
+def _trainable(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
+    found = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return [name for name, _ in found], [p for _, p in found]
+
+
+def _pass(
+    call: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+    given: Arguments,
+    buffers: Mapping[str, Tensor],
+    parameters: Mapping[str, nn.Parameter],
+) -> Pass:
+    roots: list[Tensor] = []
+
+    def fresh(value: Any) -> Any:
+        """A copy that may be written into; floating ones ask for a gradient."""
+        if not isinstance(value, Tensor):
+            return value
+        if not value.is_floating_point():
+            return value.detach().clone()
+        roots.append(value.detach().clone().requires_grad_())
+        return roots[-1].clone()
+
+    with torch.enable_grad():
+        args, kwargs = pytree.tree_map(fresh, given)
+        output = call(args, kwargs)
+        total = random_functional(floating(output))
+        wanted = [*parameters.values(), *roots]
+        gradients: list[Tensor | None] = [None] * len(wanted)
+        if total is not None and wanted:
+            gradients = list(torch.autograd.grad(total, wanted, allow_unused=True))
+    return Pass(
+        pytree.tree_leaves(output),
+        buffers,
+        dict(zip(parameters, gradients, strict=False)),
+        gradients[len(parameters) :],
+    )
+
+
+def random_functional(outputs: list[Tensor]) -> Tensor | None:
+    """A random linear function of the outputs (None if nothing in them can be differentiated)."""
+    generator = torch.Generator().manual_seed(0)
+    terms = [
+        (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum()
+        for t in outputs
+        if t.requires_grad
+    ]
+    return sum(t.double() for t in terms) if terms else None  # type: ignore[return-value]
+
+
+def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
+    name = custom_function(floating(seen.outputs))
+    if name is None:
+        return
+    args, kwargs = given
+    with random_state(0, python=0), torch.enable_grad():
+        found = outputs_of_modules(model, lambda: model_pass(model, (args, kwargs)))
+        where = next((path for path, tensors in found if custom_function(tensors)), "")
+    raise NotTraceable(
+        where or type(model).__name__,
+        f"torch.autograd.Function {name} has a backward of its own, which no rule covers",
+        "use the differentiable form of the operator",
+    )
+
+
+def _refuse_memory(model: nn.Module, given: Arguments, first: Pass) -> None:
+    """Call the model a second time with other random numbers of Python and NumPy."""
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, given)
+    with random_state(0, python=1):
+        second = pytree.tree_leaves(
+            functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
+        )
+    if len(first.outputs) != len(second) or any(
+        difference(a, b) is not None for a, b in zip(first.outputs, second, strict=True)
+    ):
+        raise NotTraceable(
+            type(model).__name__,
+            "the same call gives another output: it depends on random numbers of Python or NumPy, or on earlier calls",
+            "use PyTorch's random numbers, and buffers for state",
+        )
+
+
+def _agree(model: nn.Module, program: Program, given: Arguments, theirs: Pass) -> None:
+    with _raising(model, "the trace is not the model: it raises where the model does not"):
+        mine = program_pass(model, program, given)
+    for k, (a, b) in enumerate(zip(mine.outputs, theirs.outputs, strict=True)):
+        reason = difference(a, b)
+        if reason is not None:
+            where = _first_module(model, program, given) or type(model).__name__
+            raise NotTraceable(where, f"the trace is not the model: output {k} {reason}")
+    for name, buffer in theirs.buffers.items():
+        reason = difference(mine.buffers[name], buffer)
+        if reason is not None:
+            raise NotTraceable(name, f"the trace is not the model: this buffer {reason} after a call")
+    pairs = [(n, mine.gradients[n], theirs.gradients[n]) for n in reversed(list(theirs.gradients))]
+    pairs += [
+        (f"input {k}", a, b) for k, (a, b) in enumerate(zip(mine.input_gradients, theirs.input_gradients, strict=True))
+    ]
+    for name, a, b in pairs:
+        reason = difference(a, b)
+        if reason is not None:
+            raise NotTraceable(name, f"the trace is not the model: the gradient of {name} {reason}")
+
+
+def difference(mine: Any, theirs: Any) -> str | None:
+    """What two leaves differ by beyond rounding (a missing gradient is a zero one), or None."""
+    if not isinstance(mine, Tensor) and not isinstance(theirs, Tensor):
+        return None if mine is theirs or mine == theirs else f"is {mine!r}, not {theirs!r}"
+    if mine is None or theirs is None:
+        present = theirs if mine is None else mine
+        return None if not present.detach().abs().any() else "is there for one of them only"
+    if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor) or mine.shape != theirs.shape:
+        return f"has the shape {getattr(mine, 'shape', mine)}, not {getattr(theirs, 'shape', theirs)}"
+    if mine.dtype != theirs.dtype:
+        return f"is {mine.dtype}, not {theirs.dtype}"
+    return _distance(mine.detach(), theirs.detach())
+
+
+def _distance(mine: Tensor, theirs: Tensor) -> str | None:
+    if not mine.is_floating_point():
+        return None if torch.equal(mine, theirs) else "differs"
+    a, b = mine.double(), theirs.double()
+    finite = a.isfinite() & b.isfinite()
+    if not torch.equal(torch.where(finite, 0.0, a).nan_to_num(9.0), torch.where(finite, 0.0, b).nan_to_num(9.0)):
+        return "is not finite in the same places"
+    gap, scale = (a - b)[finite], b[finite].abs()
+    worst, largest = float(gap.abs().max()) if gap.numel() else 0.0, float(scale.max()) if scale.numel() else 0.0
+    if worst <= SLACK.get(mine.dtype, 1e-1) * largest:
+        return None
+    return f"differs by {worst:.2e} (largest entry {largest:.2e})"
+
+
+def another_call(program: Program, given: Arguments) -> Arguments | None:
+    """The call with every symbolic size one larger (rows are repeated); None if all sizes are fixed."""
+    symbols = sorted({e for i in program.inputs for e in i.shape or () if isinstance(e, str)})
+    if not symbols or any(s not in program.ranges for s in symbols):
+        return None
+    leaves, structure = pytree.tree_flatten(given)
+    grown = [
+        _grown(leaf, expected.shape) if isinstance(leaf, Tensor) and expected.shape is not None else leaf
+        for leaf, expected in zip(leaves, program.inputs, strict=True)
+    ]
+    return pytree.tree_unflatten(grown, structure)
+
+
+def _grown(tensor: Tensor, shape: tuple[Any, ...]) -> Tensor:
+    for dim, extent in enumerate(shape):
+        if isinstance(extent, str):
+            n = tensor.shape[dim]
+            tensor = tensor.index_select(dim, torch.arange(n + 1, device=tensor.device) % n)
+    return tensor
+
+
+def _first_module(model: nn.Module, program: Program, given: Arguments) -> str | None:
+    """The first module whose output is not found among the values that the trace has for it."""
+    values: dict[str, list[Tensor]] = {}
+
+    def observe(node: Any, value: Any) -> Any:
+        path = program.modules.get(node.name)
+        for part in _ancestors(path) if path is not None else ():
+            values.setdefault(part, []).extend(floating(value))
+        return value
+
+    with torch.no_grad():
+        theirs = list(outputs_of_modules(model, lambda: model_pass(model, given)))
+        with random_state(0, python=0):
+            run(program, {n: t.detach() for n, t in state_of(model).items()}, program.flat(*given), observe)
+    for path, outputs in theirs:
+        mine = values.get(path)
+        if mine is not None and any(all(difference(m, t) is not None for m in mine) for t in outputs):
+            return path or type(model).__name__
+    return None
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".") if path else []
+    return ["", *(".".join(parts[: k + 1]) for k in range(len(parts)))]

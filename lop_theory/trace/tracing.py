@@ -1,0 +1,234 @@
+"""Trace a model with ``torch.export``, make the graph pure, compare it with the model.
+
+We trace with ``torch.export`` (non-strict), not with ``torch.fx`` symbolic tracing, because
+
+* it runs the real ``forward`` on fake tensors, so free functions, shape arithmetic, Python control flow and Hugging
+  Face models need no special case, while ``fx.symbolic_trace`` stops at the first ``if`` on a shape;
+* every parameter, also one outside a module or used under two names, becomes a named input of one graph;
+* its functionalisation turns writes on views, in-place operators and buffer updates into pure calls, and keeps
+  ``linear``, ``conv2d``, ``layer_norm`` and ``scaled_dot_product_attention`` as one call each.
+
+The first dimension of every input tensor is left symbolic where the model allows it; training and evaluation are two
+traces. What the functionalisation would lose (``no_grad`` regions) is written into the graph first; what no trace
+can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree with the model
+(:mod:`~lop_theory.trace.compare`).
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from io import StringIO
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from lop_theory.trace.arguments import as_arguments, leaves, positions, signature_of
+from lop_theory.trace.compare import compare
+from lop_theory.trace.fingerprint import fingerprint
+from lop_theory.trace.program import Input, Node, Program, operator_name
+from lop_theory.trace.random import random_state
+from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
+
+_TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
+ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
+PREFIX = "model."
+
+
+class _Whole(nn.Module):
+    """Calls the model as a user does, so that its own hooks run, too."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.model(*args, **kwargs)
+
+
+def trace(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:
+    """Trace ``model`` in its present mode, or in the given one; modes, buffers and random states stay as they were.
+
+    ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs. The result agrees with
+    the model on it and on another batch size: outputs, new buffers, gradients of parameters and inputs.
+    The last trace of each mode is kept as long as the model lives, and used again for the same kind of input while
+    :func:`~lop_theory.trace.fingerprint.fingerprint` says that the model is built as it was then.
+
+    Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
+    input.
+    """
+    args, kwargs = as_arguments(example_input)
+    mode = model.training if training is None else training
+    built = fingerprint(model, (args, kwargs))
+    kept = _TRACES.setdefault(model, {})
+    if built is None or mode not in kept or kept[mode][0] != built:
+        refuse_hooks(model)
+        with _mode(model, training=mode):
+            program = _traced(model, args, kwargs)
+            compare(model, program, args, kwargs)
+        kept[mode] = (built, program)
+    return kept[mode][1]
+
+
+@contextmanager
+def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    if training != model.training:
+        model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """``torch.export`` logs and prints hundreds of lines before it raises; one line of ours says what matters."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+    positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
+    with _quiet(), random_state():
+        try:
+            exported = _export(_Whole(model), args, kwargs)
+            _cut_gradients(exported)
+            pure = exported.run_decompositions({})
+        except Exception as error:
+            raise NotTraceable(
+                type(model).__name__,
+                f"torch.export cannot trace it: {one_line(error)}",
+                "see torch.export's documentation",
+            ) from error
+    return _program(model, pure, args, kwargs)
+
+
+def _export(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:
+    tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    shapes = torch.export.ShapesCollection()
+    for tensor in tensors:
+        if tensor.dim() and tensor.shape[0] > 1:
+            shapes[tensor] = {0: torch.export.Dim.AUTO}
+    try:
+        dynamic = shapes.dynamic_shapes(whole, args, kwargs)
+        return torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
+    except Exception:
+        return torch.export.export(whole, args, kwargs, strict=False)
+
+
+def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
+    """Detach what comes out of ``no_grad`` regions: the functionalisation inlines them and forgets what they were."""
+    graph = exported.graph
+    for region in [n for n in graph.nodes if operator_name(n) == "wrap_with_set_grad_enabled" and n.args[0] is False]:
+        for value in list(region.users):
+            with graph.inserting_after(value):
+                cut = graph.call_function(torch.ops.aten.detach.default, (value,))
+            cut.meta = dict(value.meta)
+            value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
+            exported.graph_signature.replace_all_uses(value.name, cut.name)
+    exported.graph_module.recompile()
+
+
+def _program(
+    model: nn.Module, exported: torch.export.ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Program:
+    graph = deepcopy(exported.graph)
+    # A copied graph avoids Python's builtin names; names are then stable under every further copy.
+    renamed = {old.name: new.name for old, new in zip(exported.graph.nodes, graph.nodes, strict=True)}
+    state, constants = _lifted(model, exported, renamed)
+    updates = _updates(exported, graph, renamed)
+    _refuse_impure(model, graph)
+    placeholders = [n for n in graph.nodes if n.op == "placeholder" and n.name not in {**state, **constants}]
+    modules = {node.name: _path(node) for node in graph.nodes if node.op == "call_function"}
+    assert exported.call_spec.out_spec is not None
+    signature = signature_of(model)
+    return Program(
+        graph,
+        state,
+        constants,
+        _inputs(placeholders, positions(signature, args, kwargs), leaves(signature, args, kwargs)),
+        exported.call_spec.out_spec,
+        modules,
+        updates,
+        signature,
+        {str(s): (int(max(r.lower, 2)), _bounded(r.upper)) for s, r in exported.range_constraints.items()},
+    )
+
+
+def _lifted(
+    model: nn.Module, exported: torch.export.ExportedProgram, renamed: dict[str, str]
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Placeholders of the model's own tensors (by name), and of tensors that belong to no module."""
+    signature = exported.graph_signature
+    owned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    owned |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    state: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    for group in (
+        signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants
+    ):  # fmt: skip
+        for name, target in group.items():
+            if target.removeprefix(PREFIX) in owned:
+                state[renamed[name]] = target.removeprefix(PREFIX)
+            else:
+                constants[renamed[name]] = exported.constants[target]
+    return state, constants
+
+
+def _updates(exported: torch.export.ExportedProgram, graph: fx.Graph, renamed: dict[str, str]) -> dict[str, str]:
+    """Placeholder -> node with its new value; these leave the outputs, and assertions leave the graph."""
+    signature = exported.graph_signature
+    holder = {target: name for name, target in signature.inputs_to_buffers.items()}
+    found = {renamed[holder[target]]: renamed[node] for node, target in signature.buffers_to_mutate.items()}
+    found |= {renamed[target]: renamed[node] for node, target in signature.user_inputs_to_mutate.items()}
+    for node in list(graph.nodes):
+        if operator_name(node) in ASSERTIONS:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    output = next(n for n in graph.nodes if n.op == "output")
+    assert exported.call_spec.out_spec is not None
+    results = output.args[0]
+    output.args = (tuple(results[len(results) - exported.call_spec.out_spec.num_leaves :]),)  # type: ignore[index]
+    return found
+
+
+def _refuse_impure(model: nn.Module, graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
+            where = _path(node) or type(model).__name__
+            raise NotTraceable(where, f"{node.target} overwrites a tensor where the trace cannot follow")
+
+
+def _inputs(placeholders: list[Node], places: dict[str, int], given: dict[str, Any]) -> tuple[Input, ...]:
+    paths = sorted(places, key=places.__getitem__)
+    return tuple(_input(path, node, given[path]) for path, node in zip(paths, placeholders, strict=True))
+
+
+def _input(path: str, node: Node, value: Any) -> Input:
+    if not isinstance(value, Tensor):
+        return Input(path, node.name, None, None, value)
+    sizes = [size if isinstance(size, int) else size.node.expr for size in node.meta["val"].shape]
+    shape = tuple(int(size) if isinstance(size, int) or size.is_number else str(size) for size in sizes)
+    return Input(path, node.name, shape, value.dtype, None)
+
+
+def _bounded(upper: Any) -> int:
+    return int(upper) if upper.is_number and upper.is_finite and upper < 2**62 else 2**62
+
+
+def _path(node: Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path.startswith(PREFIX)]
+    return paths[-1].removeprefix(PREFIX) if paths else ""

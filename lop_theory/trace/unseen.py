@@ -1,0 +1,88 @@
+"""What changes values or gradients where no trace can see it: found by name, and refused."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from lop_theory.errors import InvalidInput
+
+
+class NotTraceable(InvalidInput):
+    """The trace is not the model, so nothing that is proved about it would be true of the model."""
+
+    def __init__(self, where: str, reason: str, remedy: str = "") -> None:
+        super().__init__("model", where, reason, remedy)
+
+
+def one_line(error: Exception) -> str:
+    """The first line of a message, at most 200 characters of it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def refuse_hooks(model: nn.Module) -> None:
+    """Raise :class:`NotTraceable` for hooks that change gradients."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise NotTraceable(name, "a hook on this parameter changes its gradient", "remove the hook")
+    for name, module in model.named_modules():
+        if module._backward_hooks or module._backward_pre_hooks:
+            raise NotTraceable(name or "(top)", "a backward hook of this module changes gradients", "remove the hook")
+
+
+class HookWatch(TorchFunctionMode):
+    """While active, notes whether ``forward`` registers hooks on tensors that it computes."""
+
+    NAMES = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen |= getattr(func, "__name__", "") in self.NAMES
+        return func(*args, **(kwargs or {}))
+
+
+def custom_function(outputs: Iterable[Tensor]) -> str | None:
+    """The name of a ``torch.autograd.Function`` that the outputs were computed with."""
+    waiting = [t.grad_fn for t in outputs if t.grad_fn is not None]
+    met = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, BackwardCFunction):
+            return type(node).__name__.removesuffix("Backward")
+        fresh = [parent for parent, _ in node.next_functions if parent is not None and parent not in met]
+        met.update(fresh)
+        waiting += fresh
+    return None
+
+
+def outputs_of_modules(model: nn.Module, call: Callable[[], Any]) -> Iterator[tuple[str, list[Tensor]]]:
+    """Path and floating outputs of every module that ``call`` runs, in the order in which they finish."""
+    found: list[tuple[str, list[Tensor]]] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def note(_module: Any, _args: Any, output: Any) -> None:
+            found.append((name, floating(output)))
+
+        return note
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules()]
+    try:
+        call()
+    finally:
+        for handle in handles:
+            handle.remove()
+    yield from found
+
+
+def floating(tree: Any) -> list[Tensor]:
+    """The floating tensors among the leaves."""
+    return [t for t in pytree.tree_leaves(tree) if isinstance(t, Tensor) and t.is_floating_point()]
