@@ -48,6 +48,12 @@ class Axes:
         """A fresh axis that may be cloned."""
         return self._add(size)
 
+    def constant(self, size: int) -> Axis:
+        """A fresh axis along which the value is constant, so that any partition fits it."""
+        axis = self._add(size)
+        self._marks[axis].add("constant")
+        return axis
+
     def find(self, axis: Axis) -> Axis:
         while self._parent[axis] != axis:
             self._parent[axis] = self._parent[self._parent[axis]]
@@ -91,11 +97,11 @@ class Axes:
         self.rigid(axis)
         return [self.new(size) for size in sizes]
 
-    def tie(self, a: Axis, b: Axis) -> None:
-        """The two axes carry the same partition."""
+    def tie(self, a: Axis, b: Axis) -> Axis:
+        """The two axes carry the same partition, that of the result."""
         a, b = self.find(a), self.find(b)
         if a == b:
-            return
+            return a
         assert self._size[a] == self._size[b]
         if self._rigid[a] or self._rigid[b]:
             self.rigid(a)
@@ -104,9 +110,14 @@ class Axes:
             a, b = b, a
         if self._kind[b] != "leaf":
             self._tie_parts(a, b)
+        varying = [leaf for x in (a, b) for leaf in self.leaves(x) if "constant" not in self._marks[leaf]]
         for name in self._marks[b]:
             self.mark(a, name)
+        if varying:
+            for leaf in self.leaves(a):
+                self._marks[leaf].discard("constant")
         self._parent[b] = self.find(a)
+        return self.find(a)
 
     def _tie_parts(self, a: Axis, b: Axis) -> None:
         decompose = self.split if self._kind[b] == "product" else self.parts
@@ -171,6 +182,8 @@ class Axes:
                 self.rigid(axis)
         if len(wide) == 1:
             return wide[0]
+        for leaf in [leaf for axis in wide for leaf in self.leaves(axis) if "constant" in self._marks[leaf]]:
+            self.rigid(leaf)  # repeated coordinates (heads that share keys): cloning them would widen twice
         rigid = all(self._rigid[self.find(axis)] for axis in wide)
         return self._add(prod(map(self.size, wide)), "product" if wide else "leaf", wide, rigid)
 

@@ -65,6 +65,10 @@ def clone_pair(index: Partition, *, differing: Any = None) -> tuple[int, ...]:
     return best[1]
 
 
+class Anything(np.ndarray):
+    """The partition of an axis along which a value is constant: it fits every other."""
+
+
 class Check:
     """The checking domain: an axis is the block index of its coordinates."""
 
@@ -105,6 +109,9 @@ class Check:
     def new(self, size: int) -> Partition:
         return np.arange(size)
 
+    def constant(self, size: int) -> Partition:
+        return np.arange(size).view(Anything)
+
     def size(self, axis: Partition) -> int:
         return len(axis)
 
@@ -115,11 +122,16 @@ class Check:
         if self.cloned(axis):
             self.offend("MC1", "this axis must not be cloned here", clone_pair(axis))
 
-    def tie(self, a: Partition, b: Partition) -> None:
+    def tie(self, a: Partition, b: Partition) -> Partition:
+        if isinstance(a, Anything) or isinstance(b, Anything):
+            return b if isinstance(a, Anything) else a
         if not np.array_equal(a, b):
             self.offend("MC1", "the profiles that meet here differ", _disagreement(a, b))
+        return a
 
     def split(self, axis: Partition, sizes: Sequence[int]) -> list[Partition]:
+        if isinstance(axis, Anything):
+            return [self.constant(size) for size in sizes]
         grid = axis.reshape(tuple(sizes))
         maps = [canonical(np.moveaxis(grid, d, 0).reshape(size, -1)[:, 0]) for d, size in enumerate(sizes)]
         blocks = [int(index.max(initial=-1)) + 1 for index in maps]
@@ -129,15 +141,21 @@ class Check:
         return maps
 
     def join(self, axes: Sequence[Partition]) -> Partition:
+        if all(isinstance(index, Anything) for index in axes):
+            return self.constant(int(np.prod([len(index) for index in axes])))
         return canonical(product_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
 
     def parts(self, axis: Partition, sizes: Sequence[int]) -> list[Partition]:
+        if isinstance(axis, Anything):
+            return [self.constant(size) for size in sizes]
         pieces = np.split(axis, np.cumsum(sizes)[:-1])
         if sum(len(np.unique(piece)) for piece in pieces) > axis.max() + 1:
             self.offend("MC2", "a split separates clones", clone_pair(axis))
         return [canonical(piece) for piece in pieces]
 
     def concat(self, axes: Sequence[Partition]) -> Partition:
+        if all(isinstance(index, Anything) for index in axes):
+            return self.constant(sum(len(index) for index in axes))
         return canonical(sum_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
 
     def average(self, axis: Partition) -> None:

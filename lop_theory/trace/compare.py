@@ -4,7 +4,7 @@ Both run the same kernels in the same order on the same random numbers, so they 
 in another order. Whatever differs by more is not the model, and no certificate may rest on it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ def compare(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: d
 
 
 @contextmanager
-def _raising(model: nn.Module, reason: str) -> Iterator[None]:
+def _raising(model: nn.Module, reason: str) -> Generator[None]:
     try:
         yield
     except InvalidInput:
@@ -62,7 +62,7 @@ def _raising(model: nn.Module, reason: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silenced() -> Iterator[list[Exception]]:
+def _silenced() -> Generator[list[Exception]]:
     """The model itself may refuse the other batch size; then there is nothing to compare."""
     raised: list[Exception] = []
     try:
@@ -204,8 +204,8 @@ def difference(mine: Any, theirs: Any) -> str | None:
     if not isinstance(mine, Tensor) and not isinstance(theirs, Tensor):
         return None if mine is theirs or mine == theirs else f"is {mine!r}, not {theirs!r}"
     if mine is None or theirs is None:
-        present = theirs if mine is None else mine
-        return None if not present.detach().abs().any() else "is there for one of them only"
+        absent = not any(isinstance(t, Tensor) and bool(t.detach().abs().any()) for t in (mine, theirs))
+        return None if absent else "is there for one of them only"
     if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor) or mine.shape != theirs.shape:
         return f"has the shape {getattr(mine, 'shape', mine)}, not {getattr(theirs, 'shape', theirs)}"
     if mine.dtype != theirs.dtype:

@@ -16,7 +16,7 @@ can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree
 
 import logging
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from io import StringIO
@@ -75,7 +75,7 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
 
 
 @contextmanager
-def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+def _mode(model: nn.Module, *, training: bool) -> Generator[None]:
     modes = {module: module.training for module in model.modules()}
     if training != model.training:
         model.train(training)
@@ -87,7 +87,7 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """``torch.export`` logs and prints hundreds of lines before it raises; one line of ours says what matters."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -148,6 +148,7 @@ def _program(
     # A copied graph avoids Python's builtin names; names are then stable under every further copy.
     renamed = {old.name: new.name for old, new in zip(exported.graph.nodes, graph.nodes, strict=True)}
     state, constants = _lifted(model, exported, renamed)
+    _replace_copies(graph)
     updates = _updates(exported, graph, renamed)
     _refuse_impure(model, graph)
     placeholders = [n for n in graph.nodes if n.op == "placeholder" and n.name not in {**state, **constants}]
@@ -187,17 +188,32 @@ def _lifted(
     return state, constants
 
 
+def _replace_copies(graph: fx.Graph) -> None:
+    """``copy(target, source)`` is the source in the target's shape and dtype; PyTorch has no derivative for it."""
+    ops = torch.ops.aten
+    for node in [n for n in graph.nodes if operator_name(n) == "copy"]:
+        target, source = node.args[:2]
+        with graph.inserting_before(node):
+            cast = graph.call_function(ops.to.dtype, (source, target.meta["val"].dtype))
+            shaped = graph.call_function(ops.expand_as.default, (cast, target))
+        cast.meta, shaped.meta = dict(node.meta), dict(node.meta)
+        node.replace_all_uses_with(shaped)
+        graph.erase_node(node)
+
+
 def _updates(exported: torch.export.ExportedProgram, graph: fx.Graph, renamed: dict[str, str]) -> dict[str, str]:
     """Placeholder -> node with its new value; these leave the outputs, and assertions leave the graph."""
     signature = exported.graph_signature
     holder = {target: name for name, target in signature.inputs_to_buffers.items()}
-    found = {renamed[holder[target]]: renamed[node] for node, target in signature.buffers_to_mutate.items()}
-    found |= {renamed[target]: renamed[node] for node, target in signature.user_inputs_to_mutate.items()}
+    output = next(n for n in graph.nodes if n.op == "output")
+    targets = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    found = {
+        renamed[holder.get(target, target)]: node.name for target, node in zip(targets, output.args[0], strict=False)
+    }
     for node in list(graph.nodes):
         if operator_name(node) in ASSERTIONS:
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    output = next(n for n in graph.nodes if n.op == "output")
     assert exported.call_spec.out_spec is not None
     results = output.args[0]
     output.args = (tuple(results[len(results) - exported.call_spec.out_spec.num_leaves :]),)  # type: ignore[index]

@@ -1,5 +1,7 @@
 """Elementwise maps, activations included: operands carry the same partition, axis by axis."""
 
+from functools import reduce
+
 from lop_theory.modules.interface import Axes, Call, Operand
 from lop_theory.modules.rules.table import table
 
@@ -19,9 +21,7 @@ def _axis(call: Call, operands: list[Operand], from_right: int, size: int) -> ob
     for axis, n in present:
         if n != size:
             call.domain.rigid(axis)
-        else:
-            call.domain.tie(full[0], axis)
-    return full[0] if full else call.domain.new(size)
+    return reduce(call.domain.tie, full) if full else call.domain.new(size)
 
 
 def prelu(call: Call) -> Axes:

@@ -2,6 +2,7 @@
 partition."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call, Cut, Domain, Offset
@@ -100,16 +101,14 @@ def unsqueeze(call: Call) -> Axes:
 
 
 def expand(call: Call) -> Axes:
-    """A broadcast axis becomes a new one that is never cloned; ``expand_as`` takes the other operand's."""
+    """A broadcast axis becomes a new one along which the value is constant; ``expand_as`` takes the other's."""
     x, shape = call["self"], call.shape
     lead = len(shape) - len(x.shape)
-    axes = list(call["other"].axes) if "other" in call.arguments else list(call.fresh(shape))
-    kept: list[Any] = [None] * len(shape)
+    kept: list[Any] = [call.domain.constant(size) for size in shape]
+    axes = list(call["other"].axes) if "other" in call.arguments else list(kept)
     for dim, (axis, size) in enumerate(zip(x.axes, x.shape, strict=True), start=lead):
         if size == shape[dim]:
-            if "other" in call.arguments:
-                call.domain.tie(axis, axes[dim])
-            axes[dim] = kept[dim] = axis
+            axes[dim] = kept[dim] = call.domain.tie(axis, axes[dim]) if "other" in call.arguments else axis
         else:
             call.domain.rigid(axis)
     if "size" in call.arguments:
@@ -158,42 +157,36 @@ def split(call: Call) -> list[Axes]:
 
 def select_scatter(call: Call) -> Axes:
     """A tensor with one position overwritten: positions must not be cloned."""
-    x, source = call["self"], call["src"]
+    x = call["self"]
     dim = call["dim"] % len(x.shape)
     call.domain.rigid(x.axes[dim])
-    for a, b in zip((*x.axes[:dim], *x.axes[dim + 1 :]), source.axes, strict=True):
-        call.domain.tie(a, b)
-    return x.axes
+    rest = [call.domain.tie(a, b) for a, b in zip(_without(x.axes, dim), call["src"].axes, strict=True)]
+    return (*rest[:dim], x.axes[dim], *rest[dim:])
 
 
 def slice_scatter(call: Call) -> Axes:
     """A tensor with a part of one axis overwritten."""
     x, source = call["self"], call["src"]
     dim = call["dim"] % len(x.shape)
-    for d, (a, b) in enumerate(zip(narrow(call, source.shape[dim]), source.axes, strict=True)):
-        if d != dim or source.shape[dim] == x.shape[dim] or call.domain.cloned(a) or call.domain.cloned(b):
-            call.domain.tie(a, b)
-    return x.axes
+    axes = [call.domain.tie(a, b) for a, b in zip(narrow(call, source.shape[dim]), source.axes, strict=True)]
+    return tuple(x.axes[d] if d == dim and source.shape[d] < x.shape[d] else axis for d, axis in enumerate(axes))
 
 
 def cat(call: Call) -> Axes:
     tensors = [t for t in call["tensors"] if t.shape != (0,)]
     dim = call["dim"] % len(call.shape)
-    for other in tensors[1:]:
-        for d, (a, b) in enumerate(zip(tensors[0].axes, other.axes, strict=True)):
-            if d != dim:
-                call.domain.tie(a, b)
-    joined = call.domain.concat([t.axes[dim] for t in tensors])
-    return (*tensors[0].axes[:dim], joined, *tensors[0].axes[dim + 1 :])
+    axes = [reduce(call.domain.tie, same) for same in zip(*(_without(t.axes, dim) for t in tensors), strict=True)]
+    return (*axes[:dim], call.domain.concat([t.axes[dim] for t in tensors]), *axes[dim:])
+
+
+def _without(axes: Axes, dim: int) -> Axes:
+    return (*axes[:dim], *axes[dim + 1 :])
 
 
 def stack(call: Call) -> Axes:
-    first, *others = call["tensors"]
-    for other in others:
-        for a, b in zip(first.axes, other.axes, strict=True):
-            call.domain.tie(a, b)
-    axes = list(first.axes)
-    axes.insert(call["dim"] % (len(axes) + 1), call.domain.new(len(others) + 1))
+    tensors = call["tensors"]
+    axes = [reduce(call.domain.tie, same) for same in zip(*(t.axes for t in tensors), strict=True)]
+    axes.insert(call["dim"] % (len(axes) + 1), call.domain.new(len(tensors)))
     return tuple(axes)
 
 

@@ -1,0 +1,190 @@
+"""A trace is the model or is refused by name: writes on views, buffers, hooks, custom gradients, spelling of calls."""
+
+import random
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.trace import NotTraceable, flat_inputs, run, state_of, trace  # noqa: E402
+from lop_theory.trace.compare import compare, difference, model_pass, program_pass  # noqa: E402
+
+X = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Model(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.function = function
+        self.a, self.norm, self.o = nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+        self.register_buffer("count", torch.zeros(()))
+        self.double()
+
+    def forward(self, *args, **kwargs):
+        return self.function(self, *args, **kwargs)
+
+
+def writes_on_views(s, x):
+    h = s.a(x).sin() * 1.0
+    h[:, 0] = 0.0
+    h[:, 1:3] *= 2
+    h.view(-1, 4).add_(1)
+    F.relu(h.flatten(1), inplace=True)
+    return s.o(h)
+
+
+def buffers_in_a_chain(s, x):
+    s.count += 1
+    s.count *= 2
+    return s.o(s.norm(s.a(x))) * s.count
+
+
+def without_gradient(s, x):
+    with torch.no_grad():
+        weight = s.a(x).abs()
+    return s.o(torch.tanh(s.a(x)) + weight)
+
+
+def lower_precision(s, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        h = s.a(x)
+    return s.o(torch.tanh(s.a(x)) + h)
+
+
+def writes_on_its_input(s, x):
+    x.mul_(2)
+    return s.o(s.a(x))
+
+
+def dropped(s, x):
+    return s.o(F.dropout(s.a(x), 0.5, s.training)) + torch.rand(3, dtype=x.dtype)
+
+
+SOUND = [writes_on_views, buffers_in_a_chain, without_gradient, lower_precision, writes_on_its_input, dropped]
+
+
+@pytest.mark.parametrize("function", SOUND)
+@pytest.mark.parametrize("training", [True, False])
+def test_values_buffers_and_gradients_are_the_models(function, training):
+    """The oracle is the model's own code, on another batch than the traced one."""
+    model = Model(function).train(training)
+    program = trace(model, X)
+    other = ((torch.cat([X, 2 * X])[:9],), {})
+    theirs, mine = model_pass(model, other, seed=3), program_pass(model, program, other, seed=3)
+    assert all(difference(a, b) is None for a, b in zip(mine.outputs, theirs.outputs, strict=True))
+    assert all(difference(mine.buffers[name], b) is None for name, b in theirs.buffers.items())
+    assert all(difference(mine.gradients[name], g) is None for name, g in theirs.gradients.items())
+    assert difference(mine.input_gradients[0], theirs.input_gradients[0]) is None
+
+
+class Lie(torch.autograd.Function):
+    @staticmethod
+    def forward(_, h):
+        return torch.tanh(h)
+
+    @staticmethod
+    def backward(_, g):
+        return 2 * g
+
+
+def lying_gradient(s, x):
+    return s.o(Lie.apply(s.a(x)))
+
+
+def random_of_python(s, x):
+    return s.o(s.a(x)) * random.random()
+
+
+def hook_on_a_tensor(s, x):
+    h = s.a(x)
+    h.register_hook(lambda g: 2 * g)
+    return s.o(h)
+
+
+def memory(s, x):
+    s.calls = getattr(s, "calls", 0) + 1
+    return s.o(s.a(x)) * s.calls
+
+
+def branch_on_data(s, x):
+    return s.o(s.a(x)) if float(x.sum()) > 0 else s.o(-s.a(x))
+
+
+def spoiled_gradient(s, x):
+    h = torch.tanh(s.a(x))
+    h[:, 0] = 0.0
+    return s.o(h)
+
+
+REFUSED = {
+    lying_gradient: "Function Lie",
+    random_of_python: "random numbers of Python",
+    hook_on_a_tensor: "registers a hook",
+    memory: "earlier calls",
+    branch_on_data: "torch.export cannot trace it",
+    spoiled_gradient: "the model itself raises",
+}
+
+
+@pytest.mark.parametrize("function", REFUSED)
+def test_what_no_trace_shows_is_refused_by_name(function, capsys):
+    with pytest.raises(NotTraceable, match=REFUSED[function]) as error:
+        trace(Model(function), X)
+    assert len(str(error.value).splitlines()) == 1
+    assert not capsys.readouterr().out
+
+
+def test_hooks_on_gradients_are_refused_and_forward_hooks_are_traced():
+    model = Model(lambda s, x: s.o(s.a(x)))
+    model.a.register_forward_hook(lambda _m, _i, o: 2 * o)
+    model.register_forward_pre_hook(lambda _m, i: (3 * i[0],))
+    program = trace(model, X)
+    assert difference(run(program, state_of(model), flat_inputs(program, X)), model(X)) is None
+    handle = model.a.register_full_backward_hook(lambda *_: None)
+    with pytest.raises(NotTraceable, match="backward hook"):
+        trace(model, X)
+    handle.remove()
+    model.a.weight.register_hook(lambda g: 0 * g)
+    with pytest.raises(NotTraceable, match=r"a\.weight.*hook on this parameter"):
+        trace(model, X)
+
+
+def test_a_planted_difference_names_the_first_module():
+    model = Model(lambda s, x: s.o(torch.tanh(s.a(x))))
+    program = trace(model, X)
+    tanh = next(n for n in program.graph.nodes if n.name == "tanh")
+    tanh.target = torch.ops.aten.sin.default
+    with pytest.raises(NotTraceable, match=r"'o'.*output 0 differs"):
+        compare(model, program, (X,), {})
+
+
+def test_calls_are_bound_by_name_and_other_calls_are_refused():
+    model = Model(lambda s, image, meta, t=1.0: s.o(s.a(image) + torch.sin(s.a(meta))) / t)
+    model.forward = lambda image, meta, t=1.0: model.function(model, image, meta, t)
+    program = trace(model, {"image": X, "meta": 2 * X, "t": 2.0})
+    state, expected = state_of(model), model(X, 2 * X, 2.0)
+    for args, kwargs in (((), {"meta": 2 * X, "t": 2.0, "image": X}), ((X,), {"t": 2.0, "meta": 2 * X})):
+        assert difference(run(program, state, program.flat(args, kwargs)), expected) is None
+    for args in ((X, X), (X, X, 3.0), (X[:, :4], X[:, :4], 2.0), (X, X[:3], 2.0), (X.long(), X, 2.0)):
+        with pytest.raises(InvalidInput, match="does not describe the call"):
+            program.flat(args, {})
+    with pytest.raises(InvalidInput, match="does not fit the model's forward"):
+        program.flat((X,), {"picture": X})
+
+
+def test_tracing_disturbs_nothing():
+    model = Model(buffers_in_a_chain).train()
+    model.norm.eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    states = torch.get_rng_state(), random.getstate()
+    trace(model, X, training=False)
+    assert model.training
+    assert not model.norm.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert all(p.grad is None for p in model.parameters())
