@@ -211,6 +211,18 @@ have := is_derive_PSeries p 0 radius.
 have -> : PSeries (PS_derive p) 0 = lin a by rewrite PSeries_0 /PS_derive /= Rmult_1_l.
 by [].
 Qed.
+
+(* [kernel-bounds] c < 1 iff the activation is nonlinear: some coefficient beyond the first is not 0 *)
+Theorem lin_lt_1 : lin a < 1 <-> exists k, a k.+2 <> 0.
+Proof.
+have tail := tail_total; have ex := shifted _ a_summable; split=> [lt | [k ne]]; last first.
+  have := term_le_Series (fun k => a k.+2 ^ 2) k (fun _ => pow2_ge_0 _) ex; rewrite tail /decorr.
+  by have : 0 < a k.+2 ^ 2 by [apply: pow2_gt_0]; lra.
+have [//|none] := Classical_Prop.classic (exists k, a k.+2 <> 0); exfalso.
+have zero k : a k.+2 = 0 by case: (Req_dec (a k.+2) 0) => // ne; case: none; exists k.
+suff s0 : Series (fun k => a k.+2 ^ 2) = 0 by rewrite s0 /decorr in tail; lra.
+by rewrite -(Rmult_0_l (Series (fun k => a k.+2 ^ 2))) -Series_scal_l; apply: Series_ext => k; rewrite zero; ring.
+Qed.
 End Kernel.
 
 (* ---- Parity and the value at rho = -1 ---- *)
@@ -253,6 +265,19 @@ Proof. by move=> s1; rewrite kernel_opp // kernel_parts //; ring. Qed.
 
 Lemma one_le : Rabs 1 <= 1.
 Proof. by rewrite Rabs_R1; lra. Qed.
+
+(* [gap-parity] [0, 1] suffices: E O >= 0 there, so the gap at -s is at least the gap at s *)
+Theorem unit_interval_suffices s : 0 <= s <= 1 ->
+  0 <= even_part a s * odd_part a s /\ s ^ 2 - kernel a s ^ 2 <= (- s) ^ 2 - kernel a (- s) ^ 2.
+Proof.
+move=> [s0 s1]; have r1 : Rabs s <= 1 by rewrite Rabs_pos_eq.
+have pos b k : 0 <= if_even b k (a k ^ 2 * s ^ k).
+  rewrite /if_even; case: Bool.eqb; last lra.
+  by apply: Rmult_le_pos; [apply: pow2_ge_0 | apply: pow_le].
+have EO : 0 <= even_part a s * odd_part a s.
+  by apply: Rmult_le_pos; (apply: Series_pos; [apply: pos | apply: part_summable]).
+by split=> //; rewrite gap_parity //; lra.
+Qed.
 
 (* [gap-parity] [kernel-bounds] the gap at rho = -1 *)
 Theorem gap_at_minus_one :

@@ -1,4 +1,4 @@
-(* The standard Gaussian mean as an improper Riemann integral, and the freezing bound.
+(* The standard Gaussian mean as an improper Riemann integral, and Markov's inequality.
 
    w x              exp (- x^2 / 2)
    gauss_mean f m   int_{-T}^{T} f w / int_{-T}^{T} w tends to m: the mean of f is m
@@ -151,12 +151,11 @@ induction n as [|n [IH IH1]]; split; try exact IH1; unfold gauss_mean in *.
     apply (is_lim_scal_l _ (INR (S n)) p_infty (moment n)); exact IH.
 Qed.
 
-(* ---- The freezing bound ---- *)
+(* ---- Markov's inequality ---- *)
 Definition frozen (eps : R) (d : R -> R) (x : R) := if Rlt_dec (d x) eps then 1 else 0.
 
-(* [tension-freezing] for a non-decreasing standardised activation with derivative d and E d = a_1 (Stein):
-   P(d < eps) >= 1 - a_1 / eps, and a_1 = sqrt (1 - lambda) *)
-Theorem freezing_bound (d : R -> R) (a1 p eps : R) :
+(* Markov's inequality for a non-negative d of mean a1; with d = f' and Stein's identity it is the freezing bound (Stein.v) *)
+Lemma markov (d : R -> R) (a1 p eps : R) :
   (forall x, 0 <= d x) -> 0 < eps -> gauss_mean d a1 -> gauss_mean (frozen eps d) p ->
   (forall T, ex_RInt (fun x => d x * w x) (- T) T) -> (forall T, ex_RInt (fun x => frozen eps d x * w x) (- T) T) ->
   1 - a1 / eps <= p /\ sqrt (1 - (1 - a1 ^ 2)) = a1.

@@ -1,46 +1,633 @@
-(* The paper's main statements, in the words of the paper, each checked against the theorem that proves it.
+(* Every theorem that claims.toml links, stated in full. This is the file to read: Checked.v proves each statement,
+   and the ledger pins the hash of each statement together with every definition that it uses.
 
-   Standardised activation with Hermite coefficients a:  standardised a   (Gap.v)
-   lambda = decorr a;  K = kernel a;  er2 = Renyi-2 rank  (Gap.v, Rank.v)
-   network on a DAG, weights w, biases b, data x          (Dag.v)
-   blocks blk; RE, CE = in_equitable, out_equitable; BC = block_constant   (Cloning.v)            *)
+   a                  Hermite coefficients of an activation; kernel a = K; lin a = c; decorr a = lambda     (Gap.v)
+   C, er2, potential  correlation matrix, Renyi-2 rank, P(C)                                                (Rank.v)
+   A, w, b, x         network on a DAG, weights, biases, data; forward, adjoint, grad                       (Dag.v)
+   blk                partition into blocks; in_equitable = RE, out_equitable = CE, block_constant = BC     (Cloning.v) *)
+From Coq Require Import Reals.
+From Coquelicot Require Import Coquelicot.
 From mathcomp Require Import all_ssreflect all_algebra.
 From mathcomp Require Import Rstruct.
-From Coq Require Import Reals.
-From lop Require Import Gap Rank Dag Cloning Trajectory Frozen.
+From lop Require Import Persistence MehlerGeneral Gaussian Stein Mehler OrderedField Gap.
+Import Order.TTheory GRing.Theory Num.Theory.
 Set Implicit Arguments.
 Unset Strict Implicit.
 
-(* [gap] Lemma A.1 (universal quartic gap bound): rho^2 - K(rho)^2 >= lambda rho^2 (1 - rho^2) on [-1, 1] *)
-Theorem lemma_A_1 : forall a, standardised a -> forall rho, (Rabs rho <= 1 ->
-  rho ^ 2 - kernel a rho ^ 2 >= decorr a * rho ^ 2 * (1 - rho ^ 2))%R.
-Proof. exact gap_bound. Qed.
+(* ---- Over the reals ---- *)
+Local Open Scope R_scope.
+
+(* the extremal kernel dominates *)
+Definition kernel_extremal : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 ->
+  Rabs (kernel a rho) <= lin a * Rabs rho + (1 - lin a) * Rabs rho ^ 2.
+
+(* |K| <= |rho| *)
+Definition kernel_contracts : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 -> Rabs (kernel a rho) <= Rabs rho.
+
+(* (1/2) *)
+Definition gap_sharp : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 ->
+  rho ^ 2 - kernel a rho ^ 2 >= decorr a * rho ^ 2 * (1 - rho ^ 2) + lin a * decorr a * rho ^ 2 * (1 - Rabs rho) ^ 2.
+
+(* Lemma A.1 *)
+Definition gap_bound : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 ->
+  rho ^ 2 - kernel a rho ^ 2 >= decorr a * rho ^ 2 * (1 - rho ^ 2).
+
+(* (2/2) strict inside, for an activation neither linear nor without a linear part *)
+Definition gap_strict : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, 0 < lin a < 1 -> 0 < Rabs rho < 1 ->
+  rho ^ 2 - kernel a rho ^ 2 > decorr a * rho ^ 2 * (1 - rho ^ 2).
+
+(* K(0) = 0 and K(1) = 1 *)
+Definition kernel_ends : Prop :=
+  forall a : nat -> R, standardised a -> kernel a 0 = 0 /\ kernel a 1 = 1.
+
+(* K'(0) = c *)
+Definition kernel_slope : Prop :=
+  forall a : nat -> R, standardised a -> is_derive (kernel a) 0 (lin a).
+
+(* c < 1 iff the activation is nonlinear: some coefficient beyond the first is not 0 *)
+Definition lin_lt_1 : Prop :=
+  forall a : nat -> R, standardised a -> lin a < 1 <-> (exists k, a (S (S k)) <> 0).
+
+(* K = E + O *)
+Definition kernel_parts : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 ->
+  kernel a rho = even_part a rho + odd_part a rho.
+
+(* gap(-s) = gap(s) + 4 E(s) O(s) *)
+Definition gap_parity : Prop :=
+  forall a : nat -> R, standardised a -> forall s : R, Rabs s <= 1 ->
+  (- s) ^ 2 - kernel a (- s) ^ 2 = s ^ 2 - kernel a s ^ 2 + 4 * even_part a s * odd_part a s.
+
+(* [0, 1] suffices: E O >= 0 there, so the gap at -s is at least the gap at s *)
+Definition unit_interval_suffices : Prop :=
+  forall a : nat -> R, standardised a -> forall s : R, 0 <= s <= 1 ->
+  0 <= even_part a s * odd_part a s /\ s ^ 2 - kernel a s ^ 2 <= (- s) ^ 2 - kernel a (- s) ^ 2.
+
+(* the gap at rho = -1 *)
+Definition gap_at_minus_one : Prop :=
+  forall a : nat -> R, standardised a -> 1 - kernel a (-1) ^ 2 = 4 * even_part a 1 * odd_part a 1 /\
+  even_part a 1 + odd_part a 1 = 1.
+
+(* K(-1) = -1 iff odd, +1 iff even, strictly between otherwise *)
+Definition kernel_at_minus_one : Prop :=
+  forall a : nat -> R, standardised a -> (kernel a (-1) = -1 <-> odd_kernel a) /\
+  (kernel a (-1) = 1 <-> even_kernel a) /\ -1 <= kernel a (-1) <= 1.
+
+(* the gap at -1 vanishes exactly for an odd or an even activation *)
+Definition gap_at_minus_one_zero : Prop :=
+  forall a : nat -> R, standardised a -> 1 - kernel a (-1) ^ 2 = 0 <-> odd_kernel a \/ even_kernel a.
+
+(* lambda cannot be improved by any function of c *)
+Definition gap_optimal : Prop :=
+  forall c lam : R, 0 <= c <= 1 -> 1 - c < lam -> exists (a : nat -> R) (rho : R), standardised a /\ lin a = c /\
+  0 < rho < 1 /\ rho ^ 2 - kernel a rho ^ 2 < lam * rho ^ 2 * (1 - rho ^ 2).
+
+(* the gap of a pure-parity activation *)
+Definition gap_pure_parity : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, odd_kernel a \/ even_kernel a -> Rabs rho <= 1 ->
+  rho ^ 2 - kernel a rho ^ 2 >= decorr a * (1 + lin a) * rho ^ 2 * (1 - rho ^ 2).
+
+(* kappa = lambda (1 + c) for a pure-parity activation, approached at rho -> 0 *)
+Definition kappa_pure_parity : Prop :=
+  forall a : nat -> R, standardised a -> odd_kernel a \/ even_kernel a ->
+  is_inf (fun r : R => exists rho : R, 0 < Rabs rho < 1 /\ r = ratio a rho) (decorr a * (1 + lin a)).
+
+(* Groenwall: the squared distance grows at most like exp (k t) *)
+Definition gronwall : Prop :=
+  forall (dist2 rate : R -> R) (k : R), (forall t : R, 0 <= t -> is_derive dist2 t (rate t)) ->
+  (forall t : R, 0 <= t -> rate t <= k * dist2 t) -> forall t : R, 0 <= t -> dist2 t <= dist2 0 * exp (k * t).
+
+(* a flow that starts on the manifold stays on it, however the loss changes with time: tangency and a Lipschitz
+   gradient give the growth hypothesis *)
+Definition flow_stays : Prop :=
+  forall (dist2 rate : R -> R) (k : R), (forall t : R, 0 <= t -> is_derive dist2 t (rate t)) ->
+  (forall t : R, 0 <= t -> rate t <= k * dist2 t) -> forall t : R, (forall s : R, 0 <= dist2 s) -> dist2 0 = 0 ->
+  0 <= t -> dist2 t = 0.
+
+(* escape takes time: distance r is reached no sooner than log (r / dist 0) / mu, k = 2 mu *)
+Definition escape_time : Prop :=
+  forall (dist2 rate : R -> R) (k : R), (forall t : R, 0 <= t -> is_derive dist2 t (rate t)) ->
+  (forall t : R, 0 <= t -> rate t <= k * dist2 t) -> forall t r2 : R, 0 < k -> 0 < dist2 0 -> 0 < r2 -> 0 <= t ->
+  r2 <= dist2 t -> ln (r2 / dist2 0) / k <= t.
+
+(* the premise: if the gradient g has no component along n on the line theta + s t of the manifold, then its
+   derivative there, n^T H t, vanishes *)
+Definition tangency_gives_invariance : Prop :=
+  forall (n_dot_g : R -> R) (n_dot_Ht : R), (forall s : R, n_dot_g s = 0) -> is_derive n_dot_g 0 n_dot_Ht ->
+  n_dot_Ht = 0.
+
+(* Eq. 1 in general, from the setting (completeness is a hypothesis): E[phi(X) phi(Y)] = <phi, P phi> = sum_k a_k^2
+   rho^k, and sum_k a_k^2 = ||phi||^2 *)
+Definition mehler_general : Prop :=
+  forall (V : Type) (comb : R -> V -> V -> V) (ip : V -> V -> R) (he : nat -> V) (P : V -> V) (rho : R) (a : nat -> R)
+      (phi : V),
+  setting comb ip he P rho a phi -> is_series (fun k : nat => a k ^ 2 * rho ^ k) (ip phi (P phi)) /\
+  is_series (fun k : nat => a k ^ 2) (ip phi phi).
+
+(* every square-summable a and |rho| <= 1 occur in a setting: the hypotheses of mehler_general are satisfiable *)
+Definition mehler_instance : Prop :=
+  forall (rho : R) (rho_le : Rabs rho <= 1) (a : nat -> R), ex_series (fun k : nat => a k ^ 2) -> exists phi : l2,
+  setting l2_comb dot l2_unit (damp rho rho_le) rho a phi.
+
+(* the moments of the standard Gaussian, from the integral *)
+Definition gaussian_moments : Prop :=
+  forall n : nat, gauss_mean (pow^~ n) (moment n).
+
+(* Stein's identity E f' = E x f (the coefficient a_1 of a standardised f), f piecewise C^1 of polynomial growth *)
+Definition stein : Prop :=
+  forall (f f' : R -> R) (C : R) (n : nat) (a1 : R), piecewise f f' -> growth f C n ->
+  gauss_mean (fun x => x * f x) a1 -> gauss_mean f' a1.
+
+(* a standardised non-decreasing activation f, piecewise C^1 of polynomial growth, with strength lambda = 1 - a_1^2:
+   the probability p of f' < eps is at least 1 - sqrt (1 - lambda) / eps *)
+Definition freezing_bound : Prop :=
+  forall (f f' : R -> R) (C : R) (n : nat) (a1 p eps : R), piecewise f f' -> growth f C n -> (forall x, 0 <= f' x) ->
+  gauss_mean f 0 -> gauss_mean (fun x => f x ^ 2) 1 -> gauss_mean (fun x => x * f x) a1 ->
+  0 < eps -> gauss_mean (Gaussian.frozen eps f') p -> (forall T, ex_RInt (fun x => Gaussian.frozen eps f' x * w x) (- T) T) ->
+  let lambda := 1 - a1 ^ 2 in 1 - sqrt (1 - lambda) / eps <= p.
+
+(* ---- Networks and matrices, over any ring or field ---- *)
+From lop Require Import Rank Dag Cloning Backprop Trajectory Counterexamples Hypotheses Frozen Manifolds Modules Stability.
+
+(* on the unit circle the gradient is tangent everywhere and the gradient flow stays, but a discrete step of any size
+   leaves, except at the critical points *)
+Definition curved_leaves : Prop :=
+  (forall x y : R, x ^ 2 + y ^ 2 = 1 -> x * circle_dx x y + y * circle_dy x y = 0) /\
+  (forall x y eta : R, x ^ 2 + y ^ 2 = 1 -> x * y <> 0 -> eta <> 0 -> (x - eta * circle_dx x y) ^ 2 + (y - eta *
+      circle_dy x y) ^ 2 <> 1).
+
+(* the gradient flow keeps its distance to 0 *)
+Definition curved_flow_stays : Prop :=
+  forall x y : R -> R, (forall t : R, x t ^ 2 + y t ^ 2 <> 0) ->
+  (forall t : R, is_derive x t (- circle_dx (x t) (y t))) ->
+  (forall t : R, is_derive y t (- circle_dy (x t) (y t))) -> forall t : R, x t ^ 2 + y t ^ 2 = x 0 ^ 2 + y 0 ^ 2.
 
 Local Open Scope ring_scope.
 
-(* [rank-gain] Theorem 3.1 (rank gain): er2(K(C)) / er2(C) >= 1 + lambda P(C) *)
-Theorem theorem_3_1 : forall a n (C : 'M[R]_n.+1), standardised a -> unit_corr C ->
+(* quartic_gap *)
+Definition quartic_gap : Prop :=
+  forall (F : realFieldType) (c t K : F), `|K| <= c * t + (1 - c) * t ^+ 2 ->
+  (1 - c) * t ^+ 2 * (1 - t ^+ 2) + c * (1 - c) * t ^+ 2 * (1 - t) ^+ 2 <= t ^+ 2 - K ^+ 2.
+
+(* an odd kernel *)
+Definition odd_quartic_gap : Prop :=
+  forall (F : realFieldType) (c t K : F), 0 <= c <= 1 -> 0 <= t <= 1 -> `|K| <= c * t + (1 - c) * t ^+ 3 ->
+  (1 - c) * (1 + c) * t ^+ 2 * (1 - t ^+ 2) <= t ^+ 2 - K ^+ 2.
+
+(* Theorem 3.1 *)
+Definition rank_gain : Prop :=
+  forall (F : realFieldType) (n : nat) (C : 'M[F]_n.+1) (K : F -> F) (lam : F), unit_corr C -> K 1 = 1 ->
+  (forall r : F, `|r| <= 1 -> lam * (r ^+ 2 * (1 - r ^+ 2)) <= r ^+ 2 - K r ^+ 2) -> 0 <= lam ->
+  1 + lam * potential C <= er2 (map_mx K C) / er2 C.
+
+(* over any ordered field *)
+Definition rank_gain_equality : Prop :=
+  forall (F : realFieldType) (n : nat) (C : 'M[F]_n.+1) (K : F -> F) (lam : F), unit_corr C -> K 1 = 1 ->
+  (forall r : F, `|r| <= 1 -> lam * (r ^+ 2 * (1 - r ^+ 2)) <= r ^+ 2 - K r ^+ 2) -> 0 <= lam ->
+  er2 (map_mx K C) / er2 C = 1 <-> (forall i j : ordinal_eqType n.+1, i != j -> K (C i j) ^+ 2 = C i j ^+ 2).
+
+(* Theorem 3.1 for an activation with Hermite coefficients a *)
+Definition rank_gain_real : Prop :=
+  forall (a : nat -> R) (n : nat) (C : 'M[R]_n.+1), standardised a -> unit_corr C ->
   1 + decorr a * potential C <= er2 (map_mx (kernel a) C) / er2 C.
-Proof. exact: rank_gain_real. Qed.
 
-(* [clone-forward] Theorem A.1.1: on RE, units of a block have equal forward activations *)
-Theorem theorem_A_1_1 : forall (F : comRingType) (V B : finType) (A : arch F V) (blk : V -> B) w b x,
+(* the corrected equality condition *)
+Definition rank_equality : Prop :=
+  forall (a : nat -> R) (n : nat) (C : 'M[R]_n.+1), standardised a -> unit_corr C ->
+  er2 (map_mx (kernel a) C) / er2 C = 1 <->
+  decorr a = 0 \/ (forall i j : ordinal_eqType n.+1, i != j -> C i j = 0 \/ C i j = 1 \/ C i j = -1 /\ (odd_kernel a
+      \/ even_kernel a)).
+
+(* the paper's condition fails: all correlations are -1, and the rank doubles *)
+Definition paper_equality_refuted : Prop :=
+  exists a : nat -> R, standardised a /\ decorr a != 0 /\
+  (forall i j : 'I_2, anticorrelated i j = 1 \/ anticorrelated i j = -1) /\
+  (forall x : 'cV[R]_2, 0 <= (x^T *m anticorrelated *m x) 0 0) /\
+  er2 (map_mx (kernel a) anticorrelated) / er2 anticorrelated = 2%:R.
+
+(* reverse mode equals forward mode: g . dh = grad_bias . db + grad . dw *)
+Definition adjoint_tangent : Prop :=
+  forall (R : comRingType) (V : finType) (A : arch R V) (w dw : V -> V -> R) (b db x g : V -> R),
+  \sum_v g v * tangent A w dw b db x v = \sum_v grad_bias A w b x g v * db v + \sum_v \sum_u grad A w b x g u v * dw u
+      v.
+
+(* Theorem A.1.1 *)
+Definition clone_forward : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w : V -> V -> R) (b x : V -> R),
+  shared A blk b -> inputs_equal A blk x -> in_equitable A blk (on_edges A w) -> block_equal blk (forward A w b x).
+
+(* Theorem A.1.2, adjoints *)
+Definition clone_backward : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w : V -> V -> R) (b x : V -> R),
   shared A blk b -> inputs_equal A blk x -> in_equitable A blk (on_edges A w) ->
-  forall u v, blk u = blk v -> forward A w b x u = forward A w b x v.
-Proof. by move=> F V B A blk w b x sh xeq ein u v; apply: clone_forward. Qed.
+  out_equitable A blk (on_edges A w) -> forall g : V -> R, block_equal blk g ->
+  block_equal blk (adjoint A w b x g).
 
-(* [clone-gradient] Theorem A.1.2: on RE and CE, the gradients are constant on the edges between two blocks *)
-Theorem theorem_A_1_2 : forall (F : comRingType) (V B : finType) (A : arch F V) (blk : V -> B) w b x g,
+(* Theorem A.1.2, gradients: constant on the edges between two blocks *)
+Definition clone_gradient : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w : V -> V -> R) (b x : V -> R),
   shared A blk b -> inputs_equal A blk x -> in_equitable A blk (on_edges A w) ->
-  out_equitable A blk (on_edges A w) -> block_equal blk g ->
-  forall u v u' v', edge A u v -> edge A u' v' -> blk u = blk u' -> blk v = blk v' ->
-  grad A w b x g u v = grad A w b x g u' v'.
-Proof.
-move=> F V B A blk w b x g sh xeq ein eout geq.
-by have [[_ eq] _] := clone_gradient sh xeq ein eout geq.
-Qed.
+  out_equitable A blk (on_edges A w) -> forall g : V -> R, block_equal blk g ->
+  block_constant A blk (grad A w b x g) /\ block_equal blk (grad_bias A w b x g).
 
-(* [frozen-unit] Theorem 2.1.1: a unit with zero derivative on the data has no gradient on its incoming weights *)
-Theorem theorem_2_1_1 : forall (F : comRingType) (V : finType) (A : arch F V) w b x g u v,
-  frozen A w b x v -> grad A w b x g u v = 0.
-Proof. by move=> F V A w b x g u v fr; apply: (frozen_gradient g fr).2. Qed.
+(* values: h v = h~ (blk v) *)
+Definition base_forward : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
+      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall v : V, forward A w b x v = forward A0 w0 b0 x0 (blk v).
+
+(* adjoints: |S_I| d v = d~ (blk v), not d v = d~ (blk v) as the paper says *)
+Definition base_backward : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
+      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g ->
+  out_equitable A blk (on_edges A w) -> forall v : V,
+  card_of F blk (blk v) * adjoint A w b x g v = adjoint A0 w0 b0 x0 (base_g blk g) (blk v).
+
+(* |S_J| dL/dw_uv = dL~/dw~_IJ *)
+Definition base_gradient : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
+      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g ->
+  out_equitable A blk (on_edges A w) -> forall u v : V, edge A u v ->
+  card_of F blk (blk v) * grad A w b x g u v = grad A0 w0 b0 x0 (base_g blk g) (blk u) (blk v).
+
+(* one SGD step on the clone changes the base weight at the rate eta * d_in / |S_J|, where d_in is the number of
+   edges from S_I into v (|S_I| for complete blocks) *)
+Definition clone_rates : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
+      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g ->
+  out_equitable A blk (on_edges A w) -> forall (eta : F) (I : B) (v : V), hidden A v -> edge A0 I (blk v) ->
+  \sum_(u | blk u == I) on_edges A (fun u0 v0 : V => w u0 v0 - eta * grad A w b x g u0 v0) u v = w0 I (blk v) - eta *
+      #|[pred u | blk u == I & edge A u v]|%:R / card_of F blk (blk v) * grad A0 w0 b0 x0 (base_g blk g) I (blk v).
+
+(* biases: rate eta / |S_J| *)
+Definition clone_bias_rate : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
+      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g ->
+  out_equitable A blk (on_edges A w) -> forall (eta : F) (v : V), hidden A v ->
+  b v - eta * grad_bias A w b x g v = b0 (blk v) - eta / card_of F blk (blk v) * grad_bias A0 w0 b0 x0 (base_g blk g)
+      (blk v).
+
+(* backpropagation is the derivative of the loss along every parameter direction *)
+Definition backprop_is_derivative : Prop :=
+  forall (V : finType) (A : arch R_comRingType V) (w dw : V -> V -> R) (b db x : V -> R),
+  (forall v : V, hidden A v -> is_derive (act A v) (preact A w b (forward A w b x) v) (act' A v (preact A w b (forward
+      A w b x) v))) ->
+  forall (l : (V -> R) -> R) (g : V -> R), has_gradient l (forward A w b x) g ->
+  is_derive (fun t : R => l (forward A (line2 w dw t) (line b db t) x)) 0 (\sum_v grad_bias A w b x g v * db v +
+      \sum_v \sum_u grad A w b x g u v * dw u v).
+
+(* the partial derivative in the weight of a single edge u -> v *)
+Definition backprop_partial : Prop :=
+  forall (V : finType) (A : arch R_comRingType V) (w : V -> V -> R_comRingType) (b x : V -> R_comRingType) (l : (V ->
+      R) -> R) (g : V -> R) (u v : V),
+  (forall v0 : V, hidden A v0 -> is_derive (act A v0) (preact A w b (forward A w b x) v0) (act' A v0 (preact A w b
+      (forward A w b x) v0))) ->
+  has_gradient l (forward A w b x) g ->
+  is_derive (fun t : R => l (forward A (fun i j : V => w i j + t * ((i == u) && (j == v))%:R) b x)) 0 (grad A w b x g
+      u v).
+
+(* RE is a linear space *)
+Definition in_equitable_linear : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (c : R) (M N : V -> V -> R),
+  in_equitable A blk M -> in_equitable A blk N -> in_equitable A blk (fun u v : V => c * M u v + N u v).
+
+(* CE is a linear space *)
+Definition out_equitable_linear : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (c : R) (M N : V -> V -> R),
+  out_equitable A blk M -> out_equitable A blk N -> out_equitable A blk (fun u v : V => c * M u v + N u v).
+
+(* with an equitable mask, BC is contained in RE and in CE *)
+Definition block_constant_in : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk -> forall M : V ->
+  V -> R, block_constant A blk M -> in_equitable A blk M.
+
+(* block_constant_out *)
+Definition block_constant_out : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk -> forall M : V ->
+  V -> R, block_constant A blk M -> out_equitable A blk M.
+
+(* with an equitable mask the quotient is acyclic, with no edge inside a block *)
+Definition mask_acyclic : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk ->
+  exists depth : B -> nat, forall u v : V, edge A u v -> hidden A v -> (depth (blk u) < depth (blk v))%N.
+
+(* mask_no_inner_edge *)
+Definition mask_no_inner_edge : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk -> forall u v : V,
+  edge A u v -> hidden A v -> blk u != blk v.
+
+(* any entrywise optimiser on the gradient history, with uniform decay, any batches, any step sizes: RE and CE hold
+   at every step, and with them cloning *)
+Definition trajectory_equitable : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk ->
+  forall (update : nat -> seq R -> R) (keep : nat -> R) (batch : nat -> seq (sample R V)) (w0 : V -> V -> R) (b0 : V
+      -> R),
+  (forall t : nat, all_prop (valid A blk) (batch t)) ->
+  cloned A blk {| weight := w0; bias := b0; seen := [::]; seen_bias := [::] |} -> forall t : nat,
+  cloned A blk (run A update keep batch w0 b0 t).
+
+(* Theorem A.1.3, corrected: without decay the weights stay in w0 + BC *)
+Definition trajectory_affine : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), equitable_mask A blk ->
+  forall (update : nat -> seq R -> R) (keep : nat -> R) (batch : nat -> seq (sample R V)) (w0 : V -> V -> R) (b0 : V
+      -> R),
+  (forall t : nat, all_prop (valid A blk) (batch t)) ->
+  cloned A blk {| weight := w0; bias := b0; seen := [::]; seen_bias := [::] |} -> forall t : nat,
+  (forall t0 : nat, keep t0 = 1) ->
+  block_constant A blk (fun u v : V => weight (run A update keep batch w0 b0 t) u v - w0 u v) /\
+  block_equal blk (fun v : V => bias (run A update keep batch w0 b0 t) v - b0 v).
+
+(* SGD with arbitrary batches and step sizes *)
+Definition sgd_stays : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (eta : nat -> R) (batch : nat -> seq (sample
+      R V)) (w0 : V -> V -> R) (b0 : V -> R) (t : nat),
+  equitable_mask A blk -> (forall t0 : nat, all_prop (valid A blk) (batch t0)) ->
+  cloned A blk {| weight := w0; bias := b0; seen := [::]; seen_bias := [::] |} ->
+  let s := run A (sgd_update eta) (fun=> 1) batch w0 b0 in [/\ forall u v : V,
+  edge A u v -> weight (s t.+1) u v = weight (s t) u v - eta t * batch_grad A (weight (s t)) (bias (s t)) (batch t) u
+      v,
+  cloned A blk (s t) & block_constant A blk (fun u v : V => weight (s t) u v - w0 u v)].
+
+(* uniform decay stays in RE and CE but leaves w0 + BC unless w0 is block-constant *)
+Definition decay_leaves : Prop :=
+  forall (F : fieldType) (V B : finType) (A : arch F V) (blk : V -> B) (k : F) (w M : V -> V -> F), k != 1 ->
+  block_constant A blk M -> block_constant A blk (fun u v : V => k * w u v + M u v - w u v) <->
+  block_constant A blk w.
+
+(* Theorem A.1.3 as stated is false: all its hypotheses hold, and one SGD step leaves RE *)
+Definition support_counterexample : Prop :=
+  forall (F : realFieldType) (eta : F), eta != 0 -> [/\ cloned (support_net F) blk8 (support_start F),
+  valid (support_net F) blk8 (support_sample F) & ~ in_equitable (support_net F) blk8 (on_edges (support_net F)
+      (weight (support_run eta 1)))].
+
+(* RE and CE hold, the blocks are interleaved, and the quotient has a cycle *)
+Definition cyclic_quotient : Prop :=
+  forall F : realFieldType,
+  [/\ in_equitable (signed_net F) two_blocks (on_edges (signed_net F) (signed_weight F)),
+  out_equitable (signed_net F) two_blocks (on_edges (signed_net F) (signed_weight F)) & ~ (exists depth : bool -> nat,
+      forall u v : [finType of 'I_8], edge (signed_net F) u v -> (depth (two_blocks u) < depth (two_blocks v))%N)].
+
+(* RE and CE hold with edges inside the only block *)
+Definition inner_edges : Prop :=
+  forall F : realFieldType, let blk := fun=> tt in
+  [/\ in_equitable (signed_net F) blk (on_edges (signed_net F) (signed_weight F)),
+  out_equitable (signed_net F) blk (on_edges (signed_net F) (signed_weight F)) & exists u v : [finType of 'I_8], edge
+      (signed_net F) u v && (blk u == blk v)].
+
+(* from RE and CE (not block-constant), Adam with coupled L2 leaves CE *)
+Definition coupled_adam_leaves : Prop :=
+  forall (F : realFieldType) (eta eps mu : F), 0 < eta -> 0 < eps -> 0 < mu ->
+  [/\ in_equitable (full_net F) blk8 (on_edges (full_net F) (adam_weight F)),
+  out_equitable (full_net F) blk8 (on_edges (full_net F) (adam_weight F)) & ~ out_equitable (full_net F) blk8
+      (on_edges (full_net F) (coupled_step eta eps mu (adam_weight F)))].
+
+(* dropout with unshared masks (keep probability 1/2, the first clone dropped): RE and CE hold, the sample is valid,
+   and every SGD step leaves CE *)
+Definition unshared_dropout_leaves : Prop :=
+  forall (F : realFieldType) (eta : F), eta != 0 ->
+  let m := fun k : nat => match k with | 1%N => 0 | 2%N => 2 | _ => 1 end in
+  [/\ in_equitable (small_net m) blk4 (on_edges (small_net m) (unit_weight F)),
+  out_equitable (small_net m) blk4 (on_edges (small_net m) (unit_weight F)) & ~ out_equitable (small_net m) blk4
+      (on_edges (small_net m) (fun u v : [finType of 'I_4] => unit_weight F u v - eta * @small_grad F m (@to_output F)
+      u v))].
+
+(* cloned outputs with different targets: the adjoints are not block-equal, and every SGD step leaves RE although
+   activations, biases, RE and CE are as required *)
+Definition cloned_outputs_leave : Prop :=
+  forall (F : realFieldType) (eta : F), eta != 0 -> let m := fun=> 1 in
+  [/\ shared (small_net m) blk4 (@no_bias F _),
+  in_equitable (small_net m) blk4 (on_edges (small_net m) (unit_weight F)),
+  out_equitable (small_net m) blk4 (on_edges (small_net m) (unit_weight F)) & ~ in_equitable (small_net m) blk4
+      (on_edges (small_net m) (fun u v : [finType of 'I_4] => unit_weight F u v - eta * @small_grad F m (@to_clones F)
+      u v))].
+
+(* clones with different activations differ in value *)
+Definition unshared_activation : Prop :=
+  forall (F : realFieldType) (m : nat -> F), m 1%N != m 2%N ->
+  ~ block_equal blk4 (forward (small_net m) (unit_weight F) (@no_bias F _) (unit_data F)).
+
+(* clones with different biases differ in value, although everything else is as required *)
+Definition unshared_bias : Prop :=
+  forall (F : realFieldType) (b : 'I_4 -> F), b (@o4 1 isT) != b (@o4 2 isT) -> let net := small_net (fun=> 1) in
+  [/\ shared net blk4 (@no_bias F _), inputs_equal net blk4 (unit_data F),
+  in_equitable net blk4 (on_edges net (unit_weight F)),
+  out_equitable net blk4 (on_edges net (unit_weight F)) & forward net (unit_weight F) b (unit_data F) (@o4 1 isT) !=
+      forward net (unit_weight F) b (unit_data F) (@o4 2 isT)].
+
+(* different inputs in an input block give different values in the hidden block behind it *)
+Definition unequal_inputs : Prop :=
+  forall (F : realFieldType) (x : 'I_4 -> F), x (@o4 0 isT) != x (@o4 1 isT) ->
+  [/\ shared (paired_net F) pairs (@no_bias F _),
+  in_equitable (paired_net F) pairs (on_edges (paired_net F) (unit_weight F)),
+  out_equitable (paired_net F) pairs (on_edges (paired_net F) (unit_weight F)),
+  pairs (@o4 2 isT) = pairs (@o4 3 isT) & forward (paired_net F) (unit_weight F) (@no_bias F _) x (@o4 2 isT) !=
+      forward (paired_net F) (unit_weight F) (@no_bias F _) x (@o4 3 isT)].
+
+(* the paper's delta(v) = delta~ is false: at the clones delta = 1 and delta~ = 2 *)
+Definition paper_adjoint_refuted : Prop :=
+  forall F : realFieldType, let g := fun v : ordinal_subFinType 4 => if val v == 3%N then 1 else 0 in
+  quotient (small_net (fun=> 1)) (base_net F) blk3 (unit_weight F) (@no_bias F _) (unit_data F) (base_weight F)
+      (@no_bias F _) (fun=> 1) /\
+  adjoint (small_net (fun=> 1)) (unit_weight F) (@no_bias F _) (unit_data F) g (@o4 1 isT) = 1 /\
+  adjoint (base_net F) (base_weight F) (@no_bias F _) (fun=> 1) (base_g blk3 g) (blk3 (@o4 1 isT)) = 2.
+
+(* Theorem 2.1.1: the gradients of all incoming weights and of the bias vanish *)
+Definition frozen_gradient : Prop :=
+  forall (R : comRingType) (V : finType) (A : arch R V) (w : V -> V -> R) (b x g : V -> R) (v : V),
+  frozen A w b x v -> grad_bias A w b x g v = 0 /\ (forall u : V, grad A w b x g u v = 0).
+
+(* the affine slice {incoming weights and bias of v fixed} is invariant while v is frozen on all data met *)
+Definition frozen_slice : Prop :=
+  forall (R : comRingType) (V : finType) (A : arch R V) (eta : nat -> R) (batch : nat -> seq (sample R V)) (w0 : V ->
+      V -> R) (b0 : V -> R) (v : V),
+  (forall t : nat, all_prop (fun p : (V -> R) * ((V -> R) -> V -> R) => frozen A (weight (sgd_path A eta batch w0 b0
+      t)) (bias (sgd_path A eta batch w0 b0 t)) p.1 v) (batch t)) ->
+  forall t : nat, bias (sgd_path A eta batch w0 b0 t) v = b0 v /\
+  (forall u : V, weight (sgd_path A eta batch w0 b0 t) u v = w0 u v).
+
+(* the interval certificate is sound for every upstream parameter value *)
+Definition certificate_sound : Prop :=
+  forall (F : realFieldType) (V : finType) (A : arch F V) (v : V) (lo hi : V -> F) (threshold : F), hidden A v ->
+  (forall z : F, z <= threshold -> act' A v z = 0) ->
+  (forall u : V, edge A u v -> hidden A u -> forall z : F, lo u <= act A u z <= hi u) ->
+  forall (w : V -> V -> F) (b x : V -> F), certificate A v lo hi threshold w b -> data_bounded A v lo hi x ->
+  frozen A w b x v.
+
+(* a certified unit stays frozen for ever, and its incoming weights never move, whatever happens to every other
+   parameter *)
+Definition frozen_for_ever : Prop :=
+  forall (F : realFieldType) (V : finType) (A : arch F V) (v : V) (lo hi : V -> F) (threshold : F), hidden A v ->
+  (forall z : F, z <= threshold -> act' A v z = 0) ->
+  (forall u : V, edge A u v -> hidden A u -> forall z : F, lo u <= act A u z <= hi u) ->
+  forall (eta : nat -> F) (batch : nat -> seq ((V -> F) * ((V -> F) -> V -> F))) (w0 : V -> V -> F) (b0 : V -> F),
+  certificate A v lo hi threshold w0 b0 ->
+  (forall t : nat, all_prop (fun p : (V -> F) * ((V -> F) -> V -> F) => data_bounded A v lo hi p.1) (batch t)) ->
+  forall t : nat,
+  certificate A v lo hi threshold (weight (sgd_path A eta batch w0 b0 t)) (bias (sgd_path A eta batch w0 b0 t)) /\
+  bias (sgd_path A eta batch w0 b0 t) v = b0 v /\
+  (forall u : V, weight (sgd_path A eta batch w0 b0 t) u v = w0 u v).
+
+(* Remark 2.1: on an affine manifold x0 + T, fields that are tangent on it (for every data set and loss) keep every
+   discrete step in it *)
+Definition affine_invariant : Prop :=
+  forall (R : ringType) (E : lmodType R) (T : E -> Prop) (eta : nat -> R) (field : nat -> E -> E) (x0 : E),
+  subspace T -> (forall (t : nat) (x : E), T (x - x0) -> T (field t x)) -> forall t : nat,
+  T (euler eta field x0 t - x0).
+
+(* Remark 2.2: at a cloned point the gradient is tangent (in BC) for every batch and every loss *)
+Definition functional_lop : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w : V -> V -> R) (b : V -> R) (s : seq
+      (sample R V)),
+  cloned A blk {| weight := w; bias := b; seen := [::]; seen_bias := [::] |} -> all_prop (valid A blk) s ->
+  block_constant A blk (batch_grad A w b s).
+
+(* Theorem A.2, sequential wiring over matching profiles *)
+Definition sequence_cert : Prop :=
+  forall (F : fieldType) (P Q : lmodType F) (I J O BI BJ BO : finType) (m : layer P I J) (n : layer Q J O) (pI : I ->
+      BI) (pJ : J -> BJ) (pO : O -> BO) (M T : P -> Prop) (N S : Q -> Prop),
+  cert m pI pJ M T -> cert n pJ pO N S -> cert (sequence m n) pI pO (both M N) (both T S).
+
+(* Theorem A.2, residual connection *)
+Definition residual_cert : Prop :=
+  forall (F : fieldType) (P : lmodType F) (I BI : finType) (m : layer P I I) (pI : I -> BI) (M T : P -> Prop),
+  cert m pI pI M T -> cert (residual m) pI pI M T.
+
+(* Theorem A.2, parallel branches (concatenation) *)
+Definition parallel_cert : Prop :=
+  forall (F : fieldType) (P Q : lmodType F) (I O O' BI BO BO' : finType) (m : layer P I O) (n : layer Q I O') (pI : I
+      -> BI) (pO : O -> BO) (pO' : O' -> BO') (M T : P -> Prop) (N S : Q -> Prop),
+  cert m pI pO M T -> cert n pI pO' N S ->
+  cert (parallel m n) pI (sum_profile (O':=O') (BO':=BO') pO pO') (both M N) (both T S).
+
+(* Theorem A.2.3: training stays on the manifold, for any data and adjoints that respect the profiles *)
+Definition certificate_persists : Prop :=
+  forall (F : fieldType) (P : lmodType F) (I O BI BO : finType) (m : layer P I O) (pI : I -> BI) (pO : O -> BO) (M T :
+      P -> Prop) (eta : nat -> F) (data : nat -> I -> F) (loss : nat -> (O -> F) -> O -> F) (w0 : P),
+  cert m pI pO M T -> M w0 -> (forall t : nat, block_equal pI (data t)) ->
+  (forall (t : nat) (y : O -> F), block_equal pO y -> block_equal pO (loss t y)) -> forall t : nat,
+  M (train m eta data loss w0 t).
+
+(* Lemma A.2 for a linear layer *)
+Definition linear_cert : Prop :=
+  forall (F : fieldType) (I O BI BO : finType) (pI : I -> BI) (pO : O -> BO),
+  cert (linear F I O) pI pO (equitable pI pO) (constant pI pO).
+
+(* entrywise activations, BatchNorm and pooling, parameters tied within blocks *)
+Definition channelwise_cert : Prop :=
+  forall (F : fieldType) (C S S' B : finType) (Q : lmodType F) (blk : C -> B) (phi : Q -> {ffun S -> F} -> S' -> F)
+      (psi : Q -> {ffun S -> F} -> {ffun S' -> F} -> S -> F) (gam : Q -> {ffun S -> F} -> {ffun S' -> F} -> Q),
+  cert (channelwise C phi psi gam) (@profile C B blk S) (@profile C B blk S') (@tied F C B Q blk) (@tied F C B Q blk).
+
+(* an entrywise activation is certified *)
+Definition entrywise_cert : Prop :=
+  forall (F : fieldType) (C S B : finType) (blk : C -> B) (f f' : F -> F),
+  cert (entrywise C S f f') (@profile C B blk S) (@profile C B blk S) (@tied F C B [lmodType F of F^o * F^o] blk)
+      (@tied F C B [lmodType F of F^o * F^o] blk).
+
+(* linear pooling over positions is certified *)
+Definition pooling_cert : Prop :=
+  forall (F : fieldType) (C S S' B : finType) (blk : C -> B) (k : S' -> S -> F),
+  cert (pooling C (S':=S') k) (@profile C B blk S) (@profile C B blk S') (@tied F C B [lmodType F of F^o * F^o] blk)
+      (@tied F C B [lmodType F of F^o * F^o] blk).
+
+(* BatchNorm in training mode is certified, scale and shift tied within blocks *)
+Definition batchnorm_cert : Prop :=
+  forall (F : fieldType) (C S B : finType) (blk : C -> B) (sigma : forall U : finType, {ffun U -> F} -> F),
+  cert (@batchnorm F C S sigma) (@profile C B blk S) (@profile C B blk S) (@tied F C B [lmodType F of F^o * F^o] blk)
+      (@tied F C B [lmodType F of F^o * F^o] blk).
+
+(* LayerNorm is certified, whatever the multiplicities of the clones *)
+Definition layernorm_cert : Prop :=
+  forall (F : fieldType) (C B : finType) (blk : C -> B) (sigma : forall U : finType, {ffun U -> F} -> F),
+  cert (layernorm C sigma) blk blk (@tied F C B [lmodType F of F^o * F^o] blk) (@tied F C B [lmodType F of F^o * F^o]
+      blk).
+
+(* misaligned GroupNorm breaks MC1, whatever the backward pass *)
+Definition misaligned_groupnorm : Prop :=
+  forall (F : fieldType) (sigma : {ffun bool -> F} -> F) (M T : [lmodType F of F^o] -> Prop),
+  (forall x : {ffun bool -> F}, sigma x != 0) -> 2%:R != 0 :> F -> (exists w : [lmodType F of F^o], M w) ->
+  ~ cert (groupnorm sigma) misaligned misaligned M T.
+
+(* the normal space is invariant and the quadratic form splits *)
+Definition normal_splitting : Prop :=
+  forall (F : realFieldType) (n : nat) (H : 'M[F]_n), H^T = H -> forall T : 'cV[F]_n -> Prop,
+  tangent_invariant H T -> (forall k : 'cV[F]_n, normal T k -> normal T (H *m k)) /\
+  (forall t k : 'cV[F]_n, T t -> normal T k -> form H (t + k) (t + k) = form H t t + form H k k).
+
+(* v^T H v = 0 and H v <> 0 with v normal: the form on the normal space takes both signs, with the explicit escape
+   direction H v + a v *)
+Definition saddle : Prop :=
+  forall (F : realFieldType) (n : nat) (H : 'M[F]_n), H^T = H -> forall (T : 'cV[F]_n -> Prop) (v : 'cV[F]_n),
+  tangent_invariant H T -> normal T v -> form H v v = 0 -> H *m v != 0 -> let k := H *m v in exists a c : F,
+  normal T (k + a *: v) /\ normal T (k + c *: v) /\ form H (k + a *: v) (k + a *: v) < 0 /\
+  0 < form H (k + c *: v) (k + c *: v).
+
+(* moving along a redistribution changes no value on any data: the loss is constant *)
+Definition redistribution_flat : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w D : V -> V -> R) (b x : V -> R),
+  redistribution A blk D -> forall t : R, shared A blk b -> inputs_equal A blk x ->
+  in_equitable A blk (on_edges A w) -> forward A (fun u v : V => w u v + t * D u v) b x =1 forward A w b x.
+
+(* redistributions are orthogonal to BC *)
+Definition redistribution_normal : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (D : V -> V -> R),
+  redistribution A blk D -> forall M : V -> V -> R, block_constant A blk M ->
+  (forall u v : V, edge A u v -> hidden A v) ->
+  (forall u v : V, edge A u v -> forall u' : V, blk u' = blk u -> edge A u' v) -> \sum_v \sum_u D u v * M u v = 0.
+
+(* Definition A.2's strict "stable" never occurs: with two edges from one block into a hidden node there is a
+   non-zero redistribution, so a direction along which the loss is constant for all data *)
+Definition flat_direction_exists : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (u u' v : V), u != u' ->
+  blk u = blk u' -> edge A u v -> edge A u' v -> exists D : V -> V -> R, redistribution A blk D /\ D u v = 1.
+
+(* gradient flow conserves W2^T W2 - W1 W1^T (its derivative by the product rule is 0) *)
+Definition balance_conserved : Prop :=
+  forall (F : realFieldType) (i j k l m : nat) (Q : 'M[F]_(j, i)) (W1 : 'M[F]_(k, j)) (W2 : 'M[F]_(l, k)) (P :
+      'M[F]_(m, l)) (G : 'M[F]_(m, i)),
+  (dW2 Q W1 P G)^T *m W2 + W2^T *m dW2 Q W1 P G - (dW1 Q W2 P G *m W1^T + W1 *m (dW1 Q W2 P G)^T) = 0.
+
+(* a hidden direction that neither enters nor leaves (u W1 = 0, W2 u^T = 0) stays so under every gradient step, for
+   any data, loss and step size: an affine LoP manifold of rank-deficient networks *)
+Definition dead_direction_stays : Prop :=
+  forall (F : realFieldType) (i j k l m : nat) (Q : 'M[F]_(j, i)) (W1 : 'M[F]_(k, j)) (W2 : 'M[F]_(l, k)) (P :
+      'M[F]_(m, l)) (G : 'M[F]_(m, i)) (u : 'rV[F]_k) (eta : F),
+  u *m W1 = 0 -> W2 *m u^T = 0 -> u *m (W1 + eta *: dW1 Q W2 P G) = 0 /\ (W2 + eta *: dW2 Q W1 P G) *m u^T = 0.
+
+(* when the layers are balanced, a direction missing from W1 is missing from W2 *)
+Definition balanced_dead : Prop :=
+  forall (F : realFieldType) (j k l : nat) (W1 : 'M[F]_(k, j)) (W2 : 'M[F]_(l, k)) (u : 'rV[F]_k),
+  W2^T *m W2 = W1 *m W1^T -> u *m W1 = 0 -> W2 *m u^T = 0.
+
+(* (1/3) orthogonality: E (He n He m) = n! if n = m, else 0 *)
+Definition hermite_orthogonal : Prop :=
+  forall (F : fieldType) (E : {poly F} -> F),
+  (forall (a : F) (p q : poly_lmodType F), E (a *: p + q) = a * E p + E q) -> E 1 = 1 ->
+  (forall q : poly_ringType F, E ('X * q) = E q^`()) -> forall n m : nat,
+  E (He F n * He F m) = (if n == m then n`!%:R else 0).
+
+(* (2/3) smoothing a Hermite polynomial multiplies it by r^m *)
+Definition hermite_smoothing : Prop :=
+  forall (F : fieldType) (E : {poly F} -> F),
+  (forall (a : F) (p q : poly_lmodType F), E (a *: p + q) = a * E p + E q) -> E 1 = 1 ->
+  (forall q : poly_ringType F, E ('X * q) = E q^`()) -> forall r s : F, r ^+ 2 + s ^+ 2 = 1 ->
+  forall (m : nat) (x : F), E (He F m \Po mix r s x) = r ^+ m * (He F m).[x].
+
+(* (3/3) E_x (p(x) E_z q(r x + s z)) = sum_k k! b_k c_k r^k for p = sum b_k He k, q = sum c_k He k: with orthonormal
+   coefficients a_k = b_k sqrt(k!), K(rho) = sum_k a_k^2 rho^k at p = q *)
+Definition mehler : Prop :=
+  forall (F : fieldType) (E : {poly F} -> F),
+  (forall (a : F) (p q : poly_lmodType F), E (a *: p + q) = a * E p + E q) -> E 1 = 1 ->
+  (forall q : poly_ringType F, E ('X * q) = E q^`()) -> forall r s : F, r ^+ 2 + s ^+ 2 = 1 ->
+  forall (N : nat) (b c : nat -> F), exists smooth : {poly F},
+  (forall x : F, smooth.[x] = E (expand N c \Po mix r s x)) /\
+  E (expand N b * smooth) = \sum_(k < N) k`!%:R * b k * c k * r ^+ k.

@@ -76,7 +76,7 @@ Qed.
 
 Hypothesis mask : equitable_mask.
 
-(* [clone-support] with an equitable mask, BC is contained in RE and in CE *)
+(* [clone-support] with an equitable mask, BC is contained in RE *)
 Theorem block_constant_in M : block_constant M -> in_equitable M.
 Proof.
 move=> /block_constant_value[m mE] I v v' vv hid.
@@ -87,6 +87,7 @@ have sum t : \sum_(u | blk u == I) M u t
 by rewrite !sum (mask.1 I v v') // vv.
 Qed.
 
+(* [clone-support] with an equitable mask, BC is contained in CE *)
 Theorem block_constant_out M : block_constant M -> out_equitable M.
 Proof.
 move=> /block_constant_value[m mE] J u u' uu.
@@ -112,6 +113,7 @@ case/card_gt0P=> t; rewrite inE => /andP[/andP[tJ _] et].
 apply: leq_trans (edge_rank et) _; exact: (@leq_bigmax_cond _ (fun s => blk s == blk v) (rank A) t tJ).
 Qed.
 
+(* [clone-ordering] with an equitable mask, no edge lies inside a block *)
 Theorem mask_no_inner_edge u v : edge A u v -> hidden A v -> blk u != blk v.
 Proof.
 have [depth up] := mask_acyclic.

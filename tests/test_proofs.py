@@ -1,115 +1,266 @@
-"""The Coq proofs: clean sources, links both ways with claims.toml, and parsed assumptions when Coq is there."""
+"""The Coq proofs: ledger and sources name one another, and every planted fault fails `make proofs` by itself."""
 
-import importlib.util
 import re
 import shutil
-import tomllib
+import subprocess
 from pathlib import Path
 
 import pytest
+from audit import __main__ as command
+from audit import coq, ledger, pages, pins, sources
 
 ROOT = Path(__file__).parent.parent
 PROOFS = ROOT / "proofs"
-_spec = importlib.util.spec_from_file_location("proof_audit", PROOFS / "audit.py")
-assert _spec is not None
-assert _spec.loader is not None
-audit = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(audit)
 
 needs_coq = pytest.mark.skipif(
-    shutil.which("coqc") is None or bool(audit.missing_packages()),
+    bool(command.missing_packages()),
     reason="Coq is not installed: the proofs were NOT compiled or audited (see `make proofs`)",
 )
-CLAIMS = {claim["id"]: claim for claim in tomllib.loads((ROOT / "claims.toml").read_text())["claim"]}
 
 
-def stated(file: str) -> set[str]:
-    """Names of the theorems and lemmas stated in a Coq file."""
-    source = audit.strip_comments((PROOFS / file).read_text())
-    return set(re.findall(r"\b(?:Theorem|Lemma)\s+(\w+)", source))
-
-
-def test_sources_have_no_admitted_lemma_and_no_axiom():
-    assert audit.source_faults() == []
-
-
-def test_every_coq_file_is_compiled():
-    assert sorted(audit.project_files()) == sorted(path.name for path in PROOFS.glob("*.v"))
-
-
-def test_every_linked_theorem_is_stated():
-    links = [link for claim in CLAIMS.values() for link in claim.get("proofs", [])]
-    assert links
-    assert [link for link in links if link.split(":")[1] not in stated(link.split(":")[0])] == []
-
-
-def test_every_claim_marked_proved_links_a_theorem_that_names_it():
-    naming = {(theorem.link, claim) for theorem in audit.headlines() for claim in theorem.claims}
-    unproved = [
-        name
-        for name, claim in CLAIMS.items()
-        if "proved" in claim["evidence"] and not any((link, name) in naming for link in claim.get("proofs", []))
-    ]
-    assert unproved == []
-
-
-def test_the_table_names_every_headline_theorem():
-    table = (PROOFS / "README.md").read_text()
-    assert [theorem.link for theorem in audit.headlines() if f"`{theorem.link}`" not in table] == []
+def test_sources_and_ledger_have_no_fault():
+    assert sources.faults(PROOFS) == []
+    assert ledger.faults(ledger.load(PROOFS), PROOFS) == []
 
 
 def test_every_file_opens_with_a_glossary_and_no_proof_exceeds_40_lines():
-    for file in audit.project_files():
+    for file in sources.files(PROOFS):
         source = (PROOFS / file).read_text()
         assert source.startswith("(* "), file
         proofs = re.findall(r"\bProof\.(.*?)\bQed\.", source, re.S)
         assert max((proof.count("\n") for proof in proofs), default=0) <= 40, file
 
 
-# ---- planted faults: the audit must reject them without Coq ----
+def test_every_statement_has_words_and_a_text():
+    told = pages.statements(PROOFS)
+    assert set(told) == {link.partition(":")[2] for link in ledger.links(ledger.load(PROOFS))}
+    assert all(words and text for words, text in told.values())
 
 
-def test_an_allowed_axiom_and_none_are_accepted():
-    output = "@@ A.t\nClosed under the global context\n@@ B.t\nAxioms:\nClassical_Prop.classic : forall P, P\n"
-    answers = audit.parse_assumptions(output)
-    assert answers == {"A.t": frozenset(), "B.t": frozenset({"Classical_Prop.classic"})}
-    assert audit.rejected(answers, ["A.t", "B.t"]) == []
+# ---- the scanner and the parser, on texts ----
 
 
 @pytest.mark.parametrize(
-    ("output", "complaint"),
+    ("source", "code"),
     [
-        ("@@ A.t\nAxioms:\ngap_bound : forall x : nat, x = 0\n", "A.t: assumes gap_bound"),
-        ("@@ A.t\nAxioms:\nFile.cheat\n  : forall x : nat,\n    x = 0\n", "A.t: assumes File.cheat"),
-        ("@@ B.t\nClosed under the global context\n", "A.t: no answer from Print Assumptions"),
-        ("@@ A.t\nError: not found\n", "A.t: no answer from Print Assumptions"),
+        ("a (* b (* c *) d *) e", "a  e"),
+        ('a "(*" b "*)" c', 'a "" b "" c'),
+        ('(* "*)" Admitted. *) b', " b"),
+        ('a "say ""(*""" b', 'a "" b'),
+        ("a (* never closed", "a "),
     ],
 )
-def test_planted_assumptions_are_rejected(output, complaint):
-    assert complaint in audit.rejected(audit.parse_assumptions(output), ["A.t"])
+def test_comments_and_strings_are_stripped_as_coq_does(source, code):
+    assert sources.strip(source) == code
 
 
-@pytest.mark.parametrize("fault", ["Admitted.", "Axiom cheat : False.", "Parameter x : nat.", "admit."])
-def test_planted_faults_in_the_sources_are_found(tmp_path, fault):
-    (tmp_path / "_CoqProject").write_text("Bad.v\n")
-    (tmp_path / "Bad.v").write_text(f"(* Admitted in a comment is fine *)\n{fault}\n")
-    assert len(audit.source_faults(tmp_path)) == 1
+@pytest.mark.parametrize(
+    ("answer", "axioms", "odd"),
+    [
+        (coq.CLOSED, [], []),
+        ("Axioms:\nClassical_Prop.classic : forall P, P", ["Classical_Prop.classic"], []),
+        ("Axioms:\nA.cheat\n  : forall x : nat,\n    x = 0\nB.b : 0 = 1", ["A.cheat", "B.b"], []),
+        ("Axioms:\ncheat is assumed to be guarded.", [], ["cheat is assumed to be guarded."]),
+        ("Axioms:\nT relies on an unsafe hierarchy.", [], ["T relies on an unsafe hierarchy."]),
+        ("Axioms:\nA.a : 0 = 1\nTheory:\n  collapsed", ["A.a"], ["Theory:"]),
+        ("Axioms:", [], ["Axioms:"]),
+        ("", [], ["no answer"]),
+    ],
+)
+def test_every_line_of_an_answer_is_understood_or_a_fault(answer, axioms, odd):
+    assert coq.parse_assumptions(answer) == (axioms, odd)
 
 
-# ---- with Coq ----
+# ---- planted faults: a small project with the real Makefile and audit ----
+
+BASE = """(* Doubling. *)
+Inductive light := on | off.
+Definition one := 1.
+Definition double (n : nat) := n * (one + one).
+Fixpoint even (n : nat) : light := match n with 0 => on | S n => match even n with on => off | off => on end end.
+
+Section Doubling.
+Variable n : nat.
+Hypothesis absurd : 0 = n.
+Lemma step : double (S n) = S (S (double n)).
+Proof. reflexivity. Qed.
+
+(* [twice] doubling a successor *)
+Theorem twice : double (S n) = 2 + double n.
+Proof. exact step. Qed.
+End Doubling.
+
+(* [twice] [zero] the light at 0 *)
+Theorem lit : even 0 = on.
+Proof. reflexivity. Qed.
+"""
+STATEMENTS = """(* What is proved. *)
+From lop Require Import Base.
+
+(* doubling a successor adds 2 *)
+Definition twice : Prop := forall n, double (S n) = 2 + double n.
+
+(* the light is on at 0 *)
+Definition lit : Prop := even 0 = on.
+"""
+CHECKED = """(* Proofs of the statements. *)
+From lop Require Import Statements.
+From lop Require Base.
+Theorem twice : Statements.twice. Proof. exact (@Base.twice). Qed.
+Theorem lit : Statements.lit. Proof. exact (@Base.lit). Qed.
+"""
+CLAIM = """[[claim]]
+id = "{name}"
+paper = "-"
+statement = "s"
+evidence = ["proved"]
+proofs = [{proofs}]
+proved = "As stated."
+pinned = ""
+"""
+LEDGER = CLAIM.format(name="twice", proofs='"Base.v:twice", "Base.v:lit"') + CLAIM.format(
+    name="zero", proofs='"Base.v:lit"'
+)
+
+
+def write(root: Path) -> Path:
+    """The small project, not yet pinned."""
+    proofs = root / "proofs"
+    shutil.copytree(PROOFS / "audit", proofs / "audit", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROOFS / "Makefile", proofs)
+    (proofs / "_CoqProject").write_text("\n".join([*sources.HEADER, "Base.v", "Statements.v", "Checked.v", ""]))
+    for name, text in (("Base", BASE), ("Statements", STATEMENTS), ("Checked", CHECKED)):
+        (proofs / f"{name}.v").write_text(text)
+    (root / "claims.toml").write_text(LEDGER)
+    (proofs / "README.md").write_text("")
+    return proofs
+
+
+def make(proofs: Path, target: str = "all") -> tuple[int, str]:
+    run = subprocess.run(["make", "-C", str(proofs), target], capture_output=True, text=True, check=False)
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    """The small project, compiled, pinned and with its README."""
+    proofs = write(tmp_path_factory.mktemp("good"))
+    assert make(proofs, "compile")[0] == 0
+    claims = ledger.load(proofs)
+    answers = pins.answered(proofs, ledger.links(claims))
+    ledger_text = (proofs.parent / "claims.toml").read_text()
+    for claim in claims:
+        pinned = pins.pin(claim, answers, ["Base", "Statements", "Checked"])
+        ledger_text = ledger_text.replace('pinned = ""', f'pinned = "{pinned}"', 1)
+    (proofs.parent / "claims.toml").write_text(ledger_text)
+    assert make(proofs, "readme")[0] == 0
+    return proofs
 
 
 @needs_coq
-def test_an_admitted_lemma_is_rejected_although_coq_exits_0(tmp_path):
-    (tmp_path / "_CoqProject").write_text("Bad.v\n")
-    (tmp_path / "Bad.v").write_text("(* [gap] *)\nTheorem false_gap : 0 = 1.\nAdmitted.\n")
-    compiled = audit.subprocess.run(["coqc", "-q", "-R", ".", "lop", "Bad.v"], cwd=tmp_path, check=False)
-    assert compiled.returncode == 0
-    assert audit.rejected(audit.assumptions(tmp_path), ["Bad.false_gap"]) == ["Bad.false_gap: assumes Bad.false_gap"]
+def test_the_small_project_is_accepted(good):
+    code, said = make(good)
+    assert code == 0, said
+    assert "2 theorems prove the pinned statements of 2 claims" in said
+    assert "2 without any axiom" in said
+
+
+CHEAT = "cheat : 0 = 1"
+GUARD = 'Definition open := "(*"%string.\n#[bypass_check(guard)] Fixpoint cheat (n : nat) : 0 = 1 := cheat n.\n'
+CLOSE = 'Definition close := "*)"%string.\n'
+STRINGS = "From Coq Require Import String.\n" + GUARD + CLOSE
+TWICE = "Theorem twice : double (S n) = 2 + double n.\nProof. exact step."
+LIT = "Theorem lit : Statements.lit. Proof. exact (@Base.lit). Qed."
+OTHER = "Theorem lit : 0 = 0. Proof. reflexivity. Qed."
+SHADOW = "Notation even := (fun _ => on).\nDefinition lit"
+# file, text, replacement, word of the complaint
+PLANTED = {
+    "an Admitted lemma": ("Base.v", "reflexivity. Qed.\n\n(*", "Admitted.\n\n(*", "Admitted"),
+    "admit": ("Base.v", "Proof. exact step.", "Proof. admit.", "admit"),
+    "an axiom": ("Base.v", "Definition one", f"Axiom {CHEAT}.\nDefinition one", "Axiom"),
+    "a parameter": ("Base.v", "Definition one", f"Parameter {CHEAT}.\nDefinition one", "Parameter"),
+    "a theorem renamed": ("Base.v", "Theorem twice", "Theorem twofold", "no such Theorem"),
+    "a theorem removed": ("Base.v", re.compile(r"\(\* \[twice\] \[zero\].*", re.S), "", "no such Theorem"),
+    "a theorem demoted": ("Base.v", "Theorem lit", "Lemma lit", "no such Theorem"),
+    "a hypothesis outside a section": ("Base.v", "Definition one", f"Hypothesis {CHEAT}.\nDefinition one", "outside"),
+    "a context outside a section": ("Base.v", "Definition one", f"Context ({CHEAT}).\nDefinition one", "outside"),
+    "an attribute before it": ("Base.v", "Definition one", f"#[local] Variable {CHEAT}.\nDefinition one", "outside"),
+    "guard bypassed in strings": ("Base.v", "Definition one", STRINGS + "Definition one", "bypass_check"),
+    "guard unset": ("Base.v", "Definition one", "Unset Guard  Checking.\nDefinition one", "Guard"),
+    "positivity unset": ("Base.v", "Definition one", "Unset Positivity Checking.\nDefinition one", "Positivity"),
+    "a plugin": ("Base.v", "Definition one", 'Declare ML Module "x".\nDefinition one', "Declare ML"),
+    "a loaded file": ("Base.v", "Definition one", 'Load "x".\nDefinition one', "Load"),
+    "type in type": ("_CoqProject", "-R . lop", "-R . lop\n-arg -type-in-type", "_CoqProject"),
+    "a file dropped": ("_CoqProject", "Checked.v\n", "", "Checked.v: not in _CoqProject"),
+    "an unlinked statement": ("Statements.v", "(* the", "Definition more : Prop := True.\n\n(* the", "more"),
+    "a claim without theorem": ("../claims.toml", '= ["Base.v:lit"]', "= []", "no theorem is linked"),
+    "a claim without its words": ("../claims.toml", 'proved = "As stated."', 'proved = ""', "does not say"),
+    "a tag without its link": ("../claims.toml", ', "Base.v:lit"]', "]", "does not link it"),
+    "a link without its tag": ("Base.v", "[twice] [zero]", "[twice]", "does not name [zero]"),
+    # from here on only Coq finds them
+    "a theorem weakened": ("Base.v", TWICE, "Theorem twice : True.\nProof. exact I.", "Base.twice"),
+    "a section hypothesis": ("Base.v", "exact step.", "pose absurd. exact step.", "Base.twice"),
+    "statement and theorem weakened": ("*", "even 0 = on", "even 0 = even 0", "zero: a statement"),
+    "a definition changed": ("Base.v", "n * (one + one)", "n * (one + one) + 0 * n", "twice: a statement"),
+    "a definition of a definition changed": ("Base.v", "one := 1", "one := 0 + 1", "twice: a statement"),
+    "constructors in another order": ("Base.v", "on | off.", "off | on.", "zero: a statement"),
+    "another notation for a constant": ("Statements.v", "Definition lit", SHADOW, "zero: a"),
+    "another proof in Checked.v of another type": ("Checked.v", LIT, OTHER, "Checked.lit"),
+    "an invented row": ("README.md", "| - | [zero]", "| A | [all] | `All.v:all` | All. |\n| - | [zero]", "README.md"),
+    "a row removed": ("README.md", re.compile(r"\| - \| \[zero\].*\n"), "", "README.md"),
+}  # fmt: skip
+
+
+def plant(proofs: Path, file: str, text: str | re.Pattern[str], replacement: str) -> None:
+    for path in [proofs / file] if file != "*" else sorted(proofs.glob("*.v")):
+        before = path.read_text()
+        after = text.sub(replacement, before) if isinstance(text, re.Pattern) else before.replace(text, replacement)
+        assert after != before or file == "*", path
+        path.write_text(after)
 
 
 @needs_coq
-@pytest.mark.skipif(not (PROOFS / "Gap.vo").exists(), reason="the proofs are not compiled: run `make proofs`")
-def test_every_headline_theorem_has_only_allowed_assumptions():
-    expected = [f"{theorem.module}.{theorem.name}" for theorem in audit.headlines()]
-    assert audit.rejected(audit.assumptions(), expected) == []
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_fails_make(good, tmp_path, fault):
+    file, text, replacement, word = PLANTED[fault]
+    shutil.copytree(good.parent, tmp_path / "p", symlinks=True)
+    proofs = tmp_path / "p" / "proofs"
+    plant(proofs, file, text, replacement)
+    code, said = make(proofs)
+    assert code != 0, said
+    assert word in said
+
+
+HIDDEN = {
+    "Print Assumptions finds an admitted lemma": ("Proof. exact step. Qed.", "Admitted.", "assumes Base.twice"),
+    "a bypassed guard": (
+        "Proof. exact step. Qed.",
+        "Proof. exact (cheat n). Qed.",
+        "cheat is assumed to be guarded",
+    ),
+    "a top-level hypothesis": ("Section Doubling.", f"Hypothesis {CHEAT}.\nSection Doubling.", "assumes Base.cheat"),
+    "a false friend of a library axiom": ("Proof. exact step. Qed.", "Proof. exact (classic n). Qed.", "assumes"),
+}
+FRIENDS = {
+    "a bypassed guard": "#[bypass_check(guard)] Fixpoint cheat n : double (S n) = 2 + double n := cheat n.\n",
+    "a false friend of a library axiom": "Axiom classic : forall n, double (S n) = 2 + double n.\n",
+}
+
+
+@needs_coq
+@pytest.mark.parametrize("fault", HIDDEN)
+def test_coq_alone_finds_what_the_scanner_would(good, tmp_path, fault):
+    """The second line of defence: the same kinds of fault, with the scan of the sources left out."""
+    text, replacement, word = HIDDEN[fault]
+    shutil.copytree(good.parent, tmp_path / "p", symlinks=True)
+    proofs = tmp_path / "p" / "proofs"
+    before = "Hypothesis absurd : 0 = n.\n"
+    source = BASE.replace(before, "").replace("Section Doubling.", FRIENDS.get(fault, "") + "Section Doubling.")
+    source = source.replace(text, replacement, 1)
+    if "hypothesis" in fault:
+        source = source.replace("Proof. reflexivity. Qed.\n\n(*", "Proof. pose cheat. reflexivity. Qed.\n\n(*")
+    (proofs / "Base.v").write_text(source)
+    for file in ("Base", "Statements", "Checked"):
+        subprocess.run(["coqc", "-q", "-w", "-all", "-R", ".", "lop", f"{file}.v"], cwd=proofs, check=True)
+    faults = command.coq_faults(command.question(proofs), proofs)
+    assert any(word in complaint for complaint in faults), faults

@@ -19,7 +19,7 @@ VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
 _LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
-_OPTIONAL = ("source", "corrected", "code", "tests", "proofs", "figures", "uses", "checks")
+_OPTIONAL = ("source", "corrected", "code", "tests", "proofs", "proved", "pinned", "figures", "uses", "checks")
 
 
 class Claim(NamedTuple):
@@ -34,6 +34,8 @@ class Claim(NamedTuple):
     code: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     proofs: tuple[str, ...] = ()
+    proved: str = ""
+    pinned: str = ""
     figures: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
