@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         capture_probability,
         moment_rate,
         sgd_attraction_rate,
+        sgd_lyapunov_exponent,
     )
     from lop_theory.stability.escape import Escape, escape_direction
     from lop_theory.stability.experts import split_tokens
@@ -92,6 +93,7 @@ __all__ = [
     "remainder_bound",
     "revival_distance",
     "sgd_attraction_rate",
+    "sgd_lyapunov_exponent",
     "spanned",
     "split_tokens",
     "steps_to_escape",
@@ -99,7 +101,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "attraction": "attraction_rate attracts capture_probability moment_rate sgd_attraction_rate",
+    "attraction": "attraction_rate attracts capture_probability moment_rate sgd_attraction_rate sgd_lyapunov_exponent",
     "layout": "Coordinates coordinates",
     "escape": "Escape escape_direction",
     "experts": "split_tokens",

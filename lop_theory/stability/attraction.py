@@ -8,13 +8,17 @@ drifts at rate −α,
 since the scale function has s′(x) = exp ∫L′/D = x^{2L″(0)/D″(0) + o(1)}: s(0+) is finite, and 0 is reached in the
 limit with positive probability (never in finite time), iff that exponent exceeds −1 (Feller). So noise attracts to a
 saddle with L″(0) < 0 once D″(0) > 2|L″(0)|. At α = 0 second derivatives do not decide. Paths are not moments:
-E|x|^p may grow while almost every path collapses. With several normal dimensions no such formula in second
-derivatives alone decides: noise along the sphere drives outwards. (arXiv 2306.04251; Itô there.)
+E|x|^p may grow while almost every path collapses. With several normal dimensions the top Lyapunov exponent of the
+linearisation decides, and no α along single directions does: noise along the sphere drives outwards. For SGD that
+exponent is ``sgd_lyapunov_exponent``. (arXiv 2306.04251; Itô there.)
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lop_theory.errors import InvalidInput
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
@@ -66,3 +70,29 @@ def sgd_attraction_rate(curvatures: Sequence[float], step: float) -> float:
         raise InvalidInput("curvatures", list(curvatures), "must not be empty", "give the curvature on each sample")
     factors = [abs(1 - step * h) for h in curvatures]
     return math.inf if min(factors) == 0 else -math.fsum(map(math.log, factors)) / len(factors)
+
+
+def sgd_lyapunov_exponent(
+    hessians: NDArray[np.float64], step: float, *, steps: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Top Lyapunov exponent of x ← (I − ηH)x, H drawn from ``hessians`` (samples, n, n), and its standard error.
+
+    Measured along one random sequence of ``steps`` draws, in 20 batches: SGD collapses onto the set iff the exponent
+    is negative. Take Hessians on the normal space without its flat directions, on which it is 0. Raises
+    ``InvalidInput``.
+    """
+    shape = np.shape(hessians)
+    if len(shape) != 3 or not shape[0] or shape[1] != shape[2] or steps < 20:
+        raise InvalidInput("hessians, steps", (shape, steps), "must be (samples, n, n), samples ≥ 1, and steps ≥ 20")
+    rng = np.random.default_rng(seed)
+    factors = np.eye(shape[1]) - step * np.asarray(hessians, dtype=np.float64)
+    point, growth = rng.normal(size=shape[1]), np.empty(steps)
+    point /= np.linalg.norm(point)
+    for k, draw in enumerate(rng.integers(0, shape[0], steps)):
+        point = factors[draw] @ point
+        length = float(np.linalg.norm(point))
+        if length == 0:
+            return -math.inf, 0.0
+        growth[k], point = math.log(length), point / length
+    batches = np.array([batch.mean() for batch in np.array_split(growth, 20)])
+    return float(growth.mean()), float(batches.std(ddof=1) / math.sqrt(20))

@@ -14,6 +14,7 @@ from lop_theory.stability.attraction import (
     capture_probability,
     moment_rate,
     sgd_attraction_rate,
+    sgd_lyapunov_exponent,
 )
 from lop_theory.verdict import Fails, Holds, Undecided
 
@@ -105,7 +106,44 @@ def test_small_steps_of_sgd_are_the_ito_reading(samples):
     assert sgd_attraction_rate(samples, step) == pytest.approx(expected, abs=1e-11)
 
 
+@pytest.mark.claim("later-stochastic-collapse")
+def test_the_lyapunov_exponent_in_one_dimension_and_on_commuting_hessians():
+    exponent, error = sgd_lyapunov_exponent(np.array([[[0.75]], [[-1.0]]]), 1.0)
+    assert exponent == pytest.approx(-math.log(2) / 2, abs=5 * error + 1e-3)
+    rng = np.random.default_rng(1)
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    curvatures = rng.uniform(-1, 2, (4, 3))
+    commuting = np.array([rotation @ np.diag(row) @ rotation.T for row in curvatures])
+    exponent, error = sgd_lyapunov_exponent(commuting, 0.3)
+    best = max(-sgd_attraction_rate(list(column), 0.3) for column in curvatures.T)
+    assert exponent == pytest.approx(best, abs=5 * error + 1e-3)
+    assert abs(sgd_lyapunov_exponent(np.zeros((1, 2, 2)), 0.1)[0]) < 1e-15
+    assert sgd_lyapunov_exponent(np.ones((1, 1, 1)), 1.0)[0] == -math.inf
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+def test_every_direction_attracts_and_the_set_does_not():
+    """Traceless curvatures ±3 in every orientation, mean −1/5: α > 0 along each axis, the plane repels at log 1.04.
+
+    (By Jensen's formula the traceless part alone has exponent 0.)
+    """
+    angles = np.linspace(0, np.pi, 8, endpoint=False)
+    axes = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    reflect = np.array([[0.0, -1.0], [1.0, 0.0]])
+    turned = [(a, reflect @ a) for a in axes]
+    samples = np.array([s * 3 * (np.outer(a, b) + np.outer(b, a)) - np.eye(2) / 5 for a, b in turned for s in (1, -1)])
+    step = 0.2
+    along = [sgd_attraction_rate([float(a @ h @ a) for h in samples], step) for a in axes]
+    exponent, error = sgd_lyapunov_exponent(samples, step)
+    assert min(along) > 0
+    assert exponent > 5 * error > 0
+    assert exponent == pytest.approx(math.log(1.04), abs=4 * error)
+
+
 def test_refusals():
+    for shape in ((0, 2, 2), (2, 2), (1, 2, 3)):
+        with pytest.raises(InvalidInput):
+            sgd_lyapunov_exponent(np.zeros(shape), 0.1)
     with pytest.raises(InvalidInput):
         attracts(1.0, -1.0)
     with pytest.raises(InvalidInput):
