@@ -4,6 +4,8 @@ Effect sizes are those of bit-flipping: geometric means over seeds of a ratio wi
 logarithm and the number of seeds above 1. claims.toml holds the sentences; a test computes them anew.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from empirical.cloning.options import Setting
@@ -63,37 +65,37 @@ def stays(cells: Cells) -> str:
 
 def leaves(cells: Cells) -> str:
     """Noisy SGD and dropout: 1 − R² and distance from RE∩CE at the end."""
-    parts = []
-    for model in models(cells):
+
+    def left(model: str) -> Iterator[str]:
         for name, group in (("Noisy SGD", strongest(cells, model)), ("dropout", dropped(cells, model))):
             defect, distance = at_the_end(group, "defect"), at_the_end(group, "distance")
-            parts.append(
-                f"{MODELS[model]} {name} {_strength(group)}: {_spread(defect)}, smallest seed {defect.min():.1e}, "
+            yield (
+                f" {name} {_strength(group)}: {_spread(defect)}, smallest seed {defect.min():.1e}, "
                 f"distance from RE∩CE {_spread(distance)}"
             )
-    return _measured("1 - R^2 at the end", parts, cells)
+
+    return _by_model("1 - R^2 at the end", left, cells)
 
 
 def one_step(cells: Cells) -> str:
     """A single noisy step (λ = 0): 1 − R² at the first measurement and at the end, and against noise without decay."""
-    parts = []
-    for model in models(cells):
-        single = [g for key, g in cells.items() if (key.model, key.arm, key.decay) == (model, "noisy_sgd", 0.0)]
-        for group in single:
+
+    def grown(model: str) -> Iterator[str]:
+        for group in (g for key, g in cells.items() if (key.model, key.arm, key.decay) == (model, "noisy_sgd", 0.0)):
             defect = curve(group, "defect")
-            grown = effect(defect[:, -1], defect[:, 1])
-            parts.append(
-                f"{MODELS[model]} {_strength(group)}: {_spread(defect[:, 1])} at the first measurement, "
-                f"{_spread(defect[:, -1])} at the end, growth {grown}; with lambda = 1 "
+            yield (
+                f" {_strength(group)}: {_spread(defect[:, 1])} at the first measurement, {_spread(defect[:, -1])} at "
+                f"the end, growth {effect(defect[:, -1], defect[:, 1])}; with lambda = 1 "
                 f"{_spread(at_the_end(strongest(cells, model), 'defect'))} at the end"
             )
-    return _measured("one noisy step, 1 - R^2", parts, cells)
+
+    return _by_model("one noisy step, 1 - R^2", grown, cells)
 
 
 def capacity(cells: Cells) -> str:
     """Rank and loss of clones against bases and fresh networks of the clones' width."""
-    parts = []
-    for model in models(cells):
+
+    def gained(model: str) -> Iterator[str]:
         sgd = cells[Setting(model, "sgd")]  # type: ignore[arg-type]
         arms = (
             ("SGD", sgd),
@@ -105,12 +107,13 @@ def capacity(cells: Cells) -> str:
         fresh = effect(rank(sgd, "control"), rank(sgd, "base"))
         loss = effect(*_losses(sgd, "control", "base"))
         against = effect(at_the_end(strongest(cells, model), "clone_train_loss"), at_the_end(sgd, "clone_train_loss"))
-        parts.append(
-            f"{MODELS[model]}: rank, clone / base: {ranks}, fresh wide network / base {fresh}; training loss, clone / "
+        yield (
+            f": rank, clone / base: {ranks}, fresh wide network / base {fresh}; training loss, clone / "
             f"base: {losses}, fresh wide network / base (it starts anew) {loss}, clone under Noisy SGD / clone under "
             f"SGD {against}"
         )
-    return _measured("at the end", parts, cells)
+
+    return _by_model("at the end", gained, cells)
 
 
 def transformer(cells: Cells) -> str:
@@ -127,33 +130,37 @@ def transformer(cells: Cells) -> str:
 
 def rates(cells: Cells) -> str:
     """Outputs of clone against base, with the same and with matched step sizes."""
-    parts = []
-    for model in models(cells):
+
+    def followed(model: str) -> Iterator[str]:
         gaps = {arm: at_the_end(cells[Setting(model, arm)], "function_gap") for arm in DETERMINISTIC}  # type: ignore[arg-type]
         worst = curve(cells[Setting(model, "matched")], "function_gap").max()  # type: ignore[arg-type]
-        parts.append(
-            f"{MODELS[model]}: SGD {_spread(gaps['sgd'])}, Adam {_spread(gaps['adam'])}, SGD with matched step sizes "
+        yield (
+            f": SGD {_spread(gaps['sgd'])}, Adam {_spread(gaps['adam'])}, SGD with matched step sizes "
             f"{_spread(gaps['matched'])} (at most {worst:.1e} at any time)"
         )
-    return _measured("largest difference of outputs, clone - base, over the largest output, at the end", parts, cells)
+
+    return _by_model(
+        "largest difference of outputs, clone - base, over the largest output, at the end", followed, cells
+    )
 
 
 def rounding(cells: Cells) -> str:
     """Clones that are not copies (random weights inside RE∩CE added): 1 − R² and distance in float32 and float64."""
-    parts = []
-    for model in models(cells):
+
+    def rounded(model: str) -> Iterator[str]:
         for precision, arm in (("float32", "redistributed"), ("float64", "redistributed64")):
             group = cells.get(Setting(model, arm))  # type: ignore[arg-type]
             if group is None:
                 continue
             defect, distance = curve(group, "defect"), curve(group, "distance")
             grown = effect(rank(group, "clone"), rank(group, "base"))
-            parts.append(
-                f"{MODELS[model]} {precision}: rank, clone / base {grown}, "
+            yield (
+                f" {precision}: rank, clone / base {grown}, "
                 f"1 - R^2 from {_spread(defect[:, 0])} to {_spread(defect[:, -1])}, "
                 f"distance from RE∩CE over the norm from {_spread(distance[:, 0])} to {_spread(distance[:, -1])}"
             )
-    return _measured("SGD from clones that are not copies", parts, cells)
+
+    return _by_model("SGD from clones that are not copies", rounded, cells)
 
 
 def _losses(group: Group, one: str, other: str) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +184,11 @@ def _spread(values: np.ndarray) -> str:
 
 def _named(cells: Cells) -> str:
     return ", ".join(MODELS[model] for model in models(cells))
+
+
+def _by_model(what: str, said: Callable[[str], Iterator[str]], cells: Cells) -> str:
+    """The measurement with what is ``said(model)``, each after the model's name."""
+    return _measured(what, [f"{MODELS[model]}{text}" for model in models(cells) for text in said(model)], cells)
 
 
 def _measured(what: str, parts: list[str], cells: Cells) -> str:

@@ -13,14 +13,16 @@ from empirical.runs.checks import check_choice, check_choices, check_counts, che
 from empirical.runs.execution import Execution
 from empirical.training.options import (
     DataOptions,
+    ModelBatch,
     ModelName,
     ModelOptions,
+    ModelScale,
     Normalisation,
     OptimiserOptions,
-    SourceName,
-    check_data,
-    check_model,
-    check_optimiser,
+    PerClass,
+    Source,
+    check_training,
+    chosen,
 )
 from lop_theory.errors import InvalidInput
 
@@ -118,22 +120,18 @@ class Cloning:
     """Learning rate of every arm; none: the preset's (paper: SGD 0.01, Adam 1e-3)."""
     factor: int = 2
     """Clones of every unit."""
-    source: SourceName = "glyphs"
-    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
+    source: Source = "glyphs"
     permuted: bool = False
     """Whether the pixels are permuted (another permutation for every seed)."""
     classes: int = 10
     """Classes of the one task."""
-    per_class: int = 500
-    """Training images of a class; at most what real data have."""
+    per_class: PerClass = 500
     probe_per_class: int = 20
     """Held-out images of a class: the fixed balanced batch for metrics and accuracies."""
-    scale: int | None = None
-    """All widths are divided by this; none: the preset's for the model (paper 1)."""
+    scale: ModelScale = None
     side: int | None = None
     """Pixels on a side; none: the preset's for the model (paper 32)."""
-    batch: int | None = None
-    """Images a step; none: the preset's for the model (paper 128)."""
+    batch: ModelBatch = None
     pretrain: int | None = None
     """Steps of the base alone; none: the preset's for the model."""
     steps: int | None = None
@@ -156,8 +154,8 @@ class Cloning:
 
     def size(self, model: ModelName) -> Size:
         """The model's sizes: the preset's, but for what is set."""
-        chosen = {name: getattr(self, name) for name in ("scale", "side", "batch", "pretrain", "steps", "measurements")}
-        return SIZES[self.preset][model]._replace(**{k: v for k, v in chosen.items() if v is not None})
+        own = chosen(self, ("scale", "side", "batch", "pretrain", "steps", "measurements"))
+        return SIZES[self.preset][model]._replace(**own)
 
     def _seeds(self, setting: "Setting") -> Iterator[CloningRun]:
         size = self.size(setting.model)
@@ -171,9 +169,7 @@ class Cloning:
         model = ModelOptions(setting.model, normalisation, True, setting.dropout, size.scale, size.patch)
         optimiser = self._optimiser(setting, size)
         data = DataOptions(self.source, size.side, self.permuted, self.per_class, self.probe_per_class)
-        check_model(model)
-        check_data(data)
-        check_optimiser(optimiser, model)
+        check_training(model, data, optimiser)
         every, rest = divmod(size.steps, size.measurements)
         if rest:
             raise InvalidInput("measurements", size.measurements, f"does not divide the {size.steps} steps")

@@ -4,8 +4,8 @@ Base, clone and control see the same batches and have fresh optimisers when the 
 that the clone follows the base, a twin of the base, one rounding away, shows how far rounding alone leads.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from torch import nn
@@ -22,7 +22,7 @@ from empirical.cloning.base import (
 )
 from empirical.cloning.metrics import COLUMNS, cloning_row, function_gap, manifold_row
 from empirical.cloning.options import CloningRun, name, setting
-from empirical.runs.run import Advance, Experiment
+from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.store import Row
 from empirical.theory import Dynamics, check_clone, counts, nudged
 from empirical.training.evaluation import evaluating
@@ -156,11 +156,6 @@ def dynamics(run: CloningRun, twin: nn.Module | None = None) -> Dynamics:
 
 def _of_role(arrays: Arrays, role: str) -> Arrays:
     return {name.removeprefix(f"{role}/"): array for name, array in arrays.items() if name.startswith(f"{role}/")}
-
-
-def alike(run: CloningRun) -> Hashable:
-    """What runs that train together have in common: all but the seed."""
-    return replace(run, seed=0)
 
 
 def label(run: CloningRun) -> str:

@@ -12,15 +12,17 @@ from typing import Literal, NamedTuple, get_args
 from empirical.runs.checks import check_choice, check_choices, check_counts, check_given
 from empirical.runs.execution import Execution
 from empirical.training.options import (
+    ClassesPerTask,
     DataOptions,
+    ModelBatch,
     ModelName,
     ModelOptions,
+    ModelScale,
     Normalisation,
     OptimiserOptions,
-    SourceName,
-    check_data,
-    check_model,
-    check_optimiser,
+    Source,
+    check_training,
+    chosen,
 )
 from lop_theory.errors import InvalidInput
 
@@ -100,20 +102,16 @@ class Continual:
     and l2_init: with that companion."""
     cross: Literal["one", "all"] = "one"
     """Dropout, step size, arm and normalisation other than the first: one at a time, or every combination."""
-    source: SourceName = "glyphs"
-    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
+    source: Source = "glyphs"
     tasks: int = 40
     """Tasks, one after the other."""
-    classes_per_task: int = 5
-    """Classes of a task; the loss is masked to them."""
+    classes_per_task: ClassesPerTask = 5
     steps: int | None = None
     """Steps a task; none: the preset's for the model (paper 500, laptop 100 to 500)."""
-    batch: int | None = None
-    """Images a step; none: the preset's for the model (paper 128)."""
+    batch: ModelBatch = None
     side: int | None = None
     """Pixels on a side; none: the preset's for the model (paper 64)."""
-    scale: int | None = None
-    """All widths are divided by this; none: the preset's for the model (paper 1)."""
+    scale: ModelScale = None
     per_class: int | None = None
     """Training images of a class, at most what real data have; none: the preset's for the model (paper 500)."""
     probe_per_class: int | None = None
@@ -148,9 +146,7 @@ class Continual:
             repair="none" if settings.arm in ("continual", "fresh") else settings.arm,
         )
         data = DataOptions(self.source, size.side, size.permuted, size.per_class, size.probe_per_class, size.noise)
-        check_model(model)
-        check_data(data)
-        check_optimiser(optimiser, model)
+        check_training(model, data, optimiser)
         for seed in dict.fromkeys(self.seeds):
             yield ContinualRun(
                 seed=seed,
@@ -168,8 +164,7 @@ class Continual:
 
     def size(self, model: ModelName) -> Size:
         """The model's sizes: the preset's, but for what is set."""
-        chosen = {name: getattr(self, name) for name in SIZES_SET}
-        return SIZES[self.preset][model]._replace(**{k: v for k, v in chosen.items() if v is not None})
+        return SIZES[self.preset][model]._replace(**chosen(self, SIZES_SET))
 
 
 SIZES_SET = ("scale", "side", "batch", "steps", "per_class", "probe_per_class", "permuted", "noise")

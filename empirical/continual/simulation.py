@@ -6,7 +6,6 @@ task with a new network and a new optimiser. The loss is masked to the task's cl
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from empirical.continual.metrics import COLUMNS, Probe, accuracies, layer_rows, network_row
 from empirical.continual.options import ContinualRun
 from empirical.continual.records import END, FIRST_STEP, INITIALISATION, TRAINING, label
-from empirical.runs.run import Advance, Experiment
+from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.store import Row
 from empirical.streams.tasks import Task, as_inputs, batch_indices, open_source, task
 from empirical.training.feed import Feed
@@ -157,11 +156,6 @@ class Simulation:
 def model_seed(seed: int, index: int) -> int:
     """The seed of the network that is new at task ``index``: that of the first task is the run's own network."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
-
-
-def alike(run: ContinualRun) -> ContinualRun:
-    """What runs that may train together have in common: all but the seed."""
-    return replace(run, seed=0)
 
 
 EXPERIMENT = Experiment("continual", COLUMNS, Simulation, alike, label)

@@ -13,15 +13,17 @@ from empirical.continual.options import PLAIN_STACKS, ContinualRun
 from empirical.runs.checks import check_choice, check_choices, check_counts, check_given
 from empirical.runs.execution import Execution
 from empirical.training.options import (
+    ClassesPerTask,
     DataOptions,
     ModelName,
     ModelOptions,
     Normalisation,
     OptimiserOptions,
-    SourceName,
-    check_data,
-    check_model,
-    check_optimiser,
+    PerClass,
+    Permuted,
+    Side,
+    Source,
+    check_training,
 )
 from lop_theory.errors import InvalidInput
 
@@ -164,25 +166,20 @@ class Escape:
     perturbations: Perturbations = Perturbations()
     step_size: float = 1e-3
     """Learning rate of Adam."""
-    source: SourceName = "glyphs"
-    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
-    permuted: bool = True
-    """Whether every task has a fresh permutation of the pixels."""
+    source: Source = "glyphs"
+    permuted: Permuted = True
     pixel_noise: float = 0.0
     """Glyphs: standard deviation of pixel noise, in units of black to white; without it they are learnt too easily for
     plasticity to matter."""
-    side: int = 16
-    """Pixels on a side."""
-    per_class: int = 500
-    """Training images of a class; at most what real data have."""
+    side: Side = 16
+    per_class: PerClass = 500
     probe_per_class: int = 100
     """Held-out images of a class: the fixed balanced batch of a task for metrics, clones and curvatures."""
     before: int = 40
     """Tasks of stage 1."""
     after: int = 6
     """Tasks of stage 2, the same in every branch."""
-    classes_per_task: int = 5
-    """Classes of a task; the loss is masked to them."""
+    classes_per_task: ClassesPerTask = 5
     steps: int = 500
     """Steps a task."""
     batch: int = 64
@@ -211,9 +208,7 @@ class Escape:
             self.source, self.side, self.permuted, self.per_class, self.probe_per_class, self.pixel_noise
         )
         optimiser = OptimiserOptions("adam", self.step_size)
-        check_model(model)
-        check_data(data)
-        check_optimiser(optimiser, model)
+        check_training(model, data, optimiser)
         names = ("perturbations", "before", "after", "classes_per_task", "steps", "batch", "window", "spectrum")
         shared = {name: getattr(self, name) for name in (*names, "theory")}
         shared |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in ("starts", "branches")}
@@ -227,11 +222,6 @@ def half_lost(accuracies: Sequence[float], chance: float) -> bool:
     """Whether the last task's accuracy (its mean over the task) is nearer to chance than to that of the first tasks."""
     first = accuracies[:FIRST_TASKS]
     return len(accuracies) > FIRST_TASKS and accuracies[-1] < (sum(first) / FIRST_TASKS + chance) / 2
-
-
-def alike(run: EscapeRun) -> EscapeRun:
-    """What runs that may train together have in common: all but the seed."""
-    return replace(run, seed=0)
 
 
 def label(run: EscapeRun) -> str:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from empirical.continual.records import END, TRAINING
-from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, alike, half_lost
+from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, half_lost
 from empirical.runs import saved
+from empirical.runs.run import alike
 from empirical.runs.saved import FOLDER, NETWORK, Group
 
 EARLY = 0.2

@@ -14,9 +14,9 @@ from torch import Tensor
 from empirical.continual import simulation as continual
 from empirical.continual.records import END, FIRST_STEP
 from empirical.escape.metrics import COLUMNS, Lost, came_back, found_lost, revived, silent, spectrum
-from empirical.escape.options import STAGE_1, STARTS, EscapeRun, Stage, Start, alike, half_lost, label
+from empirical.escape.options import STAGE_1, STARTS, EscapeRun, Stage, Start, half_lost, label
 from empirical.escape.perturb import leave_clones
-from empirical.runs.run import Advance, Experiment
+from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.saved import NETWORK
 from empirical.runs.store import Row
 from empirical.training.models import build

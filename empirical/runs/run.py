@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -54,6 +54,11 @@ def label_of(config: Config) -> str:
 def alone(config: Hashable) -> Hashable:
     """The group key of runs that do not train side by side."""
     return config
+
+
+def alike(config: Any) -> Any:
+    """The group key of runs that may train together: all but the seed."""
+    return replace(config, seed=0)
 
 
 class Experiment(NamedTuple):

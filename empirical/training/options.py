@@ -5,7 +5,9 @@ No PyTorch here: a command line is read, and refused, before anything heavy is i
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from typing_extensions import Doc
 
 from empirical.runs.checks import check_choice, check_counts
 from lop_theory.errors import InvalidInput
@@ -15,6 +17,17 @@ Normalisation = Literal["none", "batch", "layer"]
 SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
 OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
+Source = Annotated[
+    SourceName,
+    Doc("glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."),
+]
+Side = Annotated[int, Doc("Pixels on a side.")]
+Permuted = Annotated[bool, Doc("Whether every task has a fresh permutation of the pixels.")]
+PerClass = Annotated[int, Doc("Training images of a class; at most what real data have.")]
+ClassesPerTask = Annotated[int, Doc("Classes of a task; the loss is masked to them.")]
+ModelScale = Annotated[int | None, Doc("All widths are divided by this; none: the preset's for the model (paper 1).")]
+ModelBatch = Annotated[int | None, Doc("Images a step; none: the preset's for the model (paper 128).")]
+"""Options that several experiments have, with the text that ``--help`` shows: said once."""
 MODELS: dict[ModelName, str] = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 """Models in words, in the paper's order."""
 LOUDEST = 2.0
@@ -44,14 +57,10 @@ class ModelOptions:
 class DataOptions:
     """Where images come from."""
 
-    source: SourceName = "glyphs"
-    """glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."""
-    side: int = 32
-    """Pixels on a side."""
-    permuted: bool = True
-    """Whether every task has a fresh permutation of the pixels."""
-    per_class: int = 500
-    """Training images of a class; at most what real data have."""
+    source: Source = "glyphs"
+    side: Side = 32
+    permuted: Permuted = True
+    per_class: PerClass = 500
     probe_per_class: int = 100
     """Held-out images of a class for metrics and accuracies."""
     noise: float = 0.0
@@ -74,6 +83,18 @@ class OptimiserOptions:
     """Noise: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
     repair: Repair = "none"
     """Continual backprop and ReDo (MLP and CNN only) renew units; L2-init pulls weights to their first values."""
+
+
+def check_training(model: ModelOptions, data: DataOptions, optimiser: OptimiserOptions) -> None:
+    """What a run trains, on what, and how. Raises ``InvalidInput``."""
+    check_model(model)
+    check_data(data)
+    check_optimiser(optimiser, model)
+
+
+def chosen(options: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The fields among ``names`` that are set; what is None is left to the preset's sizes of the model."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def check_model(options: ModelOptions) -> None:
