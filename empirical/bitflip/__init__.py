@@ -7,7 +7,8 @@ fixed network of linear threshold units, and every sample is seen once:
 
 Reading order: options (what can be set) → stream (inputs and targets) → units (activations) → backprop (continual
 backprop: who is replaced) → online (the compiled learner, batch 1) → simulation (a run: begin, advance, measure) →
-records (saved runs) → claims (what they say) → command (``python -m empirical bitflip``).
+records (saved runs) → claims (what they say) → verdicts (whether a claim holds) → command (``python -m empirical
+bitflip``).
 """
 
 from typing import TYPE_CHECKING

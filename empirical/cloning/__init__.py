@@ -6,8 +6,8 @@ variance), and the distance ‖θ − Pθ‖/‖θ‖ of the weights from RE∩C
 and theory says that SGD and Adam keep them there.
 
 Reading order: options (what can be set) → base (images, networks, the base alone) → metrics (defect, distance, layers)
-→ simulation (a group of runs: begin, advance, measure) → records (saved runs) → claims (what they say) → command
-(``python -m empirical cloning``).
+→ simulation (a group of runs: begin, advance, measure) → records (saved runs) → claims (what they say) → verdicts
+(whether a claim holds) → command (``python -m empirical cloning``).
 """
 
 from typing import TYPE_CHECKING

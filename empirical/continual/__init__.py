@@ -6,8 +6,8 @@ is zero at a task's start, everything else goes on. The control is a new network
 control's accuracy less the network's.
 
 Reading order: options (what can be set) → metrics (accuracies, layers, checks of the theory) → simulation (a group of
-runs: begin, advance, measure) → records (saved runs) → claims (what they say) → command (``python -m empirical
-continual``).
+runs: begin, advance, measure) → records (saved runs) → claims (what they say) → verdicts (whether a claim holds) →
+command (``python -m empirical continual``).
 """
 
 from typing import TYPE_CHECKING

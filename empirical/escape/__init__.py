@@ -8,7 +8,8 @@ of stage 2,
 
 Reading order: options (stages, branches, what can be set) → metrics (units that came back, curvature normal to the
 clones) → perturb (the step along the escape direction) → simulation (a group of runs: begin, advance, measure) →
-records (saved runs) → claims (what they say) → command (``python -m empirical escape``).
+records (saved runs) → claims (what they say) → verdicts (whether a claim holds) → command (``python -m empirical
+escape``).
 """
 
 from typing import TYPE_CHECKING

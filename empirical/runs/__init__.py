@@ -6,8 +6,8 @@ together, so that a kill at any moment loses training time only.
 
 Reading order: store (records that have ended) → live (a run under way: how it resumes) → run (carry out a group) →
 local, cluster (where) → view (what the screen shows) → saved (records by configuration) → statistics (over seeds) →
-checks, execution (options that all experiments have) → command (reads a command line) → trackers (TensorBoard, Weights
-& Biases) → report (what every experiment's command does).
+measured (a claim that rests on records) → checks, execution (options that all experiments have) → command (reads a
+command line) → trackers (TensorBoard, Weights & Biases) → report (what every experiment's command does).
 """
 
 from typing import TYPE_CHECKING
