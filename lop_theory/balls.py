@@ -16,6 +16,7 @@ __all__ = [
     "arb_mat",
     "arb_poly",
     "arb_series",
+    "as_float",
     "decimal_text",
     "decimal_units",
     "evaluate",
@@ -110,6 +111,11 @@ def to_exact(point: arb) -> fmpq:
     mantissa, exponent = point.man_exp()
     shift = int(exponent)
     return fmpq(mantissa * fmpz(2) ** shift) if shift >= 0 else fmpq(mantissa, fmpz(2) ** -shift)
+
+
+def as_float(value: fmpq) -> float:
+    """The nearest double; ±inf beyond the largest."""
+    return float(arb(value))
 
 
 def parse_fmpq(text: str) -> fmpq:

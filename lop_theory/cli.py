@@ -9,28 +9,56 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.extras import remedy
 
-OK, NOT_CERTIFIED, BAD_INPUT = 0, 1, 2
+OK, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose errors are one line."""
+    """An ``ArgumentParser`` whose errors are one line, and whose options take the next word as their value even if it
+    begins with a minus (``--scale -1e-3``, ``--formula -x``).
+    """
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        words = sys.argv[1:] if args is None else args
+        return super().parse_args(self._joined(list(words)), namespace)
+
+    def _joined(self, words: list[str]) -> list[str]:
+        """The words with ``--option -value`` written as ``--option=-value``."""
+        options = self._option_string_actions
+        joined: list[str] = []
+        for word in words:
+            last = options.get(joined[-1]) if joined else None
+            if last is not None and last.nargs is None and word.startswith("-") and word not in options:
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
-def run(main: Callable[[], int]) -> NoReturn:
-    """Exit with what ``main`` returns; ``InvalidInput`` is printed as one line and exits with 2.
+def run(main: Callable[[], int], *, budget: bool = False) -> NoReturn:
+    """Exit with what ``main`` returns; ``InvalidInput`` is printed as one line and exits with 2. With ``budget`` the
+    work has a limit of time (``budget.supervised``).
 
     A terminal that cannot show a character gets its escape.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if budget:
+        from lop_theory.budget import leave, supervised
+
+        leave(supervised(lambda: _guarded(main)))
+    sys.exit(_guarded(main))
+
+
+def _guarded(main: Callable[[], int]) -> int:
+    """The exit code of ``main``, whatever it raises that a user can cause."""
     try:
         code = main()
         sys.stdout.flush()
@@ -46,11 +74,21 @@ def run(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         _drop_output()
         code = OK
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
     except OSError as error:
         print(f"error: {error.strerror or error}", file=sys.stderr)
         _drop_output()
         code = BAD_INPUT
-    sys.exit(code)
+    return code
+
+
+def read_seconds(seconds: float) -> float:
+    """A time budget in seconds. Raises ``InvalidInput`` unless it is positive and finite."""
+    if not 0 < seconds < float("inf"):
+        raise InvalidInput("seconds", seconds, "must be positive and finite", "30 is the default")
+    return seconds
 
 
 def _drop_output() -> None:

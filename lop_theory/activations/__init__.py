@@ -2,9 +2,9 @@
 
 A formula is an immutable expression tree in x (``formula``); the catalogue has the usual φ(ax + b) by name. Reading
 order: formula → catalogue → symbolic (derivatives, parity) → lowering (one walk over the tree for every kind of number:
-real_balls, complex_boxes, taylor_series, rationals, arrays for NumPy and PyTorch, symbols for SymPy) → piecewise (kinks
-and jumps) → ranges, tails, strip (bounds on rays, at ±∞ and in the complex plane) → gaussian (the weight
-w(z) = e^{−z²/2}/√(2π)).
+real_balls, complex_boxes, taylor_series, rationals, arrays for NumPy and PyTorch, symbols for SymPy) → zeros (where a
+switch changes sign) → piecewise (kinks and jumps) → ranges, polynomial_range, tails, strip (bounds on rays, at ±∞ and
+in the complex plane) → gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
 """
 
 from typing import TYPE_CHECKING

@@ -5,7 +5,7 @@ from typing import Any
 
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
-from lop_theory.balls import fmpq
+from lop_theory.balls import as_float, fmpq
 
 
 def numpy_function(expr: Expr) -> Callable[[Any], Any]:
@@ -25,7 +25,7 @@ def numpy_function(expr: Expr) -> Callable[[Any], Any]:
         "softplus": lambda u: np.logaddexp(0.0, u),
         "relu": lambda u: np.maximum(u, 0.0),
     }
-    function = lower(expr, Backend(table, _to_float, lambda: np.pi, lambda b, e: np.power(b, _to_power(e))))
+    function = lower(expr, Backend(table, as_float, lambda: np.pi, lambda b, e: np.power(b, _to_power(e))))
     return lambda x: np.broadcast_to(function(np.asarray(x, dtype=np.float64)), np.shape(x)).copy()
 
 
@@ -49,7 +49,7 @@ def torch_function(expr: Expr) -> Callable[[Any], Any]:
         # A 0-dimensional float64 tensor promotes to the dtype of the tensor it meets.
         return torch.tensor(value, dtype=torch.float64)
 
-    backend = Backend(table, lambda q: scalar(_to_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e))
+    backend = Backend(table, lambda q: scalar(as_float(q)), lambda: scalar(torch.pi), lambda b, e: b ** _to_power(e))
     function = lower(expr, backend)
     return lambda x: function(x).to(x).expand_as(x)
 
@@ -80,9 +80,5 @@ def with_slopes(function: Callable[[Any], Any], slopes: Sequence[tuple[float, fl
     return whole if slopes else function
 
 
-def _to_float(value: fmpq) -> float:
-    return int(value.p) / int(value.q)
-
-
 def _to_power(exponent: fmpq) -> float | int:
-    return int(exponent.p) if exponent.q == 1 else _to_float(exponent)
+    return int(exponent.p) if exponent.q == 1 else as_float(exponent)

@@ -28,6 +28,14 @@ def _acb_atan(u: acb) -> acb:
     return u.atan() if abs(u.imag) < 1 or bool(u.real > 0) or bool(u.real < 0) else _ACB_NAN
 
 
+def _acb_sigmoid(u: acb) -> acb:
+    """By the exponential that is at most 1 in size, so that a wide box far from the poles stays finite."""
+    if u.real < 0:
+        decay = u.exp()
+        return decay / (1 + decay)
+    return 1 / (1 + (-u).exp())
+
+
 def _acb_power(base: acb, exponent: fmpq) -> acb:
     if exponent.q == 1:
         return base ** int(exponent.p)
@@ -53,7 +61,7 @@ COMPLEX = Backend(
         "min": lambda a, b: _pick(a - b, b, a),
         "sign": lambda u: _pick(u, 1, -1),
         "step": lambda u: _pick(u, 1, 0),
-        "sigmoid": lambda u: 1 / (1 + (-u).exp()),
+        "sigmoid": _acb_sigmoid,
         "softplus": lambda u: u + _acb_log(1 + (-u).exp()) if u.real > 0 else _acb_log(1 + u.exp()),
         "relu": lambda u: _pick(u, u, 0),
     },

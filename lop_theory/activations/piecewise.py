@@ -2,7 +2,7 @@
 
 ``pieces(φ)`` splits the line at every kink or jump whose place is rational and replaces abs, max, min, sign, step and
 relu by the branch taken there. A switch whose argument changes sign at an irrational place stays in the expression;
-the quadrature then bisects towards it.
+``isolated_pieces`` encloses that place in a tiny interval on a bounded part of the line.
 """
 
 from functools import lru_cache
@@ -12,7 +12,8 @@ from typing import NamedTuple
 from lop_theory.activations.formula import ONE, ZERO, Expr, neg, num, rebuild, sub
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, Parity, derivative, parity, polynomial
-from lop_theory.balls import arb, fmpq, fmpq_poly
+from lop_theory.activations.zeros import SIGN_BITS, sign_changes
+from lop_theory.balls import arb, fmpq, fmpq_poly, precision
 
 
 class Piece(NamedTuple):
@@ -60,8 +61,7 @@ def interior(lo: fmpq | None, hi: fmpq | None) -> fmpq:
 
 def _resolve(lo: fmpq | None, hi: fmpq | None, node: Expr) -> list[Piece]:
     """Split (lo, hi) at the rational sign changes of the switch and take the branch on each part."""
-    switch = sub(*node.args) if len(node.args) == 2 else node.args[0]
-    poly = polynomial(switch)
+    poly = polynomial(_switch(node))
     if poly is None:
         return [Piece(lo, hi, node)]
     roots, complete = rational_roots(poly)
@@ -70,6 +70,11 @@ def _resolve(lo: fmpq | None, hi: fmpq | None, node: Expr) -> list[Piece]:
     if not complete:
         return [Piece(a, b, node) for a, b in pairwise(ends)]
     return [Piece(a, b, _branch(node, poly(interior(a, b)))) for a, b in pairwise(ends)]
+
+
+def _switch(node: Expr) -> Expr:
+    """The expression whose sign selects the branch."""
+    return sub(*node.args) if len(node.args) == 2 else node.args[0]
 
 
 def rational_roots(poly: fmpq_poly) -> tuple[list[fmpq], bool]:
@@ -115,6 +120,59 @@ def _merge(parts: tuple[Piece, ...]) -> tuple[Piece, ...]:
         else:
             merged.append(part)
     return tuple(merged)
+
+
+@lru_cache(maxsize=64)
+def isolated_pieces(expr: Expr, reach: fmpq, bits: int) -> tuple[Piece, ...]:
+    """φ on [−reach, reach] as pieces without switches, but for intervals of width 2^−bits around irrational kinks and
+    for parts where a sign could not be settled: there the switches stay."""
+    inside: list[Piece] = []
+    for part in pieces(expr):
+        lo = -reach if part.lo is None else max(part.lo, -reach)
+        hi = reach if part.hi is None else min(part.hi, reach)
+        if lo < hi:
+            inside += _isolated(Piece(lo, hi, part.expr), bits)
+    return tuple(inside)
+
+
+def _isolated(part: Piece, bits: int) -> list[Piece]:
+    node = _innermost_switch(part.expr)
+    if node is None or part.lo is None or part.hi is None or part.hi - part.lo <= fmpq(1, 2**bits):
+        return [part]
+    switch = _switch(node)
+    around, complete = sign_changes(switch, part.lo, part.hi, bits)
+    if not complete:
+        return [part]
+    ends = [part.lo, *(end for pair in around for end in pair), part.hi]
+    done: list[Piece] = []
+    for index, (lo, hi) in enumerate(pairwise(ends)):
+        if lo < hi:
+            sign = None if index % 2 else _sign_at(switch, (lo + hi) / 2, bits)
+            inner = part.expr if sign is None else _replaced(part.expr, node, _branch(node, fmpq(sign)))
+            found = Piece(lo, hi, inner)
+            done += [found] if sign is None else _isolated(found, bits)
+    return done
+
+
+def _sign_at(switch: Expr, x: fmpq, bits: int) -> int | None:
+    with precision(SIGN_BITS * bits + 64):
+        value = real_function(switch)(arb(x))
+    return 1 if value > 0 else -1 if value < 0 else None
+
+
+def _innermost_switch(expr: Expr) -> Expr | None:
+    """A switch whose arguments hold no further one."""
+    for arg in expr.args:
+        found = _innermost_switch(arg)
+        if found is not None:
+            return found
+    return expr if expr.op in KINKED else None
+
+
+def _replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+    if expr == old:
+        return new
+    return rebuild(expr, tuple(_replaced(arg, old, new) for arg in expr.args)) if expr.args else expr
 
 
 def breakpoints(expr: Expr) -> tuple[fmpq, ...]:

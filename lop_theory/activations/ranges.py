@@ -1,24 +1,14 @@
 """Rigorous range of a formula on an interval with finite or infinite ends (interval arithmetic with ends)."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from lop_theory.activations.formula import Expr, is_constant
-from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.polynomial_range import Range, enclose_polynomial
+from lop_theory.activations.real_balls import ball_polynomial, real_function
 from lop_theory.activations.symbolic import affine
-from lop_theory.balls import arb, fmpq, hull
+from lop_theory.balls import arb, arb_poly, fmpq, hull, working_bits
 
 _INF = arb.pos_inf()
-
-
-class Range(NamedTuple):
-    """Every value lies in [lo, hi]; ``lo`` and ``hi`` are exact balls, possibly infinite."""
-
-    lo: arb
-    hi: arb
-
-    def contains_zero(self) -> bool:
-        return bool(self.lo <= 0) and bool(self.hi >= 0)
 
 
 UNKNOWN = Range(-_INF, _INF)
@@ -58,11 +48,21 @@ def _range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | None:
     if is_constant(expr):
         value = real_function(expr)(arb(0))
         return Range(value.lower(), value.upper()) if value.is_finite() else None
+    poly = _polynomial(expr, working_bits())
+    if poly is not None:
+        return enclose_polynomial(poly, lo, hi)
     args = [_range(arg, lo, hi) for arg in expr.args]
     known = [arg for arg in args if arg is not None]
     if len(known) < len(args):
         return None
-    return _RULES.get(expr.op, _bounded_rule)(expr, *known)
+    return _RULES[expr.op](expr, *known)
+
+
+@lru_cache(maxsize=4096)
+def _polynomial(expr: Expr, bits: int) -> arb_poly | None:
+    del bits  # part of the cache key: constants are embedded at the precision in force
+    poly = ball_polynomial(expr)
+    return poly if poly is not None and poly.length() > 2 else None
 
 
 def _span(*ends: arb) -> Range | None:
@@ -173,9 +173,12 @@ def _at_end(op: str, end: arb) -> arb:
     return low if end < 0 else high
 
 
-def _bounded_rule(_expr: Expr, _a: Range) -> Range | None:
+def _circular(expr: Expr, a: Range) -> Range | None:
     """sin and cos."""
-    return Range(arb(-1), arb(1))
+    if not (a.lo.is_finite() and a.hi.is_finite()):
+        return Range(arb(-1), arb(1))
+    value = hull(a.lo, a.hi).sin() if expr.op == "sin" else hull(a.lo, a.hi).cos()
+    return Range(value.lower().max(arb(-1)), value.upper().min(arb(1)))
 
 
 _LIMITS = {
@@ -196,6 +199,8 @@ _LIMITS = {
 
 _RULES = {
     **dict.fromkeys("exp sinh tanh atan erf sign step sigmoid softplus relu".split(), _increasing),
+    "sin": _circular,
+    "cos": _circular,
     "add": _add,
     "mul": _mul,
     "div": _div,

@@ -8,6 +8,7 @@ from lop_theory.activations.formula import Expr
 from lop_theory.activations.gaussian import CRAMER
 from lop_theory.activations.piecewise import Piece, pieces
 from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.real_balls import ball_polynomial
 from lop_theory.balls import arb, fmpq, ipow
 
 
@@ -67,20 +68,27 @@ def _tail(expr: Expr, ends: tuple[fmpq | float, fmpq | float], start: fmpq) -> T
     if expr.op == "x":
         return TailBound(arb(1), fmpq(1), _ZERO, _ZERO)
     if expr.op == "exp":
-        return _tail_of_exp(expr, ends, start)
+        return _tail_of_exp(expr.args[0], ends, start)
     inner = [_tail(arg, ends, start) for arg in expr.args]
     known = [bound for bound in inner if bound is not None]
     return _tail_of_node(expr, known, ends) if len(known) == len(inner) else None
 
 
-def _tail_of_exp(expr: Expr, ends: tuple[fmpq | float, fmpq | float], start: fmpq) -> TailBound | None:
-    """exp u ≤ exp(bound of |u|), when that bound is a polynomial of degree ≤ 2."""
-    u = _tail(expr.args[0], ends, start)
-    if u is None or u.degree > 2 or not (u.linear.is_zero() and u.quadratic.is_zero()):
+def _tail_of_exp(u: Expr, ends: tuple[fmpq | float, fmpq | float], start: fmpq) -> TailBound | None:
+    """exp u for u = q₂x² + q₁x + q₀, for sums factor by factor, else by exp u ≤ exp(bound of |u|) of degree ≤ 2."""
+    poly = ball_polynomial(u)
+    if poly is not None and poly.length() <= 3:
+        linear = (poly[1] if ends[1] == float("inf") or ends[0] >= 0 else -poly[1]).max(_ZERO)
+        return TailBound(poly[0].exp(), fmpq(0), linear, poly[2].max(_ZERO))
+    if u.op == "add":
+        factors = [_tail(Expr("exp", (arg,)), ends, start) for arg in u.args]
+        return None if factors[0] is None or factors[1] is None else _product(factors[0], factors[1])
+    size = _tail(u, ends, start)
+    if size is None or size.degree > 2 or not (size.linear.is_zero() and size.quadratic.is_zero()):
         return None
-    if u.degree <= 1:
-        return TailBound(arb(1), fmpq(0), u.factor, _ZERO)
-    return TailBound(arb(1), fmpq(0), _ZERO, u.factor)
+    if size.degree <= 1:
+        return TailBound(arb(1), fmpq(0), size.factor, _ZERO)
+    return TailBound(arb(1), fmpq(0), _ZERO, size.factor)
 
 
 def _tail_of_node(expr: Expr, args: list[TailBound], ends: tuple[fmpq | float, fmpq | float]) -> TailBound | None:

@@ -6,7 +6,7 @@ from typing import Any
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.activations.real_balls import real_function
-from lop_theory.balls import arb, arb_series, fmpq
+from lop_theory.balls import arb, arb_series, fmpq, series_length
 
 
 class NotAnalytic(ArithmeticError):  # noqa: N818 - a statement about φ
@@ -73,3 +73,23 @@ def series_function(expr: Expr) -> Callable[[arb_series], Any]:
             raise NotAnalytic from None
 
     return evaluate
+
+
+ORDER = 4
+
+
+def taylor_form(function: Callable[[arb_series], Any], centre: arb, half: arb) -> arb:
+    """An enclosure of φ on centre + half by Taylor's formula, Σ_{j<m} φ_j·half^j + φ_m(cell)·half^m with m = 4.
+
+    Near a zero of multiplicity up to m it is narrow relative to φ, which plain ball arithmetic is not.
+    """
+    with series_length(ORDER + 1):
+        try:
+            at = function(arb_series([centre, 1])) + arb_series([0])
+            over = function(arb_series([centre + half, 1])) + arb_series([0])
+        except NotAnalytic:
+            return arb.nan()
+        total = over[ORDER]
+        for j in range(ORDER - 1, -1, -1):
+            total = at[j] + total * half
+        return total

@@ -1,15 +1,16 @@
-"""Options and output of ``python -m lop_theory.gap``: table, JSON, certificate file, picture."""
+"""Options of ``python -m lop_theory.gap``: table, JSON, certificate file, check, picture."""
 
+import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
 
 from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula
-from lop_theory.balls import arb, lower_decimal, precision, upper_decimal
-from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run, writable, write_whole
+from lop_theory.budget import DEFAULT_SECONDS, announce, note
+from lop_theory.cli import NOT_CERTIFIED, OK, Parser, read_seconds, run, writable, write_whole
 from lop_theory.errors import InvalidInput
-from lop_theory.gap.analysis import Analysis, analyse
-from lop_theory.gap.kappa import Kappa
+from lop_theory.gap.analysis import Analysis, Known, analyse
+from lop_theory.gap.printout import HEADER, as_json, block, coefficient_lines, row, unfinished
 from lop_theory.hermite.expansion import require_digits
 from lop_theory.verdict import Fails, Holds, Undecided
 
@@ -36,6 +37,9 @@ def parser() -> Parser:
     found.add_argument("--json", action="store_true", help="one JSON object per activation, one a line")
     found.add_argument("--certificate", metavar="FILE", help="save the certificate of the one activation named")
     found.add_argument("--check", metavar="FILE", help="re-check a saved certificate independently")
+    found.add_argument(
+        "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="say what is known after S s (default 30)"
+    )
     found.add_argument("--plot", metavar="FILE", help="draw the gap and its bound (.png, .pdf or .svg)")
     return found
 
@@ -43,7 +47,7 @@ def parser() -> Parser:
 def _chosen(options: Namespace) -> Iterator[Activation]:
     """The activations that the command line names."""
     given = vars(options)
-    parameters = dict(_split(item) for item in given["param"])
+    parameters = _parameters(given["param"])
     modulation = {"scale": given["scale"], "bias": given["bias"]}
     if given["formula"] is not None and parameters:
         raise InvalidInput("param", next(iter(parameters)), "goes with --act, not with --formula", "write the number")
@@ -53,6 +57,16 @@ def _chosen(options: Namespace) -> Iterator[Activation]:
         yield from_formula(given["formula"], **modulation)
     for name in CATALOGUE if given["all"] else given["act"]:
         yield activation(name, **modulation, **parameters)
+
+
+def _parameters(items: list[str]) -> dict[str, str]:
+    """NAME=NUMBER items; the first that repeats a name is refused."""
+    found: dict[str, str] = {}
+    for name, number in map(_split, items):
+        if name in found:
+            raise InvalidInput("param", f"{name}={number}", "is given twice", "give each parameter once")
+        found[name] = number
+    return found
 
 
 def _split(item: str) -> tuple[str, str]:
@@ -65,6 +79,7 @@ def _split(item: str) -> tuple[str, str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code (0 certified, 1 not certified or undecided; bad input raises)."""
     options = parser().parse_args(arguments)
+    announce(read_seconds(options.seconds))
     if options.check is not None:
         if options.all or options.act or options.formula is not None:
             raise InvalidInput("check", options.check, "goes alone", "check the file first, then certify")
@@ -75,7 +90,17 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = list(_chosen(options))
     require_paths(options, len(chosen))
     closed = _closed_forms(chosen) if options.exact else {}
-    return report((analyse(act, digits=options.digits) for act in chosen), options, closed)
+    return report((_analysed(act, options) for act in chosen), options, closed)
+
+
+def _analysed(act: Activation, options: Namespace) -> Analysis:
+    """The analysis, with notes of what is known so far for the case that the time runs out."""
+
+    def progress(known: Known) -> None:
+        note(unfinished(act.label, known, in_json=options.json))
+
+    progress(Known(None))
+    return analyse(act, digits=options.digits, progress=progress)
 
 
 def _closed_forms(chosen: list[Activation]) -> dict[str, str]:
@@ -94,19 +119,26 @@ def require_paths(options: Namespace, count: int) -> None:
         if count != 1:
             raise InvalidInput(parameter, path, "takes one activation", "name one with --act or --formula")
         writable(parameter, path)
+    if options.plot is not None and options.certificate is not None and _same_file(options.plot, options.certificate):
+        raise InvalidInput("plot", options.plot, "is the certificate's file too", "give two files")
     if options.plot is not None and not options.plot.lower().endswith((".png", ".pdf", ".svg")):
         raise InvalidInput("plot", options.plot, "must end in .png, .pdf or .svg", "rename it")
+
+
+def _same_file(a: str, b: str) -> bool:
+    return Path(a).resolve() == Path(b).resolve()
 
 
 def report(analyses: Iterable[Analysis], options: Namespace, closed: dict[str, str]) -> int:
     """Print every analysis as it is made and write the files asked for; the exit code."""
     certified = True
     if options.all and not options.json:
-        print(_HEADER)
+        print(HEADER, flush=True)
     for analysis in analyses:
         certified &= bool(analysis.verdict)
         _print_one(analysis, options, closed.get(analysis.activation.label))
         _write_files(analysis, options)
+        sys.stdout.flush()  # what is certain is out before the time is spent
     return OK if certified else NOT_CERTIFIED
 
 
@@ -116,9 +148,9 @@ def _print_one(analysis: Analysis, options: Namespace, closed: str | None) -> No
 
         print(json.dumps(as_json(analysis) | ({} if closed is None else {"lambda_exact": closed})))
         return
-    print(_row(analysis) if options.all else _block(analysis))
+    print(row(analysis) if options.all else block(analysis))
     if options.coefficients:
-        print(_coefficient_lines(analysis))
+        print(coefficient_lines(analysis))
     if closed is not None:
         print(f"  lambda exact  {closed}")
 
@@ -149,132 +181,8 @@ def check_file(path: str) -> int:
     return OK if found else NOT_CERTIFIED
 
 
-_CHECKED = {Holds: "certificate holds", Fails: "CERTIFICATE FAILS", Undecided: "CERTIFICATE UNDECIDED"}
-
-
-# ---- JSON ----
-
-
-def _bounds(ball: arb, digits: int) -> dict[str, str]:
-    return {"lower": lower_decimal(ball, digits + 3), "upper": upper_decimal(ball, digits + 3)}
-
-
-def as_json(analysis: Analysis) -> dict[str, Any]:
-    """lower ≤ true value ≤ upper for every pair of decimal strings."""
-    kern, digits = analysis.kern, analysis.kern.expansion.digits
-    return {
-        "activation": analysis.activation.label,
-        "a1_squared": _bounds(kern.c, digits),
-        "lambda": _bounds(kern.strength, digits),
-        "kappa": _bounds(analysis.kappa.value, digits),
-        "kappa_at": place(analysis.kappa),
-        "kappa_method": analysis.kappa.method,
-        "k_minus_one": _bounds(analysis.minus_one, digits),
-        "parity": kern.expansion.parity,
-        "hermite": [_bounds(a, digits) for a in kern.expansion.coefficients],
-        "route": kern.expansion.method,
-        "certified": bool(analysis.verdict),
-        "evidence": analysis.verdict[0],
-        "digits": digits,
-        "seconds": round(analysis.seconds, 6),
-    }
-
-
-def place(kap: Kappa) -> str:
-    """Where κ is attained or approached."""
-    if kap.method == "linear":
-        return "everywhere (linear)"
-    if kap.method == "parity":
-        return "rho -> 0"
-    if kap.method == "end":
-        return "rho -> 1"
-    if kap.method == "cells":
-        return f"rho in [{lower_decimal(kap.at, 6)}, {upper_decimal(kap.at.min(arb(1)), 6)}]"
-    return f"rho = {kap.at.str(8, radius=False)}"
-
-
-# ---- table ----
-
-_WIDTHS = (22, 20, 12, 18, 17, 9, 12, 9, 6)
-_TITLES = ("activation", "lambda", "c = a1^2", "kappa", "where", "K(-1)", "kappa-lambda", "certified", "ms")
-
-
-def _line(cells: Iterable[str]) -> str:
-    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
-
-
-_HEADER = _line(_TITLES)
-
-
-def _short(ball: arb, digits: int) -> str:
-    """Digits that are certain, no more than ``digits`` of them."""
-    return ball.str(digits, radius=False) if not ball.is_zero() else "0"
-
-
-def _margin(analysis: Analysis) -> str:
-    """κ − λ: how far the sharp constant lies above the bound's."""
-    margin = analysis.kappa.value - analysis.kern.strength
-    return "0" if margin.contains(0) else margin.str(4, radius=False)
-
-
-def _row(analysis: Analysis) -> str:
-    with precision(analysis.kern.expansion.bits):
-        cells = (
-            analysis.activation.label,
-            _short(analysis.kern.strength, 16),
-            _short(analysis.kern.c, 9),
-            _short(analysis.kappa.value, 15),
-            _place_short(analysis.kappa),
-            _short(analysis.minus_one, 6),
-            _margin(analysis),
-            _word(analysis),
-            f"{analysis.seconds * 1e3:.1f}",
-        )
-    return _line(cells)
-
-
-def _place_short(kap: Kappa) -> str:
-    return {"linear": "everywhere", "cells": "rho near " + kap.at.str(3, radius=False)}.get(kap.method, place(kap))
-
-
-def _word(analysis: Analysis) -> str:
-    return "yes" if analysis.verdict else "NO"
-
-
-def _block(analysis: Analysis) -> str:
-    kern, digits = analysis.kern, analysis.kern.expansion.digits
-    with precision(kern.expansion.bits + 16):
-        route = f"{kern.order - 1} Hermite coefficients by {kern.expansion.method}"
-        lines = [
-            f"{analysis.activation.label}    {digits} digits, {route}",
-            f"  lambda        {_enclosure(kern.strength, digits)}   decorrelation strength 1 - a1^2",
-            f"  c = a1^2      {_enclosure(kern.c, digits)}   linearity K'(0)",
-            f"  kappa         {_enclosure(analysis.kappa.value, digits)}   sharp constant, {place(analysis.kappa)}",
-            f"  K(-1)         {_enclosure(analysis.minus_one, digits)}   {_parity_note(analysis)}",
-            f"  worst margin  {_margin(analysis)}   kappa - lambda",
-            f"  certified     {_word(analysis)} on [-1, 1] ({analysis.verdict[0]}), {analysis.seconds * 1e3:.1f} ms",
-        ]
-    return "\n".join(lines)
-
-
-def _enclosure(ball: arb, digits: int) -> str:
-    return f"[{lower_decimal(ball, digits + 1)}, {upper_decimal(ball, digits + 1)}]"
-
-
-def _parity_note(analysis: Analysis) -> str:
-    notes = {
-        "odd": "odd up to a constant",
-        "even": "even",
-        "mixed": "odd and even part: the bound is strict at rho = -1",
-    }
-    return notes[analysis.kern.expansion.parity]
-
-
-def _coefficient_lines(analysis: Analysis) -> str:
-    digits = analysis.kern.expansion.digits
-    pairs = enumerate(analysis.kern.expansion.coefficients)
-    return "\n".join(f"  a_{k:<3}         {_enclosure(a, digits)}" for k, a in pairs if k)
+_CHECKED: dict[type, str] = {Holds: "certificate holds", Fails: "CERTIFICATE FAILS", Undecided: "CERTIFICATE UNDECIDED"}
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, budget=True)

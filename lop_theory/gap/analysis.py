@@ -1,6 +1,7 @@
 """Everything that is known of one activation: λ, c, κ, K(−1) and the certificate of the quartic gap bound."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lop_theory.activations.catalogue import Activation
@@ -8,7 +9,7 @@ from lop_theory.balls import arb
 from lop_theory.gap.certificate import Certificate, certify, verdict
 from lop_theory.gap.kappa import Kappa, sharp_constant
 from lop_theory.gap.kernel import Kernel, at_minus_one, correlation_kernel
-from lop_theory.verdict import Verdict
+from lop_theory.verdict import Undecided, Verdict
 
 
 class Analysis(NamedTuple):
@@ -23,11 +24,28 @@ class Analysis(NamedTuple):
     seconds: float
 
 
-def analyse(act: Activation, *, digits: int = 15, coefficients: int = 20) -> Analysis:
-    """λ, c, κ, K(−1) and the certificate of ``act``. Raises ``InvalidInput`` as ``hermite.expand`` does."""
-    start = time.perf_counter()
+class Known(NamedTuple):
+    """What an unfinished analysis knows."""
+
+    kern: Kernel | None
+    verdict: Verdict = Undecided("the time is spent (--seconds)")
+    minus_one: arb | None = None
+
+
+def analyse(
+    act: Activation, *, digits: int = 15, coefficients: int = 20, progress: Callable[[Known], object] | None = None
+) -> Analysis:
+    """λ, c, κ, K(−1) and the certificate of ``act``; ``progress`` hears what is known after each stage.
+
+    Raises ``InvalidInput`` as ``hermite.expand`` does.
+    """
+    start, tell = time.perf_counter(), progress or (lambda _: None)
     kern = correlation_kernel(act.expr, coefficients, digits)
+    tell(Known(kern))
     certificate = certify(kern)
-    sharp, minus_one = sharp_constant(kern), at_minus_one(kern)
+    tell(Known(kern, verdict(certificate)))
+    minus_one = at_minus_one(kern)
+    tell(Known(kern, verdict(certificate), minus_one))
+    sharp = sharp_constant(kern)
     seconds = time.perf_counter() - start
     return Analysis(act, kern, sharp, minus_one, certificate, verdict(certificate), seconds)

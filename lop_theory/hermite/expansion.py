@@ -128,7 +128,9 @@ def is_linear(expr: Expr) -> bool:
 
 @lru_cache(maxsize=512)
 def _refuse_constant(expr: Expr) -> None:
-    if is_constant(expr) or (len(pieces(expr)) == 1 and polynomial(derivative(expr)) == fmpq_poly()):
+    parts = pieces(expr)
+    flat = len(parts) == 1 and not _has_switch(parts[0].expr) and polynomial(derivative(parts[0].expr)) == fmpq_poly()
+    if is_constant(expr) or flat:
         raise _constant(expr)
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import Expr
 from lop_theory.activations.gaussian import CRAMER, hermite_values, off_axis_factor, recursion_loss, weight
-from lop_theory.activations.piecewise import pieces
+from lop_theory.activations.piecewise import isolated_pieces
 from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.tails import TailBound, mass_outside, tail_bounds
-from lop_theory.balls import acb, arb, arb_mat, fmpq, precision, within, working_bits
+from lop_theory.balls import acb, arb, arb_mat, as_float, fmpq, precision, within, working_bits
 from lop_theory.errors import InvalidInput
 
 _RHO = 4
@@ -47,12 +47,12 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
     """
     with precision(_BOUND_BITS):
         reach, tails = _reach(expr, bits)
-    with precision(bits + _PANEL_BITS):
+    with precision(2 * bits + _PANEL_BITS):  # twice, to tell both sides of a double zero from it
         panels = _panels(expr, reach, bits)
     with precision(bits + _PANEL_BITS):
         totals, second = [arb(0)] * n, arb(0)
         for panel in panels:
-            column, square = _tiny(panel, n) if panel.size is None else _gauss(panel, n, bits)
+            column, square = _tiny(panel, expr, n) if panel.size is None else _gauss(panel, n, bits)
             totals = [t + c for t, c in zip(totals, column, strict=True)]
             second += square
         linear, squared = within(mass_outside(tails, arb(reach), 1)), within(mass_outside(tails, arb(reach), 2))
@@ -77,7 +77,7 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
         reach += 4
     for panel in _panels(expr, fmpq(8), 30):  # an undefined place explains more than a missing growth bound
         if panel.size is None:
-            _tiny(panel, 1)
+            _tiny(panel, expr, 1)
     raise _not_integrable(expr, tail_bounds(expr, fmpq(_MAX_REACH)))
 
 
@@ -94,15 +94,17 @@ def _not_integrable(expr: Expr, bounds: list[TailBound] | None) -> InvalidInput:
 
 def _panels(expr: Expr, reach: fmpq, bits: int) -> list[Panel]:
     stack = [
-        (fmpq(lo), fmpq(hi), part.expr)
-        for part in pieces(expr)
-        for lo, hi in _unit_cells(-reach if part.lo is None else part.lo, reach if part.hi is None else part.hi, reach)
+        (u, v, part.expr)
+        for part in isolated_pieces(expr, reach, bits + 10)
+        if part.lo is not None and part.hi is not None
+        for u, v in _unit_cells(part.lo, part.hi)
     ]
     done: list[Panel] = []
+    narrowest = fmpq(1, 2 ** (bits + 8))
     while stack:
         lo, hi, branch = stack.pop()
-        size = _size_near(branch, lo, hi)
-        if size is not None or (hi - lo) < fmpq(1, 2 ** (bits + 8)):
+        size = _size_near(branch, lo, hi) if hi - lo >= narrowest else None
+        if size is not None or hi - lo < narrowest:
             done.append(Panel(lo, hi, branch, size))
             continue
         middle = (lo + hi) / 2
@@ -116,13 +118,9 @@ def _panels(expr: Expr, reach: fmpq, bits: int) -> list[Panel]:
     return done
 
 
-def _unit_cells(lo: fmpq, hi: fmpq, reach: fmpq) -> list[tuple[fmpq, fmpq]]:
-    lo, hi = max(lo, -reach), min(hi, reach)
-    if not lo < hi:
-        return []
+def _unit_cells(lo: fmpq, hi: fmpq) -> list[tuple[fmpq, fmpq]]:
     inner = range(int(lo.floor()) + 1, int(hi.ceil()))
-    ends = [lo, *map(fmpq, inner), hi]
-    return list(pairwise(ends))
+    return list(pairwise([lo, *map(fmpq, inner), hi]))
 
 
 def _size_near(expr: Expr, lo: fmpq, hi: fmpq) -> arb | None:
@@ -133,7 +131,8 @@ def _size_near(expr: Expr, lo: fmpq, hi: fmpq) -> arb | None:
     box = acb(centre + within(arb(radius * _SEMI_MAJOR)), within(arb(radius * _SEMI_MINOR)))
     value = complex_function(expr)(box)
     size = value.abs_upper() if value.is_finite() else None
-    return size if size is not None and size < 2 ** (_BOUND_BITS * 4) else None
+    weight_up = (-(_nearest_to_zero((lo + hi) / 2, radius * _SEMI_MAJOR) ** 2) / 4).exp()
+    return size if size is not None and size * weight_up < 2 ** (_BOUND_BITS * 4) else None
 
 
 def _require_defined(expr: Expr, branch: Expr, x: fmpq) -> None:
@@ -144,20 +143,28 @@ def _require_defined(expr: Expr, branch: Expr, x: fmpq) -> None:
 
 
 def _show(x: fmpq) -> str:
-    return f"{int(x.p) / int(x.q):.6g}"
+    return f"{as_float(x):.6g}"
 
 
-def _tiny(panel: Panel, n: int) -> tuple[list[arb], arb]:
-    """Width times range; |he_k|·w ≤ CRAMER·exp(−x²/4)/√(2π) ≤ 1/2."""
-    values = extended_range(panel.expr, panel.lo, panel.hi)
+def _tiny(panel: Panel, whole: Expr, n: int) -> tuple[list[arb], arb]:
+    """Width times range times what bounds he_k·w and w. The whole formula may know better than its branch that a root's
+    argument is not negative."""
+    values = extended_range(panel.expr, panel.lo, panel.hi) or extended_range(whole, panel.lo, panel.hi)
     size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
     if not size.is_finite():
         raise InvalidInput(
             "formula", str(panel.expr), f"is undefined or unbounded near x = {_show(panel.lo)}",
             "φ must be finite on the whole line",
         )  # fmt: skip
-    width = arb(panel.hi - panel.lo)
-    return [within(width * size / 2)] * n, within(width * size * size / 2)
+    linear, squared = _crude(panel.lo, panel.hi, size)
+    return [within(linear)] * n, within(squared)
+
+
+def _crude(lo: fmpq, hi: fmpq, size: arb) -> tuple[arb, arb]:
+    """Bounds of ∫|φ he_k|w (Cramér) and ∫φ²w over [lo, hi] where |φ| ≤ size."""
+    nearest = _nearest_to_zero((lo + hi) / 2, (hi - lo) / 2)
+    width = arb(hi - lo) / (2 * arb.pi()).sqrt()
+    return width * size * CRAMER * (-(nearest**2) / 4).exp(), width * size * size * (-(nearest**2) / 2).exp()
 
 
 # ---- Gauss–Legendre on one panel ----
@@ -206,7 +213,7 @@ class _PanelGrid(NamedTuple):
 @lru_cache(maxsize=512)
 def _panel_grid(lo: fmpq, hi: fmpq, count: int, n: int, bits: int) -> _PanelGrid:
     centre, radius = (lo + hi) / 2, (hi - lo) / 2
-    farthest = max(abs(int(lo.p) / int(lo.q)), abs(int(hi.p) / int(hi.q)))
+    farthest = max(abs(as_float(lo)), abs(as_float(hi)))
     nodes: list[arb] = []
     weights: list[list[arb]] = []
     rows: list[list[arb]] = []

@@ -14,7 +14,7 @@ from lop_theory.activations.gaussian import CRAMER, hermite_values, normal_cdf, 
 from lop_theory.activations.piecewise import Piece, pieces
 from lop_theory.activations.real_balls import ball_polynomial
 from lop_theory.activations.symbolic import affine
-from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision, within, working_bits
+from lop_theory.balls import arb, arb_poly, as_float, fmpq, ipow, precision, within, working_bits
 
 Terms = dict[fmpq, arb_poly]
 """β ↦ p stands for Σ p(x)·exp(βx)."""
@@ -38,7 +38,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
 
 def _settled(parts: tuple[Piece, ...], n: int, bits: int) -> list[arb]:
     """Σ over pieces, at rising precision until every radius is below 2^−bits."""
-    ends = [abs(_as_float(end)) for part in parts for end in (part.lo, part.hi) if end is not None]
+    ends = [abs(as_float(end)) for part in parts for end in (part.lo, part.hi) if end is not None]
     extra = 32
     while True:
         near = [size for size in ends if not _is_far(size, bits + extra)]
@@ -50,10 +50,6 @@ def _settled(parts: tuple[Piece, ...], n: int, bits: int) -> list[arb]:
             if all(t.rad() < arb(2) ** -bits for t in totals) or bits + extra > _MAX_BITS:
                 return totals
         extra *= 2
-
-
-def _as_float(value: fmpq) -> float:
-    return int(value.p) / int(value.q)
 
 
 def terms(expr: Expr) -> Terms | None:

@@ -14,7 +14,7 @@ bounds. Where the work allowed is not enough, ``Unsettled`` says why.
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.formula import Expr, is_constant, neg, num, rebuild, sub
@@ -23,7 +23,7 @@ from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, derivative
 from lop_theory.activations.tails import mass_outside, tail_bounds
-from lop_theory.activations.taylor_series import NotAnalytic, series_function
+from lop_theory.activations.taylor_series import NotAnalytic, series_function, taylor_form
 from lop_theory.balls import (
     acb,
     arb,
@@ -39,7 +39,8 @@ from lop_theory.balls import (
     working_bits,
 )
 
-_MAX_CELLS = 4000
+_MAX_CELLS = 12_000
+_SIGN_BITS = 4
 _BOX_BITS = 64
 _REACH = 400
 
@@ -65,11 +66,11 @@ class Cell(NamedTuple):
 
 def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
     """([E φ(Z)he_k(Z) for k < n], E φ(Z)²) with error about 2^−bits. Raises ``Unsettled``."""
-    with precision(2 * bits + 64):  # twice, so that the sign of a switch is seen beside a double zero
+    with precision(2 * bits + 64):  # twice, to tell both sides of a double zero from it
         reach, linear, squared = _reach(expr, bits)
         totals, second = arb_mat(1, n), arb(0)
         for cell in _cells(expr, reach, bits):
-            column, square = _tiny(cell, n) if cell.size is None else _expanded(cell, n, bits)
+            column, square = _tiny(cell, expr, n) if cell.size is None else _expanded(cell, n, bits)
             totals, second = totals + column, second + square
         return [total + within(linear) for total in totals.entries()], second + within(squared)
 
@@ -112,12 +113,14 @@ def _cells(expr: Expr, reach: fmpq, bits: int) -> Iterator[Cell]:
             return
         lo, hi, wider = stack.pop()
         cell = Cell((lo + hi) / 2, (hi - lo) / 2, wider, None)
-        settled, switch = settle(wider, cell)
+        with precision(_SIGN_BITS * bits):  # beside an m-fold zero of a switch its sign needs m times as many bits
+            settled, switch = settle(wider, cell)
         cell = cell._replace(expr=settled, size=_size_on_box(cell, settled, bits) if switch is None else None)
         if cell.size is not None or hi - lo < narrowest:
             yield cell
         else:
-            cuts = _crossing(switch, lo, hi, bits) if switch is not None else ()
+            with precision(_SIGN_BITS * bits):
+                cuts = _crossing(switch, lo, hi, bits) if switch is not None else ()
             ends = [lo, *(cuts or (cell.centre,)), hi]
             stack += [(u, v, settled) for u, v in pairwise(ends)]
     raise Unsettled(f"more than {_MAX_CELLS} cells were needed")
@@ -139,7 +142,7 @@ def settle(expr: Expr, cell: Cell) -> tuple[Expr, Expr | None]:
 
 
 def _sign(switch: Expr, cell: Cell) -> int | None:
-    """±1 (0 included on one side) if the switch has one sign on the cell, by its range or by the mean value form."""
+    """±1 (0 counts on either side) if the switch has one sign on the cell: by its range, slope or Taylor's formula."""
     ball = cell.ball
     value = _ball_function(switch, working_bits())(ball)
     if not value.is_finite():
@@ -149,7 +152,7 @@ def _sign(switch: Expr, cell: Cell) -> int | None:
     slope = _ball_function(_slope(switch), working_bits())(ball)
     if slope > 0 or slope < 0:
         return _sign_between(switch, cell)
-    value = _ball_function(switch, working_bits())(arb(cell.centre)) + slope * within(arb(cell.radius))
+    value = taylor_form(_series_function(switch, working_bits()), arb(cell.centre), within(arb(cell.radius)))
     return 1 if value >= 0 else -1 if value < 0 else None
 
 
@@ -166,6 +169,12 @@ _slope = lru_cache(maxsize=4096)(derivative)
 def _ball_function(expr: Expr, bits: int) -> Callable[[arb], arb]:
     del bits  # part of the cache key: constants are embedded at the precision in force
     return real_function(expr)
+
+
+@lru_cache(maxsize=1024)
+def _series_function(expr: Expr, bits: int) -> Callable[[arb_series], Any]:
+    del bits  # part of the cache key
+    return series_function(expr)
 
 
 def _branch(node: Expr, sign: int) -> Expr:
@@ -223,10 +232,11 @@ def _size_on_box(cell: Cell, expr: Expr, bits: int) -> arb | None:
 # ---- integrals over one cell ----
 
 
-def _tiny(cell: Cell, n: int) -> tuple[arb_mat, arb]:
-    """Width times range; |he_k|·w ≤ CRAMER·exp(−x²/4)/√(2π) ≤ 1/2."""
+def _tiny(cell: Cell, whole: Expr, n: int) -> tuple[arb_mat, arb]:
+    """Width times range; |he_k|·w ≤ CRAMER·exp(−x²/4)/√(2π) ≤ 1/2. The whole formula may know better than its branch
+    that a root's argument is not negative."""
     lo, hi = cell.centre - cell.radius, cell.centre + cell.radius
-    values = extended_range(cell.expr, lo, hi)
+    values = extended_range(cell.expr, lo, hi) or extended_range(whole, lo, hi)
     size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
     if not size.is_finite():
         raise Unsettled(f"φ is undefined or unbounded near x = {float(arb(cell.centre)):.6g}")

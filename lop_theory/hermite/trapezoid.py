@@ -21,6 +21,7 @@ _PLAN_BITS = 64
 _MAX_NODES = 6000
 _STEP_UNIT = 512
 _LEAST_BITS = 24
+_LEAST_STEP = 1e-6
 _HALF_WIDTHS = tuple(arb(int(3 * 2**30 * 0.8**k)) / 2**30 for k in range(26))
 
 
@@ -60,11 +61,13 @@ def _plan(expr: Expr, n: int, bits: int) -> Plan | None:
         bound = strip_bound(expr, d)
         if bound is not None:
             step = float(2 * arb.pi() * d / _exponent(bound, d, n, bits).log1p())
-            if best is None or step > best[0]:
+            if step > 0 and (best is None or step > best[0]):
                 best = (step, d, bound)
     if best is None:
         return None
     width, d, bound = best
+    if width < _LEAST_STEP:
+        return None
     step = _dyadic_below(width)
     count = _node_count(bound, step, bits)
     if count is None:

@@ -121,6 +121,39 @@ def test_a_full_disk_is_one_line():
     assert "No space left" in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--act", "tanh", "--scale", "-1e-3"], "scale=-1/1000"),
+        (["--act", "tanh", "--bias", "-1/2"], "bias=-1/2"),
+        (["--act", "leaky_relu", "--param", "slope=-.5"], "slope=-1/2"),
+    ],
+)
+def test_negative_numbers_are_values_not_options(arguments, word):
+    assert word in gap(*arguments).stdout
+
+
+def test_a_formula_may_begin_with_a_minus():
+    found = json.loads(gap("--formula", "-x + x**2/3", "--json").stdout)
+    assert found["activation"] == "-x + x**2/3"
+    assert gap("--formula", "-x").returncode == 0
+
+
+def test_enclosures_stay_in_their_range():
+    row = json.loads(gap("--formula", "x + sin(x)/100000000000", "--json").stdout)
+    assert Decimal(row["lambda"]["lower"]) >= 0
+    assert Decimal(row["a1_squared"]["upper"]) <= 1
+
+
+@pytest.mark.parametrize("label", [["tanh", "--bias", "100"], ["silu", "--scale", "1/3", "--bias", "-2"]])
+def test_certificates_of_modulated_activations_hold(tmp_path, label):
+    path = str(tmp_path / "c.json")
+    assert gap("--act", *label, "--certificate", path).returncode == 0
+    found = gap("--check", path)
+    assert found.returncode == 0
+    assert "bias=" in found.stdout
+
+
 def test_undecided_exits_with_one():
     assert gap("--formula", "x + sin(x)/100000000000").returncode == 1
 
@@ -131,6 +164,12 @@ def test_undecided_exits_with_one():
         (["--act", "tahn"], ["tahn", "did you mean 'tanh'"]),
         (["--act", "relu", "--param", "slope=1"], ["slope", "not a parameter"]),
         (["--act", "relu", "--param", "slope"], ["NAME=NUMBER"]),
+        (["--act", "leaky_relu", "--param", "slope=.1", "--param", "slope=.2"], ["slope", "twice"]),
+        (["--act", "tanh", "--plot", "/tmp/x.png", "--certificate", "/tmp/x.png"], ["plot", "two files"]),
+        (["--act", "tanh", "--seconds", "-1"], ["seconds", "positive"]),
+        (["--formula", "relu(x-1e400)"], ["constant"]),
+        (["--formula", "sin(1e300*x)"], ["panels"]),
+        (["--check", "/dev/zero"], ["check", "regular file"]),
         (["--formula", "x +"], ["column"]),
         (["--formula", "x.real"], ["Attribute"]),
         (["--formula", "__import__('os').system('true')"], ["only plain functions"]),

@@ -1,0 +1,86 @@
+"""Sign changes: every zero is enclosed, and between the enclosures the sign does not change."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_theory.activations.formula import parse
+from lop_theory.activations.piecewise import isolated_pieces
+from lop_theory.activations.polynomial_range import enclose_polynomial
+from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.symbolic import KINKED
+from lop_theory.activations.zeros import sign_changes
+from lop_theory.balls import arb, arb_poly, fmpq, precision
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "roots"),
+    [
+        ("x**2 - 2", [-math.sqrt(2), math.sqrt(2)]),
+        ("sin(x)", [k * math.pi for k in range(-3, 4)]),
+        ("tanh(x) - 0.5", [math.atanh(0.5)]),
+        ("exp(x) - 2", [math.log(2)]),
+        ("sin(x) - cos(x)", [math.pi / 4 + k * math.pi for k in range(-3, 3)]),
+        ("1 - cos(x)", [2 * k * math.pi for k in (-1, 0, 1)]),
+        ("x - sqrt(2)", [math.sqrt(2)]),
+        ("(x**2 - 2)**2", [-math.sqrt(2), math.sqrt(2)]),
+        ("x*(1 - sigmoid(x))", [0.0]),
+        ("exp(x)", []),
+    ],
+)
+def test_known_zeros(text, roots):
+    around, complete = sign_changes(parse(text), fmpq(-10), fmpq(10), 60)
+    assert complete
+    assert len(around) == len(roots)
+    for (a, b), root in zip(around, roots, strict=True):
+        assert float(arb(a)) == pytest.approx(root, abs=1e-12)
+        assert b - a <= fmpq(1, 2**55)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=6), st.sampled_from(["{}", "sin({})", "exp({}) - 2"]))
+def test_between_enclosures_the_sign_is_constant(coefficients, form):
+    text = form.format("+".join(f"({c})*x**{k}" for k, c in enumerate(coefficients)))
+    expr = parse(text)
+    around, complete = sign_changes(expr, fmpq(-2), fmpq(2), 40)
+    if not complete or not around:
+        return
+    ends = [fmpq(-2), *(end for pair in around for end in pair), fmpq(2)]
+    with precision(200):
+        phi = real_function(expr)
+        for u, v in list(pairwise(ends))[::2]:
+            if u < v:
+                values = [phi(arb(u + (v - u) * i / 8)) for i in range(1, 8)]
+                assert all(value > 0 for value in values) or all(value < 0 for value in values)
+
+
+@pytest.mark.parametrize("text", ["abs(sin(x))", "max(sin(x), cos(x), sin(2*x))", "relu(abs(x**2 - 2) - sin(x))"])
+def test_isolated_pieces_hold_no_switch_but_at_the_kinks(text):
+    parts = isolated_pieces(parse(text), fmpq(4), 60)
+    assert (parts[0].lo, parts[-1].hi) == (-4, 4)
+    assert all(left.hi == right.lo for left, right in pairwise(parts))
+    for part in parts:
+        assert part.hi - part.lo <= fmpq(1, 2**60) or not any(op in str(part.expr) for op in KINKED)
+
+
+@given(
+    st.lists(st.integers(-4, 4), min_size=3, max_size=6).filter(lambda c: c[-1] != 0),
+    st.sampled_from([(-INF, INF), (fmpq(-1), INF), (-INF, fmpq(2)), (fmpq(-2), fmpq(3)), (fmpq(1, 3), fmpq(1, 2))]),
+)
+def test_polynomial_range_encloses_samples(coefficients, ends):
+    poly = arb_poly(coefficients)
+    found = enclose_polynomial(poly, *ends)
+    lo, hi = (fmpq(-30) if ends[0] == -INF else ends[0]), (fmpq(30) if ends[1] == INF else ends[1])
+    for i in range(65):
+        value = poly(arb(lo + (hi - lo) * i / 64))
+        assert not value < found.lo
+        assert not value > found.hi
+    assert found.lo.is_finite() or not found.hi.is_finite() or coefficients[-1] < 0 or len(coefficients) % 2 == 0
+
+
+def test_a_positive_polynomial_is_bounded_away_from_zero():
+    assert enclose_polynomial(arb_poly([1, 1, 1]), -INF, INF).lo > 0.6

@@ -1,0 +1,54 @@
+"""Formulas that once fell short: the right λ (quadrature at 40 digits, split at the kinks), or the right refusal."""
+
+import pytest
+
+from lop_theory.activations.catalogue import activation, from_formula
+from lop_theory.balls import arb, precision
+from lop_theory.errors import InvalidInput
+from lop_theory.hermite.expansion import expand
+
+STRENGTHS = {
+    "sign(x-sqrt(2))": "0.7027582544058346456535",
+    "step(x-pi)": "0.9901936051254734171169",
+    "step(tanh(x)-0.5)": "0.4299818969091503779393",
+    "sign(x-pi/4)": "0.4930147095524306792101",
+    "sqrt(abs(x-0.1))": "0.9862747012707578077908",
+    "(0.02*x**3+0.5*x**2+x+0.1)/(1+abs(0.3*x+0.5*x**2))": "0.2272975117430159997463",
+    "x/sqrt(1+x+x**2)": "0.09294385174236478187654",
+    "x/(1+abs(x+x**2))": "0.2407310507317771050801",
+    "max(sin(x),cos(x),sin(2*x))": "0.6595350102892982074079",
+    "max(x,x*sigmoid(x))": "0.1799049304179363722966",
+}
+
+
+@pytest.mark.claim("mehler")
+@pytest.mark.parametrize("text", STRENGTHS)
+def test_strength(text):
+    found = expand(from_formula(text).expr, 2)
+    with precision(100):
+        strength = 1 - found.coefficients[1] * found.coefficients[1]
+        assert strength.overlaps(arb(STRENGTHS[text]) + arb(0, 1e-20))
+        assert strength.rad() < 1e-15
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sign(sin(x))", "sign(x**2-2)", "relu(x-0.2)**1.5", "abs(x-1/3)**1.5", "x**3/(1+x+x**2)", "log(1+x+x**2)",
+        "exp(x-x**2)*abs(x)", "exp(x**2/8+x)", "sqrt(abs(sin(x)))", "exp(x**2/4.1)", "exp(x**2/8 + tanh(x))",
+    ],
+)  # fmt: skip
+def test_is_expanded(text):
+    assert all(a.rad() <= 1e-15 for a in expand(from_formula(text).expr, 4).coefficients)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("silu", "300"), ("mish", "100"), ("sigmoid", "-1000")])
+def test_large_scales(name, scale):
+    assert all(a.rad() <= 1e-15 for a in expand(activation(name, scale=scale).expr, 4).coefficients)
+
+
+@pytest.mark.parametrize("text", ["relu(x-1e400)", "max(x,1e400)", "sin(1e300*x)", "x/(x**2-2)", "1e400*sign(x)*0"])
+def test_beyond_reach_is_refused_in_one_line(text):
+    with pytest.raises(InvalidInput) as caught:
+        expand(from_formula(text).expr)
+    assert "\n" not in str(caught.value)
