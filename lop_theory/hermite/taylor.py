@@ -78,7 +78,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
 def standardised(expr: Expr, n: int, digits: int) -> list[arb]:
     """Enclosures of a_0 … a_{n−1} of φ̄ with radii below 10^−digits. Raises ``Unsettled``."""
     bits, target = int(digits * 3.33) + 16, arb(10) ** -digits
-    for extra in (0, 40, 120, 280, 600, 1240):
+    for extra in (0, 40, 120, 280, 600):
         raw, second = moments(expr, n, bits + extra)
         with precision(bits + extra + 64):
             variance = second - raw[0] * raw[0]

@@ -30,7 +30,7 @@ def test_finds_kinks_itself(text):
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("1/x", "undefined"), ("log(abs(x))", "undefined"), ("exp(x**2)", "growth"), ("3 + x*1e-300*1e-300", "constant")],
+    [("1/x", "undefined"), ("log(abs(x))", "undefined"), ("exp(x**2)", "growth"), ("3 + x*1e-300/10**60", "constant")],
 )
 def test_what_cannot_be_enclosed_is_unsettled(text, word):
     with pytest.raises(taylor.Unsettled, match=word):
