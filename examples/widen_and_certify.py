@@ -53,11 +53,14 @@ def main() -> None:
         print(f"  trained:       10 steps, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
         print("  still a clone:", certify(clone, example_input=images))
         layers = detect(clone.eval(), images).layers
-        found = sum(layer.cloned == layer.units for layer in layers)
-        print(f"  found again:   every unit has a clone in {found} of {len(layers)} layers, for example")
+        found = sum(layer.cloned == layer.moving for layer in layers)
+        print(
+            f"  found again:   every unit that is not dead has a clone in {found} of {len(layers)} layers, for example"
+        )
         for layer in layers[:3]:
             blocks = len(set(layer.blocks))
             print(f"                 {layer.module} [{layer.operator}]: {layer.units} units in {blocks} blocks")
+            print(f"                 {layer.verdicts[0]}")
         with torch.no_grad():
             next(p for p in clone.parameters() if p.dim() > 1).flatten()[0] += 1e-3
         print("  one weight off:", certify(clone, example_input=images), "\n")

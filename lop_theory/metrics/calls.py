@@ -25,11 +25,11 @@ CARRIED = frozenset(
 )
 REDUCED = frozenset("mean sum var std norm amax amin max min prod logsumexp any all argmax argmin".split())
 NORMALISED = frozenset("layer_norm batch_norm group_norm instance_norm rms_norm normalize local_response_norm".split())
-POOLED = frozenset(
+PLAIN = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d interpolate pad dropout dropout1d dropout2d "
-    "feature_dropout alpha_dropout".split()
+    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d".split()
 )
+POOLED = PLAIN | frozenset("interpolate pad dropout dropout1d dropout2d feature_dropout alpha_dropout".split())
 SLICED = frozenset("chunk split unbind narrow select slice getitem".split())
 RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
 SYNONYMS = {
@@ -41,7 +41,7 @@ SYNONYMS = {
 
 def name_of(func: Any) -> str:
     """The operator's plain name: ``relu_`` is ``relu``, ``__rsub__`` is ``rsub``."""
-    name = str(getattr(func, "__name__", func)).removesuffix(".default")
+    name = str(getattr(func, "__name__", func)).partition(".")[0]  # an ATen overload is called add.Tensor
     if name == "__get__":
         return name
     name = name.strip("_")
@@ -97,7 +97,7 @@ def summed(
     if name in RECURRENT or name == "bilinear":
         return last, None
     if name in ("linear", "embedding", "embedding_bag") or name.startswith("conv"):
-        weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+        weight = kwargs.get("weight", next((a for a in args[:2] if isinstance(a, Tensor) and a in learned), None))
         pixels = int(name[-2]) if name.startswith("conv") and name.endswith("d") else 0
         transposed = name.startswith("conv_transpose")
         groups = kwargs.get("groups", args[6] if transposed and len(args) > 6 else 1) if transposed else 1

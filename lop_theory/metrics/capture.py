@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from lop_theory.metrics.passes import floating, undisturbed, watched
+from lop_theory.metrics.passes import anchored, floating, undisturbed, watched
 from lop_theory.metrics.units import (
     LayerMetrics,
     Moments,
@@ -79,19 +78,18 @@ def _measured(
 ) -> dict[str, LayerMetrics]:
     """Metrics of the watched layers of some kinds."""
     sheet = _Sheet(tau)
-    ends: list[Tensor] = []
+    batch = inputs if loss is None else anchored(inputs)
+    ends = [x for x in floating(batch) if x.requires_grad]  # and, of integers, their embeddings
 
     def see(layer: Layer, output: Tensor) -> None:
         if loss is not None and (layer.operator == "embedding" or (layer.kind == "sum" and not ends)):
-            ends.append(_end(output))
+            ends.append(output if output.requires_grad else output.requires_grad_())
         if layer.kind in kinds:
             sheet.take(layer.name, output, layer.dim)
 
-    anchored = pytree.tree_map(lambda x: _anchored(x, wanted=loss is not None), inputs)
     with watched(model, see) as (run, watch), torch.set_grad_enabled(loss is not None):
-        output = run(anchored)
+        output = run(batch)
         watch.outputs(floating(output))
-        ends = [x for x in floating(anchored) if x.requires_grad] or ends
         sheet.differentiate(None if loss is None else loss(output), ends)
     return sheet.found
 
@@ -105,10 +103,10 @@ def _of_modules(
     def see(name: str, output: Tensor, dim: int) -> None:
         sheet.take(name, output, dim)
 
-    anchored = pytree.tree_map(lambda x: _anchored(x, wanted=loss is not None), inputs)
+    batch = inputs if loss is None else anchored(inputs)
     with _hooks(model, names, see), undisturbed(model) as run, torch.set_grad_enabled(loss is not None):
-        output = run(anchored)
-        ends = [x for x in floating(anchored) if x.requires_grad]
+        output = run(batch)
+        ends = [x for x in floating(batch) if x.requires_grad]
         sheet.differentiate(None if loss is None else loss(output), ends)
     if sheet.waiting:  # the backward pass from the outputs to the inputs has not met these layers
         for name, c in capture(model, inputs, loss, layers=list(sheet.waiting)).items():
@@ -148,21 +146,6 @@ class _Sheet:
 def _trouble(output: Tensor) -> str:
     wrong = int((~torch.isfinite(output)).sum())
     return f"{wrong} of {output.numel()} activations are NaN or infinite" if wrong else "its squares overflow"
-
-
-def _end(output: Tensor) -> Tensor:
-    """An embedding, or the first weighted sum: as far back as gradients of layers need to go without floating
-    inputs."""
-    return output if output.requires_grad else output.requires_grad_()
-
-
-def _anchored(x: Any, *, wanted: bool) -> Any:
-    """A copy of a floating input that asks for a gradient: the backward pass then goes through every layer, and only
-    the input's own gradient is kept."""
-    if not (wanted and isinstance(x, Tensor) and x.is_floating_point()):
-        return x
-    with torch.enable_grad():
-        return x.detach().requires_grad_().clone()
 
 
 def hidden_layers(model: nn.Module) -> list[str]:

@@ -40,6 +40,17 @@ def floating(values: Any) -> list[Tensor]:
     return [t for t in pytree.tree_leaves(values) if isinstance(t, Tensor) and t.is_floating_point()]
 
 
+def anchored(inputs: Any) -> Any:
+    """Copies of floating inputs that ask for a gradient: a backward pass to them goes through every layer, and only
+    their own gradient is kept."""
+
+    def copy(x: Any) -> Any:
+        return x.detach().requires_grad_().clone() if isinstance(x, Tensor) and x.is_floating_point() else x
+
+    with torch.enable_grad():
+        return pytree.tree_map(copy, inputs)
+
+
 @contextmanager
 def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
     """Yields ``run(inputs) -> output``, the model's own forward pass on copies of its buffers."""
@@ -49,7 +60,10 @@ def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
 
     def run(inputs: Any) -> Any:
         args, kwargs = as_arguments(inputs)
-        with watch or nullcontext():
+        if watch is None:
+            return functional_call(model, buffers, args, kwargs)
+        watch.inputs(t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+        with watch:
             return functional_call(model, buffers, args, kwargs)
 
     with _random_state_kept(), _observers_off(model), _eager():

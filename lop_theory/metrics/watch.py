@@ -10,8 +10,7 @@ which it is an elementwise function. Layers are
   ``0.5 * x * (1 + tanh(...))`` or ``x * sigmoid(x)`` is one layer, and every call of a shared module is its own,
 * ``gate``: a product of different sources (the hidden units of SwiGLU, squeeze-excitation).
 
-Values that depend on no input (rotary tables, masks, weights) are no layers. Calls inside TorchScript and inside a
-custom ``autograd.Function`` are not seen.
+Values that depend on no input (rotary tables, masks, weights) are no layers. Calls inside TorchScript are not seen.
 """
 
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from lop_theory.metrics.calls import (
     LINEAR,
     NONLINEAR,
     NORMALISED,
+    PLAIN,
     POOLED,
     RECURRENT,
     REDUCED,
@@ -38,10 +38,18 @@ from lop_theory.metrics.calls import (
     tensors_of,
 )
 
+INPUT = "input"
+
 
 class Layer(NamedTuple):
     """``name``: the module's path, with ``:operator`` where a module with children calls a function, ``#2`` from the
-    second call on. ``weight``: name and output dimension of the parameter whose units these are, as far as known."""
+    second call on. ``weight``: name and output dimension of the parameter whose units these are, as far as known.
+
+    ``source`` numbers the pre-activation; a weighted sum and the activation right behind it have the same. ``reads``
+    (of sums) names the layer whose units are summed, ``input`` for a model input, ``""`` if it is not known.
+    ``plainly``: nothing but views and pooling stands between the layer that is read and a sum, or between the sum and
+    an activation that is one named function of it.
+    """
 
     name: str
     operator: str
@@ -49,6 +57,8 @@ class Layer(NamedTuple):
     dim: int
     weight: tuple[str, int] | None
     source: int
+    reads: str = ""
+    plainly: bool = False
 
 
 class Value(NamedTuple):
@@ -61,6 +71,9 @@ class Value(NamedTuple):
     place: str = ""
     kind: str = ""
     weight: tuple[str, int] | None = None
+    owner: str = ""
+    plain: bool = True
+    direct: bool = False
 
 
 Call = Callable[..., Any]
@@ -79,12 +92,16 @@ class Watch(TorchFunctionMode):
         self.see, self.before = see, before
         self.path: list[str] = []
         self._leaf = {name: not list(m.children()) for name, m in model.named_modules()}
-        self._values = WeakIdKeyDictionary()
         self._learned = WeakIdKeyDictionary()
         self._constant = WeakIdKeyDictionary()
+        self.restart()
         for name, parameter in model.named_parameters():
             self._learned[parameter] = name
-        self._told: set[int] = set()
+
+    def restart(self) -> None:
+        """Forget the last pass: the next one numbers and names its layers anew."""
+        self._values = WeakIdKeyDictionary()
+        self._told: dict[int, str] = {}
         self._names: dict[str, int] = {}
         self._serial = 0
 
@@ -92,6 +109,11 @@ class Watch(TorchFunctionMode):
         """Tensors that depend on no input."""
         for tensor in tensors:
             self._constant[tensor] = True
+
+    def inputs(self, tensors: Any) -> None:
+        """What the model is called with."""
+        for tensor in tensors:
+            self._values[tensor] = Value(None, self._next(), owner=INPUT)
 
     def outputs(self, tensors: list[Tensor]) -> frozenset[int]:
         """Report activations that only the caller reads; the sources of the outputs."""
@@ -109,7 +131,9 @@ class Watch(TorchFunctionMode):
         if data:
             self._before(name, func, args, kwargs, data)
         out = func(*args, **kwargs)
-        results = [t for t in tensors_of([out]) if not any(t is operand for operand in operands) or name != "dropout"]
+        results = [
+            t for t in tensors_of([out]) if not any(t is operand for operand in operands) or "dropout" not in name
+        ]
         if data:
             for position, result in enumerate(results):
                 self._after(name, args, kwargs, data, (result, position))
@@ -176,25 +200,36 @@ class Watch(TorchFunctionMode):
         value = self._values.get(tensor)
         if value is None or value.key is None or value.key in self._told:
             return
-        self._told.add(value.key)
+        self._told[value.key] = ""
         dim = value.dim
         if dim is None:
             if value.operator not in ACTIVATIONS:
                 return
             dim = 1 if tensor.dim() > 3 else tensor.dim() - 1
-        self._report(value, tensor, dim)
+        self._told[value.key] = self._report(value, tensor, dim)
 
-    def _report(self, value: Value, tensor: Tensor, dim: int) -> None:
+    def _report(self, value: Value, tensor: Tensor, dim: int, read: Value | None = None) -> str:
+        """Tell of a layer; its name."""
         if tensor.dim() < 2 or not tensor.is_floating_point() or not tensor.numel():
-            return
+            return ""
         count = self._names[value.place] = self._names.get(value.place, 0) + 1
         name = value.place if count == 1 else f"{value.place}#{count}"
-        self.see(Layer(name, value.operator, value.kind, dim, value.weight, value.source), tensor)
+        reads = "" if read is None else self._owner(read)
+        plainly = value.direct if read is None else read.plain
+        self.see(Layer(name, value.operator, value.kind, dim, value.weight, value.source, reads, plainly), tensor)
+        return name
 
-    def _place(self, operator: str) -> str:
+    def _owner(self, value: Value) -> str:
+        return value.owner if value.key is None else self._told.get(value.key, "")
+
+    def _place(self, operator: str, weight: tuple[str, int] | None = None) -> str:
+        """Where a value is made: a module of its own, or that of the weight, or a call of a larger module."""
         path = self.path[-1] if self.path else ""
+        owner = "" if weight is None else weight[0].rpartition(".")[0]
         if self._leaf.get(path) and path:
             return path
+        if self._leaf.get(owner) and owner:
+            return owner
         return f"{path}:{operator}" if path else operator
 
     # --- after a call: what it made -----------------------------------------------------------------------------------
@@ -208,23 +243,29 @@ class Watch(TorchFunctionMode):
         if produced is not None:
             dim, weight = produced
             kind = "activation" if name in RECURRENT else "sum"
-            value = Value(dim, self._next(), None, name, self._place(name), kind, weight)
-            self._values[out] = value
-            self._report(value, out, dim)
+            value = Value(dim, self._next(), None, name, self._place(name, weight), kind, weight)
+            self._values[out] = value._replace(owner=self._report(value, out, dim, self._value(data[0])))
             return
         first = self._value(data[0])
         if name in CARRIED:
             dim = carried_dim(name, data[0], out, first.dim)
             if dim is None and first.dim is not None:
                 self._read(data[0])
-            self._values[out] = first._replace(dim=dim, source=first.source if position == 0 else self._next())
+            whole = dim is not None and first.dim is not None and out.shape[dim] == data[0].shape[first.dim]
+            source = first.source if position == 0 else self._next()
+            weight = first.weight if whole or dim is None else None
+            plain = first.plain and out.dtype == data[0].dtype
+            self._values[out] = first._replace(dim=dim, source=source, weight=weight, plain=plain)
             return
         kept = first.dim if _keeps_dim(name, data[0], out, first.dim) else None
         if name == "glu" and kept is not None:
             place = self._place(name)
-            self._values[out] = Value(kept, self._next(), self._next(), name, place, "gate", first.weight)
+            self._values[out] = Value(kept, self._next(), self._next(), name, place, "gate")
             return
-        self._values[out] = Value(kept, self._next(), weight=first.weight if kept is not None else None)
+        divisor = args[6] if name.startswith("avg") and len(args) > 6 else kwargs.get("divisor_override")
+        plain = first.plain and name in PLAIN and divisor is None
+        weight, owner = (None, "") if kept is None else (first.weight, self._owner(first))
+        self._values[out] = Value(kept, self._next(), weight=weight, owner=owner, plain=plain)
 
     def _elementwise(self, name: str, data: list[Tensor], out: Tensor) -> None:
         bearing = [t for t in data if self._bears(t, data)]
@@ -237,16 +278,17 @@ class Watch(TorchFunctionMode):
         place = self._place(name)
         if len({v.source for v in values}) > 1:
             kind = "gate" if name not in LINEAR or name in ("mul", "div") else "join"
-            self._values[out] = value = Value(dim, self._next(), None, name, place, kind, first.weight)
-            if dim is not None:
-                self._report(value, out, dim)
+            value = Value(dim, self._next(), None, name, place, kind, first.weight)
+            owner = "" if dim is None else self._report(value, out, dim)
+            self._values[out] = value._replace(owner=owner)
             return
         bent = name not in LINEAR or (name in ("mul", "div") and len(values) > 1)
         if bent or len(values) > 1:
             key = self._next() if bent or any(v.key is not None for v in values) else None
-            self._values[out] = Value(dim, first.source, key, name, place, "activation", first.weight)
-        else:  # scaled or shifted by a number: what it is stays
-            self._values[out] = first._replace(dim=dim)
+            direct = name in ACTIVATIONS and len(data) == 1 and first.key is None and first.plain
+            self._values[out] = Value(dim, first.source, key, name, place, "activation", first.weight, direct=direct)
+        else:  # scaled or shifted: what it is stays
+            self._values[out] = first._replace(dim=dim, plain=False)
 
 
 def _keeps_dim(name: str, before: Tensor, after: Tensor, dim: int | None) -> bool:

@@ -4,9 +4,11 @@
 x)`` finds.
 """
 
+from lop_theory.modules.batches import Loader
 from lop_theory.modules.certify import Certificate, certificate, certify
 from lop_theory.modules.clone import Clone
-from lop_theory.modules.detect import Criteria, Detection, detect
+from lop_theory.modules.detect import detect
+from lop_theory.modules.detection import Criteria, Detection
 from lop_theory.modules.expand import expand
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.propagate import UnsupportedOperation
@@ -17,6 +19,7 @@ __all__ = [
     "Clone",
     "Criteria",
     "Detection",
+    "Loader",
     "Profile",
     "UnsupportedOperation",
     "certificate",

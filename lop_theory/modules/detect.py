@@ -1,239 +1,182 @@
-"""Find the clones and the frozen units that a trained model has grown.  [clone-forward] [frozen-unit: Theorem 2.1.1]"""
+"""Find the clones and the frozen units that a trained model has grown, and say what will become of them.
+[clone-forward] [clone-trajectory: Theorem A.1] [frozen-unit: Theorem 2.1.1]
+
+The model's own forward pass runs in its own precision and mode, and every layer that it computes is judged by itself
+(:mod:`lop_theory.metrics.watch`): no trace is needed to see units. Where units are found equal, the model is traced
+once to decide whether training can part them (:mod:`lop_theory.modules.equitable`); if it cannot be traced, or an
+operator has no rule, the verdict says that this was not checked.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from lop_theory.metrics import Moments, cosines, dead, distance_to_equitable, dormant, flatten_units, moments, saturated
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics import cosines, dead, distance_to_equitable, dormant
+from lop_theory.metrics.watch import Layer as Seen
+from lop_theory.modules.batches import Batches, Mask
 from lop_theory.modules.check import canonical
-from lop_theory.modules.numeric import Signals, signals
-from lop_theory.modules.plan import Widths, widths
-from lop_theory.modules.propagate import Rules, bind
-from lop_theory.modules.rules.elementwise import ACTIVATIONS
-from lop_theory.trace import Node, Program, flat_inputs, operator_name, state_of
+from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer
+from lop_theory.modules.equitable import Structure, structure
+from lop_theory.modules.frozen import frozen_for_ever
+from lop_theory.modules.gathered import Gathered, likeness
+from lop_theory.modules.judge import Evidence, judged
+from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, led
+from lop_theory.modules.observe import Observed, observe
+from lop_theory.modules.propagate import Rules
+from lop_theory.modules.readers import parameter
+from lop_theory.modules.verdicts import Skipped
 
-SUMS = frozenset("linear addmm conv1d conv2d conv3d embedding".split())
-UNIT_OPERATORS = SUMS | frozenset(ACTIVATIONS.split()) | {"prelu", "glu", "add"}
-
-
-LEGEND = """cloned: units equal to another on every sample; blocks: what they fall into.
-near: units with a cosine > 0.95 to another. d(H), d(W): relative distance to the manifold on which the near blocks
-(not the cloned ones) were exact clones; large where near-clones point one way but differ in length."""
-
-
-class Criteria(NamedTuple):
-    """Clones: max difference ≤ ``clone`` × layer maximum. Near-clones: cosine > ``near``. Dormant: ReDo's τ."""
-
-    clone: float = 1e-6
-    near: float = 0.95
-    dormant: float = 0.025
-
-
-DEFAULT = Criteria()
-
-
-class Layer(NamedTuple):
-    """One value of the model as samples × units. ``blocks`` and ``near_blocks`` number the block of every unit.
-
-    ``distance`` is ‖H − block means‖/‖H‖ for the near blocks: how far the activations are from the manifold on which
-    those were clones. It says nothing about ``blocks``, whose units are equal, and is large where near-clones differ
-    in length.
-    ``weight_distance`` (weighted sums only) is the relative distance of the weights to RE∩CE for the near blocks of
-    both sides.
-    """
-
-    module: str
-    operator: str
-    units: int
-    blocks: tuple[int, ...]
-    near_blocks: tuple[int, ...]
-    distance: float
-    weight_distance: float | None
-    dead: tuple[int, ...]
-    dormant: tuple[int, ...]
-    saturated: tuple[int, ...]
-    frozen: tuple[int, ...]
-
-    @property
-    def cloned(self) -> int:
-        """Units that share their block with another."""
-        return _shared(self.blocks)
-
-    @property
-    def near(self) -> int:
-        return _shared(self.near_blocks)
-
-
-def _shared(blocks: tuple[int, ...]) -> int:
-    counts = np.bincount(blocks)
-    return int(counts[counts > 1].sum())
-
-
-class Detection(NamedTuple):
-    """Layers in order of computation."""
-
-    layers: tuple[Layer, ...]
-    samples: int
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "samples": self.samples,
-            "layers": [{**x._asdict(), "cloned": x.cloned, "near": x.near} for x in self.layers],
-        }
-
-    def table(self) -> str:
-        head = f"{'layer':44} {'units':>6} {'cloned':>7} {'blocks':>7} {'near':>6} {'near d(H)':>9} {'near d(W)':>9}"
-        lines = [head + f" {'dead':>5} {'dorm.':>5} {'sat.':>5} {'frozen':>6}"]
-        for x in self.layers:
-            weight = "-" if x.weight_distance is None else f"{x.weight_distance:.2e}"
-            lines.append(
-                f"{f'{x.module} [{x.operator}]'[-44:]:44} {x.units:6d} {x.cloned:7d} {len(set(x.blocks)):7d} "
-                f"{x.near:6d} {x.distance:9.2e} {weight:>9} {len(x.dead):5d} {len(x.dormant):5d} "
-                f"{len(x.saturated):5d} {len(x.frozen):6d}"
-            )
-        return "\n".join([*lines, "", LEGEND])
+FEW = 16
 
 
 def detect(
     model: nn.Module,
-    batch: Any,
+    data: Any,
     *,
-    loss: Callable[[Any], Tensor] | None = None,
+    loss: Callable[..., Tensor] | None = None,
     criteria: Criteria = DEFAULT,
     rules: Rules | None = None,
+    mask: Mask = None,
 ) -> Detection:
-    """Clones, near-clones, dead, dormant, saturated and frozen units of every hidden layer, measured on ``batch`` in
-    float64.
+    """Clones, twins, near-clones, dead, constant, dormant, saturated and frozen units of every hidden layer, each block
+    with a verdict (:data:`lop_theory.modules.verdicts.MEANINGS`).
 
-    Adjoints come from ``loss(output)``, or from a random linear function of the outputs. The model is not touched.
-    A unit is frozen if its derivative is 0 on all samples: ∂L/∂z = 0 although ∂L/∂h ≠ 0 for some sample.
+    ``data``: one batch (a tensor, a tuple, a dict of keyword inputs) or a loader of batches, over which statistics
+    merge as if it were one. Of a loader's tuples the model gets as many leading elements as its ``forward`` requires;
+    :class:`~lop_theory.modules.batches.Loader` says otherwise. ``mask`` leaves padding out: a key of the batch such as
+    ``"attention_mask"``, a tensor, or a function of the batch.
+    Gradients come from ``loss(output)`` (of a loader: ``loss(output, batch)``), or from a random linear function of
+    the outputs. The model is not touched: parameters, gradients, buffers, mode and random streams are as before.
+
+    Raises ``InvalidInput`` for data that the model cannot be called with.
     """
-    found = widths(model, batch, rules, both_modes=False)
-    traced = found.modes[model.training]
-    seen = signals(traced.program, state_of(model), flat_inputs(traced.program, batch), seed=0, loss=loss)
-    partitions: dict[int, tuple[int, ...]] = {}
-    layers: list[Layer] = []
-    samples = 0
-    for node in traced.program.graph.nodes:
-        dim = _unit_dim(found, traced.axes, node)
-        if dim is None or node.name not in seen.values:
-            continue
-        h = flatten_units(seen.values[node.name].detach(), dim)
-        samples = max(samples, len(h))
-        layer = _layer(traced.program, node, h, seen, dim, criteria)
-        layer = layer._replace(weight_distance=_weight_distance(found, traced.axes, node, seen, layer, partitions))
-        partitions[found.plan.find(traced.axes[node.name][dim])] = layer.near_blocks
-        layers.append(layer)
-    return Detection(tuple(layers), samples)
+    found = observe(model, Batches(model, data), loss=loss, mask=mask, slope=criteria.slope)
+    hidden = [s for s in found.seen if s.source not in found.ends]
+    widths = {s.name: found.units(s) for s in found.seen}
+    certified = frozen_for_ever(model, list(found.seen), widths, criteria.input_range)
+    drafts, skipped = [], []
+    for s in hidden:
+        trouble = found.trouble(s.name)
+        if trouble:
+            skipped.append(Skipped(s.name, trouble))
+        else:
+            drafts.append(_draft(s, found, criteria))
+    evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified)
+    known, reason = _structure(model, found, drafts, rules)
+    layers = _with_weight_distances(model, drafts, hidden)
+    layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
+    notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)
+    skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
+    return Detection(tuple(layers), found.samples, found.batches, tuple(skipped), notes, known)
 
 
-def _unit_dim(found: Widths, axes: Mapping[str, Any], node: Node) -> int | None:
-    """The one dimension of a layer's value that holds units: the one that could be widened."""
-    if node.op != "call_function" or operator_name(node) not in UNIT_OPERATORS or isinstance(axes.get(node.name), list):
-        return None
-    free = [d for d, axis in enumerate(axes.get(node.name, ())) if found.plan.cloned(axis)]
-    return free[0] if len(free) == 1 and len(axes[node.name]) > 1 else None
+def _seen(hidden: list[Seen], layer: Layer) -> Seen:
+    return next(s for s in hidden if s.name == layer.module)
 
 
-def _layer(program: Program, node: Node, h: Tensor, seen: Signals, dim: int, criteria: Criteria) -> Layer:
-    m = moments(h)
-    near = near_blocks(m, criteria.near)
-    gradient = _flat(seen.adjoints.get(node.name), dim)
+def _draft(seen: Seen, found: Observed, criteria: Criteria) -> Layer:
+    """All but verdicts."""
+    gathered = found.gathered[seen.name]
+    m = gathered.summed()
+    still = constant(gathered, criteria.clone)
+    moving = ~still & ~dead(m)
+    near = alike_blocks(m, criteria.near, moving)
+    equal = equal_blocks(gathered, criteria.clone, moving) if m.samples > 1 else tuple(range(len(still)))
+    slopes = gathered.slopes
     return Layer(
-        module=program.modules.get(node.name, "") or "(top)",
-        operator=operator_name(node),
-        units=h.shape[1],
-        blocks=exact_blocks(h, criteria.clone),
+        module=seen.name,
+        operator=seen.operator,
+        units=len(still),
+        blocks=equal,
         near_blocks=near,
-        distance=_distance(h, near),
+        distance=_distance(gathered, near),
         weight_distance=None,
         dead=_indices(dead(m)),
         dormant=_indices(dormant(m, criteria.dormant)),
-        saturated=() if gradient is None else _indices(saturated(h, gradient)),
-        frozen=_frozen(node, gradient, seen, dim),
+        saturated=_indices(found.saturated(seen.name)),
+        frozen=() if slopes is None else _indices(slopes.largest == 0),
+        constant=_indices(still & ~dead(m)) if m.samples > 1 else (),
+        kind=seen.kind,
+        weight=seen.weight,
     )
-
-
-def _flat(tensor: Tensor | None, dim: int) -> Tensor | None:
-    return None if tensor is None else flatten_units(tensor, dim)
 
 
 def _indices(mask: Tensor) -> tuple[int, ...]:
     return tuple(torch.nonzero(mask).flatten().tolist())
 
 
-def exact_blocks(h: Tensor, tolerance: float) -> tuple[int, ...]:
-    """Units within ``tolerance`` × max|H| of a block's first unit, on every sample.
-
-    Sorting by one random projection leaves only neighbours to compare.
-    """
-    limit = tolerance * float(h.abs().max()) if h.numel() else 0.0
-    weights = torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(h.device)
-    key = weights @ h.double()
-    reach = limit * float(weights.abs().sum())
-    order = key.argsort().tolist()
-    block = np.full(h.shape[1], -1)
-    leaders: list[int] = []
-    keys = key.tolist()
-    for unit in order:
-        leaders = [leader for leader in leaders if keys[unit] - keys[leader] <= reach]
-        match = next((u for u in leaders if float((h[:, u] - h[:, unit]).abs().max()) <= limit), None)
-        if match is None:
-            leaders.append(unit)
-        block[unit] = unit if match is None else match
-    return tuple(canonical(block).tolist())
+def _distance(gathered: Gathered, blocks: tuple[int, ...]) -> float:
+    """‖H − block means‖/‖H‖ = √(1 − Σ_B 1ᵀG_BB 1/(|B| tr G)); below 1e-6, where that loses all digits, its estimate
+    from the sketch."""
+    if len(set(blocks)) == len(blocks):
+        return 0.0
+    gram, sketch = gathered.summed().gram, likeness(gathered).sketch
+    one_hot = nn.functional.one_hot(torch.tensor(blocks, device=gram.device)).to(gram)
+    sizes, total = one_hot.sum(0), float(gram.trace())
+    kept = float((((gram @ one_hot) * one_hot).sum(0) / sizes).sum())
+    if kept < (1 - 1e-12) * total:
+        return (1.0 - kept / total) ** 0.5
+    means = (sketch @ one_hot) / sizes
+    return float((sketch - means @ one_hot.T).norm() / sketch.norm().clamp_min(1e-300))
 
 
-def near_blocks(m: Moments, threshold: float) -> tuple[int, ...]:
-    """Leader clustering by cosine similarity: every unit joins the first leader that it resembles."""
-    similar = (cosines(m) > threshold).cpu().numpy()
-    block = np.full(len(similar), -1)
-    for unit in range(len(similar)):
-        if block[unit] < 0:
-            members = np.flatnonzero(similar[unit] & (block < 0))
-            block[members] = unit
-            block[unit] = unit
-    return tuple(canonical(block).tolist())
+def _structure(
+    model: nn.Module, found: Observed, drafts: list[Layer], rules: Rules | None
+) -> tuple[Structure | None, str]:
+    """The coarsest equitable partition if some units are equal, or why there is none."""
+    if not any(x.cloned for x in drafts):
+        return None, ""
+    try:
+        return structure(model, found.example, rules), ""
+    except InvalidInput as error:
+        return None, str(error)
 
 
-def _distance(h: Tensor, blocks: tuple[int, ...]) -> float:
-    one_hot = nn.functional.one_hot(torch.tensor(blocks, device=h.device)).to(h)
-    means = (h @ one_hot) / one_hot.sum(0)
-    norm = float(h.norm())
-    return float((h - means @ one_hot.T).norm()) / norm if norm else 0.0
+def _with_weight_distances(model: nn.Module, layers: list[Layer], seen: list[Seen]) -> list[Layer]:
+    blocks = {x.module: x.near_blocks for x in layers}
+    return [x._replace(weight_distance=_weight_distance(model, x, _seen(seen, x), blocks)) for x in layers]
 
 
-def _frozen(node: Node, gradient: Tensor | None, seen: Signals, dim: int) -> tuple[int, ...]:
-    """For an activation: units whose input gets no gradient although their output does."""
-    source = node.args[0] if node.args else None
-    if operator_name(node) not in ACTIVATIONS.split() or gradient is None or not isinstance(source, fx.Node):
-        return ()
-    before = seen.adjoints.get(source.name)
-    if before is None or len(source.users) > 1:
-        return ()
-    return _indices((flatten_units(before, dim) == 0).all(0) & (gradient != 0).any(0))
-
-
-def _weight_distance(
-    found: Widths,
-    axes: Mapping[str, Any],
-    node: Node,
-    seen: Signals,
-    layer: Layer,
-    partitions: Mapping[int, tuple[int, ...]],
-) -> float | None:
-    if operator_name(node) not in ("linear", "conv1d", "conv2d", "conv3d"):
+def _weight_distance(model: nn.Module, layer: Layer, seen: Seen, blocks: Mapping[str, Any]) -> float | None:
+    if seen.kind != "sum" or seen.weight is None or seen.weight[1] != 0 or seen.operator.startswith("emb"):
         return None
-    arguments = bind(node)
-    weight = seen.values.get(arguments["weight"].name)
-    if weight is None or arguments.get("groups", 1) != 1:
+    weight = parameter(model, seen.weight[0]).detach()
+    if weight.dim() < 2 or len(weight) != layer.units:
         return None
-    root = found.plan.find(axes[arguments["weight"].name][1])
-    columns = partitions.get(root, tuple(range(weight.shape[1])))
-    slices = weight.detach().reshape(*weight.shape[:2], -1).unbind(-1)
-    norm = float(weight.detach().norm())
-    square = sum(distance_to_equitable(piece, layer.near_blocks, columns) ** 2 for piece in slices)
+    columns = blocks.get(seen.reads, ())
+    index = np.arange(weight.shape[1])
+    if columns and weight.shape[1] % len(columns) == 0:
+        span = weight.shape[1] // len(columns)
+        index = canonical(np.repeat(np.asarray(columns), span) * span + np.tile(np.arange(span), len(columns)))
+    slices = weight.reshape(*weight.shape[:2], -1).unbind(-1)
+    norm = float(weight.double().norm())
+    square = sum(distance_to_equitable(piece, layer.near_blocks, torch.as_tensor(index)) ** 2 for piece in slices)
     return square**0.5 / norm if norm else 0.0
+
+
+def _operators(known: Structure | None) -> list[tuple[str, str]]:
+    return [] if known is None else list(known.skipped.items())
+
+
+def _notes(found: Observed, reason: str, known: Structure | None) -> tuple[str, ...]:
+    notes: list[str] = []
+    if found.samples <= 1:
+        notes.append("one sample: every unit is constant on it, and nothing can be told apart; give more data")
+    elif found.samples < FEW:
+        notes.append(f"{found.samples} samples: units that differ elsewhere may look equal; give more data")
+    elif found.batches == 1:
+        notes.append("one batch: what is dead, constant or alike may be so on this batch only")
+    if reason:
+        notes.append(f"whether training parts equal units was not checked: {reason}")
+    if known is not None and known.noise:
+        notes.append(f"in this mode {known.noise[0]}: training with it parts clones")
+    return tuple(notes)
+
+
+def near_blocks(m: Any, threshold: float) -> tuple[int, ...]:
+    """Leader clustering by cosine similarity alone: every unit joins the first leader that it resembles."""
+    return led((cosines(m) > threshold).cpu().numpy())

@@ -13,7 +13,8 @@ from torch import nn  # noqa: E402
 
 from lop_theory.modules import Criteria, certify, detect, expand  # noqa: E402
 from lop_theory.modules.__main__ import main  # noqa: E402
-from lop_theory.modules.detect import exact_blocks  # noqa: E402
+from lop_theory.modules.gathered import Gathered  # noqa: E402
+from lop_theory.modules.likeness import equal_blocks  # noqa: E402
 
 ROWS = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -102,7 +103,9 @@ def test_detection_disturbs_nothing():
 def test_exact_blocks_against_pairwise_comparison():
     generator = torch.Generator().manual_seed(0)
     h = torch.randn(20, 5, generator=generator, dtype=torch.float64)[:, [0, 1, 2, 0, 3, 1, 4, 0, 2]]
-    assert exact_blocks(h, 1e-9) == (0, 1, 2, 0, 3, 1, 4, 0, 2)
+    gathered = Gathered()
+    gathered.add(h, 1)
+    assert equal_blocks(gathered, 1e-9, torch.ones(9, dtype=torch.bool)) == (0, 1, 2, 0, 3, 1, 4, 0, 2)
 
 
 def test_table_and_json_agree():
@@ -221,3 +224,319 @@ def test_detected_clones_of_a_trained_clone_still_match_the_certificate():
         optimiser.step()
     assert certify(clone, example_input=ROWS)
     assert all(found.cloned == found.units for found in detect(clone, ROWS).layers)
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def tanh_network(*, tied=False, scaled=False):
+    """Two hidden units equal on all data; ``tied``: their readers' weights are equal, too."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = model[0].weight[0], model[0].bias[0]
+        if tied:
+            model[2].weight[:, 1] = model[2].weight[:, 0]
+        if scaled:
+            model[2].weight[:, 1] *= 1.02
+    return model
+
+
+def kinds(detection, module):
+    return {block.kind: block for block in layer(detection, module).verdicts}
+
+
+@pytest.mark.claim("clone-trajectory")
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam])
+def test_trapped_units_stay_equal_under_training_and_separating_ones_part(optimiser):
+    for tied, kind in ((True, "trapped"), (False, "separating")):
+        model = tanh_network(tied=tied)
+        assert {k: b.units for k, b in kinds(detect(model, ROWS), "1").items()} == {kind: (0, 1)}
+        step = optimiser(model.parameters(), 1e-2)
+        for _ in range(20):
+            step.zero_grad()
+            model(ROWS).square().mean().backward()
+            step.step()
+        gap = float((model[0].weight[0] - model[0].weight[1]).detach().abs().max())
+        assert (gap < 1e-15) == tied
+
+
+def test_two_per_cent_are_not_hidden_by_large_neighbours():
+    model = tanh_network(tied=True, scaled=True)
+    with torch.no_grad():
+        model[2].weight[:, 5] *= 1e4
+    found = kinds(detect(model, ROWS), "1")
+    assert set(found) == {"separating"}
+    assert "read them differ" in found["separating"].reason
+
+
+def test_units_equal_on_this_data_only_are_told_apart_from_units_equal_on_all():
+    model = tanh_network()
+    with torch.no_grad():
+        model[0].weight[1, 3] += 1.0
+    data = ROWS.clone()
+    data[:, 3] = 0.0
+    assert "samples only" in kinds(detect(model, data), "1")["separating"].reason
+    assert not kinds(detect(model, ROWS), "1")
+
+
+def test_the_verdict_names_what_keeps_and_what_parts_clones():
+    plain = expand(network(), 2, example_input=ROWS)
+    mixed = expand(network(), 2, example_input=ROWS, redistribute=1)
+    assert "weight decay keeps it" in kinds(detect(plain, ROWS), "2")["trapped"].reason
+    assert "coupled L2 with an adaptive update parts them" in kinds(detect(mixed, ROWS), "2")["trapped"].reason
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        for row in (0, 2, 4, 6):
+            model[0].weight[row + 1], model[0].bias[row + 1] = model[0].weight[row], model[0].bias[row]
+            model[3].weight[:, row + 1] = model[3].weight[:, row]
+    assert any("dropout" in note for note in detect(model.train(), ROWS).notes)
+    assert not any("dropout" in note for note in detect(model.eval(), ROWS).notes)
+
+
+def test_untouched_layers_show_no_clones_whatever_the_size_of_a_unit():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        model[0].weight[7] *= 1e7
+    assert [x.cloned for x in detect(model, ROWS).layers] == [0, 0]
+    with torch.no_grad():
+        model[0].bias[:4] = 40.0
+    found = detect(model, ROWS)
+    assert [x.cloned for x in found.layers] == [0, 0]
+    assert kinds(found, "1")["constant"].units == (0, 1, 2, 3)
+
+
+def test_dead_units_are_no_clones_and_one_sample_tells_nothing():
+    model = network()
+    with torch.no_grad():
+        model[0].bias[:2] = -50.0
+    found = detect(model, ROWS)
+    assert layer(found, "1").cloned == 0
+    assert kinds(found, "1")["dead"].units == (0, 1)
+    one = detect(network(), ROWS[:1])
+    assert all(x.near == x.cloned == len(x.constant) == 0 for x in one.layers)
+    assert "one sample" in one.notes[0]
+
+
+def test_twins_up_to_scale_and_sign():
+    model = network()
+    with torch.no_grad():
+        model[0].weight[3], model[0].bias[3] = 2.5 * model[0].weight[1], 2.5 * model[0].bias[1]
+        model[2].weight[4], model[2].bias[4] = -model[2].weight[2], -model[2].bias[2]
+    found = detect(model, ROWS)
+    assert kinds(found, "1")["twin"].units == (1, 3)
+    assert kinds(found, "1")["twin"].factors == pytest.approx((1.0, 2.5))
+    assert kinds(found, "3")["twin"].units == (2, 4)
+    assert kinds(found, "3")["twin"].factors == pytest.approx((1.0, -1.0))
+    assert not [x for x in found.verdicts("twin") if x[0].kind == "sum"]
+
+
+def test_near_clones_with_diverging_opposite_readers_are_a_gated_unit():
+    model = network()
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = model[0].weight[0] + 1e-3, model[0].bias[0]
+        model[2].weight[:, 0] = 100 * model[2].weight[:, 0]
+        model[2].weight[:, 1] = -model[2].weight[:, 0]
+    near = kinds(detect(model, ROWS), "1")["near"]
+    assert near.units == (0, 1)
+    assert near.outgoing[0] == pytest.approx(-1.0)
+    assert "gated unit" in near.reason
+    assert 0 < near.distance < 0.1
+
+
+@pytest.mark.claim("frozen-unit")
+def test_frozen_for_ever_needs_a_bounded_input_or_a_bounded_layer_below():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        model[2].bias[5] = -float(model[2].weight[5].clamp_min(0).sum()) - 1e-3
+        model[2].bias[6] = -float(model[2].weight[6].clamp_min(0).sum()) + 1e-2
+        model[2].weight[6].clamp_min_(0.1)
+    found = detect(model, ROWS)
+    assert kinds(found, "3")["frozen"].units == (5,)
+    interval = kinds(found, "3")["frozen"].interval
+    assert -1e-3 < interval.high < -0.9e-3  # widened outwards
+    for _ in range(5):  # whatever the first layer does
+        nn.init.normal_(model[0].weight, std=100.0)
+        assert float(model[:3](ROWS)[:, 5].detach().max()) < 0
+    relu = network()
+    with torch.no_grad():
+        relu[0].bias[2] = -20.0
+    assert "frozen" not in kinds(detect(relu, ROWS), "1")
+    bounded = detect(relu, ROWS, criteria=Criteria(input_range=(-4.0, 4.0)))
+    assert kinds(bounded, "1")["frozen"].units == (2,)
+
+
+def test_no_certificate_where_the_activation_sees_something_else_than_the_sum():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.b(torch.relu(200.0 - self.a(torch.sigmoid(x))))
+
+    model = Shifted().double()
+    with torch.no_grad():
+        model.a.bias[:] = -100.0
+    assert not detect(model, ROWS, criteria=Criteria(input_range=(-9, 9))).verdicts("frozen")
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loader_is_as_one_batch_however_it_is_cut():
+    model = tanh_network(tied=True)
+    with torch.no_grad():
+        model[2].weight[4], model[2].bias[4] = -model[2].weight[2], -model[2].bias[2]
+        model[0].bias[6] = 30.0
+    rows = torch.randn(96, 4, dtype=torch.float64)
+    labelled = torch.utils.data.TensorDataset(rows, torch.arange(96))
+    whole = detect(model, rows)
+    for size in (1, 7, 96):
+        loader = torch.utils.data.DataLoader(labelled, size)
+        found = detect(model, loader)
+        assert found.samples == 96
+        assert found.batches == len(loader)
+        for a, b in zip(whole.layers, found.layers, strict=True):
+            assert (a.blocks, a.near_blocks, a.dead, a.constant, a.dormant) == (
+                b.blocks, b.near_blocks, b.dead, b.constant, b.dormant
+            )  # fmt: skip
+            assert (a.frozen, a.saturated) == (b.frozen, b.saturated)
+            assert [(v.kind, v.units) for v in a.verdicts] == [(v.kind, v.units) for v in b.verdicts]
+            assert a.distance == pytest.approx(b.distance, rel=1e-9, abs=1e-12)
+
+
+def test_second_moments_of_batches_merge_to_the_last_bit_of_the_exact_sum():
+    from fractions import Fraction
+
+    h = torch.randn(64, 3, dtype=torch.float64) * torch.tensor([1e8, 1.0, 1e-8], dtype=torch.float64)
+    gathered = Gathered()
+    for row in h:
+        gathered.add(row[None], 1)
+    grams = [torch.outer(row, row) for row in h]
+    for i in range(3):
+        for j in range(3):
+            exact = float(sum(Fraction(float(g[i, j])) for g in grams))
+            assert float(gathered.summed().gram[i, j]) == pytest.approx(exact, rel=3e-16)
+
+
+def test_padding_is_left_out():
+    class Text(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.up, self.out = nn.Embedding(9, 6), nn.Linear(6, 8), nn.Linear(8, 2)
+
+        def forward(self, ids, attention_mask):  # noqa: ARG002 - a model that takes it
+            return self.out(torch.tanh(self.up(self.words(ids))))
+
+    model = Text()
+    batch = {"ids": torch.randint(1, 9, (5, 4)), "attention_mask": torch.ones(5, 4)}
+    longer = {name: torch.cat([t, torch.zeros(5, 3).to(t)], 1) for name, t in batch.items()}
+    alone, padded = detect(model, batch), detect(model, longer, mask="attention_mask")
+    assert [x.distance for x in alone.layers] == pytest.approx([x.distance for x in padded.layers])
+    assert [x.near_blocks for x in alone.layers] == [x.near_blocks for x in padded.layers]
+    with pytest.raises(ValueError, match="no key of the batch"):
+        detect(model, batch, mask="padding")
+
+
+def test_a_function_picks_the_inputs_of_a_loader():
+    from lop_theory.modules import Loader
+
+    batches = [{"image": ROWS, "label": torch.zeros(40)}, {"image": ROWS + 1, "label": torch.zeros(40)}]
+    found = detect(network(), Loader(batches, lambda batch: batch["image"]), loss=lambda out, _: out.sum())
+    assert (found.samples, found.batches) == (80, 2)
+
+
+# --- it never gives up ------------------------------------------------------------------------------------------------
+
+
+class TopK(nn.Module):
+    """A sparse autoencoder: topk and scatter on the hidden axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 12), nn.Linear(12, 4)
+
+    def forward(self, x):
+        h = torch.relu(self.up(x))
+        values, index = h.topk(3, -1)
+        return self.down(torch.zeros_like(h).scatter(-1, index, values))
+
+
+class Mixer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.e, self.t1, self.t2, self.o = nn.Linear(5, 8), nn.Linear(6, 7), nn.Linear(7, 6), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.e(x)
+        mixed = self.t2(nn.functional.gelu(self.t1(h.transpose(1, 2)))).transpose(1, 2)
+        return self.o((h + mixed).mean(1))
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.round()
+
+    @staticmethod
+    def backward(_, g):
+        return g
+
+
+class Quantised(nn.Module):
+    """No trace is this model."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = torch.tanh(self.a(x))
+        if float(h.detach().sum()) > 1e9:
+            return h
+        return self.c(torch.relu(self.b(Straight.apply(h * 8) / 8)))
+
+
+def test_layers_behind_any_operator_are_judged():
+    torch.manual_seed(0)
+    names = [x.module for x in detect(TopK(), ROWS.float()).layers]
+    assert names == ["up", "relu"]
+    mixer = detect(Mixer(), torch.randn(8, 6, 5))
+    assert {x.module: x.units for x in mixer.layers} == {"e": 8, "t1": 7, "gelu": 7, "t2": 6, "add": 8}
+    assert all(x.cloned == 0 for x in mixer.layers)
+
+
+def test_equal_units_of_a_model_that_cannot_be_traced_are_named_and_not_judged():
+    torch.manual_seed(0)
+    model = Quantised()
+    with torch.no_grad():
+        model.b.weight[1], model.b.bias[1] = model.b.weight[0], model.b.bias[0]
+    found = detect(model, ROWS.float())
+    assert [x.module for x in found.layers] == ["a", "tanh", "round", "b", "relu"]
+    assert kinds(found, "b")["cloned"].units == (0, 1)
+    assert any("was not checked" in note for note in found.notes)
+
+
+def test_a_layer_that_is_not_finite_is_skipped_by_name():
+    model = network()
+    with torch.no_grad():
+        model[0].weight[0, 0] = float("nan")
+    found = detect(model, ROWS)
+    assert [(s.layer, s.reason) for s in found.skipped] == [
+        (name, "has NaN or infinite activations") for name in ("0", "1", "2", "3")
+    ]
+
+
+@pytest.mark.parametrize("data", [3, ROWS[:, :2], {"y": ROWS}, []])
+def test_data_that_the_model_cannot_be_called_with_is_one_line(data):
+    with pytest.raises(ValueError, match="data") as error:
+        detect(network(), data)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_page_is_self_contained_and_names_every_verdict():
+    page = detect(tanh_network(tied=True), ROWS).html()
+    assert "trapped" in page
+    assert "http" not in page
+    assert "<script" not in page

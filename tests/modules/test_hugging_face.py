@@ -115,7 +115,8 @@ def test_widened_certified_trained_and_found_again(name, jitter):
         assert certify(clone, example_input=batch)
     layers = detect(clone.eval(), batch).layers
     assert len(layers) >= 4
-    assert all(layer.cloned == layer.units for layer in layers)
+    assert all(layer.cloned == layer.moving for layer in layers)
+    assert {block.kind for layer in layers for block in layer.verdicts} <= {"trapped", "near", "dead", "constant"}
 
 
 @pytest.mark.claim("base-network")

@@ -1,0 +1,115 @@
+"""What detection found: layers, the verdicts on their blocks, and what to know before believing them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lop_theory.modules.equitable import Structure
+from lop_theory.modules.report import html, table
+from lop_theory.modules.verdicts import Block, Skipped
+
+
+class Criteria(NamedTuple):
+    """Clones: root mean square difference ≤ ``clone`` × how much the unit varies. Near-clones: cosine and correlation >
+    ``near``. Dormant: ReDo's τ. Saturated: derivative < ``slope``."""
+
+    clone: float = 1e-6
+    near: float = 0.95
+    dormant: float = 0.025
+    slope: float = 1e-4
+    input_range: tuple[float, float] | None = None
+
+
+DEFAULT = Criteria()
+
+
+class Layer(NamedTuple):
+    """One value of the model as samples × units. ``blocks`` and ``near_blocks`` number the block of every unit (equal
+    units, units alike); dead and constant units are blocks of their own. ``verdicts``: one a block of equal, alike or
+    inert units.
+
+    ``distance`` is ‖H − block means‖/‖H‖ for the near blocks: how far the activations are from the manifold on which
+    those were clones. It says nothing about ``blocks``, whose units are equal, and is large where near-clones differ
+    in length. ``weight_distance`` (weighted sums only) is the relative distance of the weights to RE∩CE for the near
+    blocks of both sides. ``saturated`` is the paper's: |∂L/∂h| < 1e-4 mean|h| on more than 99 % of the data; ``frozen``
+    are units whose derivative is exactly 0 on all of it.
+    """
+
+    module: str
+    operator: str
+    units: int
+    blocks: tuple[int, ...]
+    near_blocks: tuple[int, ...]
+    distance: float
+    weight_distance: float | None
+    dead: tuple[int, ...]
+    dormant: tuple[int, ...]
+    saturated: tuple[int, ...]
+    frozen: tuple[int, ...]
+    constant: tuple[int, ...] = ()
+    verdicts: tuple[Block, ...] = ()
+    kind: str = "sum"
+    weight: tuple[str, int] | None = None
+
+    @property
+    def cloned(self) -> int:
+        """Units that share their block with another."""
+        return _shared(self.blocks)
+
+    @property
+    def moving(self) -> int:
+        """Units that are neither dead nor constant: only they can be told to be equal."""
+        return self.units - len({*self.dead, *self.constant})
+
+    @property
+    def near(self) -> int:
+        return _shared(self.near_blocks)
+
+
+def _shared(blocks: tuple[int, ...]) -> int:
+    counts = np.bincount(blocks) if blocks else np.zeros(1, dtype=int)
+    return int(counts[counts > 1].sum())
+
+
+class Detection(NamedTuple):
+    """Layers in order of computation. ``skipped``: what was not judged, and why. ``notes``: what to know before
+    believing it (few samples, one batch, no trace)."""
+
+    layers: tuple[Layer, ...]
+    samples: int
+    batches: int = 1
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    structure: Structure | None = None
+
+    def verdicts(self, *kinds: str) -> list[tuple[Layer, Block]]:
+        """All blocks of the given kinds (of every kind, without), with their layers."""
+        return [(x, b) for x in self.layers for b in x.verdicts if not kinds or b.kind in kinds]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "samples": self.samples,
+            "batches": self.batches,
+            "notes": list(self.notes),
+            "skipped": [s._asdict() for s in self.skipped],
+            "layers": [
+                {
+                    **x._asdict(),
+                    "verdicts": [b.as_json() for b in x.verdicts],
+                    "cloned": x.cloned,
+                    "near": x.near,
+                }
+                for x in self.layers
+            ],
+        }
+
+    def table(self) -> str:
+        """Counts a layer, then every verdict that says something, as text."""
+        return table(self)
+
+    def html(self) -> str:
+        """The same as one self-contained page."""
+        return html(self)
+
+    def __str__(self) -> str:
+        return self.table()

@@ -1,0 +1,306 @@
+"""The coarsest equitable partition of a traced model: which units no training data can tell apart.
+[clone-trajectory: Theorem A.1] [composition: Theorem A.2]
+
+Every width class of the model starts as one block. A block is split while a weighted sum's incoming block sums (RE) or
+outgoing block sums (CE) differ within it, or a bias, a mask or a normalisation's parameter does; inputs and outputs are
+alone in their blocks. What is left lies in RE∩CE to the rounding of the sums, on the support that the operators have
+(masks must be constant on blocks, so it is biregular): by the corrected Theorem A.1, SGD and every optimiser that is
+equivariant under permutations within blocks, with tied state, keeps it for every data set and loss.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lop_theory.modules.axes import Axis, product_map, sum_map
+from lop_theory.modules.check import canonical
+from lop_theory.modules.clone import program_of
+from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partition
+from lop_theory.modules.plan import Plan
+from lop_theory.modules.propagate import Recording, Rules, learned, propagate, sizes_of
+from lop_theory.modules.redistribute import block_sums
+from lop_theory.modules.rules import RULES
+from lop_theory.modules.scale import moves
+from lop_theory.modules.trace import Node, Program, flat_inputs, own_state, run, state_of
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
+"""Slack of a block sum against the sum of its absolute terms, by the parameters' precision: what training in that
+precision lets exact clones drift apart. Coarser precisions: four roundings."""
+
+
+class Structure(NamedTuple):
+    """``blocks[parameter]``: the block of every coordinate, dimension by dimension, for the doubly equitable partition;
+    ``forward``: for the in-equitable one, whose units are equal on all data. ``noise`` names what separates clones at
+    random (dropout in training mode); ``skipped`` maps operators without a rule to where they were met."""
+
+    blocks: Mapping[str, tuple[Partition, ...]]
+    forward: Mapping[str, tuple[Partition, ...]]
+    noise: tuple[str, ...]
+    skipped: Mapping[str, str]
+    tolerance: float
+
+
+class _Sum(NamedTuple):
+    """A weighted sum: its weights along (role, axis) pairs."""
+
+    weight: np.ndarray
+    roles: tuple[tuple[str, Axis], ...]
+
+
+class _Entry(NamedTuple):
+    """A parameter that enters as it is (bias, scale, mask), and the size of the terms that it is added to."""
+
+    value: np.ndarray
+    size: np.ndarray
+    axes: tuple[Axis, ...]
+
+
+class _Collector(Plan):
+    """The planning domain; it also lists learned operands that no sum weighs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entering: list[tuple[Node, str, Axes]] = []
+
+    def leave(self, call: Call) -> None:
+        weights = {call[e.weight].node.name for e in self.effects.get(call.node, ()) if isinstance(e, Contraction)}
+        if not moves(call.node):
+            for operand in call.operands():
+                if operand.learned and operand.node.name not in weights:
+                    self.entering.append((call.node, operand.node.name, operand.axes))
+
+
+def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Structure:
+    """Trace the model in its present mode and refine. An operator without a rule makes the axes that meet it
+    singletons: it costs what it touches, not the model. Raises ``InvalidInput`` where the model cannot be traced."""
+    state = state_of(model)
+    program = program_of(model, inputs)
+    sizes, values = _run_once(program, state, flat_inputs(inputs))
+    recording = Recording(sizes, learned(program, sizes))
+    plan, skipped = _Collector(), dict[str, str]()
+    owners: dict[int, Axes] = {}
+    axes = {
+        name: owners.setdefault(id(t), tuple((plan.free if t.is_floating_point() else plan.new)(n) for n in t.shape))
+        for name, t in state.items()
+    }
+
+    def source(name: str, shape: tuple[int, ...]) -> Axes:
+        return axes[program.state[name]] if name in program.state else tuple(plan.new(size) for size in shape)
+
+    propagate(program, recording, plan, source, _tolerant(program, rules or {}, skipped))
+    sums, entries = _constraints(plan, {k: v for k, v in values.items() if k in recording.learned})
+    tolerance = max(_slack(t.dtype) for t in (torch.zeros(0, dtype=torch.float64), *model.parameters()))
+    found = []
+    for both in (True, False):
+        colours = _refined(plan, axes, sums, entries, both=both, tolerance=tolerance)
+        found.append({name: tuple(_colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
+    breaks = [e.reason for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
+    return Structure(found[0], found[1], tuple(dict.fromkeys(breaks)), skipped, tolerance)
+
+
+def _slack(dtype: torch.dtype) -> float:
+    return TOLERANCE.get(dtype, 4 * torch.finfo(dtype).eps if dtype.is_floating_point else 0.0)
+
+
+def _run_once(
+    program: Program, state: Mapping[str, Tensor], inputs: list[Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Sizes of all values, and those values that no input reaches."""
+    sizes: dict[str, Any] = {}
+    values: dict[str, Tensor] = {}
+    fed = set(program.user_inputs)
+
+    def observe(node: Node, value: Any) -> Any:
+        sizes[node.name] = sizes_of(value)
+        if any(source.name in fed for source in node.all_input_nodes):
+            fed.add(node.name)
+        elif isinstance(value, Tensor) and node.name not in fed and value.is_floating_point():
+            values[node.name] = value
+        return value
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        run(program, own_state(program, state), inputs, observe)
+    return sizes, values
+
+
+def _tolerant(program: Program, rules: Rules, skipped: dict[str, str]) -> dict[Any, Callable[[Call], Any]]:
+    """Rules for every operator of the program: where there is none, or it fails, all axes become singletons."""
+    known = {**RULES, **rules}
+
+    def guarded(target: Any) -> Callable[[Call], Any]:
+        rule = known.get(target) or known.get(getattr(target, "overloadpacket", None))
+
+        def apply(call: Call) -> Any:
+            try:
+                if rule is not None:
+                    return rule(call)
+                reason = "has no rule"
+            except Exception as error:
+                reason = f"its rule fails ({type(error).__name__})"
+            if any(call.domain.cloned(axis) for operand in call.operands() for axis in operand.axes):
+                skipped.setdefault(str(target), f"{program.where(call.node)}: {reason}")
+            return _given_up(call)
+
+        return apply
+
+    targets = {
+        node.target for node in program.graph.nodes if node.op == "call_function" and hasattr(node.target, "_schema")
+    }
+    return {target: guarded(target) for target in targets}
+
+
+def _given_up(call: Call) -> Any:
+    for operand in call.operands():
+        for axis in operand.axes:
+            call.domain.rigid(axis)
+    if isinstance(call.output, list):
+        return [call.fresh(size) if isinstance(size, tuple) else () for size in call.output]
+    return call.fresh() if isinstance(call.output, tuple) else ()
+
+
+def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_Sum], list[_Entry]]:
+    sums: list[_Sum] = []
+    for node, effects in plan.effects.items():
+        for effect in effects:
+            if isinstance(effect, Contraction):
+                weight = _weight_node(node, effect.weight)
+                sizes = [plan.size(axis) for _, axis in effect.roles]
+                sums.append(_Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles)))
+    entries: list[_Entry] = []
+    for node, name, axes in plan.entering:
+        if name in values:
+            value = _array(values[name])
+            entries.append(_Entry(value, np.abs(value) + _beside(plan, node, values, value), tuple(axes)))
+    return sums, entries
+
+
+def _beside(plan: _Collector, node: Node, values: Mapping[str, Tensor], bias: np.ndarray) -> Any:
+    """For a bias: Σ|w| of every unit's own weights; else the parameter's median size."""
+    for effect in plan.effects.get(node, ()):
+        if isinstance(effect, Contraction):
+            weight = np.abs(_array(values[_weight_node(node, effect.weight)]))
+            weight = weight.reshape([plan.size(axis) for _, axis in effect.roles])
+            kept = weight.sum(tuple(d for d, (role, _) in enumerate(effect.roles) if role != "kept"))
+            if kept.size == bias.size:
+                return kept.reshape(bias.shape)
+    return float(np.median(np.abs(bias))) if bias.size else 0.0
+
+
+def _weight_node(node: Node, argument: str) -> str:
+    from lop_theory.modules.propagate import bind
+
+    name, _, position = argument.partition(".")
+    value = bind(node)[name]
+    return (value[int(position)] if position else value).name
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().cpu().numpy()
+
+
+def _refined(
+    plan: Plan, axes: Mapping[str, Axes], sums: list[_Sum], entries: list[_Entry], *, both: bool, tolerance: float
+) -> dict[Axis, Partition]:
+    """Colours of all leaves at the fixpoint."""
+    leaves = {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)}
+    leaves |= {leaf for s in sums for _, axis in s.roles for leaf in plan.leaves(axis)}
+    colours: dict[Axis, Partition] = {
+        leaf: np.zeros(plan.size(leaf), dtype=np.int64) if plan.cloned(leaf) else np.arange(plan.size(leaf))
+        for leaf in leaves
+    }
+    blocks = -1
+    while blocks != (blocks := sum(int(c.max(initial=-1)) + 1 for c in colours.values())):
+        for s in sums:
+            for summed in ("summed", "kept") if both else ("summed",):
+                if summed in {role for role, _ in s.roles}:
+                    _split_by_sums(plan, colours, s, summed, tolerance)
+        for entry in entries:
+            for dim, axis in enumerate(entry.axes):
+                _split(plan, colours, axis, _Rows(entry.value, entry.size, tolerance), dim)
+    return colours
+
+
+class _Rows(NamedTuple):
+    """What must agree within a block, the size of its terms, and the relative slack."""
+
+    values: np.ndarray
+    sizes: np.ndarray
+    tolerance: float
+
+
+def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: str, tolerance: float) -> None:
+    totals, sizes = s.weight, np.abs(s.weight)
+    for dim, (role, axis) in enumerate(s.roles):
+        if role == summed:
+            index = _colour(plan, colours, axis)
+            totals, sizes = block_sums(totals, index, dim), block_sums(sizes, index, dim)
+    for dim, (role, axis) in enumerate(s.roles):
+        if role != summed:
+            _split(plan, colours, axis, _Rows(totals, sizes, tolerance), dim)
+
+
+def _split(plan: Plan, colours: dict[Axis, Partition], axis: Axis, rows: _Rows, dim: int) -> None:
+    """Split the blocks of an axis' leaves where rows along ``dim`` differ."""
+    root = plan.find(axis)
+    lines = [np.moveaxis(part, dim, 0).reshape(plan.size(root), -1) for part in (rows.values, rows.sizes)]
+    _split_lines(plan, colours, root, lines, rows.tolerance)
+
+
+def _split_lines(plan: Plan, colours: dict[Axis, Partition], axis: Axis, lines: list[np.ndarray], tol: float) -> None:
+    root = plan.find(axis)
+    parts = [plan.find(part) for part in plan._parts[root]]
+    if plan._kind[root] == "leaf":
+        if root in colours and int(colours[root].max(initial=-1)) + 1 < len(colours[root]):
+            colours[root] = _finer(colours[root], lines[0], lines[1], tol)
+    elif plan._kind[root] == "sum":
+        ends = np.cumsum([plan.size(part) for part in parts])[:-1]
+        for k, part in enumerate(parts):
+            _split_lines(plan, colours, part, [np.split(line, ends)[k] for line in lines], tol)
+    else:
+        sizes = [plan.size(part) for part in parts]
+        for k, part in enumerate(parts):
+            grids = [np.moveaxis(line.reshape(*sizes, -1), k, 0).reshape(sizes[k], -1) for line in lines]
+            _split_lines(plan, colours, part, grids, tol)
+
+
+def _finer(colour: Partition, values: np.ndarray, sizes: np.ndarray, tolerance: float) -> Partition:
+    """Within every block, units whose rows agree to ``tolerance`` × the size of their terms stay together."""
+    weights = np.random.default_rng(0).random(values.shape[1])
+    key, slack = values @ weights, 2 * tolerance * (sizes @ weights)
+    result = np.full(len(colour), -1)
+    leaders: list[int] = []
+    for unit in np.lexsort((key, colour)).tolist():
+        leaders = [k for k in leaders if colour[k] == colour[unit] and key[unit] - key[k] <= slack[unit] + slack[k]]
+        match = next((k for k in leaders if _agree(values, sizes, unit, k, tolerance)), None)
+        if match is None:
+            leaders.append(unit)
+        result[unit] = unit if match is None else match
+    return canonical(result)
+
+
+def _agree(values: np.ndarray, sizes: np.ndarray, i: int, j: int, tolerance: float) -> bool:
+    return bool((np.abs(values[i] - values[j]) <= tolerance * np.maximum(sizes[i], sizes[j])).all())
+
+
+def _colour(plan: Plan, colours: Mapping[Axis, Partition], axis: Axis) -> Partition:
+    """Blocks of a whole axis."""
+    root = plan.find(axis)
+    if plan._kind[root] == "leaf":
+        return colours[root] if root in colours else np.arange(plan.size(root))
+    maps = [_colour(plan, colours, part) for part in plan._parts[root]]
+    counts = [int(index.max(initial=-1)) + 1 for index in maps]
+    return canonical(product_map(maps, counts) if plan._kind[root] == "product" else sum_map(maps, counts))
+
+
+def block_constant(weight: Tensor, blocks: Sequence[Partition], tolerance: float) -> bool:
+    """Whether a parameter is constant on products of blocks, to ``tolerance`` × its largest entry."""
+    value = _array(weight)
+    limit = tolerance * float(np.abs(value).max(initial=0.0))
+    for dim, index in enumerate(blocks):
+        first = np.unique(index, return_index=True)[1][index]
+        if float(np.abs(value - np.take(value, first, axis=dim)).max(initial=0.0)) > limit:
+            return False
+    return True

@@ -1,0 +1,179 @@
+"""From what was measured and what the weights prove to one verdict a block."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from lop_theory.metrics.watch import Layer as Seen
+from lop_theory.modules.equitable import Structure, block_constant
+from lop_theory.modules.frozen import Interval
+from lop_theory.modules.gathered import Gathered, likeness
+from lop_theory.modules.likeness import groups, twin_blocks
+from lop_theory.modules.readers import opposition, outgoing, parameter
+from lop_theory.modules.verdicts import Block
+
+if TYPE_CHECKING:
+    from lop_theory.modules.detection import Layer
+
+HOMOGENEOUS = frozenset({"relu", "leaky_relu", "prelu"})
+ODD = frozenset({"tanh", "erf", "softsign", "hardtanh", "tanhshrink", "softshrink", "hardshrink"})
+SATURATED_SHARE = 0.99
+OPPOSITE, DIVERGING = -0.5, 3.0
+"""Outgoing weights of near-clones with a cosine below the first and a size, over the median unit's, above the second
+make a gated unit of the pair."""
+
+
+class Evidence(NamedTuple):
+    """What the judge may look at."""
+
+    model: nn.Module
+    seen: tuple[Seen, ...]
+    gathered: Mapping[str, Gathered]
+    tolerance: float
+    certified: Mapping[str, Mapping[int, Interval]]
+
+
+def judged(layer: "Layer", evidence: Evidence, known: Structure | None, reason: str) -> tuple[Block, ...]:
+    """All blocks of a layer that are not what training made them to be: units alone in their block."""
+    inert = _inert(layer, evidence)
+    equal = [b for group in groups(layer.blocks) for b in _equal(layer, group, evidence, known, reason)]
+    twins = _twins(layer, evidence)
+    return (*equal, *twins, *_near(layer, evidence, twins), *inert)
+
+
+def _inert(layer: "Layer", evidence: Evidence) -> list[Block]:
+    """Frozen for ever, dead, constant and saturated units."""
+    certified = evidence.certified.get(layer.module, {})
+    found = [
+        Block("frozen", (unit,), f"pre-activation in [{x.low:.3g}, {x.high:.3g}] whatever other units do", interval=x)
+        for unit, x in certified.items()
+    ]
+    n = evidence.gathered[layer.module].summed().samples
+    dead = tuple(u for u in layer.dead if u not in certified)
+    if dead:
+        found.append(Block("dead", dead, f"zero on more than 95 % of {n} samples"))
+    constant = tuple(u for u in layer.constant if u not in certified)
+    if constant:
+        found.append(Block("constant", constant, f"one value on all of {n} samples"))
+    slopes = evidence.gathered[layer.module].slopes
+    if slopes is not None:
+        flat = torch.nonzero(slopes.small > SATURATED_SHARE * n).flatten().tolist()
+        rest = tuple(u for u in flat if u not in {*certified, *layer.dead, *layer.constant})
+        if rest:
+            found.append(Block("saturated", rest, f"derivative below 1e-4 on more than 99 % of {n} samples"))
+    return found
+
+
+def _equal(
+    layer: "Layer", group: tuple[int, ...], evidence: Evidence, known: Structure | None, reason: str
+) -> list[Block]:
+    """Trapped sub-blocks, and what training will part."""
+    n = evidence.gathered[layer.module].summed().samples
+    blocks = _axis(layer, known.blocks) if known is not None else None
+    if known is None or blocks is None:
+        why = reason or "its units are not those of one parameter"
+        return [Block("cloned", group, f"equal on {n} samples; not checked further: {why}")]
+    inside: dict[int, list[int]] = {}
+    for unit in group:
+        inside.setdefault(int(blocks[unit]), []).append(unit)
+    found = [Block("trapped", tuple(u), _why_trapped(layer, evidence, known)) for u in inside.values() if len(u) > 1]
+    if len(inside) > 1:
+        first = tuple(units[0] for units in inside.values())
+        found.append(Block("separating", first, _why_separating(layer, first, known, n)))
+    return found
+
+
+def _axis(layer: "Layer", of: Mapping[str, tuple[np.ndarray, ...]]) -> np.ndarray | None:
+    if layer.weight is None or layer.weight[0] not in of:
+        return None
+    blocks = of[layer.weight[0]][layer.weight[1]]
+    return blocks if len(blocks) == layer.units else None
+
+
+def _why_trapped(layer: "Layer", evidence: Evidence, known: Structure) -> str:
+    """Theorem A.1 and its hypotheses, and what would part them."""
+    names = {layer.weight[0]} if layer.weight is not None else set()
+    names |= {s.weight[0] for s in evidence.seen if s.weight is not None and s.reads == layer.module}
+    constant = all(
+        block_constant(parameter(evidence.model, name), known.blocks[name], known.tolerance)
+        for name in names
+        if name in known.blocks
+    )
+    decay = "weight decay keeps it" if constant else "coupled L2 with an adaptive update parts them"
+    noise = f"; {known.noise[0]}" if known.noise else ""
+    return (
+        f"weights in RE∩CE to {known.tolerance:.0e} (Theorem A.1): no permutation-equivariant optimiser with tied "
+        f"state parts them without gradient noise or dropout; weights {'' if constant else 'not '}block-constant: "
+        f"{decay}{noise}"
+    )
+
+
+def _why_separating(layer: "Layer", units: tuple[int, ...], known: Structure, samples: int) -> str:
+    forward = _axis(layer, known.forward)
+    if forward is not None and len({int(forward[u]) for u in units}) == 1:
+        return "equal on all data, but the weights that read them differ: their gradients do, and training parts them"
+    return f"equal on {samples} samples only: their incoming weights differ"
+
+
+def _twins(layer: "Layer", evidence: Evidence) -> list[Block]:
+    """Units equal up to a scale (positively homogeneous activations) or a sign (odd ones)."""
+    kinds = {"scale": HOMOGENEOUS, "sign": ODD}
+    symmetry = next((k for k, names in kinds.items() if layer.operator in names), None)
+    if layer.kind != "activation" or symmetry is None:
+        return []
+    gathered = evidence.gathered[layer.module]
+    moving = torch.ones(layer.units, dtype=torch.bool)
+    moving[[*layer.dead, *layer.constant, *_later(layer)]] = False
+    blocks, size = twin_blocks(gathered, evidence.tolerance, moving)
+    found: list[Block] = []
+    for block in groups(blocks):
+        allowed = {u: float(size[u] / size[block[0]]) for u in block}
+        allowed = {u: f for u, f in allowed.items() if (f > 0 if symmetry == "scale" else abs(abs(f) - 1) < 1e-5)}
+        if len(allowed) > 1:
+            group, factors = tuple(allowed), tuple(allowed.values())
+            reason = f"one is {factors[1]:.4g} × the other ({symmetry} symmetry of {layer.operator})"
+            found.append(Block("twin", group, reason, factors=factors, outgoing=_opposition(layer, evidence, group)))
+    return found
+
+
+def _later(layer: "Layer") -> list[int]:
+    """All but the first unit of every block of equal units."""
+    return [u for group in groups(layer.blocks) for u in group[1:]]
+
+
+def _opposition(layer: "Layer", evidence: Evidence, group: Sequence[int]) -> tuple[float, float] | None:
+    weights = outgoing(evidence.model, evidence.seen, layer.module, layer.units)
+    return opposition(weights, group[0], group[1])
+
+
+def _near(layer: "Layer", evidence: Evidence, twins: list[Block]) -> list[Block]:
+    """Blocks of units alike, one unit for each that is equal or a twin."""
+    covered = {*_later(layer), *(u for twin in twins for u in twin.units[1:])}
+    found: list[Block] = []
+    like = likeness(evidence.gathered[layer.module])
+    for whole in groups(layer.near_blocks):
+        group = tuple(u for u in whole if u not in covered)
+        if len(group) < 2:
+            continue
+        spread = float(like.spread[group[0]])
+        distance = float(like.distance(group[0], torch.tensor(group)).max()) / max(spread, 1e-300)
+        factors = tuple(float(like.size[u] / like.size[group[0]]) for u in group)
+        sides = _opposition(layer, evidence, group)
+        found.append(Block("near", group, _why_near(distance, sides), distance, factors, sides))
+    return found
+
+
+def _why_near(distance: float, sides: tuple[float, float] | None) -> str:
+    text = f"{distance:.2g} of their spread apart"
+    if sides is None:
+        return text
+    cosine, size = sides
+    if cosine < OPPOSITE and size > DIVERGING:
+        return (
+            f"{text}; outgoing weights opposite (cosine {cosine:.2f}) and {size:.1f} × the median unit's: "
+            "together they compute a gated unit and are not redundant"
+        )
+    return f"{text}; outgoing weights {'opposite' if cosine < 0 else 'of one sign'} (cosine {cosine:.2f})"

@@ -1,0 +1,96 @@
+"""Which units are equal, equal up to a symmetry, or alike, by what was gathered of their values."""
+
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lop_theory.metrics import Moments, cosines
+from lop_theory.modules.check import canonical
+from lop_theory.modules.gathered import Gathered, likeness
+
+FALSE_ALARMS = 0.01
+"""Expected number of pairs of a layer that chance alone would report as near."""
+RESOLUTION = 8.0
+"""Roundings below which a unit does not vary."""
+
+
+def constant(gathered: Gathered, tolerance: float) -> Tensor:
+    """Units whose range is within ``tolerance`` (or rounding) of their largest value (mask); zeros among them."""
+    assert gathered.extremes is not None
+    low, high = gathered.extremes
+    largest = torch.maximum(low.abs(), high.abs())
+    return high - low <= max(tolerance, RESOLUTION * gathered.eps) * largest
+
+
+def equal_blocks(gathered: Gathered, tolerance: float, eligible: Tensor) -> tuple[int, ...]:
+    """Units whose distance is at most ``tolerance`` × how much they vary (and the rounding of their size)."""
+    like = likeness(gathered)
+    limit = tolerance * like.spread + 2 * gathered.eps * like.size
+    return _blocks(like.sketch * like.unit, limit, eligible)
+
+
+def twin_blocks(gathered: Gathered, tolerance: float, eligible: Tensor) -> tuple[tuple[int, ...], Tensor]:
+    """Blocks of units that are multiples of each other, and every unit's factor (its signed size)."""
+    like = likeness(gathered)
+    scale = like.size.clamp_min(1e-300)
+    sign = torch.sign(like.sketch[like.sketch.abs().argmax(0), torch.arange(len(scale), device=scale.device)])
+    factor = scale * torch.where(sign == 0, torch.ones_like(sign), sign)
+    limit = tolerance * like.spread / scale + 4 * gathered.eps
+    return _blocks(like.sketch * like.unit / factor, limit, eligible), factor
+
+
+def _blocks(points: Tensor, limit: Tensor, eligible: Tensor) -> tuple[int, ...]:
+    """Leader clustering of columns: at most the smaller of the two limits apart. Sorted by one coordinate, only
+    neighbours within reach are compared."""
+    wide, reach = points.cpu().numpy(), limit.cpu().numpy()
+    block = np.arange(wide.shape[1])
+    leaders: list[int] = []
+    for unit in sorted(np.flatnonzero(eligible.cpu().numpy()).tolist(), key=lambda u: wide[0, u]):
+        leaders = [k for k in leaders if wide[0, unit] - wide[0, k] <= reach[k]]
+        near = (k for k in leaders if np.linalg.norm(wide[:, unit] - wide[:, k]) <= min(reach[k], reach[unit]))
+        match = next(near, None)
+        if match is None:
+            leaders.append(unit)
+        else:
+            block[unit] = block[match]
+    return tuple(canonical(block).tolist())
+
+
+def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, ...]:
+    """Leader clustering of units whose cosine exceeds ``threshold`` and whose correlation does so beyond chance.
+
+    The lower confidence bound tanh(atanh r − q/√(n − 3)) of the correlation (Fisher) must exceed the threshold, with q
+    such that among all pairs of independent units .01 would pass. With three samples or fewer nothing does.
+    """
+    if m.samples <= 3:
+        return tuple(range(len(m.gram)))
+    centred = m._replace(gram=torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples))
+    pairs = max(1.0, len(m.gram) * (len(m.gram) - 1) / 2)
+    q = NormalDist().inv_cdf(1 - min(0.5, FALSE_ALARMS / pairs))
+    bound = float(np.tanh(np.arctanh(threshold) + q / (m.samples - 3) ** 0.5))
+    similar = (cosines(m) > threshold) & (cosines(centred) > min(bound, 1 - 1e-12))
+    similar &= eligible[:, None] & eligible[None, :]
+    return led(similar.cpu().numpy())
+
+
+def led(similar: np.ndarray) -> tuple[int, ...]:
+    """Every unit joins the first leader that it resembles."""
+    block = np.full(len(similar), -1)
+    for unit in range(len(similar)):
+        if block[unit] < 0:
+            block[np.flatnonzero(similar[unit] & (block < 0))] = unit
+            block[unit] = unit
+    return tuple(canonical(block).tolist())
+
+
+def groups(blocks: Sequence[int]) -> list[tuple[int, ...]]:
+    """Blocks of at least two units."""
+    index = np.asarray(blocks)
+    counts = np.bincount(index) if len(index) else np.zeros(0, dtype=int)
+    return [tuple(np.flatnonzero(index == k).tolist()) for k in np.flatnonzero(counts > 1)]
+
+
+Predicate = Callable[[tuple[int, ...]], bool]

@@ -1,0 +1,164 @@
+"""Run a model over its data and gather statistics of every layer; nothing of the layers is kept."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics import flatten_units
+from lop_theory.metrics.passes import anchored, floating, watched
+from lop_theory.metrics.units import SATURATED_RATIO, SATURATED_SHARE
+from lop_theory.metrics.watch import Layer
+from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
+from lop_theory.modules.gathered import Gathered
+
+
+class Observed(NamedTuple):
+    """``seen``: layers in order of computation; ``ends``: sources of the outputs; ``example``: the first batch's
+    inputs. ``samples`` are those of the first dimension."""
+
+    seen: tuple[Layer, ...]
+    gathered: dict[str, Gathered]
+    small: dict[str, tuple[Tensor, int]]
+    ends: frozenset[int]
+    example: Any
+    samples: int
+    batches: int
+
+    def units(self, layer: Layer) -> int:
+        m = self.gathered[layer.name].moments
+        return 0 if m is None else len(m.gram)
+
+    def trouble(self, name: str) -> str:
+        """Why a layer cannot be judged."""
+        m = self.gathered[name].moments
+        if m is None:
+            return "has no sample that the mask keeps"
+        return "" if m.finite else "has NaN or infinite activations"
+
+    def saturated(self, name: str) -> Tensor:
+        """Units whose gradient is small on more than 99 % of the samples (mask); none where no gradient came."""
+        m = self.gathered[name].moments
+        assert m is not None
+        count, seen = self.small.get(name, (torch.zeros(len(m.gram)), 0))
+        return count > SATURATED_SHARE * seen if seen else torch.zeros(len(m.gram), dtype=torch.bool)
+
+
+class _Gatherer:
+    """What happens when a layer is seen."""
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+        self.mask: Tensor | None = None
+        self.seen: dict[str, Layer] = {}
+        self.gathered: dict[str, Gathered] = {}
+        self.small: dict[str, tuple[Tensor, int]] = {}
+        self.slopes: dict[int, Tensor] = {}
+        self.ends: list[Tensor] = []
+        self.forward, self.backward = True, True
+
+    def see(self, layer: Layer, values: Tensor) -> None:
+        name = layer.name
+        self.seen.setdefault(name, layer)
+        rows = kept_rows(self.mask, values, layer.dim)
+        gathered = self.gathered.setdefault(name, Gathered())
+        if self.forward:
+            gathered.add(values, layer.dim, rows)
+            slope = self.slopes.pop(layer.source, None) if layer.kind == "activation" and layer.plainly else None
+            if slope is not None and slope.shape == values.shape:
+                gathered.add_slopes(slope, layer.dim, self.slope, rows)
+        if self.backward and torch.is_grad_enabled():
+            if layer.operator == "embedding" or (layer.kind == "sum" and not self.ends):
+                self.ends.append(values if values.requires_grad else values.requires_grad_())
+            if values.requires_grad:
+                values.register_hook(lambda gradient: self._count(name, gradient, layer.dim, rows))
+
+    def _count(self, name: str, gradient: Tensor, dim: int, rows: Tensor | None) -> None:
+        """|∂L/∂H_ij| < 1e-4 · mean_i|H_ij|, the mean over all data."""
+        m = self.gathered[name].moments
+        if m is None:
+            return
+        size = flatten_units(gradient.detach(), dim).abs()
+        size = size if rows is None else size[rows]
+        limit = (SATURATED_RATIO * m.mean_abs.clamp_min(1e-12)).to(size.dtype)
+        count, seen = self.small.get(name, (torch.zeros_like(m.mean_abs), 0))
+        self.small[name] = count + (size < limit).sum(0), seen + len(size)
+
+    def before(self, source: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The derivative of a named activation at its input, before it runs (it may overwrite its input)."""
+        if not self.forward or not args[0].is_floating_point():
+            return
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            z = args[0].detach().clone().requires_grad_()
+            rest = [a.detach() if isinstance(a, Tensor) else a for a in args[1:]]
+            try:
+                h = call(z * 1, *rest, **kwargs)
+                self.slopes[source] = torch.autograd.grad(h.sum(), z)[0]
+            except (RuntimeError, TypeError):  # an activation without a derivative of its own is not judged by it
+                self.slopes.pop(source, None)
+
+
+def observe(
+    model: nn.Module, batches: Batches, *, loss: Callable[..., Tensor] | None, mask: Mask, slope: float
+) -> Observed:
+    """One pass forward and back; over several batches one forward pass more, so that gradients are compared with the
+    means over all data."""
+    gatherer = _Gatherer(slope)
+    sources: frozenset[int] = frozenset()
+    example: Any = None
+    count = samples = 0
+    with watched(model, gatherer.see, gatherer.before) as (run, watch):
+        for forward, backward in ((True, not batches.several), (False, True))[: 1 + batches.several]:
+            gatherer.forward, gatherer.backward = forward, backward
+            for batch in batches:
+                inputs = batches.inputs_of(batch)
+                gatherer.mask = mask_of(mask, batch)
+                watch.restart()
+                with torch.set_grad_enabled(backward):
+                    fed = anchored(inputs) if backward else inputs
+                    gatherer.ends = [x for x in floating(fed) if x.requires_grad]
+                    output = _called(run, fed)
+                    sources |= watch.outputs(floating(output))
+                    if backward:
+                        _differentiate(gatherer, _loss(loss, output, None if batches.single else batch))
+                if forward:
+                    example = inputs if example is None else example
+                    count, samples = count + 1, samples + _size(inputs)
+    if not count:
+        raise InvalidInput("data", "a loader", "has no batch", "give at least one")
+    return Observed(tuple(gatherer.seen.values()), gatherer.gathered, gatherer.small, sources, example, samples, count)
+
+
+def _called(run: Callable[[Any], Any], inputs: Any) -> Any:
+    try:
+        return run(inputs)
+    except (TypeError, RuntimeError, IndexError, KeyError, ValueError, AttributeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidInput(
+            "data", type(inputs).__name__, f"the model cannot be called with it: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _size(inputs: Any) -> int:
+    sizes = [t.shape[0] for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.dim()]
+    return max(sizes, default=1)
+
+
+def _loss(loss: Callable[..., Tensor] | None, output: Any, batch: Any) -> Tensor | None:
+    if loss is not None:
+        return loss(output) if batch is None else loss(output, batch)
+    generator = torch.Generator().manual_seed(0)
+    parts = [t for t in floating(output) if t.requires_grad]
+    drawn = [torch.randn(t.shape, generator=generator).to(t) for t in parts]
+    return sum(((t * r).sum() for t, r in zip(parts, drawn, strict=True)), torch.zeros(())) if parts else None
+
+
+def _differentiate(gatherer: _Gatherer, total: Tensor | None) -> None:
+    ends, gatherer.ends = gatherer.ends, []
+    if total is not None and total.requires_grad and ends:
+        torch.autograd.grad(total, ends, allow_unused=True)
