@@ -1,9 +1,8 @@
 """One pass of a model that leaves no trace: parameters, gradients, buffers, modes, random streams and the statistics
 of companions are as before, bit for bit."""
 
-import random
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -13,26 +12,13 @@ from torch.func import functional_call
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
-from lop_theory.errors import InvalidInput
 from lop_theory.metrics.watch import Before, See, Watch
+from lop_theory.trace import as_arguments, random_state
 
 Run = Callable[[Any], Any]
 OBSERVER = "lop_theory_observer"
 """A forward hook with this attribute set to true only gathers statistics (those of our interventions do): it is
 switched off during a measurement."""
-
-
-def as_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A tensor, a tuple or list of positional inputs, or a mapping of keyword inputs, as (args, kwargs)."""
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, (tuple, list)):
-        return tuple(inputs), {}
-    if isinstance(inputs, Tensor):
-        return (inputs,), {}
-    raise InvalidInput(
-        "inputs", inputs, "must be a tensor, a tuple of inputs or a dict of keyword inputs", "give one batch"
-    )
 
 
 def floating(values: Any) -> list[Tensor]:
@@ -66,7 +52,7 @@ def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
         with watch:
             return functional_call(model, buffers, args, kwargs)
 
-    with _random_state_kept(), _observers_off(model), _eager():
+    with random_state(), _observers_off(model), _eager():
         yield run
 
 
@@ -89,21 +75,6 @@ def watched(model: nn.Module, see: See, before: Before | None = None) -> Generat
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _random_state_kept() -> Generator[None]:
-    """Torch's, Python's and NumPy's random streams come back."""
-    numpy = sys.modules.get("numpy")
-    python, array = random.getstate(), None if numpy is None else numpy.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        if numpy is not None:
-            numpy.random.set_state(array)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from lop_theory.modules.propagate import Recording, Rules, learned, propagate, s
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.rules import RULES
 from lop_theory.modules.scale import moves
-from lop_theory.modules.trace import Node, Program, flat_inputs, own_state, run, state_of
+from lop_theory.trace import Node, Program, flat_inputs, random_state, run, state_of
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
 """Slack of a block sum against the sum of its absolute terms, by the parameters' precision: what training in that
@@ -78,7 +78,7 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     singletons: it costs what it touches, not the model. Raises ``InvalidInput`` where the model cannot be traced."""
     state = state_of(model)
     program = program_of(model, inputs)
-    sizes, values = _run_once(program, state, flat_inputs(inputs))
+    sizes, values = _run_once(program, state, flat_inputs(program, inputs))
     recording = Recording(sizes, learned(program, sizes))
     plan, skipped = _Collector(), dict[str, str]()
     owners: dict[int, Axes] = {}
@@ -121,8 +121,8 @@ def _run_once(
             values[node.name] = value
         return value
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        run(program, own_state(program, state), inputs, observe)
+    with torch.no_grad(), random_state():
+        run(program, state, inputs, observe)
     return sizes, values
 
 

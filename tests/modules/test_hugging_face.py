@@ -116,7 +116,7 @@ def test_widened_certified_trained_and_found_again(name, jitter):
     layers = detect(clone.eval(), batch).layers
     assert len(layers) >= 4
     assert all(layer.cloned == layer.moving for layer in layers)
-    assert {block.kind for layer in layers for block in layer.verdicts} <= {"trapped", "near", "dead", "constant"}
+    assert "trapped" in {block.kind for layer in layers for block in layer.verdicts}
 
 
 @pytest.mark.claim("base-network")
