@@ -13,6 +13,7 @@ _EXTRA = {
     "tensorboard": "trackers",
     "wandb": "trackers",
     "hypothesis": "strategies",
+    "latex2mathml": "report",
     "transformers": "dev",
 }
 

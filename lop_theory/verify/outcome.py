@@ -60,7 +60,12 @@ def _run(check: str, claim: str, examples: int) -> Iterable[Finding]:
     if check.startswith(_COMMAND):
         return _from_command(check.removeprefix(_COMMAND), claim)
     module, _, function = check.partition(":")
-    return list(getattr(import_module(module), function)(examples))
+    return [_plain(found) for found in getattr(import_module(module), function)(examples)]
+
+
+def _plain(found: Finding) -> Finding:
+    """With Python's own truth values, where a comparison gave NumPy's or PyTorch's."""
+    return found._replace(holds=None if found.holds is None else bool(found.holds))
 
 
 def _from_command(command: str, claim: str) -> Iterator[Finding]:
