@@ -53,7 +53,7 @@ def test_findings_are_text_and_never_markup(tmp_path):
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_what_was_not_checked_and_what_differs_is_on_the_card(tmp_path, capsys):
+def test_what_was_not_checked_and_what_differs_is_on_the_card(tmp_path):
     rows = [
         {"claim": "gap", "state": "differs", "recomputed": "false", "findings": [], "not_checked_here": []},
         {"claim": "saddle", "state": "not checked here", "findings": [], "not_checked_here": ["needs PyTorch: pip"]},

@@ -69,11 +69,11 @@ def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
 def claims_graph(uses: Mapping[str, Sequence[str]]) -> str:
     """Which claim rests on which: arrows from a claim to those that it uses, as links to their cards."""
     linked = {name for name, used in uses.items() if used} | {u for used in uses.values() for u in used}
-    sources = {name: [u for u in uses[name] if u in linked] for name in uses if name in linked}
+    sources = {name: [u for u in uses[name] if u in uses] for name in uses if name in linked}
     places = {name: (x * 2.1, y * 0.62) for name, (x, y) in _levels(sources).items()}
     lines = [_link(places[u], places[v]) for v, used in sources.items() for u in used]
     names = [_name(name, place) for name, place in places.items()]
-    width, height = max(x for x, _ in places.values()) + 220, max(y for _, y in places.values()) + 30
+    width, height = (max((p[k] for p in places.values()), default=0) + (220, 30)[k] for k in (0, 1))
     return _svg(width, height, "Which claim uses which", [*lines, *names])
 
 
