@@ -1,12 +1,12 @@
 """Detection as text and as one self-contained HTML page."""
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lop_theory.modules.verdicts import KINDS, MEANINGS
 
-if TYPE_CHECKING:
-    from lop_theory.modules.detection import Detection, Layer
+Detection = Any  # of lop_theory.modules.detection, which stands above
+Layer = Any
 
 LEGEND = """cloned: units equal to another on every sample; blocks: what they fall into (dead and constant units alone).
 near: units with a cosine and a correlation > 0.95 to another, beyond chance. d(H), d(W): relative distance to the
@@ -20,7 +20,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em}.k{f
 .note{background:#fff6dd;padding:.4rem .8rem;margin:.3rem 0}"""
 
 
-def table(found: "Detection") -> str:
+def table(found: Detection) -> str:
     """One line a layer, then notes, verdicts and what was skipped."""
     head = f"{'layer':44} {'units':>6} {'cloned':>7} {'blocks':>7} {'near':>6} {'near d(H)':>9} {'near d(W)':>9}"
     lines = [head + f" {'dead':>5} {'dorm.':>5} {'sat.':>5} {'frozen':>6}"]
@@ -34,13 +34,13 @@ def table(found: "Detection") -> str:
     return "\n".join([*lines, "", *_notes(found), *_verdicts(found), LEGEND])
 
 
-def _notes(found: "Detection") -> list[str]:
+def _notes(found: Detection) -> list[str]:
     lines = [f"note: {note}" for note in found.notes]
     lines += [f"skipped: {s.layer}: {s.reason}" for s in found.skipped]
     return [*lines, ""] if lines else []
 
 
-def _verdicts(found: "Detection") -> list[str]:
+def _verdicts(found: Detection) -> list[str]:
     lines: list[str] = []
     for layer in found.layers:
         shown = layer.verdicts[:SHOWN]
@@ -50,12 +50,12 @@ def _verdicts(found: "Detection") -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _counted(layer: "Layer") -> str:
+def _counted(layer: Layer) -> str:
     counts = {kind: sum(block.kind == kind for block in layer.verdicts) for kind in KINDS}
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 
-def html(found: "Detection") -> str:
+def html(found: Detection) -> str:
     """Everything in one page without references to anything outside."""
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in found.notes)
     notes += "".join(f'<p class="note">skipped: {escape(s.layer)}: {escape(s.reason)}</p>' for s in found.skipped)
@@ -69,7 +69,7 @@ def html(found: "Detection") -> str:
     )
 
 
-def _html_layers(found: "Detection") -> str:
+def _html_layers(found: Detection) -> str:
     names = ("layer", "operator", "units", "cloned", "near", "dead", "dormant", "saturated", "frozen", "verdicts")
     rows = []
     for x in found.layers:
@@ -81,7 +81,7 @@ def _html_layers(found: "Detection") -> str:
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _html_verdicts(found: "Detection") -> str:
+def _html_verdicts(found: Detection) -> str:
     rows = [
         f"<tr><td><code>{escape(x.module)}</code></td><td class='k {b.kind}'>{b.kind}</td>"
         f"<td>{escape(' '.join(map(str, b.units)))}</td><td>{escape(b.reason)}</td></tr>"

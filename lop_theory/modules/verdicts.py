@@ -1,5 +1,6 @@
 """One verdict a block of units, and the theorem or the measurement that it rests on."""
 
+import math
 from typing import Any, NamedTuple
 
 from lop_theory.modules.frozen import Interval
@@ -38,13 +39,21 @@ class Block(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         found = {key: value for key, value in self._asdict().items() if value not in (None, ())}
-        if self.interval is not None:
-            found["interval"] = self.interval._asdict()
+        if self.interval is not None:  # JSON has no infinity: null
+            low, high, region = self.interval
+            ends = {"low": low, "high": high, "flat_region": region}
+            found["interval"] = {key: _finite(value) for key, value in ends.items()}
         return found
 
     def __str__(self) -> str:
         shown = " ".join(map(str, self.units[:8])) + (" …" if len(self.units) > 8 else "")
         return f"{self.kind:10} {len(self.units)} unit{'s' if len(self.units) > 1 else ''} ({shown}): {self.reason}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(end) for end in value]
+    return value if math.isfinite(value) else None
 
 
 class Skipped(NamedTuple):

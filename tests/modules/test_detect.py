@@ -1,7 +1,6 @@
 """Detection against planted clones, frozen, dead and saturated units; the command line and what it refuses."""
 
 import json
-import pickle
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.modules import Criteria, certify, detect, expand  # noqa: E402
-from lop_theory.modules.__main__ import main  # noqa: E402
 from lop_theory.modules.gathered import Gathered  # noqa: E402
 from lop_theory.modules.likeness import equal_blocks  # noqa: E402
 
@@ -115,91 +113,6 @@ def test_table_and_json_agree():
     assert len(rows.splitlines()) == 1 + len(found.layers)
     assert "cosine" in legend
     assert json.loads(json.dumps(data))["layers"][0]["cloned"] == found.layers[0].cloned == 16
-
-
-# --- command line -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    (tmp_path / "factory_of_tests.py").write_text(
-        "from torch import nn\n"
-        "def build():\n"
-        "    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 2))\n"
-        "def nothing():\n    return None\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    model = network().float()
-    torch.save(model.state_dict(), tmp_path / "model.pt")
-    np.save(tmp_path / "data.npy", ROWS.float().numpy())
-    return tmp_path
-
-
-def run(files, checkpoint="model.pt", *more, model="factory_of_tests:build", data="data.npy"):
-    return main([str(files / checkpoint), "--model", model, "--data", str(files / data), *more])
-
-
-def test_command_prints_a_table_or_json(files, capsys):
-    assert run(files) == 0
-    assert "frozen" in capsys.readouterr().out
-    assert run(files, "model.pt", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["samples"] == 40
-
-
-def test_command_reads_safetensors(files, capsys):
-    safetensors = pytest.importorskip("safetensors.torch")
-    safetensors.save_file(network().float().state_dict(), str(files / "model.safetensors"))
-    safetensors.save_file({"x": ROWS.float()}, str(files / "data.safetensors"))
-    assert run(files, "model.safetensors", data="data.safetensors") == 0
-    assert "0 [linear]" in capsys.readouterr().out
-
-
-def test_command_can_fail_on_clones(files):
-    model = network().float()
-    with torch.no_grad():
-        model[0].weight[1], model[0].bias[1] = model[0].weight[0], model[0].bias[0]
-    torch.save(model.state_dict(), files / "clones.pt")
-    assert run(files, "model.pt", "--fail-on-clones") == 0
-    assert run(files, "clones.pt", "--fail-on-clones") == 1
-
-
-class Malicious:
-    def __reduce__(self):
-        return (print, ("code of the checkpoint was executed",))
-
-
-def test_a_pickle_that_wants_more_is_refused_and_not_executed(files, capsys):
-    torch.save({"weight": Malicious()}, files / "torch.pt")
-    (files / "plain.pt").write_bytes(pickle.dumps(Malicious()))
-    np.save(files / "objects.npy", np.array([Malicious()], dtype=object), allow_pickle=True)
-    for arguments in ({"checkpoint": "torch.pt"}, {"checkpoint": "plain.pt"}, {"data": "objects.npy"}):
-        assert run(files, **arguments) == 2
-        out, err = capsys.readouterr()
-        assert "executed" not in out
-        assert "refused" in err
-        assert len(err.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"checkpoint": "missing.pt"},
-        {"data": "missing.npy"},
-        {"model": "no_such_module_of_tests:build"},
-        {"model": "factory_of_tests:missing"},
-        {"model": "factory_of_tests:nothing"},
-        {"checkpoint": "data.npy"},
-    ],
-)
-def test_bad_input_is_one_clear_line_and_exit_code_2(files, capsys, arguments):
-    assert run(files, **arguments) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_a_checkpoint_of_another_shape_is_refused(files, capsys):
-    torch.save(nn.Linear(4, 3).state_dict(), files / "other.pt")
-    assert run(files, "other.pt") == 2
-    assert "does not fit" in capsys.readouterr().err
 
 
 def test_the_rest_of_the_library_does_not_import_torch():
