@@ -1,6 +1,6 @@
 (* Every statement of Statements.v, proved by the theorem of the same name. *)
 From lop Require Import Statements.
-From lop Require Backprop Cloning Counterexamples Dag Frozen Gap Gaussian Hypotheses Manifolds Mehler MehlerGeneral Modules OrderedField Persistence Rank Stability Trajectory Stein.
+From lop Require Backprop Cloning Counterexamples Dag Frozen Gap Gaussian Hypotheses Manifolds Mehler MehlerGeneral Modules OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
 
 Theorem quartic_gap : Statements.quartic_gap. Proof. exact (@OrderedField.quartic_gap). Qed.
 Theorem odd_quartic_gap : Statements.odd_quartic_gap. Proof. exact (@OrderedField.odd_quartic_gap). Qed.
@@ -19,6 +19,7 @@ Theorem gap_at_minus_one : Statements.gap_at_minus_one. Proof. exact (@Gap.gap_a
 Theorem kernel_at_minus_one : Statements.kernel_at_minus_one. Proof. exact (@Gap.kernel_at_minus_one). Qed.
 Theorem gap_at_minus_one_zero : Statements.gap_at_minus_one_zero. Proof. exact (@Gap.gap_at_minus_one_zero). Qed.
 Theorem gap_optimal : Statements.gap_optimal. Proof. exact (@Gap.gap_optimal). Qed.
+Theorem lowest_curvature : Statements.lowest_curvature. Proof. exact (@Saddle.lowest_curvature). Qed.
 Theorem gap_pure_parity : Statements.gap_pure_parity. Proof. exact (@Gap.gap_pure_parity). Qed.
 Theorem kappa_pure_parity : Statements.kappa_pure_parity. Proof. exact (@Gap.kappa_pure_parity). Qed.
 Theorem rank_gain : Statements.rank_gain. Proof. exact (@Rank.rank_gain). Qed.
@@ -31,10 +32,15 @@ Theorem clone_forward : Statements.clone_forward. Proof. exact (@Cloning.clone_f
 Theorem clone_backward : Statements.clone_backward. Proof. exact (@Cloning.clone_backward). Qed.
 Theorem clone_gradient : Statements.clone_gradient. Proof. exact (@Cloning.clone_gradient). Qed.
 Theorem base_forward : Statements.base_forward. Proof. exact (@Cloning.base_forward). Qed.
+Theorem sum_quotient_acyclic : Statements.sum_quotient_acyclic. Proof. exact (@Cloning.sum_quotient_acyclic). Qed.
+Theorem base_network_exists : Statements.base_network_exists. Proof. exact (@Cloning.base_network_exists). Qed.
+Theorem base_values : Statements.base_values. Proof. exact (@Cloning.base_values). Qed.
 Theorem base_backward : Statements.base_backward. Proof. exact (@Cloning.base_backward). Qed.
 Theorem base_gradient : Statements.base_gradient. Proof. exact (@Cloning.base_gradient). Qed.
 Theorem clone_rates : Statements.clone_rates. Proof. exact (@Cloning.clone_rates). Qed.
 Theorem clone_bias_rate : Statements.clone_bias_rate. Proof. exact (@Cloning.clone_bias_rate). Qed.
+Theorem clone_follows_base : Statements.clone_follows_base. Proof. exact (@Rates.clone_follows_base). Qed.
+Theorem same_function : Statements.same_function. Proof. exact (@Rates.same_function). Qed.
 Theorem backprop_is_derivative : Statements.backprop_is_derivative. Proof. exact (@Backprop.backprop_is_derivative). Qed.
 Theorem backprop_partial : Statements.backprop_partial. Proof. exact (@Backprop.backprop_partial). Qed.
 Theorem in_equitable_linear : Statements.in_equitable_linear. Proof. exact (@Trajectory.in_equitable_linear). Qed.
@@ -61,8 +67,12 @@ Theorem frozen_gradient : Statements.frozen_gradient. Proof. exact (@Frozen.froz
 Theorem frozen_slice : Statements.frozen_slice. Proof. exact (@Frozen.frozen_slice). Qed.
 Theorem certificate_sound : Statements.certificate_sound. Proof. exact (@Frozen.certificate_sound). Qed.
 Theorem frozen_for_ever : Statements.frozen_for_ever. Proof. exact (@Frozen.frozen_for_ever). Qed.
+Theorem relu_half_line : Statements.relu_half_line. Proof. exact (@Frozen.relu_half_line). Qed.
 Theorem affine_invariant : Statements.affine_invariant. Proof. exact (@Manifolds.affine_invariant). Qed.
 Theorem functional_lop : Statements.functional_lop. Proof. exact (@Manifolds.functional_lop). Qed.
+Theorem distance_growth : Statements.distance_growth. Proof. exact (@Flow.distance_growth). Qed.
+Theorem flow_persists : Statements.flow_persists. Proof. exact (@Flow.flow_persists). Qed.
+Theorem flow_escape : Statements.flow_escape. Proof. exact (@Flow.flow_escape). Qed.
 Theorem curved_leaves : Statements.curved_leaves. Proof. exact (@Manifolds.curved_leaves). Qed.
 Theorem curved_flow_stays : Statements.curved_flow_stays. Proof. exact (@Manifolds.curved_flow_stays). Qed.
 Theorem sequence_cert : Statements.sequence_cert. Proof. exact (@Modules.sequence_cert). Qed.
@@ -77,8 +87,13 @@ Theorem batchnorm_cert : Statements.batchnorm_cert. Proof. exact (@Modules.batch
 Theorem layernorm_cert : Statements.layernorm_cert. Proof. exact (@Modules.layernorm_cert). Qed.
 Theorem misaligned_groupnorm : Statements.misaligned_groupnorm. Proof. exact (@Modules.misaligned_groupnorm). Qed.
 Theorem normal_splitting : Statements.normal_splitting. Proof. exact (@Stability.normal_splitting). Qed.
+Theorem hessian_keeps_BC : Statements.hessian_keeps_BC. Proof. exact (@Curvature.hessian_keeps_BC). Qed.
+Theorem network_splitting : Statements.network_splitting. Proof. exact (@Curvature.network_splitting). Qed.
 Theorem saddle : Statements.saddle. Proof. exact (@Stability.saddle). Qed.
+Theorem network_saddle : Statements.network_saddle. Proof. exact (@Curvature.network_saddle). Qed.
+Theorem saddle_exhibited : Statements.saddle_exhibited. Proof. exact (@Saddle.saddle_exhibited). Qed.
 Theorem redistribution_flat : Statements.redistribution_flat. Proof. exact (@Stability.redistribution_flat). Qed.
+Theorem redistribution_curvature : Statements.redistribution_curvature. Proof. exact (@Curvature.redistribution_curvature). Qed.
 Theorem redistribution_normal : Statements.redistribution_normal. Proof. exact (@Stability.redistribution_normal). Qed.
 Theorem flat_direction_exists : Statements.flat_direction_exists. Proof. exact (@Stability.flat_direction_exists). Qed.
 Theorem balance_conserved : Statements.balance_conserved. Proof. exact (@Stability.balance_conserved). Qed.
@@ -87,10 +102,14 @@ Theorem balanced_dead : Statements.balanced_dead. Proof. exact (@Stability.balan
 Theorem gronwall : Statements.gronwall. Proof. exact (@Persistence.gronwall). Qed.
 Theorem flow_stays : Statements.flow_stays. Proof. exact (@Persistence.flow_stays). Qed.
 Theorem escape_time : Statements.escape_time. Proof. exact (@Persistence.escape_time). Qed.
-Theorem tangency_gives_invariance : Statements.tangency_gives_invariance. Proof. exact (@Persistence.tangency_gives_invariance). Qed.
 Theorem hermite_orthogonal : Statements.hermite_orthogonal. Proof. exact (@Mehler.hermite_orthogonal). Qed.
 Theorem hermite_smoothing : Statements.hermite_smoothing. Proof. exact (@Mehler.hermite_smoothing). Qed.
 Theorem mehler : Statements.mehler. Proof. exact (@Mehler.mehler). Qed.
+Theorem mean_is_gaussian : Statements.mean_is_gaussian. Proof. exact (@Polynomials.mean_is_gaussian). Qed.
+Theorem polynomial_kernel : Statements.polynomial_kernel. Proof. exact (@Polynomials.polynomial_kernel). Qed.
+Theorem polynomial_standardised : Statements.polynomial_standardised. Proof. exact (@Polynomials.polynomial_standardised). Qed.
+Theorem polynomial_gap : Statements.polynomial_gap. Proof. exact (@Polynomials.polynomial_gap). Qed.
+Theorem polynomial_rank_gain : Statements.polynomial_rank_gain. Proof. exact (@Polynomials.polynomial_rank_gain). Qed.
 Theorem mehler_general : Statements.mehler_general. Proof. exact (@MehlerGeneral.mehler_general). Qed.
 Theorem mehler_instance : Statements.mehler_instance. Proof. exact (@MehlerGeneral.mehler_instance). Qed.
 Theorem gaussian_moments : Statements.gaussian_moments. Proof. exact (@Gaussian.gaussian_moments). Qed.

@@ -8,7 +8,8 @@
    out_equitable M    for every block J, the sums over hidden v in J of M u v agree for all u of a block
    block_constant M   M vanishes off the edges and is equal on the edges between two given blocks (BC)
    shared             blocks are all-input or all-hidden; activation and bias are shared in a block
-   base network       an arch on the blocks with weights w0 I J = common incoming sum              *)
+   base network       an arch on the blocks with weights w0 I J = common incoming sum; its edges need only
+                      be the non-zero sums: `sum_arch`, acyclic whatever the edges between blocks      *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From lop Require Import Dag.
 Import GRing.Theory Num.Theory.
@@ -133,7 +134,6 @@ Record quotient : Prop := Quotient {
   q_act' : forall v, hidden A v -> act' A v =1 act' A0 (blk v);
   q_bias : forall v, hidden A v -> b v = b0 (blk v);
   q_data : forall v, input A v -> x v = x0 (blk v);
-  q_edge : forall u v, edge A u v -> edge A0 (blk u) (blk v);
   q_weight : forall I v, hidden A v -> \sum_(u | blk u == I) on_edges A w u v = on_edges A0 w0 I (blk v) }.
 Hypothesis quo : quotient.
 
@@ -229,10 +229,10 @@ Lemma grad_bias_base v :
 Proof. by rewrite /grad_bias mulrA base_backward slope_base. Qed.
 
 (* [clone-rates] |S_J| dL/dw_uv = dL~/dw~_IJ *)
-Theorem base_gradient u v : edge A u v ->
+Theorem base_gradient u v : edge A u v -> edge A0 (blk u) (blk v) ->
   card_of (blk v) * grad A w b x g u v = grad A0 w0 b0 x0 base_g (blk u) (blk v).
 Proof.
-move=> e; rewrite /grad e (q_edge quo e) mulrA grad_bias_base; congr (_ * _); exact: base_forward.
+move=> e e0; rewrite /grad e e0 mulrA grad_bias_base; congr (_ * _); exact: base_forward.
 Qed.
 
 (* [clone-rates] one SGD step on the clone changes the base weight at the rate eta * d_in / |S_J|,
@@ -246,7 +246,7 @@ move=> hid e0; have nv := size_neq0 v; set G := grad A0 _ _ _ _ _ _.
 have step u : blk u == I -> on_edges A (fun u v => w u v - eta * grad A w b x g u v) u v
     = on_edges A w u v - (if edge A u v then eta * G / card_of (blk v) else 0).
   move=> /eqP uI; rewrite /on_edges; case: ifP => e; last by rewrite subr0.
-  by congr (_ - _); rewrite /G -uI -base_gradient //; field.
+  by congr (_ - _); rewrite /G -uI -base_gradient ?uI //; field.
 rewrite (eq_bigr _ step) sumrB (q_weight quo _ hid) {1}/on_edges e0; congr (_ - _).
 rewrite -big_mkcondr sumr_const -[LHS]mulr_natr.
 rewrite [X in _ * X = _](_ : _ = #|[pred u | (blk u == I) && edge A u v]|%:R); first by move: (_%:R : F) => k; field.
@@ -261,3 +261,60 @@ Proof.
 by move=> hid; rewrite (q_bias quo hid) -grad_bias_base; have := size_neq0 v => nv; congr (_ - _); field.
 Qed.
 End Base.
+
+(* ---- Every in-equitable network has a base network: the quotient by non-zero block sums is acyclic ---- *)
+Section SumQuotient.
+Variables (F : numFieldType) (V B : finType) (A : arch F V) (blk : V -> B) (w : V -> V -> F) (b x : V -> F).
+Hypothesis onto : forall I, [exists v, blk v == I].
+Hypothesis sh : shared A blk b.
+Hypothesis ein : in_equitable A blk (on_edges A w).
+
+Definition member I := xchoose (existsP (onto I)).
+(* the first node of a block in the topological numbering *)
+Definition first I := [arg min_(v < member I | blk v == I) rank A v]%N.
+Definition sum_weight I J := \sum_(u | blk u == I) on_edges A w u (first J).
+Definition sum_edge : rel B := fun I J => ~~ input A (first J) && (sum_weight I J != 0).
+
+Lemma memberP I : blk (member I) = I.
+Proof. by apply/eqP; apply: xchooseP (existsP (onto I)). Qed.
+
+Lemma firstP I : blk (first I) = I /\ forall v, blk v = I -> (rank A (first I) <= rank A v)%N.
+Proof.
+rewrite /first; case: arg_minnP => [|i /eqP bi le]; first by rewrite memberP.
+by split=> // v /eqP bv; apply: le.
+Qed.
+
+(* [base-network] the edges with a non-zero block sum go up in the order of the blocks' first nodes *)
+Theorem sum_quotient_acyclic I J : sum_edge I J -> (rank A (first I) < rank A (first J))%N.
+Proof.
+move=> /andP[hid nz]; have [t /andP[/eqP tI et]] : exists t, (blk t == I) && edge A t (first J).
+  apply/existsP; apply: contraNT nz; rewrite negb_exists => /forallP none.
+  rewrite /sum_weight big1 // => t tI; rewrite /on_edges; case: ifP => // et.
+  by have := none t; rewrite tI et.
+by apply: leq_ltn_trans (edge_rank et); apply: (firstP I).2.
+Qed.
+
+Definition sum_arch : arch F B := @Arch F B sum_edge (fun I => rank A (first I)) sum_quotient_acyclic
+  (fun I => input A (first I)) (fun I => act A (first I)) (fun I => act' A (first I)).
+
+(* [base-network] on RE, with shared activations and biases and all-input or all-hidden blocks, a base network exists *)
+Theorem base_network_exists : inputs_equal A blk x ->
+  quotient A sum_arch blk w b x sum_weight (b \o first) (x \o first).
+Proof.
+move=> xeq; have [inp actE act'E bE] := sh; have rep v : blk v = blk (first (blk v)) by rewrite (firstP _).1.
+split=> [I | v | v hid | v hid | v hid | v inv | I v hid] /=.
+- by exists (first I); rewrite (firstP I).1.
+- exact: inp.
+- exact: actE.
+- exact: act'E.
+- exact: bE.
+- exact: xeq.
+have hid' : ~~ input A v := hid; rewrite (ein I (rep v) hid) [RHS]/on_edges /= /sum_edge -(inp _ _ (rep v)) hid' /=.
+by rewrite -/(sum_weight I (blk v)); case: eqP => [->|].
+Qed.
+
+(* [base-network] so its values are those of the network *)
+Theorem base_values v : inputs_equal A blk x ->
+  forward A w b x v = forward sum_arch sum_weight (b \o first) (x \o first) (blk v).
+Proof. by move=> xeq; apply: base_forward (base_network_exists xeq) v. Qed.
+End SumQuotient.

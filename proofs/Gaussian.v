@@ -127,7 +127,7 @@ Qed.
 Fixpoint moment (n : nat) : R :=
   match n with O => 1 | S O => 0 | S (S k) => INR (S k) * moment k end.
 
-(* [mehler] the moments of the standard Gaussian, from the integral *)
+(* [mehler-polynomial] the moments of the standard Gaussian, from the integral *)
 Theorem gaussian_moments n : gauss_mean (fun x => x ^ n) (moment n).
 Proof.
 assert (both : gauss_mean (fun x => x ^ n) (moment n) /\ gauss_mean (fun x => x ^ S n) (moment (S n))); [|easy].

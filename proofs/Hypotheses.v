@@ -240,7 +240,6 @@ Proof.
 split=> //.
 - move=> [[|[|[|//]]] lt]; [exists (@o4 0 isT) | exists (@o4 1 isT) | exists (@o4 3 isT)]; exact: val_inj.
 - by apply: forall4.
-- by apply: forall4; apply: forall4.
 move=> [[|[|[|//]]] lt] v _; rewrite big_mkcond sum4 /on_edges /base_weight /unit_weight; move: v;
   apply: forall4; rewrite ?eqE /= ?eqE /=; solve_field.
 Qed.

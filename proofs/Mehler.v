@@ -58,7 +58,7 @@ rewrite HeS derivB derivM derivX mul1r derivZ IH1 IH2 -scalerAr -addrA -scalerBr
 by rewrite -{1}[He m.+2]scale1r -scalerDl -(natrD _ 1).
 Qed.
 
-(* [mehler] (1/3) orthogonality: E (He n He m) = n! if n = m, else 0 *)
+(* [mehler-polynomial] (1/3) orthogonality: E (He n He m) = n! if n = m, else 0 *)
 Theorem hermite_orthogonal n m : E (He n * He m) = if n == m then (n`!)%:R else 0.
 Proof.
 have He0 : He 0 = 1 by [].
@@ -82,7 +82,7 @@ Definition mix (x : F) : {poly F} := (r * x)%:P + s *: 'X.
 Lemma mix_deriv x : (mix x)^`() = s%:P.
 Proof. by rewrite /mix derivD derivC derivZ derivX add0r alg_polyC. Qed.
 
-(* [mehler] (2/3) smoothing a Hermite polynomial multiplies it by r^m *)
+(* [mehler-polynomial] (2/3) smoothing a Hermite polynomial multiplies it by r^m *)
 Theorem hermite_smoothing m x : E (He m \Po mix x) = r ^+ m * (He m).[x].
 Proof.
 elim/two_step: m => [||m IH1 IH2].
@@ -108,7 +108,7 @@ rewrite /expand (raddf_sum (comp_poly_additive _)) E_sum horner_sum; apply: eq_b
 by rewrite /= comp_polyZ E_scale hermite_smoothing hornerZ mulrCA mulrA.
 Qed.
 
-(* [mehler] (3/3) E_x (p(x) E_z q(r x + s z)) = sum_k k! b_k c_k r^k for p = sum b_k He k, q = sum c_k He k:
+(* [mehler-polynomial] (3/3) E_x (p(x) E_z q(r x + s z)) = sum_k k! b_k c_k r^k for p = sum b_k He k, q = sum c_k He k:
    with orthonormal coefficients a_k = b_k sqrt(k!), K(rho) = sum_k a_k^2 rho^k at p = q *)
 Theorem mehler N (b c : nat -> F) : exists smooth : {poly F},
   (forall x, smooth.[x] = E (expand N c \Po mix x)) /\

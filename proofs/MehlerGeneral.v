@@ -114,7 +114,7 @@ apply is_lim_seq_abs_0; apply is_lim_seq_le_le with (3 := small) (u := fun _ => 
 intros n; split; [apply Rabs_pos | apply dist].
 Qed.
 
-(* [mehler] Eq. 1 in general, from the setting (completeness is a hypothesis): E[phi(X) phi(Y)] = <phi, P phi>
+(* [mehler-general] Eq. 1 in general, from the setting (completeness is a hypothesis): E[phi(X) phi(Y)] = <phi, P phi>
    = sum_k a_k^2 rho^k, and sum_k a_k^2 = ||phi||^2 *)
 Theorem mehler_general : setting ->
   is_series (fun k => a k ^ 2 * rho ^ k) (ip phi (P phi)) /\ is_series (fun k => a k ^ 2) (ip phi phi).
@@ -239,7 +239,7 @@ apply is_lim_seq_incr_1; apply is_lim_seq_ext with (fun n => dot x x - sum_n (fu
   apply Series_correct, dot_exists.
 Qed.
 
-(* [mehler] every square-summable a and |rho| <= 1 occur in a setting: the hypotheses of mehler_general are satisfiable *)
+(* [mehler-general] every square-summable a and |rho| <= 1 occur in a setting: the hypotheses of mehler_general are satisfiable *)
 Theorem mehler_instance (a : nat -> R) : ex_series (fun k => a k ^ 2) ->
   exists phi : l2, setting l2_comb dot l2_unit damp rho a phi.
 Proof.

@@ -40,8 +40,7 @@ rewrite Rmult_assoc, <- exp_plus in dec.
 replace (- k * t + k * t) with 0 in dec by ring; rewrite exp_0 in dec; lra.
 Qed.
 
-(* [persistence] a flow that starts on the manifold stays on it, however the loss changes with time:
-   tangency and a Lipschitz gradient give the growth hypothesis *)
+(* [persistence] a squared distance that starts at 0 stays at 0; Flow.v derives the growth from tangency *)
 Theorem flow_stays t : (forall s, 0 <= dist2 s) -> dist2 0 = 0 -> 0 <= t -> dist2 t = 0.
 Proof. intros pos start t0; assert (le := gronwall t t0); assert (ge := pos t); rewrite start in le; lra. Qed.
 
@@ -55,12 +54,3 @@ apply Rle_div_l; [lra|]; rewrite <- (ln_exp (t * k)); apply ln_le.
 - apply Rle_div_l; [lra|]; rewrite (Rmult_comm t k); lra.
 Qed.
 End Gronwall.
-
-(* [normal-splitting] the premise: if the gradient g has no component along n on the line theta + s t of the
-   manifold, then its derivative there, n^T H t, vanishes *)
-Theorem tangency_gives_invariance (n_dot_g : R -> R) (n_dot_Ht : R) :
-  (forall s, n_dot_g s = 0) -> is_derive n_dot_g 0 n_dot_Ht -> n_dot_Ht = 0.
-Proof.
-intros tangent d; rewrite <- (is_derive_unique _ _ _ d).
-rewrite (Derive_ext n_dot_g (fun _ => 0)) by exact tangent; apply Derive_const.
-Qed.

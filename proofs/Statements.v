@@ -87,6 +87,12 @@ Definition gap_optimal : Prop :=
   forall c lam : R, 0 <= c <= 1 -> 1 - c < lam -> exists (a : nat -> R) (rho : R), standardised a /\ lin a = c /\
   0 < rho < 1 /\ rho ^ 2 - kernel a rho ^ 2 < lam * rho ^ 2 * (1 - rho ^ 2).
 
+(* in the plane of a unit v with v^T H v = 0 and of H v, m = |H v|, q the curvature along H v: the lowest curvature *)
+Definition lowest_curvature : Prop :=
+  forall q m : R, let low := q / 2 - sqrt (q ^ 2 / 4 + m ^ 2) in
+  (forall a c : R, a ^ 2 + c ^ 2 = 1 -> low <= 2 * m * a * c + q * c ^ 2)
+  /\ (exists a c : R, a ^ 2 + c ^ 2 = 1 /\ 2 * m * a * c + q * c ^ 2 = low).
+
 (* the gap of a pure-parity activation *)
 Definition gap_pure_parity : Prop :=
   forall a : nat -> R, standardised a -> forall rho : R, odd_kernel a \/ even_kernel a -> Rabs rho <= 1 ->
@@ -114,12 +120,6 @@ Definition escape_time : Prop :=
   forall (dist2 rate : R -> R) (k : R), (forall t : R, 0 <= t -> is_derive dist2 t (rate t)) ->
   (forall t : R, 0 <= t -> rate t <= k * dist2 t) -> forall t r2 : R, 0 < k -> 0 < dist2 0 -> 0 < r2 -> 0 <= t ->
   r2 <= dist2 t -> ln (r2 / dist2 0) / k <= t.
-
-(* the premise: if the gradient g has no component along n on the line theta + s t of the manifold, then its
-   derivative there, n^T H t, vanishes *)
-Definition tangency_gives_invariance : Prop :=
-  forall (n_dot_g : R -> R) (n_dot_Ht : R), (forall s : R, n_dot_g s = 0) -> is_derive n_dot_g 0 n_dot_Ht ->
-  n_dot_Ht = 0.
 
 (* Eq. 1 in general, from the setting (completeness is a hypothesis): E[phi(X) phi(Y)] = <phi, P phi> = sum_k a_k^2
    rho^k, and sum_k a_k^2 = ||phi||^2 *)
@@ -152,7 +152,8 @@ Definition freezing_bound : Prop :=
   let lambda := 1 - a1 ^ 2 in 1 - sqrt (1 - lambda) / eps <= p.
 
 (* ---- Networks and matrices, over any ring or field ---- *)
-From lop Require Import Rank Dag Cloning Backprop Trajectory Counterexamples Hypotheses Frozen Manifolds Modules Stability.
+From lop Require Import Rank Dag Cloning Backprop Trajectory Rates Counterexamples Hypotheses Frozen Manifolds Modules.
+From lop Require Import Stability Flow Curvature Saddle Polynomials.
 
 (* on the unit circle the gradient is tangent everywhere and the gradient flow stays, but a discrete step of any size
    leaves, except at the critical points *)
@@ -241,6 +242,26 @@ Definition base_forward : Prop :=
       -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
   quotient A A0 blk w b x w0 b0 x0 -> forall v : V, forward A w b x v = forward A0 w0 b0 x0 (blk v).
 
+(* on RE the quotient by non-zero block sums is acyclic: its edges go up in the order of the blocks' first nodes *)
+Definition sum_quotient_acyclic : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (blk : V -> B) (w : V -> V -> F)
+    (onto : forall I : B, [exists v, blk v == I]) (I J : B),
+  sum_edge A w onto I J -> (rank A (first A onto I) < rank A (first A onto J))%N.
+
+(* on RE, with shared activations and biases and all-input or all-hidden blocks, that quotient is a base network *)
+Definition base_network_exists : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (blk : V -> B) (w : V -> V -> F) (b x : V -> F)
+    (onto : forall I : B, [exists v, blk v == I]),
+  shared A blk b -> in_equitable A blk (on_edges A w) -> inputs_equal A blk x ->
+  quotient A (sum_arch A w onto) blk w b x (sum_weight A w onto) (b \o first A onto) (x \o first A onto).
+
+(* and its values are those of the network *)
+Definition base_values : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (blk : V -> B) (w : V -> V -> F) (b x : V -> F)
+    (onto : forall I : B, [exists v, blk v == I]),
+  shared A blk b -> in_equitable A blk (on_edges A w) -> forall v : V, inputs_equal A blk x ->
+  forward A w b x v = forward (sum_arch A w onto) (sum_weight A w onto) (b \o first A onto) (x \o first A onto) (blk v).
+
 (* adjoints: |S_I| d v = d~ (blk v), not d v = d~ (blk v) as the paper says *)
 Definition base_backward : Prop :=
   forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
@@ -251,10 +272,10 @@ Definition base_backward : Prop :=
 
 (* |S_J| dL/dw_uv = dL~/dw~_IJ *)
 Definition base_gradient : Prop :=
-  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (w : V -> V -> F) (b x : V
-      -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
-  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g ->
-  out_equitable A blk (on_edges A w) -> forall u v : V, edge A u v ->
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B)
+    (w : V -> V -> F) (b x : V -> F) (w0 : B -> B -> F) (b0 x0 : B -> F),
+  quotient A A0 blk w b x w0 b0 x0 -> forall g : V -> F, block_equal blk g -> out_equitable A blk (on_edges A w) ->
+  forall u v : V, edge A u v -> edge A0 (blk u) (blk v) ->
   card_of F blk (blk v) * grad A w b x g u v = grad A0 w0 b0 x0 (base_g blk g) (blk u) (blk v).
 
 (* one SGD step on the clone changes the base weight at the rate eta * d_in / |S_J|, where d_in is the number of
@@ -275,6 +296,26 @@ Definition clone_bias_rate : Prop :=
   out_equitable A blk (on_edges A w) -> forall (eta : F) (v : V), hidden A v ->
   b v - eta * grad_bias A w b x g v = b0 (blk v) - eta / card_of F blk (blk v) * grad_bias A0 w0 b0 x0 (base_g blk g)
       (blk v).
+
+(* the base of the clone after t steps of SGD is the base trained with the rates eta d_in / |S_J| and eta / |S_J| *)
+Definition clone_follows_base : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (eta : nat -> F)
+    (d : B -> B -> nat) (data : nat -> seq (example F V B)) (w : V -> V -> F) (b : V -> F) (w0 : B -> B -> F) (b0 : B -> F),
+  equitable_mask A blk -> indegree A blk d -> (forall u v, edge A u v -> edge A0 (blk u) (blk v)) ->
+  based A A0 blk w b w0 b0 -> out_equitable A blk (on_edges A w) ->
+  (forall t, all_prop (fun p : example F V B => matching blk p.1.2 p.2) (data t)) ->
+  forall t, based A A0 blk (weight (clone A blk eta data w b t)) (bias (clone A blk eta data w b t))
+    (base A0 blk eta d data w0 b0 t).1 (base A0 blk eta d data w0 b0 t).2.
+
+(* with matched rates, clone and base compute the same function at every step *)
+Definition same_function : Prop :=
+  forall (F : numFieldType) (V B : finType) (A : arch F V) (A0 : arch F B) (blk : V -> B) (eta : nat -> F)
+    (d : B -> B -> nat) (data : nat -> seq (example F V B)) (w : V -> V -> F) (b : V -> F) (w0 : B -> B -> F) (b0 : B -> F),
+  equitable_mask A blk -> indegree A blk d -> (forall u v, edge A u v -> edge A0 (blk u) (blk v)) ->
+  based A A0 blk w b w0 b0 -> out_equitable A blk (on_edges A w) ->
+  (forall t, all_prop (fun p : example F V B => matching blk p.1.2 p.2) (data t)) ->
+  forall t x0 v, forward A (weight (clone A blk eta data w b t)) (bias (clone A blk eta data w b t)) (x0 \o blk) v
+    = forward A0 (base A0 blk eta d data w0 b0 t).1 (base A0 blk eta d data w0 b0 t).2 x0 (blk v).
 
 (* backpropagation is the derivative of the loss along every parameter direction *)
 Definition backprop_is_derivative : Prop :=
@@ -454,27 +495,25 @@ Definition frozen_slice : Prop :=
   forall t : nat, bias (sgd_path A eta batch w0 b0 t) v = b0 v /\
   (forall u : V, weight (sgd_path A eta batch w0 b0 t) u v = w0 u v).
 
-(* the interval certificate is sound for every upstream parameter value *)
+(* the interval certificate is sound for every value of the other parameters: half-lines, two-sided regions, chains *)
 Definition certificate_sound : Prop :=
-  forall (F : realFieldType) (V : finType) (A : arch F V) (v : V) (lo hi : V -> F) (threshold : F), hidden A v ->
-  (forall z : F, z <= threshold -> act' A v z = 0) ->
-  (forall u : V, edge A u v -> hidden A u -> forall z : F, lo u <= act A u z <= hi u) ->
-  forall (w : V -> V -> F) (b x : V -> F), certificate A v lo hi threshold w b -> data_bounded A v lo hi x ->
-  frozen A w b x v.
+  forall (F : realFieldType) (V : finType) (A : arch F V) (S : pred V) (r flat : V -> interval F)
+    (w : V -> V -> F) (b x : V -> F) (v : V),
+  certificate A S r flat w b -> data_in A r x -> S v -> frozen A w b x v.
 
-(* a certified unit stays frozen for ever, and its incoming weights never move, whatever happens to every other
-   parameter *)
+(* certified units stay frozen for ever and their incoming parameters never move, whatever the others do *)
 Definition frozen_for_ever : Prop :=
-  forall (F : realFieldType) (V : finType) (A : arch F V) (v : V) (lo hi : V -> F) (threshold : F), hidden A v ->
-  (forall z : F, z <= threshold -> act' A v z = 0) ->
-  (forall u : V, edge A u v -> hidden A u -> forall z : F, lo u <= act A u z <= hi u) ->
-  forall (eta : nat -> F) (batch : nat -> seq ((V -> F) * ((V -> F) -> V -> F))) (w0 : V -> V -> F) (b0 : V -> F),
-  certificate A v lo hi threshold w0 b0 ->
-  (forall t : nat, all_prop (fun p : (V -> F) * ((V -> F) -> V -> F) => data_bounded A v lo hi p.1) (batch t)) ->
-  forall t : nat,
-  certificate A v lo hi threshold (weight (sgd_path A eta batch w0 b0 t)) (bias (sgd_path A eta batch w0 b0 t)) /\
-  bias (sgd_path A eta batch w0 b0 t) v = b0 v /\
-  (forall u : V, weight (sgd_path A eta batch w0 b0 t) u v = w0 u v).
+  forall (F : realFieldType) (V : finType) (A : arch F V) (S : pred V) (r flat : V -> interval F)
+    (eta : nat -> F) (batch : nat -> seq (sample F V)) (w0 : V -> V -> F) (b0 : V -> F),
+  certificate A S r flat w0 b0 -> (forall t, all_prop (fun p : sample F V => data_in A r p.1) (batch t)) ->
+  forall t v, S v -> let s := sgd_path A eta batch w0 b0 t in
+  bias s v = b0 v /\ (forall u, weight s u v = w0 u v)
+  /\ all_prop (fun p : sample F V => frozen A (weight s) (bias s) p.1 v) (batch t).
+
+(* relu >= 0 whatever its input, and relu = 0 on its flat half-line *)
+Definition relu_half_line : Prop :=
+  forall (F : realFieldType) (z : F), within (Some 0, None) (Num.max 0 z)
+  /\ (within (None, Some 0) z -> within (Some 0, Some 0) (Num.max 0 z)).
 
 (* Remark 2.1: on an affine manifold x0 + T, fields that are tangent on it (for every data set and loss) keep every
    discrete step in it *)
@@ -489,6 +528,25 @@ Definition functional_lop : Prop :=
       (sample R V)),
   cloned A blk {| weight := w; bias := b; seen := [::]; seen_bias := [::] |} -> all_prop (valid A blk) s ->
   block_constant A blk (batch_grad A w b s).
+
+(* near an affine manifold, a flow of a tangent Lipschitz gradient: the squared distance grows at most like exp (2 L t) *)
+Definition distance_growth : Prop :=
+  forall (n : nat) (Q : 'M[R]_n) (x0 : 'cV[R]_n) (field : R -> 'cV[R]_n -> 'cV[R]_n) (L : R) (theta : R -> 'cV[R]_n),
+  projector Q -> tangent_field Q x0 field -> 0 < L -> lipschitz field L -> gradient_flow field theta ->
+  forall t : R, 0 <= t -> Rle (dist2 Q x0 theta t) (Rmult (dist2 Q x0 theta 0) (exp (Rmult (2%:R * L) t))).
+
+(* a flow that starts on the affine manifold stays on it, however data, loss and task change with time *)
+Definition flow_persists : Prop :=
+  forall (n : nat) (Q : 'M[R]_n) (x0 : 'cV[R]_n) (field : R -> 'cV[R]_n -> 'cV[R]_n) (L : R) (theta : R -> 'cV[R]_n),
+  projector Q -> tangent_field Q x0 field -> 0 < L -> lipschitz field L -> gradient_flow field theta ->
+  forall t : R, Q *m (theta 0 - x0) = 0 -> 0 <= t -> Q *m (theta t - x0) = 0.
+
+(* distance r is reached no sooner than log (r^2 / dist_0^2) / (2 L) *)
+Definition flow_escape : Prop :=
+  forall (n : nat) (Q : 'M[R]_n) (x0 : 'cV[R]_n) (field : R -> 'cV[R]_n -> 'cV[R]_n) (L : R) (theta : R -> 'cV[R]_n),
+  projector Q -> tangent_field Q x0 field -> 0 < L -> lipschitz field L -> gradient_flow field theta ->
+  forall t r2 : R, 0 < dist2 Q x0 theta 0 -> 0 < r2 -> 0 <= t -> r2 <= dist2 Q x0 theta t ->
+  Rle (Rdiv (ln (Rdiv r2 (dist2 Q x0 theta 0))) (2%:R * L)) t.
 
 (* Theorem A.2, sequential wiring over matching profiles *)
 Definition sequence_cert : Prop :=
@@ -563,6 +621,21 @@ Definition normal_splitting : Prop :=
   tangent_invariant H T -> (forall k : 'cV[F]_n, normal T k -> normal T (H *m k)) /\
   (forall t k : 'cV[F]_n, T t -> normal T k -> form H (t + k) (t + k) = form H t t + form H k k).
 
+(* BC is invariant under the Hessian of the loss of a cloned network *)
+Definition hessian_keeps_BC : Prop :=
+  forall (V B : finType) (A : arch R_comRingType V) (blk : V -> B) (b x : V -> R) (gl : (V -> R) -> V -> R),
+  shared A blk b -> fair A blk x gl ->
+  forall w M HM : V -> V -> R, equitable_mask A blk -> cloned_weights A blk w -> block_constant A blk M ->
+  hessian_along A b x gl w M HM -> block_constant A blk HM.
+
+(* the Hessian maps BC to BC and the normal space to itself, without cross terms *)
+Definition network_splitting : Prop :=
+  forall (V B : finType) (A : arch R_comRingType V) (blk : V -> B) (b x : V -> R) (gl : (V -> R) -> V -> R),
+  shared A blk b -> fair A blk x gl ->
+  forall (w : V -> V -> R) (H : (V -> V -> R) -> V -> V -> R), equitable_mask A blk -> cloned_weights A blk w ->
+  second_order A b x gl w H -> forall N M : V -> V -> R, normal_to_BC A blk N -> block_constant A blk M ->
+  block_constant A blk (H M) /\ normal_to_BC A blk (H N) /\ pair (H M) N = 0.
+
 (* v^T H v = 0 and H v <> 0 with v normal: the form on the normal space takes both signs, with the explicit escape
    direction H v + a v *)
 Definition saddle : Prop :=
@@ -571,18 +644,44 @@ Definition saddle : Prop :=
   normal T (k + a *: v) /\ normal T (k + c *: v) /\ form H (k + a *: v) (k + a *: v) < 0 /\
   0 < form H (k + c *: v) (k + c *: v).
 
+(* if H D is not 0 for some redistribution D, the curvature takes both signs on the normal space, along H D + a D *)
+Definition network_saddle : Prop :=
+  forall (V B : finType) (A : arch R_comRingType V) (blk : V -> B) (b x : V -> R) (l : (V -> R) -> R)
+    (gl : (V -> R) -> V -> R), smooth_loss A l gl -> shared A blk b -> fair A blk x gl ->
+  forall (w D : V -> V -> R) (H : (V -> V -> R) -> V -> V -> R), equitable_mask A blk ->
+  (forall u v, edge A u v -> hidden A v) -> cloned_weights A blk w -> second_order A b x gl w H ->
+  redistribution A blk D -> forall u v : V, H D u v != 0 -> exists a c : R,
+  normal_to_BC A blk (Curvature.plus (H D) a D) /\ normal_to_BC A blk (Curvature.plus (H D) c D)
+  /\ curvature H (Curvature.plus (H D) a D) < 0 /\ 0 < curvature H (Curvature.plus (H D) c D).
+
+(* a saddle exhibited: 1 input, 2 clones, 1 output, squared error with target y; D = out_of redistributes, into is normal *)
+Definition saddle_exhibited : Prop :=
+  forall (F : realFieldType) (y : F), let net := small_net (fun=> 1 : F) in
+  [/\ in_equitable net blk4 (on_edges net (unit_weight F)), out_equitable net blk4 (on_edges net (unit_weight F)),
+      redistribution net blk4 (out_of F),
+      forall M, block_constant net blk4 M ->
+        \sum_v \sum_u into F u v * M u v = 0 /\ \sum_v \sum_u out_of F u v * M u v = 0
+    & forall a c, squared_error y (forward net (shift a c) (@no_bias F _) (unit_data F))
+        = (2%:R - y) ^+ 2 / 2%:R + 2%:R * (2%:R - y) * (a * c) + 2%:R * (a * c) ^+ 2].
+
 (* moving along a redistribution changes no value on any data: the loss is constant *)
 Definition redistribution_flat : Prop :=
   forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (w D : V -> V -> R) (b x : V -> R),
   redistribution A blk D -> forall t : R, shared A blk b -> inputs_equal A blk x ->
   in_equitable A blk (on_edges A w) -> forward A (fun u v : V => w u v + t * D u v) b x =1 forward A w b x.
 
-(* redistributions are orthogonal to BC *)
+(* along a redistribution the loss is constant, so its slope and its curvature vanish *)
+Definition redistribution_curvature : Prop :=
+  forall (V B : finType) (A : arch R_comRingType V) (blk : V -> B) (b x : V -> R) (l : (V -> R) -> R)
+    (gl : (V -> R) -> V -> R), smooth_loss A l gl -> shared A blk b -> fair A blk x gl ->
+  forall w D HD : V -> V -> R, cloned_weights A blk w -> redistribution A blk D -> hessian_along A b x gl w D HD ->
+  (forall t : R, loss A b x l (move w D t) = loss A b x l w) /\ pair (gradient A b x gl w) D = 0 /\ pair HD D = 0.
+
+(* redistributions are orthogonal to BC, whether or not the blocks are complete *)
 Definition redistribution_normal : Prop :=
-  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (D : V -> V -> R),
-  redistribution A blk D -> forall M : V -> V -> R, block_constant A blk M ->
-  (forall u v : V, edge A u v -> hidden A v) ->
-  (forall u v : V, edge A u v -> forall u' : V, blk u' = blk u -> edge A u' v) -> \sum_v \sum_u D u v * M u v = 0.
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B) (D : V -> V -> R), redistribution A blk D ->
+  forall M : V -> V -> R, block_constant A blk M -> (forall u v : V, edge A u v -> hidden A v) ->
+  \sum_v \sum_u D u v * M u v = 0.
 
 (* Definition A.2's strict "stable" never occurs: with two edges from one block into a hidden node there is a
    non-zero redistribution, so a direction along which the loss is constant for all data *)
@@ -631,3 +730,30 @@ Definition mehler : Prop :=
   forall (N : nat) (b c : nat -> F), exists smooth : {poly F},
   (forall x : F, smooth.[x] = E (expand N c \Po mix r s x)) /\
   E (expand N b * smooth) = \sum_(k < N) k`!%:R * b k * c k * r ^+ k.
+
+(* the mean of a polynomial by moments, which satisfies Stein's identity, is its Gaussian integral *)
+Definition mean_is_gaussian : Prop :=
+  forall p : {poly R}, gauss_mean (fun x => p.[x]) (mean_of p).
+
+(* Eq. 1 for every polynomial p, from the integral: E p(X) p(Y) = K(rho) = sum_k a_k^2 rho^k, a_k = E p he_k *)
+Definition polynomial_kernel : Prop :=
+  forall (p : {poly R}) (rho s : R), rho ^+ 2 + s ^+ 2 = 1 ->
+  correlated (fun x => p.[x]) rho s (kernel (coef p) rho)
+  /\ kernel (coef p) rho = \sum_(k < size p) coef p k ^+ 2 * rho ^+ k.
+
+(* mean 0 and second moment 1 give a_0 = 0 and sum_k a_k^2 = 1 *)
+Definition polynomial_standardised : Prop :=
+  forall p : {poly R}, gauss_mean (fun x => p.[x]) 0 -> gauss_mean (fun x => p.[x] ^+ 2) 1 -> standardised (coef p).
+
+(* Lemma A.1 for a standardised polynomial, its kernel K and c = a_1 given by Gaussian integrals alone *)
+Definition polynomial_gap : Prop :=
+  forall (p : {poly R}) (rho s K c : R), rho ^+ 2 + s ^+ 2 = 1 ->
+  gauss_mean (fun x => p.[x]) 0 -> gauss_mean (fun x => p.[x] ^+ 2) 1 -> gauss_mean (fun x => x * p.[x]) c ->
+  correlated (fun x => p.[x]) rho s K -> (1 - c ^+ 2) * rho ^+ 2 * (1 - rho ^+ 2) <= rho ^+ 2 - K ^+ 2.
+
+(* Theorem 3.1 for a standardised polynomial: KC is the correlation matrix of its features, by Gaussian integrals *)
+Definition polynomial_rank_gain : Prop :=
+  forall (p : {poly R}) (n : nat) (C KC : 'M[R]_n.+1) (c : R),
+  gauss_mean (fun x => p.[x]) 0 -> gauss_mean (fun x => p.[x] ^+ 2) 1 -> gauss_mean (fun x => x * p.[x]) c ->
+  unit_corr C -> (forall i j, correlated (fun x => p.[x]) (C i j) (sqrt (1 - C i j ^+ 2)) (KC i j)) ->
+  1 + (1 - c ^+ 2) * potential C <= er2 KC / er2 C.

@@ -118,7 +118,7 @@ apply (is_lim_le_le_loc (fun T => - (M / T)) (fun T => M / T)).
 - apply inverse_vanishes.
 Qed.
 
-(* [tension-freezing] Stein's identity: E f' = E x f, the coefficient a_1 of a standardised f *)
+(* [freezing-bound] Stein's identity: E f' = E x f, the coefficient a_1 of a standardised f *)
 Theorem stein f f' C n a1 : piecewise f f' -> growth f C n -> gauss_mean (fun x => x * f x) a1 -> gauss_mean f' a1.
 Proof.
 intros pf g m; apply (is_lim_ext_loc (fun T => RInt (fun x => x * f x * w x) (- T) T / mass T
@@ -134,7 +134,7 @@ intros pf g m; apply (is_lim_ext_loc (fun T => RInt (fun x => x * f x * w x) (- 
   apply (is_lim_plus' _ _ _ a1 0); [exact m | exact (ends_vanish f C n g)].
 Qed.
 
-(* [tension-freezing] a standardised non-decreasing activation f with strength lambda = 1 - a_1^2 is frozen (f' < eps)
+(* [freezing-bound] a standardised non-decreasing activation f with strength lambda = 1 - a_1^2 is frozen (f' < eps)
    with probability p >= 1 - sqrt (1 - lambda) / eps *)
 Theorem freezing_bound f f' C n a1 p eps : piecewise f f' -> growth f C n -> (forall x, 0 <= f' x) ->
   gauss_mean f 0 -> gauss_mean (fun x => f x ^ 2) 1 -> gauss_mean (fun x => x * f x) a1 ->

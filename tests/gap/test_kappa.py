@@ -29,7 +29,7 @@ def test_strength_is_the_best_constant_given_c(c, steps):
     assert ratio - (1 - c) == c * (1 - c) * (1 - rho) / (1 + rho)
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 @given(kernels(), st.booleans(), st.fractions(0, 1, max_denominator=30))
 def test_kappa_of_pure_parity(squares, odd, rho):
     pure = [w if (k % 2 == 1) == odd else 0 for k, w in enumerate(squares, 1)]
@@ -41,7 +41,7 @@ def test_kappa_of_pure_parity(squares, odd, rho):
     assert ratio >= (1 - c) * (1 + c)
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 @pytest.mark.parametrize("name", sorted(set(NONLINEAR) & set(MP_ACTIVATIONS)))
 def test_kappa_is_the_infimum_of_samples(name):
     """No sampled ratio lies below κ, and one comes close (grid in mpmath floats from 200 squares)."""
@@ -58,7 +58,7 @@ def test_kappa_is_the_infimum_of_samples(name):
     assert sharp.value >= kern.strength - 1e-14 or sharp.value.overlaps(kern.strength)
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 @pytest.mark.parametrize(
     ("name", "method"), [("tanh", "parity"), ("gelu", "end"), ("relu", "interior"), ("hardswish", "cells")]
 )
@@ -68,7 +68,7 @@ def test_kappa_methods(name, method):
     assert sharp.value.rad() < (1e-5 if method == "cells" else 1e-15)
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 def test_kappa_of_relu_against_its_closed_kernel():
     """r from the arc-cosine kernel, minimised by mpmath."""
     with mp.workdps(25):
@@ -80,7 +80,7 @@ def test_kappa_of_relu_against_its_closed_kernel():
         assert abs(mp.mpf(float(sharp.at)) - place) < 1e-6
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 @pytest.mark.parametrize(
     "text", ["relu(x)**2", "relu(x)**3", "relu(x)**2 + x", "x*sigmoid(x)", "x*(1 + erf(x/sqrt(2)))/2"]
 )
@@ -94,7 +94,7 @@ def test_derivatives_of_the_series_at_one_hold_the_exact_values(text):
         assert n1.overlaps((second - 2 * first + 2) + (first - 1) ** 2)
 
 
-@pytest.mark.claim("gap-sharp")
+@pytest.mark.claim("gap-kappa")
 def test_kappa_of_two_terms_is_lambda_at_one():
     """√c he_1 + √λ he_2 attains the constant λ as ρ → 1: x + x² has c = 1/3."""
     sharp = sharp_constant(correlation_kernel(from_formula("x + x**2").expr))
