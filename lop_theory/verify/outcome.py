@@ -4,14 +4,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from importlib import import_module
 from typing import Literal, NamedTuple
 
 from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim
 from lop_theory.verify.finding import Finding, NotHere, recomputed_verdict
+from lop_theory.verify.proved import proved
 
 State = Literal["agrees", "differs", "not checked here"]
 _COMMAND = "python -m "
@@ -41,19 +42,30 @@ class Outcome(NamedTuple):
         return tuple(dict.fromkeys(f.evidence for f in self.findings))
 
 
-def outcome(claim: Claim, examples: int) -> Outcome:
-    """Run every check of the claim. A check that breaks leaves the claim undecided; it is never skipped in silence."""
+def outcome(claim: Claim, examples: int, *, compile: bool = False) -> Outcome:
+    """Run every check of the claim, and ask for its proofs; with ``compile`` these are compiled if need be.
+
+    A check that breaks leaves the claim undecided; it is never skipped in silence.
+    """
     start, findings, unchecked = time.perf_counter(), list[Finding](), list[str]()
-    for check in claim.checks:
+    for name, check in _checks(claim, examples, compile):
         try:
-            findings += _run(check, claim.id, examples)
+            findings += check()
         except NotHere as lacking:
             unchecked.append(str(lacking))
         except Exception as error:
-            findings.append(Finding("paper", None, "tested", f"{check} broke: {type(error).__name__}: {error}"))
+            findings.append(Finding("paper", None, "tested", f"{name} broke: {type(error).__name__}: {error}"))
     if not claim.checks:
         unchecked.append("the ledger names no check for it: see its tests and proofs")
     return Outcome(claim, tuple(findings), tuple(unchecked), time.perf_counter() - start)
+
+
+def _checks(claim: Claim, examples: int, compile: bool) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
+    """Name → what computes its findings."""
+    for check in claim.checks:
+        yield check, partial(_run, check, claim.id, examples)
+    if "proved" in claim.evidence:
+        yield "its proofs", lambda: list(proved(claim, compile=compile))
 
 
 def _run(check: str, claim: str, examples: int) -> Iterable[Finding]:

@@ -5,6 +5,8 @@
     python -m audit all       sources, then Coq: statements, pins, assumptions, README (needs a compiled tree)
     python -m audit readme    write README.md
     python -m audit pages     the data of a page per theorem, as JSON
+    python -m audit stamp     say that these sources were accepted (the last step of `make proofs`)
+    python -m audit fresh     exit 0 if they were, and nothing has changed since
 
 Exit code: 0 accepted, 1 rejected, 2 tools missing or bad usage.
 """
@@ -17,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from audit import coq, ledger, pages, pins, readme, sources
+from audit import coq, ledger, pages, pins, readme, sources, stamp
 
 HERE = Path(__file__).resolve().parent.parent
 PACKAGES = {
@@ -132,11 +134,28 @@ def print_pages(folder: Path = HERE) -> int:
     return 0
 
 
+def write_stamp(folder: Path = HERE) -> int:
+    stamp.write(folder)
+    return 0
+
+
+def fresh(folder: Path = HERE) -> int:
+    return 0 if stamp.is_fresh(folder) else 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"tools": tools, "sources": check_sources, "all": audit, "readme": write_readme, "pages": print_pages}
+    commands = {
+        "tools": tools,
+        "sources": check_sources,
+        "all": audit,
+        "readme": write_readme,
+        "pages": print_pages,
+        "stamp": write_stamp,
+        "fresh": fresh,
+    }
     parser.add_argument("command", choices=commands)
     return commands[parser.parse_args().command]()
 

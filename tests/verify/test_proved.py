@@ -1,0 +1,93 @@
+"""Proofs count as evidence only if the audit accepted these very sources."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lop_theory.report.ledger import Claim
+from lop_theory.verify import proved as module
+from lop_theory.verify.finding import NotHere
+from lop_theory.verify.proved import proved
+
+ROOT = Path(__file__).parents[2]
+CLAIM = Claim("gap", "Lemma A.1", "s", "holds", ("proved",), proofs=("Gap.v:gap_bound",))
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout whose audit answers as told, and whose compilation succeeds or fails."""
+
+    def make(*, fresh: bool, compiles: bool) -> None:
+        (tmp_path / "tests").mkdir()
+        audit = tmp_path / "proofs" / "audit"
+        audit.mkdir(parents=True)
+        (audit / "__init__.py").touch()
+        (audit / "__main__.py").write_text(f"raise SystemExit({0 if fresh else 1})\n")
+        (tmp_path / "proofs" / "Makefile").write_text(
+            f"all:\n\t@{'true' if compiles else 'echo no proof >&2; false'}\n"
+        )
+        monkeypatch.setattr(module, "root", lambda: tmp_path)
+
+    module._audited.cache_clear()
+    yield make
+    module._audited.cache_clear()
+
+
+def test_audited_sources_are_evidence(checkout):
+    checkout(fresh=True, compiles=False)
+    (found,) = proved(CLAIM, compile=False)
+    assert (found.about, found.holds, found.evidence) == ("paper", True, "proved")
+    (found,) = proved(CLAIM._replace(corrected="c", verdict="corrected"), compile=False)
+    assert (found.about, found.holds) == ("corrected", True)
+    (found,) = proved(CLAIM._replace(corrected="c", verdict="false"), compile=False)
+    assert (found.about, found.holds) == ("paper", False)
+
+
+def test_changed_sources_are_not_checked_unless_they_compile_now(checkout, monkeypatch):
+    checkout(fresh=False, compiles=True)
+    monkeypatch.setattr(module, "which", lambda _: "/usr/bin/coqc")
+    with pytest.raises(NotHere, match="not audited since they changed"):
+        list(proved(CLAIM, compile=False))
+    module._audited.cache_clear()
+    assert [found.holds for found in proved(CLAIM, compile=True)] == [True]
+
+
+def test_proofs_that_do_not_compile_leave_the_claim_undecided(checkout, monkeypatch):
+    checkout(fresh=False, compiles=False)
+    monkeypatch.setattr(module, "which", lambda _: "/usr/bin/coqc")
+    (found,) = proved(CLAIM, compile=True)
+    assert found.holds is None
+    assert "make proofs fails" in found.detail
+
+
+def test_without_coq_or_checkout_they_are_not_checked(checkout, monkeypatch, tmp_path):
+    checkout(fresh=False, compiles=True)
+    monkeypatch.setattr(module, "which", lambda _: None)
+    with pytest.raises(NotHere, match="needs Coq"):
+        list(proved(CLAIM, compile=True))
+    shutil.rmtree(tmp_path / "proofs")
+    module._audited.cache_clear()
+    with pytest.raises(NotHere, match="not part of an installed package"):
+        list(proved(CLAIM, compile=True))
+
+
+@pytest.mark.parametrize("change", ["Gap.v", "Extra.v", "claims.toml"])
+def test_the_stamp_is_stale_after_any_change(tmp_path, change):
+    """A copy of the sources with a fresh stamp; then one more blank line in a proof, a new file, another pin."""
+    folder = tmp_path / "proofs"
+    shutil.copytree(ROOT / "proofs", folder, ignore=shutil.ignore_patterns("*.vo*", "*.glob", "build", ".*"))
+    shutil.copy(ROOT / "claims.toml", tmp_path)
+    (folder / "build").mkdir()
+    run = [sys.executable, "-m", "audit"]
+    assert subprocess.run([*run, "fresh"], cwd=folder, check=False).returncode == 1
+    assert subprocess.run([*run, "stamp"], cwd=folder, check=False).returncode == 0
+    assert subprocess.run([*run, "fresh"], cwd=folder, check=False).returncode == 0
+    target = tmp_path / change if change.endswith(".toml") else folder / change
+    text = target.read_text() if target.exists() else ""
+    target.write_text(
+        text.replace('evidence = ["proved"', 'evidence = ["tested"') if change.endswith(".toml") else text + "\n"
+    )
+    assert subprocess.run([*run, "fresh"], cwd=folder, check=False).returncode == 1
