@@ -7,6 +7,7 @@ x)`` finds.
 from lop_theory.modules.batches import Loader
 from lop_theory.modules.certify import Certificate, certificate, certify
 from lop_theory.modules.clone import Clone
+from lop_theory.modules.compress import Smaller, compress, merge
 from lop_theory.modules.detect import detect
 from lop_theory.modules.detection import Criteria, Detection
 from lop_theory.modules.expand import expand
@@ -21,11 +22,14 @@ __all__ = [
     "Detection",
     "Loader",
     "Profile",
+    "Smaller",
     "UnsupportedOperation",
     "certificate",
     "certify",
+    "compress",
     "detect",
     "expand",
     "matched_groups",
     "matched_rates",
+    "merge",
 ]

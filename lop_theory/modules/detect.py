@@ -71,7 +71,9 @@ def detect(
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
     notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)
     skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
-    return Detection(tuple(layers), found.samples, found.batches, tuple(skipped), notes, known)
+    return Detection(
+        tuple(layers), found.samples, found.batches, tuple(skipped), notes, known, found.example, found.seen
+    )
 
 
 def _seen(hidden: list[Seen], layer: Layer) -> Seen:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.equitable import Structure
 from lop_theory.modules.report import html, table
 from lop_theory.modules.verdicts import Block, Skipped
@@ -73,7 +74,8 @@ def _shared(blocks: tuple[int, ...]) -> int:
 
 class Detection(NamedTuple):
     """Layers in order of computation. ``skipped``: what was not judged, and why. ``notes``: what to know before
-    believing it (few samples, one batch, no trace)."""
+    believing it (few samples, one batch, no trace). ``example``: the inputs of the first batch; ``seen``: layers as the
+    pass showed them."""
 
     layers: tuple[Layer, ...]
     samples: int
@@ -81,6 +83,8 @@ class Detection(NamedTuple):
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     structure: Structure | None = None
+    example: Any = None
+    seen: tuple[Seen, ...] = ()
 
     def verdicts(self, *kinds: str) -> list[tuple[Layer, Block]]:
         """All blocks of the given kinds (of every kind, without), with their layers."""

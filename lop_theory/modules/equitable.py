@@ -34,13 +34,19 @@ precision lets exact clones drift apart. Coarser precisions: four roundings."""
 class Structure(NamedTuple):
     """``blocks[parameter]``: the block of every coordinate, dimension by dimension, for the doubly equitable partition;
     ``forward``: for the in-equitable one, whose units are equal on all data. ``noise`` names what separates clones at
-    random (dropout in training mode); ``skipped`` maps operators without a rule to where they were met."""
+    random (dropout in training mode); ``skipped`` maps operators without a rule to where they were met. ``axes`` and
+    ``plan`` hold the width classes, ``summed`` the classes that a parameter's entries are summed over, ``entering``
+    those along which it also enters as it is."""
 
     blocks: Mapping[str, tuple[Partition, ...]]
     forward: Mapping[str, tuple[Partition, ...]]
     noise: tuple[str, ...]
     skipped: Mapping[str, str]
     tolerance: float
+    plan: Plan
+    axes: Mapping[str, Axes]
+    summed: Mapping[str, frozenset[Axis]]
+    entering: Mapping[str, frozenset[Axis]]
 
 
 class _Sum(NamedTuple):
@@ -65,7 +71,7 @@ class _Collector(Plan):
         super().__init__()
         self.entering: list[tuple[Node, str, Axes]] = []
 
-    def leave(self, call: Call) -> None:
+    def leave(self, call: Call, result: Any = None) -> None:  # noqa: ARG002
         weights = {call[e.weight].node.name for e in self.effects.get(call.node, ()) if isinstance(e, Contraction)}
         if not moves(call.node):
             for operand in call.operands():
@@ -96,9 +102,35 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     found = []
     for both in (True, False):
         colours = _refined(plan, axes, sums, entries, both=both, tolerance=tolerance)
-        found.append({name: tuple(_colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
+        found.append({name: tuple(colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
     breaks = [e.reason for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
-    return Structure(found[0], found[1], tuple(dict.fromkeys(breaks)), skipped, tolerance)
+    roles = _parameter_roles(program, plan)
+    return Structure(found[0], found[1], tuple(dict.fromkeys(breaks)), skipped, tolerance, plan, axes, *roles)
+
+
+def _parameter_roles(
+    program: Program, plan: _Collector
+) -> tuple[dict[str, frozenset[Axis]], dict[str, frozenset[Axis]]]:
+    """For every parameter: the classes that it is summed over, and those along which it enters as it is."""
+    nodes = {node.name: node for node in program.graph.nodes}
+
+    def owner(name: str) -> str:
+        node = nodes[name]
+        while node.op == "call_function" and moves(node):
+            node = node.args[0]
+        return program.state.get(node.name, "")
+
+    summed: dict[str, frozenset[Axis]] = {}
+    for node, effects in plan.effects.items():
+        for effect in effects:
+            if isinstance(effect, Contraction):
+                name = owner(_weight_node(node, effect.weight))
+                roots = frozenset(plan.find(axis) for role, axis in effect.roles if role == "summed")
+                summed[name] = summed.get(name, frozenset()) | roots
+    entering: dict[str, frozenset[Axis]] = {}
+    for _, name, axes in plan.entering:
+        entering[owner(name)] = entering.get(owner(name), frozenset()) | {plan.find(axis) for axis in axes}
+    return summed, entering
 
 
 def _slack(dtype: torch.dtype) -> float:
@@ -235,7 +267,7 @@ def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: 
     totals, sizes = s.weight, np.abs(s.weight)
     for dim, (role, axis) in enumerate(s.roles):
         if role == summed:
-            index = _colour(plan, colours, axis)
+            index = colour(plan, colours, axis)
             totals, sizes = block_sums(totals, index, dim), block_sums(sizes, index, dim)
     for dim, (role, axis) in enumerate(s.roles):
         if role != summed:
@@ -285,12 +317,12 @@ def _agree(values: np.ndarray, sizes: np.ndarray, i: int, j: int, tolerance: flo
     return bool((np.abs(values[i] - values[j]) <= tolerance * np.maximum(sizes[i], sizes[j])).all())
 
 
-def _colour(plan: Plan, colours: Mapping[Axis, Partition], axis: Axis) -> Partition:
+def colour(plan: Plan, colours: Mapping[Axis, Partition], axis: Axis) -> Partition:
     """Blocks of a whole axis."""
     root = plan.find(axis)
     if plan._kind[root] == "leaf":
         return colours[root] if root in colours else np.arange(plan.size(root))
-    maps = [_colour(plan, colours, part) for part in plan._parts[root]]
+    maps = [colour(plan, colours, part) for part in plan._parts[root]]
     counts = [int(index.max(initial=-1)) + 1 for index in maps]
     return canonical(product_map(maps, counts) if plan._kind[root] == "product" else sum_map(maps, counts))
 

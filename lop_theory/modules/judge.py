@@ -57,7 +57,9 @@ def _inert(layer: "Layer", evidence: Evidence) -> list[Block]:
         found.append(Block("dead", dead, f"zero on more than 95 % of {n} samples"))
     constant = tuple(u for u in layer.constant if u not in certified)
     if constant:
-        found.append(Block("constant", constant, f"one value on all of {n} samples"))
+        mean = evidence.gathered[layer.module].summed().mean
+        values = tuple(float(mean[u]) for u in constant)
+        found.append(Block("constant", constant, f"one value on all of {n} samples", values=values))
     slopes = evidence.gathered[layer.module].slopes
     if slopes is not None:
         flat = torch.nonzero(slopes.small > SATURATED_SHARE * n).flatten().tolist()
@@ -135,7 +137,8 @@ def _twins(layer: "Layer", evidence: Evidence) -> list[Block]:
         if len(allowed) > 1:
             group, factors = tuple(allowed), tuple(allowed.values())
             reason = f"one is {factors[1]:.4g} × the other ({symmetry} symmetry of {layer.operator})"
-            found.append(Block("twin", group, reason, factors=factors, outgoing=_opposition(layer, evidence, group)))
+            sides, exact = _opposition(layer, evidence, group), (0.0,) * len(group)
+            found.append(Block("twin", group, reason, factors=factors, outgoing=sides, residuals=exact))
     return found
 
 
@@ -160,10 +163,19 @@ def _near(layer: "Layer", evidence: Evidence, twins: list[Block]) -> list[Block]
             continue
         spread = float(like.spread[group[0]])
         distance = float(like.distance(group[0], torch.tensor(group)).max()) / max(spread, 1e-300)
-        factors = tuple(float(like.size[u] / like.size[group[0]]) for u in group)
+        factors, residuals = _fitted(evidence.gathered[layer.module], group)
         sides = _opposition(layer, evidence, group)
-        found.append(Block("near", group, _why_near(distance, sides), distance, factors, sides))
+        found.append(Block("near", group, _why_near(distance, sides), distance, factors, sides, residuals=residuals))
     return found
+
+
+def _fitted(gathered: Gathered, group: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The least squares multiples of the first unit, f = G_ij/G_ii, and √(mean (h_j − f h_i)²)."""
+    m = gathered.summed()
+    first = group[0]
+    factors = tuple(float(m.gram[first, u] / m.gram[first, first]) for u in group)
+    left = (float(m.gram[u, u] - f * m.gram[first, u]) for u, f in zip(group, factors, strict=True))
+    return factors, tuple((max(0.0, square) / m.samples) ** 0.5 for square in left)
 
 
 def _why_near(distance: float, sides: tuple[float, float] | None) -> str:

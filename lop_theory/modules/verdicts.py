@@ -25,7 +25,8 @@ class Block(NamedTuple):
     """``units`` share a verdict. ``kind`` is one of :data:`KINDS`; ``reason`` says why in one line.
 
     ``distance`` (near): root mean square distance of the farthest member from the first, over the first's spread.
-    ``factors`` (twin, near): every unit as a multiple of the first. ``outgoing`` (twin, near): cosine between the
+    ``factors`` (twin, near): every unit as a multiple of the first, and ``residuals`` the root mean square of what that
+    leaves; ``values`` (constant): the value of every unit. ``outgoing`` (twin, near): cosine between the
     outgoing weights of the first two units, and their size over the layer's median.
     """
 
@@ -36,6 +37,8 @@ class Block(NamedTuple):
     factors: tuple[float, ...] = ()
     outgoing: tuple[float, float] | None = None
     interval: Interval | None = None
+    residuals: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         found = {key: value for key, value in self._asdict().items() if value not in (None, ())}
