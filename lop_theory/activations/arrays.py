@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.balls import as_float, fmpq
 
@@ -16,6 +16,7 @@ def numpy_function(expr: Expr) -> Callable[[Any], Any]:
     table = ARITHMETIC | {
         **{op: getattr(np, op) for op in "exp log sqrt sin cos tan sinh cosh tanh sign".split()},
         "atan": np.arctan,
+        "asinh": np.arcsinh,
         "abs": np.abs,
         "max": np.maximum,
         "min": np.minimum,
@@ -37,7 +38,7 @@ def torch_function(expr: Expr) -> Callable[[Any], Any]:
     table = ARITHMETIC | {
         **{
             op: getattr(torch, op)
-            for op in "exp log sqrt sin cos tan sinh cosh tanh sign atan erf abs sigmoid relu".split()
+            for op in "exp log sqrt sin cos tan sinh cosh tanh sign atan asinh erf abs sigmoid relu".split()
         },
         "max": torch.maximum,
         "min": torch.minimum,

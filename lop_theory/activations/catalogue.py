@@ -1,4 +1,4 @@
-"""The catalogue of activations: one literal table, each entry defined once by its formula.
+"""Activations by name (the table is ``entries``) or by formula.
 
 Everything else is derived from the formula: functions on floats, balls, rationals and tensors, the derivative, kinks
 and jumps, parity, flat regions, limits, the strip of analyticity. ``--formula`` gives a user's own function the same
@@ -16,7 +16,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lop_theory.activations.formula import Expr, X, add, compose, mul, num, parse, to_text
+from lop_theory.activations.entries import ALIASES, CATALOGUE, Entry
+from lop_theory.activations.expression import Expr, X, add, compose, mul, num, to_text
+from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import breakpoints, exact_parity, flat_pieces, jumps_between, pieces
 from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
@@ -24,73 +26,6 @@ from lop_theory.activations.strip import analytic_half_width
 from lop_theory.activations.symbolic import Parity, derivative
 from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
-
-
-class Entry(NamedTuple):
-    """A catalogue line: formula, default parameters, PyTorch counterpart (a name in ``torch.nn`` or ``torch``), and φ′
-    at each kink (see the head of this file)."""
-
-    formula: str
-    defaults: Mapping[str, str] = {}
-    torch: str | None = None
-    slopes: Mapping[str, str] = {}
-
-
-# SELU's constants solve the self-normalising fixed-point equations of Klambauer et al. (2017), to 34 digits.
-_SELU_SCALE = "1.050700987355480493419334985294611"
-_SELU_ALPHA = "1.673263242354377284817042991671646"
-
-CATALOGUE: dict[str, Entry] = {
-    "identity": Entry("x", {}, "Identity"),
-    "relu": Entry("relu(x)", {}, "ReLU", {"0": "0"}),
-    "leaky_relu": Entry("relu(x) + slope*min(x, 0)", {"slope": "0.01"}, "LeakyReLU", {"0": "slope"}),
-    "elu": Entry("relu(x) + alpha*(exp(min(x, 0)) - 1)", {"alpha": "1"}, "ELU", {"0": "alpha"}),
-    "selu": Entry(
-        f"{_SELU_SCALE}*(relu(x) + {_SELU_ALPHA}*(exp(min(x, 0)) - 1))",
-        {},
-        "SELU",
-        {"0": f"{_SELU_SCALE}*{_SELU_ALPHA}"},
-    ),
-    "celu": Entry("relu(x) + alpha*(exp(min(x, 0)/alpha) - 1)", {"alpha": "1"}, "CELU", {"0": "1"}),
-    "gelu": Entry("x*(1 + erf(x/sqrt(2)))/2", {}, "GELU"),
-    "gelu_tanh": Entry("x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))/2", {}, "GELU(approximate='tanh')"),
-    "silu": Entry("x*sigmoid(beta*x)", {"beta": "1"}, "SiLU"),
-    "mish": Entry("x*tanh(softplus(x))", {}, "Mish"),
-    "softplus": Entry("softplus(beta*x)/beta", {"beta": "1"}, "Softplus"),
-    "sigmoid": Entry("sigmoid(x)", {}, "Sigmoid"),
-    "logsigmoid": Entry("-softplus(-x)", {}, "LogSigmoid"),
-    "tanh": Entry("tanh(x)", {}, "Tanh"),
-    "hardtanh": Entry("max(-1, min(1, x))", {}, "Hardtanh", {"-1": "0", "1": "0"}),
-    "hardsigmoid": Entry("max(0, min(1, x/6 + 1/2))", {}, "Hardsigmoid", {"-3": "0", "3": "0"}),
-    "hardswish": Entry("x*max(0, min(1, x/6 + 1/2))", {}, "Hardswish", {"-3": "0", "3": "1"}),
-    "relu6": Entry("max(0, min(6, x))", {}, "ReLU6", {"0": "0", "6": "0"}),
-    "softsign": Entry("x/(1 + abs(x))", {}, "Softsign", {"0": "1"}),
-    "softshrink": Entry(
-        "relu(x - lambd) - relu(-x - lambd)", {"lambd": "0.5"}, "Softshrink", {"-lambd": "0", "lambd": "0"}
-    ),
-    "hardshrink": Entry("x*(1 - step(lambd - abs(x)))", {"lambd": "0.5"}, "Hardshrink", {"-lambd": "0", "lambd": "0"}),
-    "tanhshrink": Entry("x - tanh(x)", {}, "Tanhshrink"),
-    "erf": Entry("erf(x)", {}, "erf"),
-    "arctan": Entry("atan(x)", {}, "atan"),
-    "sin": Entry("sin(omega*x)", {"omega": "1"}, "sin"),
-    "cos": Entry("cos(omega*x)", {"omega": "1"}, "cos"),
-    "abs": Entry("abs(x)", {}, "abs", {"0": "0"}),
-    "sign": Entry("sign(x)", {}, "sign", {"0": "0"}),
-    "step": Entry("step(x)", {}, None, {"0": "0"}),
-    "square": Entry("x**2", {}, "square"),
-    "cube": Entry("x**3"),
-    "relu_squared": Entry("relu(x)**2", {}, None, {"0": "0"}),
-    "gaussian": Entry("exp(-x**2/2)"),
-    "hermite": Entry("", {"k": "3"}),
-}
-
-ALIASES = {
-    "relu2": "relu_squared",
-    "swish": "silu",
-    "atan": "arctan",
-    "logistic": "sigmoid",
-    "linear": "identity",
-}
 
 _POSITIVE = ("alpha", "beta", "omega")
 _MAX_HERMITE = 40

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import acb, arb, fmpq
@@ -26,6 +26,10 @@ def _acb_log(u: acb) -> acb:
 
 def _acb_atan(u: acb) -> acb:
     return u.atan() if abs(u.imag) < 1 or bool(u.real > 0) or bool(u.real < 0) else _ACB_NAN
+
+
+def _acb_asinh(u: acb) -> acb:
+    return u.asinh() if abs(u.imag) < 1 or bool(u.real > 0) or bool(u.real < 0) else _ACB_NAN
 
 
 def _acb_sigmoid(u: acb) -> acb:
@@ -55,6 +59,7 @@ COMPLEX = Backend(
         "cosh": acb.cosh,
         "tanh": acb.tanh,
         "atan": _acb_atan,
+        "asinh": _acb_asinh,
         "erf": acb.erf,
         "abs": lambda u: _pick(u, u, -u),
         "max": lambda a, b: _pick(a - b, a, b),

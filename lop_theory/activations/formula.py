@@ -1,151 +1,72 @@
-"""Formulas in one variable: expression nodes and the parser for what a user types.
+"""The reader of typed formulas: Python's ``ast``, copied node by node through a whitelist into ``Expr``.
 
-A formula is parsed by Python's ``ast`` and copied node by node through a whitelist into ``Expr``; nothing is ever
-evaluated as code. Numbers are exact rationals (``0.1`` is 1/10).
+Nothing is ever evaluated as code. What people type is understood: x, or any one other name, is the variable; ``^``,
+``²``, ``π`` and ``·``; prefixes such as ``np.`` or ``F.``; conditions (``x if x > 0 else 0.1*x``, ``x*(x > 0)``,
+``where``); every catalogue name as a function (``0.5*gelu(x) + leaky_relu(2*x, 0.2)``); ``lambda t: …``.
 """
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
+from lop_theory.activations.entries import ALIASES, CATALOGUE
+from lop_theory.activations.expression import (
+    FUNCTIONS,
+    ZERO,
+    Expr,
+    X,
+    add,
+    compose,
+    degree,
+    div,
+    mul,
+    neg,
+    num,
+    sub,
+    tree_depth,
+    tree_size,
+)
+from lop_theory.activations.vocabulary import (
+    CONSTANTS,
+    MAX_BITS,
+    MAX_POWER,
+    SYNONYMS,
+    WORDS,
+    above,
+    at_least,
+    bits,
+    opposite,
+    raised,
+    where,
+)
 from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 80
-MAX_POWER = 64
-MAX_BITS = 4096
+MAX_NODES = 20_000
+MAX_TREE_DEPTH = 200
 
-FUNCTIONS = "exp log sqrt sin cos tan sinh cosh tanh atan erf abs max min sign step sigmoid softplus relu".split()
-_VARIADIC = ("max", "min")
-
-
-class Expr(NamedTuple):
-    """A node: ``x``, ``pi``, ``num`` (its value in ``number``), ``add mul div`` (two arguments), ``pow`` (constant
-    rational exponent in ``number``), or a function of ``FUNCTIONS`` (``max`` and ``min`` take two arguments)."""
-
-    op: str
-    args: tuple["Expr", ...] = ()
-    number: fmpq = fmpq(0)
-
-    def __str__(self) -> str:
-        return to_text(self)
-
-
-X = Expr("x")
-PI = Expr("pi")
-
-
-def num(value: fmpq | int) -> Expr:
-    return Expr("num", (), fmpq(value))
-
-
-ZERO, ONE = num(0), num(1)
-
-
-def is_constant(expr: Expr) -> bool:
-    """Whether x does not occur."""
-    return expr.op != "x" and all(map(is_constant, expr.args))
-
-
-def add(a: Expr, b: Expr) -> Expr:
-    if a.op == b.op == "num":
-        return num(a.number + b.number)
-    return b if a == ZERO else a if b == ZERO else Expr("add", (a, b))
-
-
-def mul(a: Expr, b: Expr) -> Expr:
-    if a.op == b.op == "num":
-        return num(a.number * b.number)
-    if ZERO in (a, b):
-        return ZERO
-    return b if a == ONE else a if b == ONE else Expr("mul", (a, b))
-
-
-def neg(a: Expr) -> Expr:
-    return mul(num(-1), a)
-
-
-def sub(a: Expr, b: Expr) -> Expr:
-    return add(a, neg(b))
-
-
-def div(a: Expr, b: Expr) -> Expr:
-    if b.op == "num" and b.number != 0:
-        return mul(num(1 / b.number), a)
-    return ZERO if a == ZERO and b != ZERO else Expr("div", (a, b))
-
-
-def power(base: Expr, exponent: fmpq) -> Expr:
-    if exponent == 0:
-        return ONE
-    if exponent == 1 or (base == ZERO and exponent > 0):
-        return base
-    if base.op == "num" and exponent.q == 1 and (base.number != 0 or exponent > 0):
-        return num(base.number ** int(exponent.p))
-    return Expr("pow", (base,), exponent)
-
-
-def call(name: str, *args: Expr) -> Expr:
-    return Expr(name, args)
-
-
-def compose(outer: Expr, inner: Expr) -> Expr:
-    """``outer`` with every x replaced by ``inner``."""
-    if outer.op == "x":
-        return inner
-    return rebuild(outer, tuple(compose(arg, inner) for arg in outer.args))
-
-
-def rebuild(expr: Expr, args: tuple[Expr, ...]) -> Expr:
-    """The node ``expr`` over new arguments, with constants folded."""
-    match expr.op:
-        case "add":
-            return add(*args)
-        case "mul":
-            return mul(*args)
-        case "div":
-            return div(*args)
-        case "pow":
-            return power(args[0], expr.number)
-        case "exp" if args[0] == ZERO:
-            return ONE
-        case "sqrt" if args[0] == ZERO:
-            return ZERO
-        case _:
-            return Expr(expr.op, args, expr.number)
-
-
-def to_text(expr: Expr) -> str:
-    """The formula that ``parse`` reads back to the same expression, with no more parentheses than it needs."""
-    return _text(expr, 0)
-
-
-_RANKS = {"add": 1, "mul": 2, "div": 2, "pow": 4}
-
-
-def _text(expr: Expr, rank: int) -> str:
-    """The text of an operand; in parentheses if its operation binds less tightly than ``rank``."""
-    match expr.op:
-        case "x" | "pi":
-            return expr.op
-        case "num":
-            return str(expr.number) if expr.number.q == 1 and expr.number >= 0 else f"({expr.number})"
-        case "add":
-            text = f"{_text(expr.args[0], 1)} + {_text(expr.args[1], 2)}"
-        case "mul" | "div":
-            text = f"{_text(expr.args[0], 2)}{'*' if expr.op == 'mul' else '/'}{_text(expr.args[1], 3)}"
-        case "pow":
-            text = f"{_text(expr.args[0], 5)}**{_text(num(expr.number), 5)}"
-        case name:
-            return f"{name}({', '.join(_text(arg, 0) for arg in _flat(expr))})"
-    return f"({text})" if _RANKS[expr.op] < rank else text
-
-
-def _flat(expr: Expr) -> tuple[Expr, ...]:
-    """The arguments; those of a left-nested max or min in one list."""
-    first = expr.args[0]
-    return (*_flat(first), *expr.args[1:]) if expr.op in _VARIADIC and first.op == expr.op else expr.args
+_SIGNS = {"·": "*", "×": "*", "−": "-", "²": "**2", "³": "**3", "⁴": "**4", "π": "pi", "^": "**"}
+_MODULES = (
+    "np",
+    "numpy",
+    "torch",
+    "F",
+    "nn",
+    "functional",
+    "math",
+    "jnp",
+    "jax",
+    "tf",
+    "scipy",
+    "special",
+    "norm",
+    "stats",
+)
+_INFINITE = ("inf", "nan", "Inf", "NaN", "infinity", "oo")
+_PARAMETERS = {"negative_slope": "slope"}
 
 
 def parse(text: str, parameters: Mapping[str, fmpq] | None = None, *, room: int = 1) -> Expr:
@@ -155,48 +76,86 @@ def parse(text: str, parameters: Mapping[str, fmpq] | None = None, *, room: int 
     Raises ``InvalidInput`` (with the column) for a syntax error, a name, attribute or construct outside the grammar,
     a power beyond ±64, a number beyond 4096 bits, or a formula that is too long or too deep.
     """
-    _refuse_oversize(text, room)
+    plain = _plain(text, room)
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree: ast.expr = ast.parse(plain, mode="eval").body
     except SyntaxError as error:
-        raise _invalid(text, f"syntax error at column {error.offset or 1}: {error.msg}") from None
+        raise _invalid(text, f"syntax error at column {error.offset or 1}: {error.msg}{_spelling(plain)}") from None
     except (ValueError, RecursionError, MemoryError):
         raise _invalid(text, "cannot be read as a formula") from None
-    expr = _Reader(text.strip(), dict(parameters or {}), MAX_DEPTH * room).read(tree, 0)
+    expr = _Reader(plain, dict(parameters or {}), MAX_DEPTH * room).whole(tree)
     if degree(expr) > MAX_POWER:
         raise _invalid(text, f"holds a power of x above {MAX_POWER}", "use lower powers")
     return expr
 
 
-def degree(expr: Expr) -> fmpq:
-    """The largest power of x that the expression can spell out, powers of functions included."""
-    if not expr.args:
-        return fmpq(int(expr.op == "x"))
-    inner = [degree(arg) for arg in expr.args]
-    if expr.op == "mul":
-        return inner[0] + inner[1]
-    return max(inner) * max(abs(expr.number), fmpq(1)) if expr.op == "pow" else max(inner)
-
-
-def _refuse_oversize(text: str, room: int) -> None:
+def _plain(text: str, room: int) -> str:
+    """The text in ASCII, if it is one line of moderate size."""
     if not text.strip():
         raise _invalid(text, "is empty")
     if len(text) > MAX_LENGTH * room:
         raise _invalid(text, f"has {len(text)} characters, at most {MAX_LENGTH * room} are allowed")
+    plain = "".join(_SIGNS.get(c, c) for c in text.strip())
+    if not plain.isascii() or any(c in plain for c in "\n\r\0\f"):
+        raise _invalid(text, "must be one line of ASCII (and ² ³ π ·)")
     depth = deepest = 0
-    for character in text:
+    for character in plain:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
     if deepest > MAX_DEPTH * room:
         raise _invalid(text, f"nests {deepest} parentheses, at most {MAX_DEPTH * room} are allowed")
-    if not text.isascii() or any(c in text.strip() for c in "\n\r\0\f"):
-        raise _invalid(text, "must be one line of ASCII")
+    return plain
+
+
+def _spelling(text: str) -> str:
+    """The right spelling of a frequent slip."""
+    if "|" in text:
+        return " (write abs(x) for |x|)"
+    if "=" in text.replace("==", "").replace(">=", "").replace("<=", ""):
+        return " (write only what follows the =)"
+    return " (write 2*x for 2x and sin(x) for sin x)"
 
 
 def _invalid(
-    text: str, requirement: str, remedy: str = "use numbers, x, pi, + - * / ** ( ) and " + " ".join(FUNCTIONS)
+    text: str,
+    requirement: str,
+    remedy: str = "use numbers, x, pi, e, + - * / ** ( ), where(x > 0, ...), catalogue names, " + " ".join(FUNCTIONS),
 ) -> InvalidInput:
     return InvalidInput("formula", text, requirement, remedy)
+
+
+# ---- functions by name ----
+
+
+def function_named(name: str) -> Callable[..., Expr] | None:
+    """What ``name`` builds from its arguments: a word of the vocabulary or a catalogue activation; else ``None``."""
+    word = SYNONYMS.get(name, name)
+    if word in WORDS:
+        return WORDS[word]
+    key = ALIASES.get(word, word)
+    return (lambda *args, **options: _of_catalogue(key, *args, **options)) if CATALOGUE.get(key, ("",))[0] else None
+
+
+def _of_catalogue(key: str, x: Expr, *values: Expr, inplace: bool = False, **options: Expr) -> Expr:
+    """The catalogue activation of x, with parameters by position or by name (PyTorch's names included)."""
+    del inplace
+    defaults = CATALOGUE[key].defaults
+    named = {_PARAMETERS.get(name, name): value for name, value in options.items()}
+    given = dict(zip(defaults, values, strict=False)) | named
+    if len(values) > len(defaults) or len(given) < len(values) + len(named) or not set(given) <= set(defaults):
+        raise TypeError(f"{key} takes x" + "".join(f", {name}={value}" for name, value in defaults.items()))
+    if any(value.op != "num" for value in given.values()):
+        raise ValueError(f"a parameter of {key} must be a number")
+    numbers = {name: given[name].number if name in given else parse_fmpq(text) for name, text in defaults.items()}
+    return compose(_entry(key, tuple(numbers.items())), x)
+
+
+@lru_cache(maxsize=256)
+def _entry(key: str, parameters: tuple[tuple[str, fmpq], ...]) -> Expr:
+    return parse(CATALOGUE[key].formula, dict(parameters))
+
+
+# ---- the reader ----
 
 
 _BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
@@ -204,6 +163,15 @@ _BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
     ast.Sub: sub,
     ast.Mult: mul,
     ast.Div: div,
+}
+_LOGICAL: dict[type[ast.AST], str] = {
+    ast.And: "logical_and", ast.Or: "logical_or", ast.BitAnd: "logical_and", ast.BitOr: "logical_or",
+}  # fmt: skip
+_COMPARE: dict[type[ast.cmpop], Callable[[Expr, Expr], Expr]] = {
+    ast.Gt: above,
+    ast.GtE: at_least,
+    ast.Lt: lambda a, b: above(b, a),
+    ast.LtE: lambda a, b: at_least(b, a),
 }
 
 
@@ -213,29 +181,64 @@ class _Reader:
     def __init__(self, text: str, parameters: dict[str, fmpq], deepest: int) -> None:
         self.text = text
         self.deepest = deepest
-        self.parameters = parameters
+        self.names = {**CONSTANTS, **{name: num(value) for name, value in parameters.items()}}
+        self.variable = "x"
+
+    def whole(self, tree: ast.expr) -> Expr:
+        """The formula; its variable is x, a lambda's argument, or the only free name."""
+        if isinstance(tree, ast.Lambda):
+            if len(tree.args.args) != 1 or tree.args.defaults or tree.args.vararg or tree.args.kwonlyargs:
+                raise self.refuse(tree, "Lambda is allowed with one plain argument only")
+            self.variable, tree = tree.args.args[0].arg, tree.body
+        else:
+            self.variable = self.only_free_name(tree)
+        return self.read(tree, 0)
+
+    def only_free_name(self, tree: ast.expr) -> str:
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        modules = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        free = {
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called and id(n) not in modules
+        }
+        free -= {*self.names, *_INFINITE}
+        (name,) = free if len(free) == 1 else ("x",)
+        return "x" if function_named(name) is not None else name
 
     def read(self, node: ast.expr, depth: int) -> Expr:
         if depth > self.deepest:
             raise _invalid(self.text, f"is nested deeper than {self.deepest} operations", "split it or shorten it")
+        expr = self.node(node, depth)
+        if expr.op == "num" and bits(expr.number) > MAX_BITS:
+            raise self.refuse(node, f"this number has more than {MAX_BITS} bits")
+        if tree_size(expr) > MAX_NODES or tree_depth(expr) > MAX_TREE_DEPTH:
+            raise self.refuse(node, f"spells out more than {MAX_NODES} operations or {MAX_TREE_DEPTH} levels")
+        return expr
+
+    def node(self, node: ast.expr, depth: int) -> Expr:
         match node:
             case ast.Constant():
-                expr = self.number(node)
-            case ast.Name():
-                expr = self.name(node)
-            case ast.UnaryOp(op=ast.UAdd()):
-                expr = self.read(node.operand, depth + 1)
-            case ast.UnaryOp(op=ast.USub()):
-                expr = neg(self.read(node.operand, depth + 1))
+                return self.number(node)
+            case ast.Name(id=name):
+                return self.name(node, name)
+            case ast.Attribute(attr=name) if self.is_module(node.value):
+                return self.name(node, name)
+            case ast.UnaryOp():
+                return self.unary(node, depth)
             case ast.BinOp():
-                expr = self.binary(node, depth)
+                return self.binary(node, depth)
+            case ast.Compare():
+                return self.compare(node, depth)
+            case ast.BoolOp():
+                word = WORDS[_LOGICAL[type(node.op)]]
+                values = [self.condition(value, depth + 1) for value in node.values]
+                return _folded(word, values)
+            case ast.IfExp():
+                test = self.condition(node.test, depth + 1)
+                return where(test, self.read(node.body, depth + 1), self.read(node.orelse, depth + 1))
             case ast.Call():
-                expr = self.function(node, depth)
+                return self.function(node, depth)
             case _:
                 raise self.refuse(node, f"{type(node).__name__} is not allowed")
-        if expr.op == "num" and _bits(expr.number) > MAX_BITS:
-            raise self.refuse(node, f"this number has more than {MAX_BITS} bits")
-        return expr
 
     def refuse(self, node: ast.expr, reason: str) -> InvalidInput:
         return _invalid(self.text, f"column {node.col_offset + 1}: {reason}")
@@ -251,56 +254,107 @@ class _Reader:
         except ValueError:
             raise self.refuse(node, "this number is out of range") from None
 
-    def name(self, node: ast.Name) -> Expr:
-        if node.id == "x":
+    def name(self, node: ast.expr, name: str) -> Expr:
+        if name == self.variable and isinstance(node, ast.Name):
             return X
-        if node.id == "pi":
-            return PI
-        if node.id in self.parameters:
-            return num(self.parameters[node.id])
-        raise self.refuse(node, f"unknown name {node.id!r:.40}{_nearest(node.id, ['x', 'pi', *self.parameters])}")
+        if name in self.names:
+            return self.names[name]
+        if name in _INFINITE:
+            raise self.refuse(node, f"{name} is not a number; use the limit")
+        if function_named(name) is not None:
+            raise self.refuse(node, f"{name} is a function: write {name}(x)")
+        raise self.refuse(node, f"unknown name {name!r:.40}{_nearest(name, [self.variable, *self.names])}")
+
+    def is_module(self, node: ast.expr) -> bool:
+        """Whether the node is np, torch.nn.functional, …"""
+        if isinstance(node, ast.Attribute):
+            return node.attr in _MODULES and self.is_module(node.value)
+        return isinstance(node, ast.Name) and node.id in _MODULES and node.id != self.variable
+
+    def unary(self, node: ast.UnaryOp, depth: int) -> Expr:
+        if isinstance(node.op, (ast.Not, ast.Invert)):
+            return opposite(self.condition(node.operand, depth + 1))
+        operand = self.read(node.operand, depth + 1)
+        return neg(operand) if isinstance(node.op, ast.USub) else operand
 
     def binary(self, node: ast.BinOp, depth: int) -> Expr:
-        if isinstance(node.op, ast.Pow):
-            return self.power(node, depth)
-        if type(node.op) not in _BINARY:
-            raise self.refuse(node, f"operator {type(node.op).__name__} is not allowed")
+        kind = type(node.op)
+        if kind in _LOGICAL:
+            return WORDS[_LOGICAL[kind]](*(self.condition(side, depth + 1) for side in (node.left, node.right)))
         left, right = self.read(node.left, depth + 1), self.read(node.right, depth + 1)
-        if isinstance(node.op, ast.Div) and right == ZERO:
+        if kind is ast.Pow:
+            return self.built(node, "**", lambda: raised(left, right))
+        if kind not in _BINARY:
+            raise self.refuse(node, f"operator {kind.__name__} is not allowed")
+        if kind is ast.Div and right == ZERO:
             raise self.refuse(node, "division by zero")
-        return _BINARY[type(node.op)](left, right)
+        return _BINARY[kind](left, right)
 
-    def power(self, node: ast.BinOp, depth: int) -> Expr:
-        base, exponent = self.read(node.left, depth + 1), self.read(node.right, depth + 1)
-        if exponent.op == "num":
-            p, q = abs(int(exponent.number.p)), int(exponent.number.q)
-            if p > MAX_POWER * q or q > MAX_POWER:
-                raise self.refuse(node, f"powers are limited to ±{MAX_POWER} with denominators up to {MAX_POWER}")
-            if base.op == "num" and _bits(base.number) * p > MAX_BITS * q:
-                raise self.refuse(node, f"this number has more than {MAX_BITS} bits")
-            if base == ZERO and exponent.number < 0:
-                raise self.refuse(node, "division by zero")
-            return power(base, exponent.number)
-        if base.op == "num" and base.number > 0:
-            return call("exp", mul(exponent, call("log", base)))
-        raise self.refuse(node, "a power needs a constant rational exponent or a positive constant base")
+    def condition(self, node: ast.expr, depth: int) -> Expr:
+        """An operand of and, or, not, & and |: a comparison, or such a combination."""
+        while_true = isinstance(node, (ast.Compare, ast.BoolOp))
+        combined = isinstance(node, ast.BinOp) and type(node.op) in _LOGICAL
+        negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert))
+        if not (while_true or combined or negated):
+            raise self.refuse(node, "a condition such as x > 0 must stand here (write abs(x) for |x|)")
+        return self.read(node, depth)
+
+    def compare(self, node: ast.Compare, depth: int) -> Expr:
+        sides = [self.read(side, depth + 1) for side in (node.left, *node.comparators)]
+        found: list[Expr] = []
+        for operator, a, b in zip(node.ops, sides, sides[1:], strict=False):
+            if type(operator) not in _COMPARE:
+                raise self.refuse(
+                    node, f"{type(operator).__name__} is not allowed: a single point has no Gaussian mass"
+                )
+            found.append(_COMPARE[type(operator)](a, b))
+        return _folded(mul, found)
 
     def function(self, node: ast.Call, depth: int) -> Expr:
-        if not isinstance(node.func, ast.Name):
-            raise self.refuse(node, "only plain functions can be called")
-        name = node.func.id
-        if name not in FUNCTIONS:
-            raise self.refuse(node, f"unknown function {name!r:.40}{_nearest(name, FUNCTIONS)}")
-        if node.keywords or any(isinstance(arg, ast.Starred) for arg in node.args):
+        name, before = self.called(node)
+        if any(isinstance(arg, ast.Starred) for arg in node.args) or any(k.arg is None for k in node.keywords):
             raise self.refuse(node, f"{name} takes plain arguments only")
-        args = [self.read(arg, depth + 1) for arg in node.args]
-        if (len(args) < 2) if name in _VARIADIC else (len(args) != 1):
-            wanted = "two or more arguments" if name in _VARIADIC else "one argument"
-            raise self.refuse(node, f"{name} takes {wanted}, not {len(args)}")
-        result = call(name, *args[:2])
-        for arg in args[2:]:
-            result = call(name, result, arg)
-        return result
+        build = function_named(name)
+        if build is None:
+            known = [*WORDS, *(key for key, entry in CATALOGUE.items() if entry.formula)]
+            raise self.refuse(node, f"unknown function {name!r:.40}{_nearest(name, known)}")
+        args = [self.argument(arg, depth + 1) for arg in (*before, *node.args)]
+        options = {str(k.arg): self.argument(k.value, depth + 1) for k in node.keywords}
+        return self.built(node, name, lambda: build(*args, **options))
+
+    def built(self, node: ast.expr, name: str, build: Callable[[], Expr]) -> Expr:
+        """What a word builds; its refusal with the column."""
+        try:
+            return build()
+        except ValueError as error:
+            raise self.refuse(node, str(error)) from None
+        except (TypeError, AttributeError) as error:
+            explained = any(words in str(error) for words in (" takes x", "or more arguments"))
+            reason = str(error) if explained else f"{name} does not take these arguments"
+            raise self.refuse(node, reason) from None
+
+    def called(self, node: ast.Call) -> tuple[str, tuple[ast.expr, ...]]:
+        """The name of the function, and the expression that it is a method of, if any."""
+        match node.func:
+            case ast.Name(id=name):
+                return name, ()
+            case ast.Attribute(attr=name, value=owner):
+                return name, () if self.is_module(owner) else (owner,)
+            case _:
+                raise self.refuse(node, "only plain functions can be called")
+
+    def argument(self, node: ast.expr, depth: int) -> Any:
+        """An expression, or the text of an option such as approximate='tanh', or a switch such as inplace=True."""
+        if isinstance(node, ast.Constant) and (isinstance(node.value, (str, bool)) or node.value is None):
+            return node.value
+        return self.read(node, depth)
+
+
+def _folded(word: Callable[[Expr, Expr], Expr], values: Sequence[Expr]) -> Expr:
+    result = values[0]
+    for value in values[1:]:
+        result = word(result, value)
+    return result
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -308,7 +362,3 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
     close = get_close_matches(name, known, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _bits(value: fmpq) -> int:
-    return max(int(value.p).bit_length(), int(value.q).bit_length())

@@ -7,7 +7,7 @@ rationals, arrays (NumPy, PyTorch) and symbols (SymPy). Conventions at a kink: s
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lop_theory.activations.formula import Expr, is_constant
+from lop_theory.activations.expression import Expr, is_constant
 from lop_theory.balls import fmpq
 
 Function = Callable[[Any], Any]

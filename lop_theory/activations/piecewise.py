@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from lop_theory.activations.formula import ONE, ZERO, Expr, neg, num, rebuild, sub
+from lop_theory.activations.expression import ONE, ZERO, Expr, neg, num, rebuild, sub
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, Parity, derivative, parity, polynomial
 from lop_theory.activations.zeros import SIGN_BITS, sign_changes

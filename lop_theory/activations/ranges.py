@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from lop_theory.activations.formula import Expr, is_constant
+from lop_theory.activations.expression import Expr, is_constant
 from lop_theory.activations.polynomial_range import Range, enclose_polynomial
 from lop_theory.activations.real_balls import ball_polynomial, real_function
 from lop_theory.activations.symbolic import affine
@@ -190,6 +190,7 @@ _LIMITS = {
     "tanh": lambda: (arb(-1), arb(1)),
     "atan": lambda: (-arb.pi() / 2, arb.pi() / 2),
     "erf": lambda: (arb(-1), arb(1)),
+    "asinh": lambda: (-_INF, _INF),
     "sign": lambda: (arb(-1), arb(1)),
     "step": lambda: (arb(0), arb(1)),
     "sigmoid": lambda: (arb(0), arb(1)),
@@ -198,7 +199,7 @@ _LIMITS = {
 }
 
 _RULES = {
-    **dict.fromkeys("exp sinh tanh atan erf sign step sigmoid softplus relu".split(), _increasing),
+    **dict.fromkeys("exp sinh tanh atan asinh erf sign step sigmoid softplus relu".split(), _increasing),
     "sin": _circular,
     "cos": _circular,
     "add": _add,

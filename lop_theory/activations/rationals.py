@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, integer_power, lower
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput

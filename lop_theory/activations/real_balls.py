@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lop_theory.activations.formula import Expr, is_constant
+from lop_theory.activations.expression import Expr, is_constant
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.balls import arb, arb_poly, fmpq, ipow
 
@@ -52,6 +52,7 @@ REAL = Backend(
         "cosh": arb.cosh,
         "tanh": arb.tanh,
         "atan": arb.atan,
+        "asinh": arb.asinh,
         "erf": arb.erf,
         "abs": abs,
         "max": lambda a, b: a.max(b),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lop_theory.activations.formula import Expr, is_constant
+from lop_theory.activations.expression import Expr, is_constant
 from lop_theory.activations.real_balls import ball_polynomial, real_function
 from lop_theory.balls import arb, arb_poly
 
@@ -167,4 +167,10 @@ def _scaled_width(inner: Expr, width: arb) -> arb | None:
 
 
 _ENTIRE = ("add", "mul", "exp", "sin", "cos", "sinh", "cosh", "erf")
-_WIDTHS = {"tanh": lambda: arb.pi() / 2, "sigmoid": arb.pi, "softplus": arb.pi, "atan": lambda: arb(1)}
+_WIDTHS = {
+    "tanh": lambda: arb.pi() / 2,
+    "sigmoid": arb.pi,
+    "softplus": arb.pi,
+    "atan": lambda: arb(1),
+    "asinh": lambda: arb(1),
+}

@@ -3,7 +3,21 @@
 from collections.abc import Callable
 from typing import Literal
 
-from lop_theory.activations.formula import ONE, PI, ZERO, Expr, add, call, div, is_constant, mul, neg, num, power, sub
+from lop_theory.activations.expression import (
+    ONE,
+    PI,
+    ZERO,
+    Expr,
+    add,
+    call,
+    div,
+    is_constant,
+    mul,
+    neg,
+    num,
+    power,
+    sub,
+)
 from lop_theory.balls import fmpq, fmpq_poly
 
 Parity = Literal["odd", "even", "mixed"]
@@ -52,6 +66,7 @@ _OUTER: dict[str, Callable[[Expr, Expr], Expr]] = {
     "tan": lambda f, _u: add(ONE, power(f, fmpq(2))),
     "tanh": lambda f, _u: sub(ONE, power(f, fmpq(2))),
     "atan": lambda _f, u: div(ONE, add(ONE, power(u, fmpq(2)))),
+    "asinh": lambda _f, u: div(ONE, call("sqrt", add(ONE, power(u, fmpq(2))))),
     "erf": lambda _f, u: mul(div(num(2), call("sqrt", PI)), call("exp", neg(power(u, fmpq(2))))),
     "sigmoid": lambda f, u: mul(f, call("sigmoid", neg(u))),
     "softplus": lambda _f, u: call("sigmoid", u),
@@ -94,7 +109,7 @@ def affine(expr: Expr) -> tuple[fmpq, fmpq] | None:
     return None if poly is None or poly.degree() > 1 else (poly[1], poly[0])
 
 
-_ODD_FUNCTIONS = ("sin", "tan", "sinh", "tanh", "atan", "erf", "sign")
+_ODD_FUNCTIONS = ("sin", "tan", "sinh", "tanh", "atan", "asinh", "erf", "sign")
 _EVEN_FUNCTIONS = ("cos", "cosh", "abs")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 
 
@@ -12,7 +12,7 @@ def sympy_expression(expr: Expr, symbol: Any = None) -> Any:
 
     x = sp.Symbol("x", real=True) if symbol is None else symbol
     table = ARITHMETIC | {
-        **{op: getattr(sp, op) for op in "exp log sqrt sin cos tan sinh cosh tanh sign atan erf".split()},
+        **{op: getattr(sp, op) for op in "exp log sqrt sin cos tan sinh cosh tanh sign atan asinh erf".split()},
         "abs": sp.Abs,
         "max": sp.Max,
         "min": sp.Min,

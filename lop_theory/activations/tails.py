@@ -4,7 +4,7 @@ formula.
 
 from typing import NamedTuple
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.gaussian import CRAMER
 from lop_theory.activations.piecewise import Piece, pieces
 from lop_theory.activations.ranges import extended_range
@@ -104,7 +104,7 @@ def _tail_of_node(expr: Expr, args: list[TailBound], ends: tuple[fmpq | float, f
             return _scaled_power(first, expr.number)
         case "sqrt":
             return _scaled_power(first, fmpq(1, 2))
-        case "abs" | "relu":
+        case "abs" | "relu" | "asinh":
             return first
         case "softplus":
             return _sum(first, TailBound(arb(1), fmpq(0), _ZERO, _ZERO))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import arb, arb_series, fmpq, series_length
@@ -18,6 +18,12 @@ def _tanh(u: arb_series) -> arb_series:
     decay = (-2 * u if positive else 2 * u).exp()
     ratio = (1 - decay) / (1 + decay)
     return ratio if positive else -ratio
+
+
+def _asinh(u: arb_series) -> arb_series:
+    size = u if u[0] >= 0 else -u
+    found = (size + (1 + u * u).sqrt()).log()
+    return found if u[0] >= 0 else -found
 
 
 def _softplus(u: arb_series) -> arb_series:
@@ -51,6 +57,7 @@ SERIES = Backend(
         "cosh": lambda u: (u.exp() + (-u).exp()) / 2,
         "tanh": _tanh,
         "atan": lambda u: u.atan(),
+        "asinh": _asinh,
         "erf": lambda u: u.erf(),
         "sigmoid": lambda u: 1 / (1 + (-u).exp()),
         "softplus": _softplus,

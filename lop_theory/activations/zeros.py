@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import derivative, polynomial
 from lop_theory.activations.taylor_series import series_function, taylor_form

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lop_theory.activations.catalogue import Activation
 from lop_theory.balls import arb
@@ -32,14 +32,28 @@ class Known(NamedTuple):
     minus_one: arb | None = None
 
 
-def analyse(
-    act: Activation, *, digits: int = 15, coefficients: int = 20, progress: Callable[[Known], object] | None = None
-) -> Analysis:
-    """λ, c, κ, K(−1) and the certificate of ``act``; ``progress`` hears what is known after each stage.
+def _activation(function: Activation | str | Callable[[Any], Any]) -> Activation:
+    if isinstance(function, Activation):
+        return function
+    from lop_theory.activations.tracing import as_activation
 
-    Raises ``InvalidInput`` as ``hermite.expand`` does.
+    return as_activation(function)
+
+
+def analyse(
+    function: Activation | str | Callable[[Any], Any],
+    *,
+    digits: int = 15,
+    coefficients: int = 20,
+    progress: Callable[[Known], object] | None = None,
+) -> Analysis:
+    """λ, c, κ, K(−1) and the certificate of an activation: one of ours, a catalogue name, a formula, or a Python
+    callable such as ``torch.nn.GELU()``, ``np.tanh`` or a lambda (traced, see ``activations.tracing``).
+
+    ``progress`` hears what is known after each stage. Raises ``InvalidInput`` as ``hermite.expand`` does.
     """
     start, tell = time.perf_counter(), progress or (lambda _: None)
+    act = _activation(function)
     kern = correlation_kernel(act.expr, coefficients, digits)
     tell(Known(kern))
     certificate = certify(kern)

@@ -15,7 +15,8 @@ decimals, exact rationals and this paragraph. Negative ρ follow from gap(−s) 
 
 from typing import Any, NamedTuple
 
-from lop_theory.activations.formula import Expr, parse, to_text
+from lop_theory.activations.expression import Expr, to_text
+from lop_theory.activations.formula import parse
 from lop_theory.balls import arb, decimal_text, decimal_units, fmpz, fmpz_poly, precision, within
 from lop_theory.errors import InvalidInput
 from lop_theory.gap.kernel import Kernel

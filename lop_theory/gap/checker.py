@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lop_theory.activations.catalogue import from_label
-from lop_theory.activations.formula import Expr, parse, to_text
+from lop_theory.activations.expression import Expr, to_text
+from lop_theory.activations.formula import parse
 from lop_theory.balls import arb, fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict

@@ -6,7 +6,7 @@
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.balls import arb, arb_poly, ipow, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.hermite.expansion import Expansion, energy, expand, mirror_product

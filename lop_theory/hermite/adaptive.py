@@ -4,7 +4,7 @@ It serves the tests and the benchmarks; the library computes with ``hermite.expa
 """
 
 from lop_theory.activations.complex_boxes import complex_function
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.tails import mass_outside, tail_bounds
 from lop_theory.balls import acb, arb, fmpq, ipow, precision, within

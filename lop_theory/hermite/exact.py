@@ -8,7 +8,7 @@ closed form is compared with the balls by a test.
 from typing import Any
 
 from lop_theory.activations.catalogue import Activation
-from lop_theory.activations.formula import Expr, is_constant, mul
+from lop_theory.activations.expression import Expr, is_constant, mul
 from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.symbolic import affine, polynomial
 from lop_theory.activations.symbols import sympy_expression

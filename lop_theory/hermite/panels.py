@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lop_theory.activations.complex_boxes import complex_function
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.gaussian import CRAMER, hermite_values, off_axis_factor, recursion_loss, weight
 from lop_theory.activations.piecewise import isolated_pieces
 from lop_theory.activations.ranges import extended_range

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lop_theory.activations.complex_boxes import complex_function
-from lop_theory.activations.formula import Expr, is_constant, neg, num, rebuild, sub
+from lop_theory.activations.expression import Expr, is_constant, neg, num, rebuild, sub
 from lop_theory.activations.gaussian import CRAMER, hermite_values
 from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
@@ -42,6 +42,7 @@ from lop_theory.balls import (
 _MAX_CELLS = 12_000
 _SIGN_BITS = 4
 _BOX_BITS = 64
+_EXTRA_BITS = (0, 40, 120, 280, 600, 1240, 2520)
 _REACH = 400
 
 
@@ -78,7 +79,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
 def standardised(expr: Expr, n: int, digits: int) -> list[arb]:
     """Enclosures of a_0 … a_{n−1} of φ̄ with radii below 10^−digits. Raises ``Unsettled``."""
     bits, target = int(digits * 3.33) + 16, arb(10) ** -digits
-    for extra in (0, 40, 120, 280, 600):
+    for extra in _EXTRA_BITS:
         raw, second = moments(expr, n, bits + extra)
         with precision(bits + extra + 64):
             variance = second - raw[0] * raw[0]

@@ -11,7 +11,7 @@ One node grid serves every k; even and odd parts of φ are summed apart over the
 from functools import lru_cache
 from typing import NamedTuple
 
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.gaussian import CRAMER, hermite_values, recursion_loss, strip_second_moment, weight
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.strip import StripBound, strip_bound

@@ -8,7 +8,7 @@ multiplied by a constant.
 from typing import NamedTuple
 
 from lop_theory.activations.catalogue import Activation, activation, rational
-from lop_theory.activations.formula import Expr
+from lop_theory.activations.expression import Expr
 from lop_theory.activations.gaussian import normal_cdf
 from lop_theory.activations.piecewise import Piece, breakpoints, pieces
 from lop_theory.activations.ranges import extended_range

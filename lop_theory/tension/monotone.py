@@ -13,7 +13,7 @@ others are bisected.
 from typing import Literal, NamedTuple
 
 from lop_theory.activations.catalogue import activation
-from lop_theory.activations.formula import Expr, mul
+from lop_theory.activations.expression import Expr, mul
 from lop_theory.balls import arb, fmpq, precision, within
 from lop_theory.hermite.expansion import expand, raw_moments
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
