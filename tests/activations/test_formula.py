@@ -84,8 +84,8 @@ def test_fuzz_gives_an_expression_or_invalid_input(text):
 
 
 TOKENS = [
-    "x", " if ", " else ", ">", "where", "gelu", "np.", "=", "lambda ", ":", "sin", "(", ")", "+", "**", "9", "max", ",",
-    ".", "pi", "-", "/", " ",
+    "x", " if ", " else ", ">", "where", "gelu", "np.", "=", "lambda ", ":", "sin", "(", ")", "+", "**", "9", "max",
+    ",", ".", "pi", "-", "/", " ",
 ]  # fmt: skip
 
 
