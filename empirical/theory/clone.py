@@ -23,12 +23,12 @@ from empirical.theory.nearest import dropout_reason
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.closure import Decay, Update, stays
 from lop_theory.metrics import cloning_r2, flatten_units
-from lop_theory.modules.certify import TOLERANCE
 from lop_theory.modules.clone import Clone
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.numeric import Signals, signals
 from lop_theory.modules.rates import matches
 from lop_theory.modules.rules.elementwise import ACTIVATIONS
+from lop_theory.modules.terms import TOLERANCE
 from lop_theory.trace import operator_name
 
 FLOOR = 1e-3  # of the largest gradient: below it a parameter's own gradient counts as zero

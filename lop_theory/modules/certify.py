@@ -13,17 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.check import Offence, Symbolic, check
+from lop_theory.modules.check import Offence, Pass, Symbolic, check
 from lop_theory.modules.clone import Clone, program_of
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.numeric import Comparison, base_offence, cloned_offences, signals
+from lop_theory.modules.numeric import (
+    ROUNDING,
+    Comparison,
+    Evidence,
+    base_offence,
+    cloned_offences,
+    infinite_offences,
+    sensitivity,
+    signals,
+)
 from lop_theory.modules.propagate import Rules
+from lop_theory.modules.terms import limits
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-BASE_TOLERANCE = 1e-11
+UNIT_ROUNDOFF = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 LARGE = 4_000_000
 
 
@@ -83,33 +92,50 @@ def certificate(
 ) -> Certificate:
     """As :func:`certify`, with one row a module."""
     program, state, profile = _subject(model, base, example_input, profile, rules)
-    limit = tolerance or TOLERANCE[max((t.dtype for t in state.values() if t.is_floating_point()), key=_coarseness)]
-    inputs = flat_inputs(program, example_input)
-    seen = signals(program, state, inputs, seed=0)
-    symbolic = check(program, seen.tensors, seen.sizes, profile, limit, rules)
+    found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), tolerance)
+    reference = None if base is None else program_of(base, example_input, training=model.training)
+    symbolic: Symbolic | None = None
     numeric: list[Offence] = []
     ties: list[str] = []
-    reference = None if base is None else program_of(base, example_input, training=model.training)
-    batches = _batches(state, inputs)
-    for batch, batch_inputs in enumerate(batches):
-        seen = signals(program, state, batch_inputs, seed=batch) if batch else seen
-        found = cloned_offences(program, seen, symbolic.partitions, profile.state, limit)
-        if base is not None and reference is not None and not found and not symbolic.offences:
-            theirs = signals(reference, state_of(base), batch_inputs, seed=batch)
-            exact = all(t.dtype == torch.float64 for t in state.values() if t.is_floating_point())
-            comparison = Comparison(
-                program, seen, theirs, profile.values, symbolic.rescaled, BASE_TOLERANCE if exact else limit
-            )
-            found = [o for o in (base_offence(comparison),) if o is not None]
-        numeric += [offence._replace(batch=batch) for offence in found]
+    batches = _batches(state, flat_inputs(program, example_input))
+    for batch, inputs in enumerate(batches):
+        seen = signals(program, state, inputs, seed=batch)
+        if symbolic is None:
+            passed = Pass(seen.tensors, seen.adjoints, seen.sizes)
+            symbolic = check(program, passed, profile, found, rules)
+        evidence = Evidence(seen, sensitivity(program, state, inputs, seen, batch))
+        offences = infinite_offences(program, state, seen)
+        offences += cloned_offences(program, evidence, symbolic.partitions, profile.state, symbolic.slack)
+        if base is not None and reference is not None and not offences and not symbolic.offences:
+            offences = _compared((program, evidence), (reference, state_of(base)), inputs, (profile, symbolic, batch))
+        numeric += [offence._replace(batch=batch) for offence in offences]
         ties += seen.near_ties
-    verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), (limit, len(batches)), with_base=base is not None)
+    assert symbolic is not None
+    verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), with_base=base is not None)
     rows = _rows(program, (*symbolic.offences, *numeric))
-    return Certificate(verdict, rows, symbolic.offences, tuple(numeric), tuple(dict.fromkeys(ties)), limit)
+    largest = max(found.values(), default=0.0)
+    return Certificate(verdict, rows, symbolic.offences, tuple(numeric), tuple(dict.fromkeys(ties)), largest)
 
 
-def _coarseness(dtype: torch.dtype) -> float:
-    return TOLERANCE.get(dtype, 1e-2)
+def _names(program: Program) -> list[str]:
+    return [node.name for node in program.graph.nodes]
+
+
+def _compared(
+    clone: tuple[Program, Evidence],
+    base: tuple[Program, Mapping[str, Tensor]],
+    inputs: list[Any],
+    of: tuple[Profile, Symbolic, int],
+) -> list[Offence]:
+    (program, (seen, _)), (reference, state), (profile, symbolic, batch) = clone, base, of
+    theirs = signals(reference, state, inputs, seed=batch)
+    moved = sensitivity(reference, state, inputs, theirs, batch)
+    used = [state[name].dtype for name in set(reference.state.values())]
+    coarsest = max((UNIT_ROUNDOFF.get(d, 2.0**-4) for d in used if d.is_floating_point), default=0.0)
+    level = max(ROUNDING, coarsest, 2 * symbolic.slack)
+    comparison = Comparison(program, seen, theirs, moved, profile.values, symbolic.rescaled, level)
+    offence = base_offence(comparison)
+    return [] if offence is None else [offence]
 
 
 def _subject(
@@ -149,8 +175,17 @@ def _another(inputs: list[Any]) -> list[Any]:
 
 
 def _verdict(
-    symbolic: Symbolic, numeric: list[Offence], ties: tuple[str, ...], setting: tuple[float, int], *, with_base: bool
+    symbolic: Symbolic,
+    numeric: list[Offence],
+    ties: tuple[str, ...],
+    tolerances: Mapping[str, float],
+    batches: int,
+    *,
+    with_base: bool,
 ) -> Verdict:
+    infinite = [o for o in numeric if o.condition == "finite"]
+    if infinite:
+        return Fails(infinite[0])
     broken = [o for o in numeric if o.condition.startswith("MC")]
     if symbolic.offences and broken:
         return Fails(symbolic.offences[0]._replace(batch=broken[0].batch))
@@ -160,11 +195,13 @@ def _verdict(
         return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")
     if numeric:
         return Fails(numeric[0])
-    tolerance, batches = setting
-    agreement = f", equal to the base to {BASE_TOLERANCE:g}" if with_base else ""
+    allowed = sorted({t for t in tolerances.values() if t})
+    span = " to ".join(f"{t:g}" for t in dict.fromkeys((*allowed[:1], *allowed[-1:])))
+    agreement = ", equal to the base within rounding" if with_base else ""
     return Holds(
-        f"MC1-MC3 symbolic proof at {len(symbolic.checked)} weighted sums (weights in RE∩CE to {tolerance:g}); "
-        f"tested on {batches} random batch{'es' if batches > 1 else ''} in float64{agreement}"
+        f"MC1-MC3 symbolic proof at {len(symbolic.checked)} weighted sums (weights in RE∩CE to {symbolic.slack:.1e} of "
+        f"the terms of each sum; tolerance {span or 0:}); tested on {batches} random batch"
+        f"{'es' if batches > 1 else ''} in float64{agreement}"
     )
 
 

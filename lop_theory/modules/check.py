@@ -19,6 +19,7 @@ from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, 
 from lop_theory.modules.propagate import Recording, Rules, learned, propagate
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
+from lop_theory.modules.terms import allowed, amplitude, inputs_of, outputs_of
 from lop_theory.trace import Node, Program
 
 
@@ -69,15 +70,24 @@ class Anything(np.ndarray):
     """The partition of an axis along which a value is constant: it fits every other."""
 
 
+class Pass(NamedTuple):
+    """What the check reads of one forward and backward pass: weights, and the magnitudes that they multiply."""
+
+    tensors: Mapping[str, Tensor]
+    adjoints: Mapping[str, Tensor]
+    sizes: Mapping[str, Any]
+
+
 class Check:
     """The checking domain: an axis is the block index of its coordinates."""
 
-    def __init__(self, program: Program, values: Mapping[str, Tensor], tolerance: float) -> None:
-        self.program, self.values, self.tolerance = program, values, tolerance
+    def __init__(self, program: Program, passed: Pass, limits: Mapping[str, float]) -> None:
+        self.program, self.passed, self.limits = program, passed, limits
         self.offences: list[Offence] = []
         self.unequal: list[str] = []  # operators that average over unequal multiplicities
         self.checked: list[str] = []
         self.rescaled: set[str] = set()  # values that may carry a folded constant, such as queries
+        self.slack = 0.0  # the largest accepted deviation of a weight, relative to the terms of its sum
         self.node: Node | None = None
 
     def offend(self, condition: str, reason: str, units: tuple[Any, ...] = ()) -> None:
@@ -86,25 +96,26 @@ class Check:
 
     def enter(self, call: Call) -> None:
         self.node = call.node
-        self._weights: set[str] = set()
+        self._weighted: list[tuple[Contraction, Operand]] = []
 
-    def leave(self, call: Call) -> None:
-        """Learned operands that are not weights of a sum enter as they are: they must be constant on blocks."""
-        if moves(call.node):
-            return
-        for operand in call.operands():
-            value = self.values.get(operand.node.name)
-            if (
-                operand.learned
-                and operand.node.name not in self._weights
-                and value is not None
-                and value.is_floating_point()
-            ):
-                array = value.detach().double().cpu().numpy()
-                scale = max(largest(self.values.get(other.node.name)) for other in call.operands()) or 1.0
+    def leave(self, call: Call, result: Any) -> None:
+        """Weights of sums must be equitable; other learned operands enter as they are: constant on blocks."""
+        for effect, operand in self._weighted:
+            self._equitable(call, result, effect, operand)
+        weights = {operand.node.name for _, operand in self._weighted}
+        for operand in () if moves(call.node) else call.operands():
+            value = self.passed.tensors.get(operand.node.name)
+            if operand.learned and operand.node.name not in weights and value is not None and value.is_floating_point():
                 for dim, axis in enumerate(operand.axes):
                     if self.cloned(axis):
-                        self._constant(array, axis, dim, f"MC1: {operand.node.name}", scale)
+                        self._as_it_is(value, axis, dim, operand.node.name)
+
+    def _as_it_is(self, value: Tensor, axis: Partition, dim: int, name: str) -> None:
+        array = value.detach().double().cpu().numpy()
+        shape = [1] * array.ndim
+        shape[dim] = -1
+        scale = block_means(amplitude(value, dim), axis, 0).reshape(shape)
+        self._constant(array, axis, dim, Bound(f"MC1: {name}", scale, self.limits.get(name, 0.0)))
 
     def new(self, size: int) -> Partition:
         return np.arange(size)
@@ -177,38 +188,51 @@ class Check:
                 source = source.args[0]
             self.rescaled.add(source.name)
         elif isinstance(effect, Contraction):
-            operand: Operand = call[effect.weight]
-            self._weights.add(operand.node.name)
-            roles = [(role, axis) for role, axis in effect.roles]
-            value = self.values[operand.node.name].detach().double().cpu().numpy()
-            self._equitable(value.reshape([len(axis) for _, axis in roles]), roles)
+            self._weighted.append((effect, call[effect.weight]))
 
-    def _equitable(self, weight: Any, roles: list[tuple[str, Partition]]) -> None:
+    def _equitable(self, call: Call, result: Any, effect: Contraction, operand: Operand) -> None:
         """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones."""
-        scale = max(float(weight.max(initial=0.0)), -float(weight.min(initial=0.0)), 1e-300)
-        kinds = [role for role, _ in roles]
-        for summed, condition in (("summed", "MC1"), ("kept", "MC2")):
-            if summed == "kept" and "kept" not in kinds:
+        roles = list(effect.roles)
+        weight = self.passed.tensors[operand.node.name].detach().double().cpu().numpy()
+        weight = weight.reshape([len(axis) for _, axis in roles])
+        data = call[effect.data]
+        inward = inputs_of(effect, data, self.passed.tensors.get(data.node.name), roles)
+        outward = outputs_of(result, self.passed.adjoints.get(call.node.name), roles)
+        for summed, condition, factor in (("summed", "MC1", inward), ("kept", "MC2", outward)):
+            varying = [d for d, (role, axis) in enumerate(roles) if role != summed and self.cloned(axis)]
+            if not varying or (summed == "kept" and all(role != "kept" for role, _ in roles)):
                 continue
             totals = weight
             for d, (role, axis) in enumerate(roles):
                 totals = block_sums(totals, axis, d) if role == summed else totals
-            for d, (role, axis) in enumerate(roles):
-                if role != summed and self.cloned(axis):
-                    self._constant(totals, axis, d, condition, scale)
-        self.checked.append(self.node.name if self.node is not None else "")
+            scale = allowed(weight, roles, summed, factor)
+            for d in varying:
+                self._constant(totals, roles[d][1], d, Bound(condition, scale, self.limits.get(operand.node.name, 0.0)))
+        self.checked.append(call.node.name)
 
-    def _constant(self, totals: Any, axis: Partition, dim: int, condition: str, scale: float) -> None:
+    def _constant(self, totals: Any, axis: Partition, dim: int, bound: "Bound") -> None:
         spread = block_means(totals, axis, dim)
         spread = np.abs(np.subtract(totals, spread, out=spread), out=spread)
-        worst = float(spread.max(initial=0.0))
-        if worst > self.tolerance * scale:
-            condition, _, name = condition.partition(": ")
-            line = np.moveaxis(totals, dim, 0).reshape(len(axis), -1)
-            column = int(np.moveaxis(spread, dim, 0).reshape(len(axis), -1).max(0).argmax())
-            which = name or ("incoming block sums" if condition == "MC1" else "outgoing block sums")
-            reason = f"{which} differ by {worst:.2e} over clones (largest weight {scale:.2e})"
-            self.offend(condition, reason, clone_pair(axis, differing=line[:, column]))
+        excess = spread - bound.tolerance * bound.scale
+        if not bool((excess > 0).any()):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self.slack = max(self.slack, float(np.nan_to_num(spread / bound.scale, nan=0.0).max(initial=0.0)))
+            return
+        place = np.unravel_index(int(excess.argmax()), excess.shape)
+        condition, _, name = bound.condition.partition(": ")
+        line = np.moveaxis(totals, dim, 0)[(slice(None), *place[:dim], *place[dim + 1 :])]
+        which = name or ("incoming block sums" if condition == "MC1" else "outgoing block sums")
+        terms = float(np.broadcast_to(bound.scale, excess.shape)[place])
+        reason = f"{which} differ by {spread[place]:.2e} over clones (terms {terms:.2e}, tolerance {bound.tolerance:g})"
+        self.offend(condition, reason, clone_pair(axis, differing=line))
+
+
+class Bound(NamedTuple):
+    """What block sums may differ by: ``tolerance`` × ``scale``."""
+
+    condition: str
+    scale: Any
+    tolerance: float
 
 
 def _disagreement(a: Partition, b: Partition) -> tuple[int, ...]:
@@ -225,29 +249,26 @@ def _disagreement(a: Partition, b: Partition) -> tuple[int, ...]:
 
 
 class Symbolic(NamedTuple):
-    """Outcome of the symbolic check; ``partitions`` are those of every value."""
+    """Outcome of the symbolic check; ``partitions`` are those of every value, ``slack`` the largest deviation that
+    the tolerances let pass."""
 
     offences: tuple[Offence, ...]
     partitions: Mapping[str, Any]
     unequal: tuple[str, ...]
     checked: tuple[str, ...]
     rescaled: frozenset[str]
+    slack: float
 
 
 def check(
-    program: Program,
-    tensors: Mapping[str, Tensor],
-    sizes: Mapping[str, Any],
-    profile: Profile,
-    tolerance: float,
-    rules: Rules | None = None,
+    program: Program, passed: Pass, profile: Profile, limits: Mapping[str, float], rules: Rules | None = None
 ) -> Symbolic:
     """Propagate the profile of the parameters through ``program`` and check every operator.
 
-    ``tensors`` and ``sizes`` of all values come from any one pass; of the tensors only those without input are read.
+    ``limits``: by node name, the tolerance of each weight relative to the terms of its sum (:mod:`.terms`).
     """
-    recording = Recording(sizes, learned(program, sizes))
-    domain = Check(program, tensors, tolerance)
+    recording = Recording(passed.sizes, learned(program, passed.sizes))
+    domain = Check(program, passed, limits)
 
     def source(name: str, shape: tuple[int, ...]) -> tuple[Partition, ...]:
         maps = profile.state.get(program.state.get(name, ""))
@@ -260,4 +281,5 @@ def check(
         tuple(dict.fromkeys(domain.unequal)),
         tuple(domain.checked),
         frozenset(domain.rescaled) | recording.learned,
+        domain.slack,
     )

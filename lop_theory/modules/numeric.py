@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.modules.check import Offence, clone_pair, largest
 from lop_theory.modules.propagate import sizes_of
-from lop_theory.modules.redistribute import adjacent, block_sums
+from lop_theory.modules.redistribute import block_sums
 from lop_theory.trace import Node, Program, operator_name, random_state, run
 
 KINKS = {
@@ -47,29 +47,34 @@ def signals(
     inputs: list[Any],
     seed: int,
     *,
-    margin: float = 1e-11,
     loss: Callable[[Any], Tensor] | None = None,
+    rounding: float = 0.0,
 ) -> Signals:
     """One forward and backward pass in float64; the model is not touched. By default the loss is a random linear
-    function of the outputs."""
+    function of the outputs. ``rounding``: every value is off by a random relative error of about this size."""
     buffers = _leaves(state)
     values: dict[str, Tensor] = {}
     tensors: dict[str, Tensor] = {}
     sizes: dict[str, Any] = {}
     ties: list[str] = []
 
+    errors = torch.Generator().manual_seed(seed + 1)
+
     def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
+        if rounding and isinstance(value, Tensor) and value.is_floating_point() and node.name not in given_names:
+            value = value * _off(value, rounding, errors)
         if isinstance(value, Tensor):
             tensors[node.name] = value
         if isinstance(value, Tensor) and value.is_floating_point():
             values[node.name] = value
             if value.requires_grad and not value.is_leaf:
                 value.retain_grad()
-            if node.op == "call_function" and _near_tie(node, values, margin):
+            if node.op == "call_function" and _near_tie(node, values, NEAR):
                 ties.append(program.where(node))
         return value
 
+    given_names = set(program.user_inputs)
     given = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
     with torch.enable_grad(), random_state(seed):
         output = run(program, buffers, given, observe, precision=torch.float64)
@@ -80,6 +85,12 @@ def signals(
     adjoints = {name: t.grad for name, t in values.items() if t.requires_grad and not t.is_leaf and t.grad is not None}
     gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
     return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs), tensors, sizes)
+
+
+def _off(value: Tensor, size: float, generator: torch.Generator) -> Tensor:
+    """1 + error, the error between half and one and a half times ``size``, of random sign."""
+    uniform = torch.rand(value.shape, generator=generator, dtype=torch.float64).to(value.device)
+    return 1 + size * (2 * uniform - 1 + torch.sign(uniform - 0.5) * 0.5)
 
 
 def _leaves(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -132,45 +143,87 @@ def _pooled_tie(x: Tensor, margin: float) -> bool:
     return bool(((gap > 0) & (gap < margin)).any())
 
 
-class Limit(NamedTuple):
-    """Relative tolerance, and the magnitude below which a signal counts as zero."""
-
-    relative: float
-    floor: float
-
-
-def _limit(tensors: Mapping[str, Tensor], tolerance: float) -> Limit:
-    return Limit(tolerance, 1e-3 * max(map(largest, tensors.values()), default=0.0) or 1.0)
+PERTURBATION = 1e-8
+NEAR = 1e-11  # relative distance to a kink within which a batch decides nothing
+ROUNDING = 2.0**-50  # a few roundings of float64
+MARGIN = 64.0  # how many times the measured effect of rounding counts as rounding
 
 
-def spread_offence(
-    program: Program, name: str, tensor: Tensor, axes: Any, condition: str, limit: Limit
-) -> Offence | None:
-    """The pair of clones that differ most along some axis of ``tensor``, if beyond the limit (relative to its
-    maximum)."""
-    values = tensor.detach()
-    scale = max(largest(values), limit.floor)
+class Sensitivity(NamedTuple):
+    """By how much values, adjoints and gradients move per unit of relative error in weights and operators, measured by
+    running the program a second time with such errors: a running error bound of every number."""
+
+    values: Mapping[str, Tensor]
+    adjoints: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    outputs: tuple[Tensor, ...]
+
+
+def sensitivity(
+    program: Program, state: Mapping[str, Tensor], inputs: list[Any], seen: Signals, seed: int
+) -> Sensitivity:
+    """Of the pass ``seen``, which took the same inputs and seed."""
+    other = signals(program, state, inputs, seed, rounding=PERTURBATION)
+
+    def moved(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: _gap(t.detach(), theirs[n].detach()).abs() / PERTURBATION for n, t in mine.items() if n in theirs}
+
+    outputs = tuple(
+        _gap(a, b).abs() / PERTURBATION for a, b in zip(seen.outputs, other.outputs, strict=True)
+    )  # fmt: skip
+    return Sensitivity(
+        moved(seen.values, other.values),
+        moved(seen.adjoints, other.adjoints),
+        moved(seen.gradients, other.gradients),
+        outputs,
+    )
+
+
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    """a − b, zero where both are the same infinity (masks)."""
+    return torch.where(a == b, torch.zeros((), dtype=a.dtype, device=a.device), a - b)
+
+
+def _by_unit(moved: Tensor, dim: int) -> Tensor:
+    """The largest movement of every unit; a unit that happened not to move counts as the median one."""
+    flat = moved.nan_to_num(0.0, 0.0, 0.0).movedim(dim, 0).flatten(1).amax(1) if moved.dim() > 1 else moved.nan_to_num()
+    return flat.clamp_min(float(flat.median()) if flat.numel() else 0.0)
+
+
+def spread_offence(program: Program, name: str, pair: tuple[Tensor, Tensor], axes: Any, rule: "Rule") -> Offence | None:
+    """The clones that differ most along some axis, if by more than rounding explains; ``pair`` is a value and how it
+    moves."""
+    values, moved = pair[0].detach(), pair[1]
     for dim, index in enumerate(axes):
         if len(index) <= index.max(initial=-1) + 1:
             continue
-        worst = largest(_gaps(values, dim, index))
-        if worst > limit.relative * scale:
-            deviation = (values - values.index_select(dim, _leaders(index).to(values.device))).abs()
-            column = int(deviation.movedim(dim, 0).reshape(len(index), -1).amax(0).argmax())
+        leaders = _leaders(index).to(values.device)
+        apart = _gap(values, values.index_select(dim, leaders)).abs()
+        worst = apart.movedim(dim, 0).flatten(1).amax(1) if values.dim() > 1 else apart
+        bound = MARGIN * rule.level * _block_largest(_by_unit(moved, dim), index)
+        excess = worst - bound
+        if bool((excess > 0).any()) or bool(worst.isnan().any()):
+            unit = int(excess.nan_to_num(float("inf")).argmax())
+            column = int(apart.movedim(dim, 0).flatten(1)[unit].argmax()) if values.dim() > 1 else 0
             line = values.movedim(dim, 0).reshape(len(index), -1)[:, column].cpu().numpy()
-            reason = f"clones differ by {worst:.2e} (largest entry {scale:.2e})"
-            units = clone_pair(index, differing=line)
-            return Offence(program.modules.get(name, ""), name, condition, reason, units)
+            members = np.where(index == index[unit], line, line[unit])
+            reason = f"clones differ by {float(worst[unit]):.2e} (rounding explains {float(bound[unit]):.2e})"
+            units = clone_pair(np.where(index == index[unit], 0, np.arange(1, len(index) + 1)), differing=members)
+            return Offence(program.modules.get(name, ""), name, rule.condition, reason, units)
     return None
 
 
-def _gaps(values: Tensor, dim: int, index: Any) -> Tensor:
-    """Differences of all other clones from the first of their block; clones side by side need no gather."""
-    width = adjacent(index)
-    if width > 1:
-        grid = values.unflatten(dim, (-1, width))
-        return grid.narrow(dim + 1, 1, width - 1) - grid.narrow(dim + 1, 0, 1)
-    return values - values.index_select(dim, _leaders(index).to(values.device))
+class Rule(NamedTuple):
+    """The condition that is looked at, and the relative error that weights and operators may have."""
+
+    condition: str
+    level: float
+
+
+def _block_largest(values: Tensor, index: Any) -> Tensor:
+    blocks = torch.as_tensor(np.unique(index, return_inverse=True)[1], device=values.device)
+    best = torch.zeros(int(blocks.max()) + 1, dtype=values.dtype, device=values.device)
+    return best.scatter_reduce(0, blocks, values, "amax")[blocks]
 
 
 def _leaders(index: Any) -> Tensor:
@@ -179,37 +232,77 @@ def _leaders(index: Any) -> Tensor:
     return torch.as_tensor(first[inverse])
 
 
+class Evidence(NamedTuple):
+    """One batch: what was seen, and how it moves under rounding."""
+
+    seen: Signals
+    moved: Sensitivity
+
+
 def cloned_offences(
-    program: Program, seen: Signals, partitions: Mapping[str, Any], gradient_axes: Mapping[str, Any], tolerance: float
+    program: Program, evidence: Evidence, partitions: Mapping[str, Any], gradient_axes: Mapping[str, Any], slack: float
 ) -> list[Offence]:
-    """MC1 on values, MC2 on adjoints (in backward order), MC3 on parameter gradients."""
-    found: list[Offence | None] = []
+    """MC1 on values, MC2 on adjoints (in backward order), MC3 on parameter gradients; ``slack``: the relative
+    deviation of the weights from equitable ones."""
+    seen, moved = evidence
+    level = max(ROUNDING, 2 * slack)
     order = [node.name for node in program.graph.nodes if isinstance(partitions.get(node.name), tuple)]
     computed = [name for name in order if name not in program.state]
-    limit = _limit({name: seen.values[name] for name in computed if name in seen.values}, tolerance)
-    for name in computed:
-        if name in seen.values:
-            found.append(spread_offence(program, name, seen.values[name], partitions[name], "MC1", limit))
-    limit = _limit(seen.adjoints, tolerance)
-    for name in reversed(computed):
-        if name in seen.adjoints:
-            found.append(spread_offence(program, name, seen.adjoints[name], partitions[name], "MC2", limit))
-    limit = _limit(seen.gradients, tolerance)
-    for name, gradient in seen.gradients.items():
-        if gradient_axes.get(name) is not None:
-            found.append(spread_offence(program, name, gradient, gradient_axes[name], "MC3", limit))
+    wanted = [
+        *((name, seen.values, moved.values, partitions, "MC1") for name in computed),
+        *((name, seen.adjoints, moved.adjoints, partitions, "MC2") for name in reversed(computed)),
+        *((name, seen.gradients, moved.gradients, gradient_axes, "MC3") for name in seen.gradients),
+    ]
+    found = [
+        spread_offence(program, name, (values[name], moves[name]), axes[name], Rule(condition, level))
+        for name, values, moves, axes, condition in wanted
+        if name in values and name in moves and axes.get(name) is not None
+    ]
     return [offence for offence in found if offence is not None]
 
 
+def infinite_offences(program: Program, state: Mapping[str, Tensor], seen: Signals) -> list[Offence]:
+    """NaN or infinite numbers. Only −∞ may stand, in buffers and inside (masks, which softmax removes)."""
+    found: list[Offence] = []
+    for name, tensor in state.items():
+        parameter = isinstance(tensor, torch.nn.Parameter)
+        if _bad(tensor, masks=not parameter):
+            what = "weight" if parameter else "buffer"
+            module = name.rpartition(".")[0]
+            found.append(Offence(module, name, "finite", f"the {what} {name} is NaN or infinite", _place(tensor)))
+    last = set(_outputs(program))
+    for kind, values in (("value", seen.values), ("adjoint", seen.adjoints), ("gradient", seen.gradients)):
+        for name, tensor in values.items():
+            if name not in program.state and _bad(tensor, masks=kind == "value" and name not in last):
+                module = program.modules.get(name, name.rpartition(".")[0])
+                found.append(Offence(module, name, "finite", f"the {kind} is NaN or infinite", _place(tensor)))
+    return found
+
+
+def _bad(tensor: Tensor, *, masks: bool) -> bool:
+    if not tensor.is_floating_point():
+        return False
+    wrong = tensor.isnan() | (tensor == float("inf")) if masks else ~tensor.isfinite()
+    return bool(wrong.any())
+
+
+def _place(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(torch.nonzero(~tensor.detach().isfinite())[0].tolist())
+
+
 class Comparison(NamedTuple):
-    """A clone and its base on one batch; ``values`` maps nodes to base coordinates, ``rescaled`` nodes are left out."""
+    """A clone and its base on one batch; ``values`` maps nodes to base coordinates, ``rescaled`` nodes are left out.
+
+    ``level``: the relative error of weights and operators (rounding of the coarsest weights that are used).
+    """
 
     program: Program
     clone: Signals
     base: Signals
+    moved: Sensitivity  # of the base
     values: Mapping[str, Any]
     rescaled: frozenset[str]
-    tolerance: float
+    level: float
 
 
 def base_offence(c: Comparison) -> Offence | None:
@@ -220,27 +313,48 @@ def base_offence(c: Comparison) -> Offence | None:
     constant; the sum itself and the outputs must agree. Rearranged weights are divided by multiplicities and left
     out, too.
     """
-    for name, mine, theirs in zip(_outputs(c.program), c.clone.outputs, c.base.outputs, strict=True):
-        offence = _differs(c.program, name, mine, theirs, Limit(c.tolerance, 1e-300))
+    for name, mine, theirs, moved in zip(
+        _outputs(c.program), c.clone.outputs, c.base.outputs, c.moved.outputs, strict=False
+    ):
+        offence = _differs(c, name, mine, theirs, moved)
         if offence is not None:
             return _first_difference(c) or offence
     return _adjoint_difference(c)
 
 
 def _outputs(program: Program) -> list[str]:
+    """Names of the floating outputs (every other one has no name in ``outputs`` either)."""
     node = next(n for n in program.graph.nodes if n.op == "output")
-    return [n.name for n in node.all_input_nodes]
+    return [n.name for n in node.args[0] if isinstance(n, fx.Node) and _is_floating_node(n)]
 
 
-def _differs(program: Program, name: str, mine: Tensor, theirs: Tensor, limit: Limit) -> Offence | None:
-    module = program.modules.get(name, "")
+def _is_floating_node(node: Node) -> bool:
+    value = node.meta.get("val")
+    return not isinstance(value, Tensor) or value.is_floating_point()
+
+
+def _differs(c: Comparison, name: str, mine: Tensor, theirs: Tensor, moved: Tensor) -> Offence | None:
+    module = c.program.modules.get(name, "")
     if mine.shape != theirs.shape:
         return Offence(module, name, "base", f"shape {tuple(mine.shape)} against {tuple(theirs.shape)}")
-    gap = float((mine - theirs).abs().max()) if mine.numel() else 0.0
-    scale = max(float(theirs.abs().max()) if theirs.numel() else 0.0, limit.floor)
-    if gap <= limit.relative * scale:
+    if not mine.numel():
         return None
-    return Offence(module, name, "base", f"differs from the base by {gap:.2e} (largest entry {scale:.2e})")
+    bound = MARGIN * c.level * _by_last(moved)
+    gap = _by_last(_gap(mine, theirs).abs(), middle=False)
+    excess = gap - bound
+    if not bool((excess > 0).any()):
+        return None
+    k = int(excess.argmax())
+    worst, limit = float(gap.flatten()[k]), float(bound.expand_as(gap).flatten()[k])
+    return Offence(module, name, "base", f"differs from the base by {worst:.2e} (rounding explains {limit:.2e})")
+
+
+def _by_last(tensor: Tensor, *, middle: bool = True) -> Tensor:
+    """The largest entry along the last axis's coordinates, or of all where there are few samples of each."""
+    if tensor.dim() < 2 or tensor.numel() < 16 * tensor.shape[-1]:
+        return tensor.nan_to_num(posinf=0.0).amax().reshape(1) if middle else tensor.amax().reshape(1)
+    flat = tensor.flatten(0, -2).amax(0)
+    return flat.nan_to_num(0.0, 0.0).clamp_min(float(flat.nan_to_num(0.0, 0.0).median())) if middle else flat
 
 
 def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
@@ -249,14 +363,13 @@ def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, 
 
 
 def _first_difference(c: Comparison) -> Offence | None:
-    limit = _limit(c.base.values, c.tolerance)
     for name in _comparable(c, c.clone.values, c.base.values):
         expected = _pulled(c.base.values[name].detach(), c.values[name])
-        offence = (
-            None if expected is None else _differs(c.program, name, c.clone.values[name].detach(), expected, limit)
-        )
-        if offence is not None:
-            return offence
+        moved = _pulled(c.moved.values[name], c.values[name])
+        if expected is not None and moved is not None:
+            offence = _differs(c, name, c.clone.values[name].detach(), expected, moved)
+            if offence is not None:
+                return offence
     return None
 
 
@@ -270,13 +383,13 @@ def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
 
 
 def _adjoint_difference(c: Comparison) -> Offence | None:
-    limit = _limit(c.base.adjoints, c.tolerance)
     for name in reversed(_comparable(c, c.clone.adjoints, c.base.adjoints)):
         total = c.clone.adjoints[name].cpu().numpy()
         for dim, index in enumerate(c.values[name]):
             if len(index) > index.max(initial=-1) + 1:
                 total = block_sums(total, index, dim)
-        offence = _differs(c.program, name, torch.as_tensor(total), c.base.adjoints[name].cpu(), limit)
+        theirs = c.base.adjoints[name]
+        offence = _differs(c, name, torch.as_tensor(total).to(theirs), theirs, c.moved.adjoints[name])
         if offence is not None:
             return offence._replace(condition="base (|S| δ = δ̃)")
     return None

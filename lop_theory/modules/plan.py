@@ -28,7 +28,7 @@ class Plan(Axes):
     def enter(self, call: Call) -> None:
         """Nothing to prepare: what a rule asks for is recorded by node."""
 
-    def leave(self, call: Call) -> None:
+    def leave(self, call: Call, result: Any) -> None:
         """Nothing to check: there are no weights yet."""
 
     def record(self, call: Call, effect: Effect) -> None:

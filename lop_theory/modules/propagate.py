@@ -106,7 +106,7 @@ def propagate(
             call = _call(node, recording, domain, axes)
             domain.enter(call)
             axes[node.name] = _apply(call, table, program)
-            domain.leave(call)
+            domain.leave(call, axes[node.name])
         elif node.op == "output":
             for leaf in node.all_input_nodes:
                 for axis in _flat(axes.get(leaf.name, ())):

@@ -51,7 +51,8 @@ ACTIVATIONS = (
 ARITHMETIC = (
     "add sub rsub mul div true_divide neg abs sign pow square sqrt rsqrt exp exp2 expm1 log log1p log2 "
     "reciprocal clamp "
-    "clamp_min clamp_max maximum minimum addcmul addcdiv lerp where masked_fill atan tan sinh cosh asinh erfc "
+    "clamp_min clamp_max maximum minimum max.other min.other "
+    "addcmul addcdiv lerp where masked_fill atan tan sinh cosh asinh erfc "
     "floor ceil "
     "round logical_not logical_and logical_or eq ne lt le gt ge bitwise_not bitwise_and bitwise_or __and__ "
     "__or__ isinf isnan "

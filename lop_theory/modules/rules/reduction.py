@@ -57,5 +57,5 @@ RULES = {
     **table(total, "sum"),
     **table(norm, "linalg_vector_norm norm"),
     **table(variance, "var std"),
-    **table(extremum, "amax amin max min argmax argmin logsumexp prod any all"),
+    **table(extremum, "amax amin max.dim max.default min.dim min.default argmax argmin logsumexp prod any all"),
 }
