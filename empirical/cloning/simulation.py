@@ -74,7 +74,7 @@ class Simulation:
     def _clone(self, run: CloningRun, base: nn.Module, k: int) -> Clone:
         noise = seed_of(run, "redistribution") if run.redistributed else None
         example = images_of(self.runs, self.device).probe[k].images[:2]
-        return expand(base, run.factor, example_input=example, redistribute=noise).to(self.device)
+        return expand(base, run.factor, example_input=example, redistribute=noise, traced=True).to(self.device)
 
     def states(self) -> list[Arrays]:
         """The checkpoint of every run."""

@@ -11,6 +11,7 @@ from lop_theory.modules.compress import Smaller, compress, merge
 from lop_theory.modules.detect import detect
 from lop_theory.modules.detection import Criteria, Detection
 from lop_theory.modules.expand import expand
+from lop_theory.modules.expansion import Expansion, expansion
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.propagate import UnsupportedOperation
 from lop_theory.modules.rates import matched_groups, matched_rates
@@ -20,6 +21,7 @@ __all__ = [
     "Clone",
     "Criteria",
     "Detection",
+    "Expansion",
     "Loader",
     "Profile",
     "Smaller",
@@ -29,6 +31,7 @@ __all__ = [
     "compress",
     "detect",
     "expand",
+    "expansion",
     "matched_groups",
     "matched_rates",
     "merge",

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.check import Offence, Pass, Symbolic, check
-from lop_theory.modules.clone import Clone, program_of
+from lop_theory.modules.clone import program_of
+from lop_theory.modules.expansion import ATTRIBUTE, profile_of_clone
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.numeric import (
     ROUNDING,
     Comparison,
     Evidence,
+    aligned,
     base_offence,
     cloned_offences,
     infinite_offences,
@@ -133,7 +135,8 @@ def _compared(
     used = [state[name].dtype for name in set(reference.state.values())]
     coarsest = max((UNIT_ROUNDOFF.get(d, 2.0**-4) for d in used if d.is_floating_point), default=0.0)
     level = max(ROUNDING, coarsest, 2 * symbolic.slack)
-    comparison = Comparison(program, seen, theirs, moved, profile.values, symbolic.rescaled, level)
+    pairs = aligned(program, reference)
+    comparison = Comparison(program, pairs, seen, theirs, moved, profile.values, symbolic.rescaled, level)
     offence = base_offence(comparison)
     return [] if offence is None else [offence]
 
@@ -142,8 +145,8 @@ def _subject(
     model: nn.Module, base: nn.Module | None, example_input: Any, profile: Profile | None, rules: Rules | None
 ) -> tuple[Program, Mapping[str, Tensor], Profile]:
     program = program_of(model, example_input)
-    if profile is None and isinstance(model, Clone):
-        profile = model.profile
+    if profile is None and ATTRIBUTE in vars(model):
+        profile = profile_of_clone(model)
     if profile is None:
         if base is None:
             raise InvalidInput(

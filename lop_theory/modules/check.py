@@ -98,6 +98,15 @@ class Check:
         self.node = call.node
         self._weighted: list[tuple[Contraction, Operand]] = []
 
+    def uncovered(self, call: Call, place: str) -> None:  # noqa: ARG002
+        """An operator without a rule must not meet clones."""
+        axes = [axis for operand in call.operands() for axis in operand.axes if self.cloned(axis)]
+        if axes:
+            self.offend("MC1", f"no cloning rule for {call.node.target}", clone_pair(axes[0]))
+
+    def finish(self, output: Node) -> None:
+        self.node = output
+
     def leave(self, call: Call, result: Any) -> None:
         """Weights of sums must be equitable; other learned operands enter as they are: constant on blocks."""
         for effect, operand in self._weighted:

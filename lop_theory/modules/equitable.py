@@ -71,7 +71,7 @@ class _Collector(Plan):
         super().__init__()
         self.entering: list[tuple[Node, str, Axes]] = []
 
-    def leave(self, call: Call, result: Any = None) -> None:  # noqa: ARG002
+    def leave(self, call: Call, result: Any) -> None:  # noqa: ARG002
         weights = {call[e.weight].node.name for e in self.effects.get(call.node, ()) if isinstance(e, Contraction)}
         if not moves(call.node):
             for operand in call.operands():

@@ -6,6 +6,7 @@ different branches although the certificate holds; such a batch decides nothing,
 """
 
 from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -291,12 +292,14 @@ def _place(tensor: Tensor) -> tuple[int, ...]:
 
 
 class Comparison(NamedTuple):
-    """A clone and its base on one batch; ``values`` maps nodes to base coordinates, ``rescaled`` nodes are left out.
+    """A clone and its base on one batch; ``pairs`` maps nodes of the clone to those of the base, ``values`` the latter
+    to base coordinates; ``rescaled`` nodes are left out.
 
     ``level``: the relative error of weights and operators (rounding of the coarsest weights that are used).
     """
 
     program: Program
+    pairs: Mapping[str, str]
     clone: Signals
     base: Signals
     moved: Sensitivity  # of the base
@@ -357,15 +360,28 @@ def _by_last(tensor: Tensor, *, middle: bool = True) -> Tensor:
     return flat.nan_to_num(0.0, 0.0).clamp_min(float(flat.nan_to_num(0.0, 0.0).median())) if middle else flat
 
 
-def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
-    names = [node.name for node in c.program.graph.nodes if node.op == "call_function"]
-    return [n for n in names if n in mine and n in theirs and n in c.values and n not in c.rescaled]
+def aligned(program: Program, base: Program) -> dict[str, str]:
+    """The base's node for each node of the clone: the same calls in the same order, but for inserted ones."""
+    mine, theirs = ([n for n in p.graph.nodes if n.op == "call_function"] for p in (program, base))
+    kinds = [[(str(n.target), p.modules.get(n.name, "")) for n in ns] for p, ns in ((program, mine), (base, theirs))]
+    if kinds[0] == kinds[1]:
+        return {a.name: b.name for a, b in zip(mine, theirs, strict=True)}
+    found: dict[str, str] = {}
+    for a, b, size in SequenceMatcher(None, *kinds, autojunk=False).get_matching_blocks():
+        found |= {mine[a + k].name: theirs[b + k].name for k in range(size)}
+    return found
+
+
+def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    return [
+        (a, b) for a, b in c.pairs.items() if a in mine and b in theirs and b in c.values and a not in c.rescaled
+    ]  # fmt: skip
 
 
 def _first_difference(c: Comparison) -> Offence | None:
-    for name in _comparable(c, c.clone.values, c.base.values):
-        expected = _pulled(c.base.values[name].detach(), c.values[name])
-        moved = _pulled(c.moved.values[name], c.values[name])
+    for name, other in _comparable(c, c.clone.values, c.base.values):
+        expected = _pulled(c.base.values[other].detach(), c.values[other])
+        moved = _pulled(c.moved.values[other], c.values[other])
         if expected is not None and moved is not None:
             offence = _differs(c, name, c.clone.values[name].detach(), expected, moved)
             if offence is not None:
@@ -383,13 +399,13 @@ def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
 
 
 def _adjoint_difference(c: Comparison) -> Offence | None:
-    for name in reversed(_comparable(c, c.clone.adjoints, c.base.adjoints)):
+    for name, other in reversed(_comparable(c, c.clone.adjoints, c.base.adjoints)):
         total = c.clone.adjoints[name].cpu().numpy()
-        for dim, index in enumerate(c.values[name]):
+        for dim, index in enumerate(c.values[other]):
             if len(index) > index.max(initial=-1) + 1:
                 total = block_sums(total, index, dim)
-        theirs = c.base.adjoints[name]
-        offence = _differs(c, name, torch.as_tensor(total).to(theirs), theirs, c.moved.adjoints[name])
+        theirs = c.base.adjoints[other]
+        offence = _differs(c, name, torch.as_tensor(total).to(theirs), theirs, c.moved.adjoints[other])
         if offence is not None:
             return offence._replace(condition="base (|S| δ = δ̃)")
     return None

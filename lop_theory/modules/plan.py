@@ -24,9 +24,33 @@ class Plan(Axes):
     def __init__(self) -> None:
         super().__init__()
         self.effects: dict[Node, list[Effect]] = {}
+        self.node: Node | None = None
+        self.without_rule: dict[str, Any] = {}  # place -> operator that met an axis which may have been cloned
+        self._kept: dict[Axis, Node] = {}  # rigid axis -> the operator that made it so
 
     def enter(self, call: Call) -> None:
-        """Nothing to prepare: what a rule asks for is recorded by node."""
+        self.node = call.node
+
+    def rigid(self, axis: Axis) -> None:
+        root = self.find(axis)
+        if not self._rigid[root] and self.node is not None:
+            self._kept[root] = self.node
+        super().rigid(axis)
+
+    def kept_by(self, axis: Axis) -> Node | None:
+        """The operator that first forbade cloning some part of the axis; None for inputs and constants."""
+        wanted = {self.find(axis), *self.leaves(axis)}
+        return next((node for root, node in self._kept.items() if self.find(root) in wanted), None)
+
+    def uncovered(self, call: Call, place: str) -> None:
+        """An operator without a rule keeps its operands as they are."""
+        for axis in [axis for operand in call.operands() for axis in operand.axes]:
+            if any("constant" not in self.marks(leaf) for leaf in self.leaves(axis) if self.cloned(leaf)):
+                self.without_rule[place] = call.node.target
+            self.rigid(axis)
+
+    def finish(self, output: Node) -> None:
+        self.node = output
 
     def leave(self, call: Call, result: Any) -> None:
         """Nothing to check: there are no weights yet."""
@@ -54,7 +78,7 @@ class Widths(NamedTuple):
 def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, both_modes: bool = True) -> Widths:
     """Trace the model (training and evaluation) and tie its axes.
 
-    Raises :class:`~lop_theory.modules.propagate.UnsupportedOperation` for an operator without a rule.
+    What meets an operator without a rule keeps its width (``plan.without_rule`` names it).
     """
     plan, state = Plan(), state_of(model)
     owners: dict[int, tuple[Axis, ...]] = {}

@@ -94,7 +94,7 @@ def propagate(
 ) -> dict[str, Any]:
     """Axes of every value. ``source(placeholder, shape)`` gives those of state and inputs.
 
-    Raises :class:`UnsupportedOperation` where an operator without a rule meets an axis that may be cloned.
+    An operator without a rule takes and gives axes that must not be cloned.
     """
     table = {**RULES, **(rules or {})}
     axes: dict[str, Any] = {}
@@ -108,6 +108,7 @@ def propagate(
             axes[node.name] = _apply(call, table, program)
             domain.leave(call, axes[node.name])
         elif node.op == "output":
+            domain.finish(node)
             for leaf in node.all_input_nodes:
                 for axis in _flat(axes.get(leaf.name, ())):
                     domain.rigid(axis)
@@ -147,8 +148,7 @@ def _apply(call: Call, table: Rules, program: Program) -> Any:
         return call["axes"][call["1"]]
     if not isinstance(call.output, (tuple, list)):
         return ()
-    if any(call.domain.cloned(axis) for operand in call.operands() for axis in operand.axes):
-        raise UnsupportedOperation(program.where(call.node), target)
+    call.domain.uncovered(call, program.where(call.node))
     if isinstance(call.output, list):
         return [call.fresh(size) if isinstance(size, tuple) else () for size in call.output]
     return call.fresh()

@@ -13,10 +13,10 @@ the *base* follow a clone with one step size for all.
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.clone import Clone
+from lop_theory.modules.expansion import expansion
 from lop_theory.modules.interface import Partition
 
 UpdateKind = Literal["sgd", "adam"]
@@ -39,17 +39,17 @@ class Match(NamedTuple):
         return self.copies * self.factor**2
 
 
-def matches(clone: Clone) -> dict[str, Match]:
+def matches(clone: nn.Module) -> dict[str, Match]:
     """N and s of every trainable parameter by name, tied parameters once."""
-    profile = clone.profiles[True]
+    record = expansion(clone)
     return {
-        name: Match(_copies(profile.state[name]), _narrow(clone.factors[name]))
+        name: Match(_copies(record.profiles[True].state[name]), _narrow(record.factors[name]))
         for name, parameter in clone.named_parameters()
         if parameter.requires_grad
     }
 
 
-def matched_rates(clone: Clone) -> dict[str, Tensor]:
+def matched_rates(clone: nn.Module) -> dict[str, Tensor]:
     """By parameter name, the factor N s² of SGD's step size with which the clone follows its base  [clone-rates].
 
     Exact with momentum and Nesterov too. Multiply gradients by it where it is not one number a parameter.
@@ -58,7 +58,7 @@ def matched_rates(clone: Clone) -> dict[str, Tensor]:
 
 
 def matched_groups(
-    clone: Clone, step_size: float, kind: UpdateKind = "sgd", *, decay: float = 0.0, epsilon: float = 1e-8
+    clone: nn.Module, step_size: float, kind: UpdateKind = "sgd", *, decay: float = 0.0, epsilon: float = 1e-8
 ) -> list[dict[str, Any]]:
     """Parameter groups for a ``torch.optim`` optimiser with which the clone follows a base at ``step_size``.
 

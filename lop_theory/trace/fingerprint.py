@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type, BuiltinFunctionType)
-HELD = frozenset("_parameters _buffers _modules".split())
+HELD = frozenset("_parameters _buffers _modules _expansion".split())  # the last is what expand remembers
 
 
 class _NotPlainError(Exception):
@@ -43,7 +43,7 @@ def _tensors(model: nn.Module) -> Any:
     return [(name, id(t), _plain(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 4) -> Any:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, Tensor):
@@ -51,7 +51,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, FunctionType) and not value.__closure__:
         return value
     if isinstance(value, (list, tuple, set, frozenset)):
-        return type(value), [_plain(item) for item in value]
+        return type(value), [_plain(item, depth) for item in value]
     if isinstance(value, Mapping):
-        return type(value), [(_plain(key), _plain(item)) for key, item in value.items()]
+        return type(value), [(_plain(key, depth), _plain(item, depth)) for key, item in value.items()]
+    if depth and type(value).__module__.split(".")[0] in ("transformers", "lop_theory") and hasattr(value, "__dict__"):
+        return type(value), _plain(dict(vars(value)), depth - 1)  # configurations and hooks: plain objects
     raise _NotPlainError

@@ -62,28 +62,29 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     input.
     """
     args, kwargs = as_arguments(example_input)
-    mode = model.training if training is None else training
+    wanted = model.training if training is None else training
     built = fingerprint(model, (args, kwargs))
     kept = _TRACES.setdefault(model, {})
-    if built is None or mode not in kept or kept[mode][0] != built:
+    if built is None or wanted not in kept or kept[wanted][0] != built:
         refuse_hooks(model)
-        with _mode(model, training=mode):
+        with mode(model, training=wanted):
             program = _traced(model, args, kwargs)
             compare(model, program, args, kwargs)
-        kept[mode] = (built, program)
-    return kept[mode][1]
+        kept[wanted] = (built, program)
+    return kept[wanted][1]
 
 
 @contextmanager
-def _mode(model: nn.Module, *, training: bool) -> Generator[None]:
-    modes = {module: module.training for module in model.modules()}
+def mode(model: nn.Module, *, training: bool) -> Generator[None]:
+    """Within: training or evaluation mode; afterwards every module's own mode again."""
+    before = {module: module.training for module in model.modules()}
     if training != model.training:
         model.train(training)
     try:
         yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for module, was in before.items():
+            module.training = was
 
 
 @contextmanager

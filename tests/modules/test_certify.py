@@ -11,6 +11,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import Profile, certificate, certify, expand  # noqa: E402
+from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
+from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
 
 ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -46,7 +48,7 @@ def test_a_planted_violation_is_named_with_module_condition_and_units(name):
     clone = expand(base, 2, example_input=ROWS)
     index, module, condition = VIOLATIONS[name]
     with torch.no_grad():
-        clone.state()[name][index] += 1e-6
+        state_of(clone)[name][index] += 1e-6
     verdict = certify(clone, example_input=ROWS)
     assert isinstance(verdict, Fails)
     assert (verdict.witness.module, verdict.witness.condition) == (module, condition)
@@ -58,8 +60,8 @@ def test_outgoing_sums_alone_break_the_backward_half_only():
     """In-equitable but not out-equitable: forward values stay cloned, adjoints do not."""
     clone = expand(network(), 2, example_input=ROWS)
     with torch.no_grad():
-        clone.state()["3.weight"][:, 0] += 0.1
-        clone.state()["3.weight"][:, 1] -= 0.1
+        state_of(clone)["3.weight"][:, 0] += 0.1
+        state_of(clone)["3.weight"][:, 1] -= 0.1
     result = certificate(clone, example_input=ROWS)
     assert not result
     conditions = {offence.condition for offence in (*result.symbolic, *result.numeric)}
@@ -75,7 +77,7 @@ def test_numeric_half_agrees_with_the_symbolic_one_on_random_perturbations():
         clone = expand(network(), 3, example_input=ROWS, redistribute=seed)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            weight = clone.state()["3.weight"]
+            weight = state_of(clone)["3.weight"]
             weight += size * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         result = certificate(clone, example_input=ROWS)
         assert bool(result) == (not result.symbolic) == (not result.numeric) == (size == 0.0)
@@ -92,15 +94,18 @@ def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base():
     assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)  # random weights of the right sizes
     wide.load_state_dict(clone.state_dict())
     assert certify(wide, base=base, example_input=ROWS)
-    assert certify(wide, example_input=ROWS, profile=clone.profile)
+    assert certify(wide, example_input=ROWS, profile=profile_of_clone(clone))
     with pytest.raises(InvalidInput, match="base"):
         certify(nn.Linear(4, 2).double(), base=base, example_input=ROWS)
 
 
 def test_profiles_that_do_not_match_at_an_interface_are_refused():
     clone = expand(network(), 2, example_input=ROWS)
-    state = {**clone.profile.state, "3.weight": (clone.profile.state["3.weight"][0], np.array([0, 1, 0, 1, 2, 2]))}
-    verdict = certify(clone, example_input=ROWS, profile=Profile(state, clone.profile.values))
+    state = {
+        **profile_of_clone(clone).state,
+        "3.weight": (profile_of_clone(clone).state["3.weight"][0], np.array([0, 1, 0, 1, 2, 2])),
+    }
+    verdict = certify(clone, example_input=ROWS, profile=Profile(state, profile_of_clone(clone).values))
     assert not verdict
     assert "3" in str(verdict)
     assert "profiles that meet here differ" in str(verdict)
@@ -112,7 +117,7 @@ def test_single_precision_models_are_certified_to_their_precision():
     clone = expand(base, 2, example_input=rows)
     assert certify(clone, base=base, example_input=rows)
     with torch.no_grad():
-        clone.state()["3.weight"][0, 0] += 1e-2
+        state_of(clone)["3.weight"][0, 0] += 1e-2
     assert not certify(clone, example_input=rows)
 
 
@@ -132,7 +137,7 @@ def test_a_batch_within_rounding_of_a_kink_is_undecided():
     base = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 1)).double()
     x = torch.randn(40, 3, dtype=torch.float64)
     clone = expand(base, 3, example_input=x, redistribute=3)
-    first, second = ((clone.state()[f"{k}.weight"], clone.state()[f"{k}.bias"]) for k in (0, 2))
+    first, second = ((state_of(clone)[f"{k}.weight"], state_of(clone)[f"{k}.bias"]) for k in (0, 2))
     hidden = torch.tanh(F.linear(x, *first))
 
     def disagrees(threshold):
@@ -159,14 +164,17 @@ def test_row_normalisation_group_norm_holds_for_adjacent_clones_and_fails_when_c
     cyclic, crossing = np.tile(np.arange(4), 2), np.array([0, 1, 2, 0, 1, 2, 3, 3])
     for order in (cyclic, crossing):
         moved = copy.deepcopy(clone)
-        state = {name: tuple(order if len(m) == 8 else m for m in maps) for name, maps in clone.profile.state.items()}
+        state = {
+            name: tuple(order if len(m) == 8 else m for m in maps)
+            for name, maps in profile_of_clone(clone).state.items()
+        }
         with torch.no_grad():
-            for tensor in moved.state().values():
+            for tensor in state_of(moved).values():
                 for dim in [d for d, size in enumerate(tensor.shape) if size == 8]:
                     tensor.copy_(tensor.index_select(dim, torch.as_tensor(2 * order)))
-        verdict = certify(moved, example_input=IMAGES, profile=Profile(state, clone.profile.values))
+        verdict = certify(moved, example_input=IMAGES, profile=Profile(state, profile_of_clone(clone).values))
         assert bool(verdict) == (order is cyclic)  # every group holds every channel once: clones, but of another base
-    assert not certify(moved, base=base, example_input=IMAGES, profile=Profile(state, clone.profile.values))
+    assert not certify(moved, base=base, example_input=IMAGES, profile=Profile(state, profile_of_clone(clone).values))
     assert isinstance(verdict, Fails)
     assert verdict.witness.module == "1"
     assert "not aligned" in verdict.witness.reason
@@ -193,8 +201,8 @@ def test_row_activations_softmax_over_units_is_not_elementwise():
     treatment' fails."""
     model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
     clone = expand(model, 2, example_input=ROWS)
-    assert clone.state()["0.weight"].shape == (3, 4)
-    assert clone.state()["2.weight"].shape == (6, 3)
+    assert state_of(clone)["0.weight"].shape == (3, 4)
+    assert state_of(clone)["2.weight"].shape == (6, 3)
     assert certify(clone, base=model, example_input=ROWS)
 
 
@@ -211,10 +219,10 @@ def test_row_residual_addition_needs_equal_profiles():
     base = Residual().double()
     clone = expand(base, 2, example_input=ROWS)
     assert certify(clone, base=base, example_input=ROWS)
-    state = dict(clone.profile.state)
+    state = dict(profile_of_clone(clone).state)
     shifted = np.array([0, 1, 0, 1, 2, 3, 2, 3])
     state["b.weight"], state["b.bias"] = (shifted, state["b.weight"][1]), (shifted,)
-    verdict = certify(clone, example_input=ROWS, profile=Profile(state, clone.profile.values))
+    verdict = certify(clone, example_input=ROWS, profile=Profile(state, profile_of_clone(clone).values))
     assert not verdict
     assert "[add]" in str(verdict) or "b" in str(verdict)
 
@@ -233,7 +241,7 @@ def test_row_pooling_ties_between_pixels_are_broken_alike_in_all_clones():
 def test_row_linear_needs_scaling_and_duplicated_biases():
     clone = expand(network(), 2, example_input=ROWS)
     with torch.no_grad():
-        clone.state()["3.weight"].mul_(2)  # tiling without the scaling: still equitable, so still a clone ...
+        state_of(clone)["3.weight"].mul_(2)  # tiling without the scaling: still equitable, so still a clone ...
     assert certify(clone, example_input=ROWS)
     verdict = certify(clone, base=network(), example_input=ROWS)
     assert isinstance(verdict, Fails)  # ... of another base

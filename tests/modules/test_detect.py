@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 from lop_theory.modules import Criteria, certify, detect, expand  # noqa: E402
 from lop_theory.modules.gathered import Gathered  # noqa: E402
 from lop_theory.modules.likeness import equal_blocks  # noqa: E402
+from lop_theory.trace import state_of  # noqa: E402
 
 ROWS = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -59,7 +60,7 @@ def test_weight_distance_is_zero_on_clones_and_grows_with_the_perturbation():
     distances = []
     for size in (0.0, 1e-8, 1e-7):
         with torch.no_grad():
-            clone.state()["2.weight"][0, 0] += size
+            state_of(clone)["2.weight"][0, 0] += size
         distances.append(layer(detect(clone, ROWS, criteria=criteria), "2").weight_distance)
     assert distances[0] == pytest.approx(0, abs=1e-15)
     assert distances[0] < distances[1] < distances[2]

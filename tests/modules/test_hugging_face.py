@@ -10,6 +10,7 @@ transformers = pytest.importorskip("transformers")
 from torch import nn  # noqa: E402
 
 from lop_theory.modules import certify, detect, expand  # noqa: E402
+from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails  # noqa: E402
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -179,7 +180,7 @@ def test_tied_and_fused_weights_under_every_widening(name, jitter):
         clone = expand(base, 3, example_input=batch, attention=attention, redistribute=1)
         assert certify(clone, base=base, example_input=batch)
     if name == "gpt2":
-        assert clone.state()["lm_head.weight"] is clone.state()["transformer.wte.weight"]
+        assert state_of(clone)["lm_head.weight"] is state_of(clone)["transformer.wte.weight"]
 
 
 def test_other_batch_sizes_and_keyword_inputs(jitter):

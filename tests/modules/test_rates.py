@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
+from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
 from lop_theory.modules.rates import matched_groups, matched_rates, matches  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 
@@ -114,7 +115,7 @@ def test_factors_are_what_widening_did():
     own = dict(base.named_parameters())
     for name, match in matches(clone).items():
         tensor = own[name]
-        for dim, index in enumerate(clone.profile.state[name]):
+        for dim, index in enumerate(profile_of_clone(clone).state[name]):
             tensor = tensor.index_select(dim, torch.as_tensor(index))
         torch.testing.assert_close(tensor * match.factor, clone.get_parameter(name), rtol=1e-14, atol=0)
 

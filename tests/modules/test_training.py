@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from lop_theory.metrics import cloning_r2, flatten_units  # noqa: E402
 from lop_theory.modules import certify, expand  # noqa: E402
+from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
 from lop_theory.modules.numeric import signals  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 from lop_theory.optim import NoisySGD  # noqa: E402
@@ -131,10 +132,11 @@ def test_every_layer_forward_and_backward(name):
     """The paper's test_activation_cloning, layer by layer: h = h̃, R² = 1 exactly up to rounding, and |S| δ = δ̃."""
     base = MODELS[name](Options("layer", nn.Tanh)).double()
     x, _ = next(batches())
-    clone = expand(base, 3, example_input=x)
-    wide, narrow = (signals(m.program, m.state(), [x], seed=0) for m in (clone, expand(base, 1, example_input=x)))
+    clone = expand(base, 3, example_input=x, traced=True)
+    others = (clone, expand(base, 1, example_input=x, traced=True))
+    wide, narrow = (signals(m.program, m.state(), [x], seed=0) for m in others)
     checked = 0
-    for node, maps in clone.profile.values.items():
+    for node, maps in profile_of_clone(clone).values.items():
         if node not in wide.adjoints or any(node == n for n in clone.program.state) or wide.values[node].dim() < 2:
             continue
         cloned = [d for d, index in enumerate(maps) if len(index) > index.max() + 1]

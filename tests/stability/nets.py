@@ -32,7 +32,7 @@ def cloned(
         torch.manual_seed(seed)
         base = nn.Sequential(nn.Linear(3, 2), activation(), nn.Linear(2, 3), activation(), nn.Linear(3, outputs))
         x, y = torch.randn(7, 3).double(), torch.randn(7, outputs).double()
-    model = expand(base.double(), 2, example_input=x, redistribute=redistribute)
+    model = expand(base.double(), 2, example_input=x, redistribute=redistribute, traced=True)
     where = coordinates(model)
     clones = clones_of_profile(model.profile, ("0.weight", "2.weight", "4.weight"), where)
     return Case(model, x, lambda output: ((output - y) ** 2).mean(), clones, where)

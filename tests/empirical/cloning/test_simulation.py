@@ -77,7 +77,7 @@ def test_defects_agree_with_the_theory_s_own_reading(name: str) -> None:
     base = build(SMALL[name], image, 4, 0).double().eval()
     inputs = torch.randn(8, *image, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     probe = Sample(inputs, torch.arange(8) % 4)
-    clone = expand(base, 2, example_input=inputs)
+    clone = expand(base, 2, example_input=inputs, traced=True)
     wide = build(SMALL[name], image, 4, 0, widen=2).double().eval()
     wide.load_state_dict(clone.state_dict())
     exact = layer_rows(wide, probe, "clone", 2)

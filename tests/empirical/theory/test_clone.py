@@ -33,7 +33,7 @@ def pair(name="mlp", dropout=0.0):
         base = mlp(64, 3, hidden=(8, 7), options=Options("none", nn.Tanh, dropout))
     else:
         base = cnn(IMAGE, 3, channels=(3, 4), fully_connected=5, options=Options("batch", nn.ReLU, dropout))
-    return base, expand(base, 2, example_input=torch.randn(4, *IMAGE))
+    return base, expand(base, 2, example_input=torch.randn(4, *IMAGE), traced=True)
 
 
 def data(step):
