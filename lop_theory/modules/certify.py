@@ -29,6 +29,7 @@ from lop_theory.modules.numeric import (
     sensitivity,
     signals,
 )
+from lop_theory.modules.optimizer import optimizer_offences
 from lop_theory.modules.propagate import Rules
 from lop_theory.modules.terms import limits
 from lop_theory.trace import Program, flat_inputs, state_of
@@ -61,7 +62,7 @@ class Certificate(NamedTuple):
         return bool(self.verdict)
 
 
-def certify(
+def certify(  # noqa: PLR0913 - one optional piece of evidence each
     model: nn.Module,
     base: nn.Module | None = None,
     *,
@@ -69,6 +70,7 @@ def certify(
     profile: Profile | None = None,
     tolerance: float | None = None,
     rules: Rules | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Verdict:
     """``Holds`` if MC1–MC3 hold in the model's present mode, else ``Fails(Offence)`` naming the first offender.
 
@@ -76,14 +78,21 @@ def certify(
     ``profile`` or a
     ``base`` (of the same class, narrower), from which the profile is inferred. ``Undecided`` if only one half of the
     evidence fails,
-    or if a batch came within rounding of a kink.
+    or if a batch came within rounding of a kink. With ``optimizer`` its state must be alike on clones, too: untied
+    moments or different groups would part them at the next step.
     """
     return certificate(
-        model, base, example_input=example_input, profile=profile, tolerance=tolerance, rules=rules
+        model,
+        base,
+        example_input=example_input,
+        profile=profile,
+        tolerance=tolerance,
+        rules=rules,
+        optimizer=optimizer,
     ).verdict
 
 
-def certificate(
+def certificate(  # noqa: PLR0913 - as certify
     model: nn.Module,
     base: nn.Module | None = None,
     *,
@@ -91,6 +100,7 @@ def certificate(
     profile: Profile | None = None,
     tolerance: float | None = None,
     rules: Rules | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Certificate:
     """As :func:`certify`, with one row a module."""
     program, state, profile = _subject(model, base, example_input, profile, rules)
@@ -113,6 +123,7 @@ def certificate(
         numeric += [offence._replace(batch=batch) for offence in offences]
         ties += seen.near_ties
     assert symbolic is not None
+    numeric += [] if optimizer is None else optimizer_offences(model, optimizer, profile)
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), with_base=base is not None)
     rows = _rows(program, (*symbolic.offences, *numeric))
     largest = max(found.values(), default=0.0)
@@ -194,6 +205,9 @@ def _verdict(
         return Fails(symbolic.offences[0]._replace(batch=broken[0].batch))
     if symbolic.offences:
         return _unconfirmed(symbolic.offences[0])
+    untied = [o for o in numeric if o.condition == "optimizer"]
+    if untied and not broken:
+        return Fails(untied[0])
     if broken and ties:
         return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")
     if numeric:

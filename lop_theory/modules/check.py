@@ -117,13 +117,19 @@ class Check:
             if operand.learned and operand.node.name not in weights and value is not None and value.is_floating_point():
                 for dim, axis in enumerate(operand.axes):
                     if self.cloned(axis):
-                        self._as_it_is(value, axis, dim, operand.node.name)
+                        self._as_it_is(value, axis, dim, (operand.node.name, self._enters(call, result, axis)))
 
-    def _as_it_is(self, value: Tensor, axis: Partition, dim: int, name: str) -> None:
-        array = value.detach().double().cpu().numpy()
+    def _enters(self, call: Call, result: Any, axis: Partition) -> Any:
+        """Magnitudes of the operator's result along the axis: what an operand (a bias) is added to."""
+        dims = [d for d, other in enumerate(result) if np.array_equal(other, axis)] if isinstance(result, tuple) else []
+        found = amplitude(self.passed.tensors.get(call.node.name), dims[0]) if len(dims) == 1 else None
+        return 0.0 if found is None or len(found) != len(axis) else found
+
+    def _as_it_is(self, value: Tensor, axis: Partition, dim: int, where: tuple[str, Any]) -> None:
+        (name, added), array = where, value.detach().double().cpu().numpy()
         shape = [1] * array.ndim
         shape[dim] = -1
-        scale = block_means(amplitude(value, dim), axis, 0).reshape(shape)
+        scale = block_means(np.maximum(amplitude(value, dim), added), axis, 0).reshape(shape)
         self._constant(array, axis, dim, Bound(f"MC1: {name}", scale, self.limits.get(name, 0.0)))
 
     def new(self, size: int) -> Partition:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
+from lop_theory.trace.caches import caches_off
 from lop_theory.trace.program import Program, run, state_of
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import HookWatch, NotTraceable, custom_function, floating, one_line, outputs_of_modules
@@ -79,7 +80,7 @@ def model_pass(model: nn.Module, given: Arguments, seed: int = 0) -> Pass:
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
 
-    with random_state(seed, python=seed):
+    with random_state(seed, python=seed), caches_off(model):
         return _pass(call, given, buffers, dict(zip(names, parameters, strict=True)))
 
 

@@ -10,6 +10,9 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 
+DERIVATIVES = frozenset({"transformers.models.bloom.modeling_bloom.GeLUFunction"})
+"""Functions whose backward was read and is the derivative of their forward: 0.5 x (1 + tanh u)."""
+
 
 class NotTraceable(InvalidInput):
     """The trace is not the model, so nothing that is proved about it would be true of the model."""
@@ -56,7 +59,8 @@ def custom_function(outputs: Iterable[Tensor]) -> str | None:
     met = set(waiting)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, BackwardCFunction):
+        forward = getattr(node, "_forward_cls", None)
+        if isinstance(node, BackwardCFunction) and f"{forward.__module__}.{forward.__qualname__}" not in DERIVATIVES:
             return type(node).__name__.removesuffix("Backward")
         fresh = [parent for parent, _ in node.next_functions if parent is not None and parent not in met]
         met.update(fresh)

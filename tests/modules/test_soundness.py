@@ -1,0 +1,197 @@
+"""False certificates that were once given, and what a clone is called with: each case stands for its kind."""
+
+import copy
+import io
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.modules import Clone, certify, expand, expansion  # noqa: E402
+from lop_theory.trace import NotTraceable  # noqa: E402
+from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
+
+X = torch.randn(16, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Model(nn.Module):
+    def __init__(self, function, width=4):
+        super().__init__()
+        self.function = function
+        self.a, self.o = nn.Linear(5, width), nn.Linear(width, 3)
+
+    def forward(self, *args, **kwargs):
+        return self.function(self, *args, **kwargs)
+
+
+def tanh(s, x):
+    return s.o(torch.tanh(s.a(x)))
+
+
+def gap(clone, base, *args, **kwargs):
+    return float((clone(*args, **kwargs) - base(*args, **kwargs)).detach().abs().max())
+
+
+def test_the_clone_is_an_instance_of_the_models_own_class_and_carries_its_record():
+    base = Model(tanh).double()
+    clone = expand(base, 2, example_input=X)
+    assert type(clone) is Model
+    assert clone.a.out_features == 8
+    assert list(clone.state_dict()) == list(base.state_dict())
+    record = expansion(clone)
+    assert record.own_class
+    assert record.widened["a.weight"] == ((4, 5), (8, 5))
+    assert record.narrow["o.bias"] == "the output"
+    assert "own class" in str(record)
+    buffer = io.BytesIO()
+    torch.save(clone, buffer)
+    buffer.seek(0)
+    for other in (copy.deepcopy(clone), torch.load(buffer, weights_only=False)):
+        assert expansion(other).widened == record.widened
+        assert isinstance(certify(other, base=base, example_input=X), Holds)
+    with pytest.raises(InvalidInput, match="was not made by expand"):
+        expansion(base)
+
+
+def test_keywords_in_any_order_and_other_python_arguments():
+    def two(s, image, meta, t=1.0, skip=True):
+        h = torch.tanh(s.a(image)) + torch.sin(s.a(meta))
+        return s.o(2 * h if skip else h) / t
+
+    base = Model(two).double()
+    example = {"image": X, "meta": 2 * X, "t": 2.0}
+    clone = expand(base, 2, example_input=example)
+    assert gap(clone, base, meta=2 * X, image=X) < 1e-14
+    assert gap(clone, base, meta=2 * X, image=X, t=3.0, skip=False) < 1e-14
+    traced = expand(base, 2, example_input=example, traced=True)
+    assert isinstance(traced, Clone)
+    assert gap(traced, base, meta=2 * X, t=2.0, image=X) < 1e-14
+    for other in ({"t": 3.0}, {"t": 2.0, "skip": False}, {}):
+        with pytest.raises(InvalidInput, match="does not describe the call"):
+            traced(image=X, meta=2 * X, **other)
+
+
+def test_a_model_with_its_width_as_a_number_runs_the_trace_and_says_so():
+    base = Model(lambda s, x: s.o(torch.tanh(s.a(x)).reshape(-1, 4))).double()
+    clone = expand(base, 2, example_input=X)
+    assert isinstance(clone, Clone)
+    assert "widths as numbers" in expansion(clone).reason
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    assert gap(clone, base, X[:7]) < 1e-14
+
+
+class Lie(torch.autograd.Function):
+    @staticmethod
+    def forward(_, h):
+        return torch.tanh(h)
+
+    @staticmethod
+    def backward(_, g):
+        return g * torch.arange(1.0, g.shape[-1] + 1, dtype=g.dtype)
+
+
+def test_a_gradient_of_its_own_is_not_certified():
+    base, wide = (Model(lambda s, x: s.o(Lie.apply(s.a(x))), width).double() for width in (4, 8))
+    for call in (lambda: expand(base, 2, example_input=X), lambda: certify(wide, base=base, example_input=X)):
+        with pytest.raises(NotTraceable, match="Lie"):
+            call()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_fail_with_the_name_of_the_weight(value):
+    clone = expand(Model(tanh).double(), 2, example_input=X)
+    with torch.no_grad():
+        clone.a.weight[0, 0] = value
+    verdict = certify(clone, example_input=X)
+    assert isinstance(verdict, Fails)
+    assert "a.weight is NaN or infinite" in str(verdict)
+
+
+def test_activations_that_overflow_fail_and_masks_of_minus_infinity_do_not():
+    def masked(s, x):
+        h = s.a(x)
+        mask = torch.full((16, 16), float("-inf"), dtype=x.dtype).triu(1)
+        return s.o((h @ h.T + mask).softmax(-1) @ h)
+
+    base = Model(masked).double()
+    assert isinstance(certify(expand(base, 2, example_input=X), base=base, example_input=X), Holds)
+    base = Model(lambda s, x: s.o(torch.exp(1e6 * s.a(x).abs()).reciprocal())).double()
+    assert isinstance(certify(expand(base, 2, example_input=X), example_input=X), Fails)
+
+
+def test_a_buffer_of_low_precision_does_not_loosen_other_weights():
+    base = Model(tanh).double()
+    base.register_buffer("unused", torch.zeros(1, dtype=torch.bfloat16))
+    base.register_buffer("scale", torch.zeros(1, dtype=torch.float8_e4m3fn))
+    clone = expand(base, 2, example_input=X)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    with torch.no_grad():
+        clone.a.weight[0] *= 1 + 1e-6
+    assert isinstance(certify(clone, example_input=X), Fails)
+
+
+@pytest.mark.parametrize("ratio", [1, 300, 3000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_large_unit_hides_no_other(ratio, dtype):
+    base = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)).to(dtype)
+    with torch.no_grad():
+        base[0].weight[3] *= ratio
+        base[2].weight[:, 3] /= ratio
+    for name in ("0.weight", "2.weight", "4.weight"):
+        clone = expand(base, 2, example_input=X.to(dtype))
+        with torch.no_grad():
+            weight = clone.get_parameter(name)
+            (weight[0] if name != "4.weight" else weight[:, 0]).mul_(1.02)
+        assert isinstance(certify(clone, example_input=X.to(dtype)), Fails)
+
+
+def test_minimum_and_maximum_of_two_tensors_are_elementwise():
+    base = Model(lambda s, x: torch.min(s.o(torch.max(s.a(x), s.a(-x)))[:, :1], s.o(torch.tanh(s.a(x))))).double()
+    clone = expand(base, 2, example_input=X, traced=True)
+    assert clone(X).shape == base(X).shape
+    assert gap(clone, base, X) < 1e-14
+
+
+class RMS(nn.Module):
+    def forward(self, h):
+        wide = h.to(torch.float32)
+        return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(h.dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_normalisation_in_float32_does_not_fail_a_correct_clone(dtype):
+    base = Model(lambda s, x: s.o(s.norm(s.a(x))))
+    base.norm = RMS()
+    base, x = base.to(dtype), X.to(dtype)
+    clone = expand(base, 2, example_input=x)
+    assert isinstance(certify(clone, base=base, example_input=x), Holds)
+    with torch.no_grad():
+        clone.a.weight[0] *= 1.01
+    assert isinstance(certify(clone, example_input=x), Fails)
+
+
+def test_state_of_the_optimizer_that_differs_between_clones_is_an_offence():
+    clone = expand(Model(tanh).double(), 2, example_input=X)
+    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        clone(X).square().mean().backward()
+        optimizer.step()
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+    optimizer.state[clone.a.weight]["exp_avg_sq"][1] *= 1.1
+    verdict = certify(clone, example_input=X, optimizer=optimizer)
+    assert isinstance(verdict, Fails)
+    assert "exp_avg_sq differs between clones" in str(verdict)
+    assert "a.weight" in str(verdict)
+    assert isinstance(certify(clone, example_input=X), Holds)
+
+
+def test_an_operator_without_a_rule_costs_its_layer_not_the_model():
+    base = Model(lambda s, x: s.o(torch.special.i0(s.a(x))) + s.d(torch.tanh(s.c(x)))).double()
+    base.c, base.d = nn.Linear(5, 4).double(), nn.Linear(4, 3).double()
+    clone = expand(base, 2, example_input=X)
+    assert clone.c.weight.shape == (8, 5)
+    assert "special_i0" in expansion(clone).narrow["a.weight"]
+    assert not isinstance(certify(clone, base=base, example_input=X), (Fails, Undecided))
