@@ -59,7 +59,7 @@ def custom_function(outputs: Iterable[Tensor]) -> str | None:
     met = set(waiting)
     while waiting:
         node = waiting.pop()
-        forward = getattr(node, "_forward_cls", None)
+        forward: Any = getattr(node, "_forward_cls", None)
         if isinstance(node, BackwardCFunction) and f"{forward.__module__}.{forward.__qualname__}" not in DERIVATIVES:
             return type(node).__name__.removesuffix("Backward")
         fresh = [parent for parent, _ in node.next_functions if parent is not None and parent not in met]
