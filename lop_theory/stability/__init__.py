@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         sgd_attraction_rate,
         sgd_lyapunov_exponent,
     )
-    from lop_theory.stability.escape import Escape, escape_direction
+    from lop_theory.stability.escape import Escape, Escaped, escape_direction, escaped
     from lop_theory.stability.experts import split_tokens
     from lop_theory.stability.frozen import certified_frozen, frozen_coordinates, revival_distance
     from lop_theory.stability.gated_pair import gate_of, pair_of, remainder_bound
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Clones,
         clones_of_layers,
         clones_of_profile,
+        clones_of_structure,
         normal,
         redistributions,
         tangent,
@@ -55,6 +56,7 @@ __all__ = [
     "Coordinates",
     "Curvature",
     "Escape",
+    "Escaped",
     "Extremes",
     "Ritz",
     "Subspace",
@@ -67,6 +69,7 @@ __all__ = [
     "check_growth",
     "clones_of_layers",
     "clones_of_profile",
+    "clones_of_structure",
     "complement",
     "coordinates",
     "curvature",
@@ -75,6 +78,7 @@ __all__ = [
     "equitable_residual",
     "escape_direction",
     "escape_time",
+    "escaped",
     "frozen_coordinates",
     "gain_at",
     "gate_of",
@@ -103,13 +107,13 @@ __all__ = [
 _HOMES = {
     "attraction": "attraction_rate attracts capture_probability moment_rate sgd_attraction_rate sgd_lyapunov_exponent",
     "layout": "Coordinates coordinates",
-    "escape": "Escape escape_direction",
+    "escape": "Escape Escaped escape_direction escaped",
     "experts": "split_tokens",
     "frozen": "certified_frozen frozen_coordinates revival_distance",
     "gated_pair": "gate_of pair_of remainder_bound",
     "isometry": "equitable_residual newton_schulz odd_polynomial polar_factor",
     "low_rank": "balance dead_directions",
-    "manifold": "Clones clones_of_layers clones_of_profile normal redistributions tangent",
+    "manifold": "Clones clones_of_layers clones_of_profile clones_of_structure normal redistributions tangent",
     "normal_hessian": "Curvature Extremes Ritz curvature dense kind lanczos normal_extremes",
     "one_step": "best_step gain_at gradient_moments",
     "persistence": "check_growth escape_time growth_factor steps_to_escape",

@@ -9,13 +9,17 @@ with lowest eigenvalue q/2 − sqrt(q²/4 + ‖Hv‖²) < 0 unless Hv = 0: shift
 their incoming weights along the difference of their error signals (Fukumizu and Amari 2000; ``Stability.v:saddle``).
 """
 
-from typing import NamedTuple
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lop_theory.stability.manifold import Clones, normal, redistributions
-from lop_theory.stability.normal_hessian import Curvature, lanczos
+from lop_theory.errors import InvalidInput
+from lop_theory.modules.detection import Detection
+from lop_theory.stability.manifold import Clones, clones_of_structure, normal, redistributions
+from lop_theory.stability.normal_hessian import Curvature, curvature, lanczos
 
 
 class Escape(NamedTuple):
@@ -45,3 +49,39 @@ def escape_direction(at: Curvature, clones: Clones, *, seed: int = 0) -> Escape 
     downhill = -1.0 if float(lowest.vector @ at.gradient) > 0 else 1.0
     mixing = float(space.project(at.product(start)).norm())
     return Escape(downhill * lowest.vector, lowest.value, mixing, start)
+
+
+class Escaped(NamedTuple):
+    """A copy of the model, moved off its clone manifold, and the direction in which it was moved."""
+
+    model: nn.Module
+    escape: Escape
+
+
+def escaped(
+    model: nn.Module, detection: Detection, loss: Callable[[Any], Tensor], *, size: float = 1e-3, seed: int = 0
+) -> Escaped:
+    """Leave the manifold of the trapped units that :func:`lop_theory.modules.detect` found: a model of the same class
+    whose trained parameters are moved by ``size`` × their norm along :func:`escape_direction`.
+
+    ``loss(output)`` on the detection's example tells the clones apart; any model that can be traced is covered
+    (residual blocks, attention). ``seed`` draws the redistribution. Raises ``InvalidInput`` without trapped units.
+    """
+    if detection.structure is None or not detection.verdicts("trapped"):
+        raise InvalidInput(
+            "detection", len(detection.layers), "has no trapped units", "there is nothing to escape from"
+        )
+    at = curvature(model, detection.example, loss)
+    found = escape_direction(at, clones_of_structure(detection.structure, at.coordinates), seed=seed)
+    if found is None:
+        raise InvalidInput(
+            "detection", len(detection.layers), "no weight reads the trapped units", "nothing can part them"
+        )
+    result = copy.deepcopy(model)
+    moved = at.coordinates.unflatten(found.direction)
+    with torch.no_grad():
+        parameters = dict(result.named_parameters())
+        norm = float(sum((parameters[name].double() ** 2).sum() for name in moved)) ** 0.5
+        for name, direction in moved.items():
+            parameters[name].add_(direction.to(parameters[name]), alpha=size * norm)
+    return Escaped(result, found)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
+from lop_theory.modules.equitable import Structure
 from lop_theory.modules.interface import Profile
 from lop_theory.optim.units import UnitLayer, unit_layers
 from lop_theory.stability.layout import Coordinates
@@ -36,6 +37,14 @@ class Clones(NamedTuple):
 def clones_of_profile(profile: Profile, summed: Sequence[str], coordinates: Coordinates) -> Clones:
     """The clones of a widened model (``clone.profile``); ``summed`` names its linear and convolution weights."""
     labels = {name: tuple(_compact(torch.as_tensor(m)) for m in profile.state[name]) for name in coordinates.names}
+    return Clones(labels, frozenset(summed))
+
+
+def clones_of_structure(found: Structure, coordinates: Coordinates) -> Clones:
+    """The clones of any traced model: the coarsest equitable partition of :func:`lop_theory.modules.detect`."""
+    labels = {name: tuple(_compact(torch.as_tensor(m)) for m in found.blocks[name]) for name in coordinates.names}
+    plan, axes = found.plan, found.axes
+    summed = {n for n in coordinates.names if len(axes[n]) > 1 and plan.find(axes[n][1]) in found.summed.get(n, ())}
     return Clones(labels, frozenset(summed))
 
 

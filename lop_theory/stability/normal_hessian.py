@@ -8,14 +8,16 @@ has a kink, H is that of the piece that the data lie on.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
 from lop_theory.stability.layout import Coordinates, coordinates
 from lop_theory.stability.subspace import Subspace, spanned
+from lop_theory.trace import as_arguments
 
 Operator = Callable[[Tensor], Tensor]
 Kind = Literal["stable but for flat directions", "unstable", "saddle", "flat"]
@@ -33,17 +35,22 @@ class Curvature(NamedTuple):
 
 
 def curvature(
-    model: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Tensor], *, dtype: torch.dtype | None = None
+    model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor], *, dtype: torch.dtype | None = None
 ) -> Curvature:
     """Second-order information of ``loss(model(inputs))``; the model, its buffers and gradients are not touched.
+    ``inputs``: a tensor, a tuple of positional inputs or a dict of keyword inputs.
 
     One graph serves all products: a product costs about two backward passes. ``dtype`` (float64, say) converts copies.
     The model is evaluated in its present mode; with dropout put it into evaluation first.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
     where = coordinates(model)
     state = {name: _converted(tensor, dtype) for name, tensor in model.state_dict().items()}
     at = {name: _converted(p, dtype).requires_grad_() for name, p in model.named_parameters() if name in where.names}
-    value = loss(functional_call(model, {**state, **at}, (_converted(inputs, dtype),)))
+    args, kwargs = pytree.tree_map_only(Tensor, lambda t: _converted(t, dtype), as_arguments(inputs))
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        value = loss(functional_call(model, {**state, **at}, args, kwargs))
     points = [at[name] for name in where.names]
     slopes = torch.autograd.grad(value, points, create_graph=True, materialize_grads=True)
 

@@ -132,3 +132,74 @@ def test_without_clones_there_is_no_direction() -> None:
     at = curvature(model, torch.ones(3, 2), lambda y: y.square().mean())
     assert escape_direction(at, clones_of_layers(model, {"0": [0, 1]})) is None
     assert coordinates(model) == at.coordinates
+
+
+def planted(build) -> nn.Module:
+    """``build(width)`` at twice the width, a clone of itself at the width."""
+    from lop_theory.modules import expand
+
+    torch.manual_seed(0)
+    base, inputs = build(1)
+    wide, _ = build(2)
+    wide.load_state_dict(expand(base, 2, example_input=inputs).state_dict())
+    return wide, inputs
+
+
+def residual(times: int):
+    from lop_theory.modules.zoo import resnet18
+
+    model = resnet18((3, 8, 8), 5, base=3 * times, blocks=(1, 1)).double().eval()
+    return model, torch.randn(6, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+class Attention(nn.Module):
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.embed, self.up, self.down = (
+            nn.Linear(4, 8 * times),
+            nn.Linear(8 * times, 6 * times),
+            nn.Linear(6 * times, 3),
+        )
+        self.heads = 2 * times
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        h = self.embed(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        h = nn.functional.scaled_dot_product_attention(h, h, h).transpose(1, 2).flatten(2)
+        return self.down(torch.tanh(self.up(h))).mean(1)
+
+
+def attention(times: int):
+    return Attention(times).double(), {"tokens": torch.randn(6, 5, 4, dtype=torch.float64)}
+
+
+@pytest.mark.claim("saddle")
+@pytest.mark.parametrize("build", [residual, attention])
+def test_any_traced_model_leaves_its_manifold_downhill_and_keeps_its_class(build) -> None:
+    from lop_theory.modules import detect
+    from lop_theory.stability import escaped
+
+    model, inputs = planted(build)
+    target = torch.arange(6) % 3
+
+    def loss(output: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(output, target)
+
+    found = detect(model, inputs)
+    assert found.verdicts("trapped")
+    away = escaped(model, found, loss, size=1e-3)
+    assert type(away.model) is type(model)
+    assert away.escape.curvature < 0
+    again = detect(away.model, inputs)
+    assert len(again.verdicts("trapped")) < len(found.verdicts("trapped")) / 2
+    call = (lambda m: m(**inputs)) if isinstance(inputs, dict) else (lambda m: m(inputs))
+    assert float(loss(call(away.model)).detach()) < float(loss(call(model)).detach())
+
+
+def test_without_trapped_units_there_is_nothing_to_escape_from() -> None:
+    from lop_theory.errors import InvalidInput
+    from lop_theory.modules import detect
+    from lop_theory.stability import escaped
+
+    model, inputs = residual(1)
+    with pytest.raises(InvalidInput, match="no trapped units"):
+        escaped(model, detect(model, inputs), torch.sum)
