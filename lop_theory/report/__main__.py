@@ -46,10 +46,10 @@ def _check(claims: list[Claim], path: Path) -> int:
 
 def _html(claims: list[Claim], findings: str | None) -> str:
     from lop_theory.report.evidence import recomputed, saved, sentences
-    from lop_theory.report.page import document
+    from lop_theory.report.page import whole_page
 
     lines = recomputed() if findings is None else saved(findings)
-    return document(claims, sentences(lines), root() / "figures")
+    return whole_page(claims, sentences(lines), root() / "figures")
 
 
 def _table(claims: list[Claim]) -> str:

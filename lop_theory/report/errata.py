@@ -16,7 +16,7 @@ class Erratum(NamedTuple):
     code: str
 
 
-def errata() -> list[Erratum]:
+def counterexamples() -> list[Erratum]:
     """The errata that ship with the package, in the ledger's order."""
     path = Path(__file__).with_name("errata.toml")
     return [Erratum(**entry) for entry in tomllib.loads(path.read_text(encoding="utf-8"))["erratum"]]
@@ -29,7 +29,7 @@ def wrong(claims: Iterable[Claim]) -> list[Claim]:
 
 def markdown(claims: Iterable[Claim]) -> str:
     """``errata.md``: one section a claim that does not hold as written."""
-    known = {erratum.id: erratum for erratum in errata()}
+    known = {erratum.id: erratum for erratum in counterexamples()}
     parts = [
         "# Errata",
         "",

@@ -8,9 +8,9 @@ from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim, load
 from lop_theory.report.place import LEDGER, root
-from lop_theory.verify.outcome import Outcome, outcome, start_commands
-from lop_theory.verify.table import as_json, details, difference, summary, table
-from lop_theory.verify.unclaimed import unclaimed
+from lop_theory.verify.outcome import Outcome, recompute, start_commands
+from lop_theory.verify.table import as_json, as_table, details, difference, summary
+from lop_theory.verify.unclaimed import unclaimed_statements
 
 FAST, FULL = 5, 60
 
@@ -58,16 +58,16 @@ def _progress(claims: list[Claim], *, fast: bool) -> Iterator[Outcome]:
     for number, claim in enumerate(claims, 1):
         if live:
             print(f"\r[{number}/{len(claims)}] {claim.id:<40}", end="", file=sys.stderr, flush=True)
-        yield outcome(claim, FAST if fast else FULL, compile=not fast)
+        yield recompute(claim, FAST if fast else FULL, compile=not fast)
     if live:
         print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _report(outcomes: list[Outcome], total: int, *, whole: bool) -> str:
-    parts = [table(outcomes) if whole else "\n".join(details(found) for found in outcomes)]
+    parts = [as_table(outcomes) if whole else "\n".join(details(found) for found in outcomes)]
     parts += [difference(found) for found in outcomes if found.state == "differs"]
     if whole:
-        parts += [_reasons(outcomes), summary(outcomes, total), unclaimed()]
+        parts += [_reasons(outcomes), summary(outcomes, total), unclaimed_statements()]
     return "\n".join(part for part in parts if part)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim
 from lop_theory.verify.finding import Finding, NotHere, recomputed_verdict
-from lop_theory.verify.proved import proved
+from lop_theory.verify.proved import theorems
 
 State = Literal["agrees", "differs", "not checked here"]
 _COMMAND = "python -m "
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
         return tuple(dict.fromkeys(f.evidence for f in self.findings))
 
 
-def outcome(claim: Claim, examples: int, *, compile: bool = False) -> Outcome:
+def recompute(claim: Claim, examples: int, *, compile: bool = False) -> Outcome:
     """Run every check of the claim, and ask for its proofs; with ``compile`` these are compiled if need be.
 
     A check that breaks leaves the claim undecided; it is never skipped in silence.
@@ -65,7 +65,7 @@ def _checks(claim: Claim, examples: int, compile: bool) -> Iterator[tuple[str, C
     for check in claim.checks:
         yield check, partial(_run, check, claim.id, examples)
     if "proved" in claim.evidence:
-        yield "its proofs", lambda: list(proved(claim, compile=compile))
+        yield "its proofs", lambda: list(theorems(claim, compile=compile))
 
 
 def _run(check: str, claim: str, examples: int) -> Iterable[Finding]:

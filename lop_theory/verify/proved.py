@@ -12,7 +12,7 @@ from lop_theory.report.place import in_checkout, root
 from lop_theory.verify.finding import Finding, NotHere, refutes
 
 
-def proved(claim: Claim, *, compile: bool) -> Iterator[Finding]:
+def theorems(claim: Claim, *, compile: bool) -> Iterator[Finding]:
     """One finding for the theorems that the claim links: of a false claim they refute the paper's statement, else they
     prove what holds. With ``compile`` they are compiled and audited if need be.
 

@@ -34,7 +34,7 @@ def row(found: Outcome) -> tuple[str, ...]:
     )
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def as_table(outcomes: Sequence[Outcome]) -> str:
     rows = [_HEADER, *map(row, outcomes)]
     widths = [max(len(cells[k]) for cells in rows) for k in range(len(_HEADER))]
     lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in rows]

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 
-def unclaimed() -> str:
+def unclaimed_statements() -> str:
     """One line a statement: its place in the paper, and what it says."""
     path = Path(__file__).with_name("unclaimed.toml")
     statements = tomllib.loads(path.read_text(encoding="utf-8"))["statement"] if path.is_file() else []

@@ -8,7 +8,7 @@ import pytest
 from lop_theory.errors import InvalidInput
 from lop_theory.report.__main__ import main
 from lop_theory.report.ledger import load
-from lop_theory.report.page import document
+from lop_theory.report.page import whole_page
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load(ROOT / "claims.toml")
@@ -41,14 +41,14 @@ def test_no_place_to_write_is_said_before_any_work():
 
 
 def test_a_page_without_figures_and_findings(tmp_path):
-    page = document(CLAIMS, {}, tmp_path)
+    page = whole_page(CLAIMS, {}, tmp_path)
     assert page.count("<article") == len(CLAIMS)
     assert "data:image/png" not in page
     assert "B.1 (not drawn here)" in page
 
 
 def test_findings_are_text_and_never_markup(tmp_path):
-    page = document(CLAIMS[:1], {CLAIMS[0].id: ["<script>alert(1)</script>"]}, tmp_path)
+    page = whole_page(CLAIMS[:1], {CLAIMS[0].id: ["<script>alert(1)</script>"]}, tmp_path)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 

@@ -10,7 +10,7 @@ from lop_theory.graph.counterexamples import Counterexample
 from lop_theory.report.ledger import Claim, load
 from lop_theory.verify import graph, scalar
 from lop_theory.verify.finding import recomputed_verdict
-from lop_theory.verify.outcome import Outcome, outcome
+from lop_theory.verify.outcome import Outcome, recompute
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = {claim.id: claim for claim in load(ROOT / "claims.toml")}
@@ -19,7 +19,7 @@ HERE = [name for name, claim in CLAIMS.items() if any(check.startswith("lop_theo
 
 def recomputed(claim: Claim) -> Outcome:
     theory = tuple(check for check in claim.checks if check.startswith("lop_theory."))
-    return outcome(claim._replace(checks=theory), 4)
+    return recompute(claim._replace(checks=theory), 4)
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -83,6 +83,6 @@ def test_altered_mathematics_of_the_graph_is_noticed(monkeypatch, checker, name,
 
 def test_a_check_that_breaks_leaves_its_claim_undecided():
     claim = CLAIMS["gap"]._replace(checks=("lop_theory.verify.scalar:nothing",))
-    found = outcome(claim, 2)
+    found = recompute(claim, 2)
     assert (found.verdict, found.state) == ("undecided", "differs")
     assert "AttributeError" in found.findings[0].detail

@@ -10,7 +10,7 @@ import pytest
 from lop_theory.report.ledger import Claim
 from lop_theory.verify import proved as module
 from lop_theory.verify.finding import NotHere
-from lop_theory.verify.proved import proved
+from lop_theory.verify.proved import theorems
 
 ROOT = Path(__file__).parents[2]
 CLAIM = Claim("gap", "Lemma A.1", "s", "holds", ("proved",), proofs=("Gap.v:gap_bound",))
@@ -38,11 +38,11 @@ def checkout(tmp_path, monkeypatch):
 
 def test_audited_sources_are_evidence(checkout):
     checkout(fresh=True, compiles=False)
-    (found,) = proved(CLAIM, compile=False)
+    (found,) = theorems(CLAIM, compile=False)
     assert (found.about, found.holds, found.evidence) == ("paper", True, "proved")
-    (found,) = proved(CLAIM._replace(corrected="c", verdict="corrected"), compile=False)
+    (found,) = theorems(CLAIM._replace(corrected="c", verdict="corrected"), compile=False)
     assert (found.about, found.holds) == ("corrected", True)
-    (found,) = proved(CLAIM._replace(corrected="c", verdict="false"), compile=False)
+    (found,) = theorems(CLAIM._replace(corrected="c", verdict="false"), compile=False)
     assert (found.about, found.holds) == ("paper", False)
 
 
@@ -50,15 +50,15 @@ def test_changed_sources_are_not_checked_unless_they_compile_now(checkout, monke
     checkout(fresh=False, compiles=True)
     monkeypatch.setattr(module, "which", lambda _: "/usr/bin/coqc")
     with pytest.raises(NotHere, match="not audited since they changed"):
-        list(proved(CLAIM, compile=False))
+        list(theorems(CLAIM, compile=False))
     module._audited.cache_clear()
-    assert [found.holds for found in proved(CLAIM, compile=True)] == [True]
+    assert [found.holds for found in theorems(CLAIM, compile=True)] == [True]
 
 
 def test_proofs_that_do_not_compile_leave_the_claim_undecided(checkout, monkeypatch):
     checkout(fresh=False, compiles=False)
     monkeypatch.setattr(module, "which", lambda _: "/usr/bin/coqc")
-    (found,) = proved(CLAIM, compile=True)
+    (found,) = theorems(CLAIM, compile=True)
     assert found.holds is None
     assert "make proofs fails" in found.detail
 
@@ -67,11 +67,11 @@ def test_without_coq_or_checkout_they_are_not_checked(checkout, monkeypatch, tmp
     checkout(fresh=False, compiles=True)
     monkeypatch.setattr(module, "which", lambda _: None)
     with pytest.raises(NotHere, match="needs Coq"):
-        list(proved(CLAIM, compile=True))
+        list(theorems(CLAIM, compile=True))
     shutil.rmtree(tmp_path / "proofs")
     module._audited.cache_clear()
     with pytest.raises(NotHere, match="not part of an installed package"):
-        list(proved(CLAIM, compile=True))
+        list(theorems(CLAIM, compile=True))
 
 
 @pytest.mark.parametrize("change", ["Gap.v", "Extra.v", "claims.toml"])

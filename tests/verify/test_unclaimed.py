@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 from lop_theory.report.ledger import load
-from lop_theory.verify.unclaimed import unclaimed
+from lop_theory.verify.unclaimed import unclaimed_statements
 
 ROOT = Path(__file__).parents[2]
 STATEMENTS = tomllib.loads((ROOT / "lop_theory" / "verify" / "unclaimed.toml").read_text())["statement"]
@@ -23,6 +23,6 @@ def test_the_claims_beside_them_are_registered():
 
 
 def test_verify_prints_each_of_them():
-    lines = unclaimed().splitlines()
+    lines = unclaimed_statements().splitlines()
     assert lines[0] == f"{len(STATEMENTS)} statements of the paper have no claim yet:"
     assert len(lines) == len(STATEMENTS) + 1

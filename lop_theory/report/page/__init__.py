@@ -4,6 +4,6 @@ Reading order: cards (a claim with its findings as HTML) → formulas (LaTeX to 
 of claims as SVG) → explorer (what the page's own programs start from) → document (all in one file).
 """
 
-from lop_theory.report.page.document import document
+from lop_theory.report.page.document import whole_page
 
-__all__ = ["document"]
+__all__ = ["whole_page"]

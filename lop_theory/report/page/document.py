@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from lop_theory.report.errata import errata
+from lop_theory.report.errata import counterexamples
 from lop_theory.report.ledger import EVIDENCE, PAPER, Claim
 from lop_theory.report.page.cards import WORDS, card
 from lop_theory.report.page.drawing import claims_graph
@@ -17,10 +17,10 @@ _ASSETS = Path(__file__).with_name("assets")
 _SCRIPTS = "formula.js", "kernel.js", "network.js", "page.js"
 
 
-def document(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], figures: Path) -> str:
+def whole_page(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], figures: Path) -> str:
     """The page. ``findings`` are sentences a claim; ``figures`` a folder of PNGs, which may lack some."""
     shown = {name for claim in claims for name in claim.figures if _png(figures, name).is_file()}
-    known = {erratum.id: erratum for erratum in errata()}
+    known = {erratum.id: erratum for erratum in counterexamples()}
     cards = [card(claim, findings.get(claim.id, ()), known.get(claim.id), sorted(shown)) for claim in claims]
     return _asset("page.html").format(
         title="Claims of “Barriers for Learning in an Evolving World”, verified",
