@@ -30,9 +30,11 @@ class Moments(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """The part of an optimiser that companions reset: its state by parameter."""
+    """The part of an optimiser that companions read and reset: of one model, its state by parameter and its options."""
 
     state: dict[Tensor, dict[str, Tensor]]
+    param_groups: list[dict[str, Any]]
+    kind: type
 
 
 class _Rows(NamedTuple):
@@ -58,7 +60,7 @@ class Update:
         self.pull = L2Init(optimiser) if options.repair == "l2_init" else None
         self._advance: Callable[[], object] = (self.pull or optimiser).step
         make = {"cbp": _continual_backprop, "redo": _redo}.get(options.repair)
-        memories = [Memory(self._state_by_parameter(k)) for k in range(len(models))]
+        memories = [self._memory_of(k, options) for k in range(len(models))]
         self._fresh = None if make is None else lambda k: make(models[k], memories[k], seeds[k])
         self.companions = [] if self._fresh is None else [self._fresh(k) for k in range(len(models))]
 
@@ -67,8 +69,11 @@ class Update:
         if self.moments is not None:
             for noise in self.noisy:
                 noise.add_noise()
+        for companion in self.companions:
+            companion.clocks.before()
         self._advance()
         for companion in self.companions:
+            companion.clocks.after()
             companion.step()
 
     def _optimiser(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
@@ -92,6 +97,11 @@ class Update:
         for optimiser in self.noisy:
             optimiser.step()
 
+    def _memory_of(self, k: int, options: OptimiserOptions) -> Memory:
+        own = self._stack.of_model[k]
+        same = Adam(own, options.step_size, BETAS, EPSILON) if self.moments else SGD(own, options.step_size)
+        return Memory(self._state_by_parameter(k), same.param_groups, type(same))
+
     def _state_by_parameter(self, k: int) -> dict[Tensor, dict[str, Tensor]]:
         if self.moments is None:
             return {}
@@ -100,7 +110,7 @@ class Update:
             start = parameter.storage_offset() - self._stack.values[k].storage_offset()
             part = slice(start, start + parameter.numel())
             first, second = (moment[k, part].view(parameter.shape) for moment in self.moments[:2])
-            state[parameter] = {"exp_avg": first, "exp_avg_sq": second}
+            state[parameter] = {"exp_avg": first, "exp_avg_sq": second, "step": self.moments.clock[k]}
         return state
 
     def forget(self, k: int) -> None:

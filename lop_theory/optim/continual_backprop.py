@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
-from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers, watch
+from lop_theory.optim.clocks import Clocks, Memory, attached
+from lop_theory.optim.units import UnitLayer, per_unit, places, reinitialise, unit_layers, watch
 
 UTILITIES = ("contribution", "adaptable")
 
@@ -35,15 +36,16 @@ class ContinualBackprop:
     (adaptable),
     û = u / (1 − β^age), and likewise the running mean ĥ. A replaced unit gets fresh Kaiming-uniform incoming weights,
     zero bias and
-    zero outgoing weights; the outgoing layer's bias first absorbs w_out ĥ with the bias-corrected mean; age, utility,
-    mean and the
-    optimiser's memory of its weights start anew. Units younger than ``maturity`` steps are never eligible.
+    zero outgoing weights; the outgoing layer's bias first absorbs w_out ĥ with the bias-corrected mean; age, utility
+    and mean start anew, and so does the optimiser's memory of its weights, step counts included (see
+    :class:`lop_theory.optim.clocks.Clocks`). Units younger than ``maturity`` steps are never eligible. All layers are
+    scored before any is changed; where a new unit feeds another, the weight between them is a fresh one.
     """
 
     def __init__(
         self,
         model: nn.Sequential | Sequence[UnitLayer],
-        optimiser: Optimizer | None = None,
+        optimiser: Optimizer | Memory | None = None,
         settings: Settings = DEFAULT,
     ) -> None:
         if settings.utility not in UTILITIES:
@@ -51,7 +53,8 @@ class ContinualBackprop:
         if not 0 <= settings.rate <= 1 or not 0 <= settings.decay < 1:
             raise InvalidInput("rate, decay", (settings.rate, settings.decay), "must lie in [0, 1] and [0, 1)")
         self.layers = unit_layers(model) if isinstance(model, nn.Sequential) else list(model)
-        self.optimiser, self.settings = optimiser, settings
+        self.settings = settings
+        self.clocks = attached(optimiser, (place for layer in self.layers for place in places(layer, layer.every)))
         self._generator = torch.Generator().manual_seed(settings.seed)
         self.age = [_zeros(layer) for layer in self.layers]
         self.utility = [_zeros(layer) for layer in self.layers]
@@ -61,20 +64,15 @@ class ContinualBackprop:
 
     @torch.no_grad()
     def step(self) -> list[list[int]]:
-        """Update utilities from the last training forward pass and replace units; returns the replaced ones by
-        layer."""
-        replaced = []
-        for k, layer in enumerate(self.layers):
-            if k not in self._seen:
-                replaced.append([])
-                continue
-            self._update(k, layer, per_unit(self._seen[k]).double())
-            units = self._chosen(k)
+        """Update utilities from the last training forward pass and replace units; the replaced ones by layer."""
+        for k, h in self._seen.items():
+            self._update(k, self.layers[k], per_unit(h).double())
+        chosen = {k: self._chosen(k) for k in sorted(self._seen)}
+        for k, units in chosen.items():
             if len(units):
-                self._replace(k, layer, units)
-            replaced.append(units.tolist())
+                self._replace(k, self.layers[k], units)
         self._seen.clear()
-        return replaced
+        return [chosen[k].tolist() if k in chosen else [] for k in range(len(self.layers))]
 
     def _update(self, k: int, layer: UnitLayer, h: Tensor) -> None:
         beta = self.settings.decay
@@ -114,7 +112,8 @@ class ContinualBackprop:
             weights = layer.outgoing_weights()[:, units].double().sum(2)
             layer.outgoing.bias.add_((weights @ mean).to(layer.outgoing.bias))
         reinitialise(layer, units, self._generator)
-        reset_optimiser_state(self.optimiser, layer, units)
+        if self.clocks is not None:
+            self.clocks.renew(places(layer, units))
         for values in (self.age[k], self.utility[k], self.mean[k]):
             values[units] = 0
 
@@ -125,6 +124,7 @@ class ContinualBackprop:
             "mean": [t.clone() for t in self.mean],
             "accumulated": list(self.accumulated),
             "generator": self._generator.get_state(),
+            "clocks": {} if self.clocks is None else self.clocks.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -132,6 +132,8 @@ class ContinualBackprop:
             setattr(self, name, [t.clone() for t in state[name]])
         self.accumulated = list(state["accumulated"])
         self._generator.set_state(state["generator"])
+        if self.clocks is not None:
+            self.clocks.load_state_dict(state["clocks"])
 
 
 def _zeros(layer: UnitLayer) -> Tensor:

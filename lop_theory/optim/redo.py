@@ -8,7 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
-from lop_theory.optim.units import UnitLayer, per_unit, reinitialise, reset_optimiser_state, unit_layers, watch
+from lop_theory.optim.clocks import Memory, attached
+from lop_theory.optim.units import UnitLayer, per_unit, places, reinitialise, unit_layers, watch
 
 
 class ReDo:
@@ -18,7 +19,7 @@ class ReDo:
     def __init__(
         self,
         model: nn.Sequential | Sequence[UnitLayer],
-        optimiser: Optimizer | None = None,
+        optimiser: Optimizer | Memory | None = None,
         *,
         tau: float = 0.025,
         period: int = 1000,
@@ -27,7 +28,8 @@ class ReDo:
         if tau < 0 or period < 1:
             raise InvalidInput("tau, period", (tau, period), "must be at least 0 and 1")
         self.layers = unit_layers(model) if isinstance(model, nn.Sequential) else list(model)
-        self.optimiser, self.tau, self.period, self.steps = optimiser, tau, period, 0
+        self.tau, self.period, self.steps = tau, period, 0
+        self.clocks = attached(optimiser, (place for layer in self.layers for place in places(layer, layer.every)))
         self._generator = torch.Generator().manual_seed(seed)
         self._seen, self.detach = watch(self.layers)
 
@@ -42,13 +44,17 @@ class ReDo:
             size = per_unit(self._seen[k]).abs().double().mean(0)
             units = torch.nonzero(size <= self.tau * size.mean()).flatten()
             reinitialise(layer, units, self._generator)
-            reset_optimiser_state(self.optimiser, layer, units)
+            if self.clocks is not None:
+                self.clocks.renew(places(layer, units))
             reset.append(units.tolist())
         return reset
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "generator": self._generator.get_state()}
+        clocks = {} if self.clocks is None else self.clocks.state_dict()
+        return {"steps": self.steps, "generator": self._generator.get_state(), "clocks": clocks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
         self._generator.set_state(state["generator"])
+        if self.clocks is not None:
+            self.clocks.load_state_dict(state["clocks"])

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.clocks import Place
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
@@ -30,6 +30,11 @@ class UnitLayer(NamedTuple):
     @property
     def units(self) -> int:
         return self.incoming.weight.shape[0]
+
+    @property
+    def every(self) -> Tensor:
+        """The numbers of all units."""
+        return torch.arange(self.units, device=self.incoming.weight.device)
 
     def outgoing_weights(self) -> Tensor:
         """(outputs, units, elements a unit) view of the outgoing weights."""
@@ -110,24 +115,12 @@ def _reset_normalisation(module: nn.Module | None, units: Tensor) -> None:
             tensor[units] = value
 
 
-@torch.no_grad()
-def reset_optimiser_state(optimiser: Optimizer | None, layer: UnitLayer, units: Tensor) -> None:
-    """Zero what the optimiser remembers of the weights that were replaced (moments; step counts are per tensor and
-    stay)."""
-    if optimiser is None:
-        return
-    places: list[tuple[Tensor | None, Any]] = [
-        (layer.incoming.weight, units),
-        (layer.incoming.bias, units),
-        (layer.outgoing.weight, (slice(None), layer.columns(units))),
-    ]
-    places += [(getattr(layer.normalisation, name, None), units) for name in ("weight", "bias")]
-    for parameter, index in places:
-        if parameter is None or parameter not in optimiser.state:
-            continue
-        for value in optimiser.state[parameter].values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value[index] = 0
+def places(layer: UnitLayer, units: Tensor) -> list[Place]:
+    """The weights that belong to units: incoming, biases, outgoing, and those of their normalisation."""
+    found = [(layer.incoming.weight, 0, units), (layer.incoming.bias, 0, units)]
+    found.append((layer.outgoing.weight, 1, layer.columns(units)))
+    found += [(getattr(layer.normalisation, name, None), 0, units) for name in ("weight", "bias")]
+    return [Place(parameter, dim, index) for parameter, dim, index in found if parameter is not None]
 
 
 def watch(layers: Sequence[UnitLayer]) -> tuple[dict[int, Tensor], Callable[[], None]]:

@@ -1,0 +1,228 @@
+"""A step count for every weight that began anew, and the optimiser's steps corrected by it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lop_theory.errors import InvalidInput
+from lop_theory.optim.rules import Right, Slice, rule_of
+
+
+class Memory(Protocol):
+    """What is read of an optimiser: its state by parameter, and its groups; ``kind`` is its class, where that is not
+    the type of the object."""
+
+    state: Mapping[Tensor, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class Place(NamedTuple):
+    """Slices of a parameter: ``index`` (n,) along ``dim``."""
+
+    parameter: Tensor
+    dim: int
+    index: Tensor
+
+
+class Kept(NamedTuple):
+    """Values of a place before a step, those of the memories that its rule wants, and the tensor's count."""
+
+    place: Place
+    group: dict[str, Any]
+    values: Tensor
+    state: dict[str, Tensor]
+    count: Tensor | None
+
+
+class Clocks:
+    """Weights that :meth:`renew` names are from then on updated as those of a newly made parameter.
+
+    Call :meth:`before` and :meth:`after` around every step of the optimiser, or :meth:`attach` once. Exact, to
+    rounding, for the elementwise optimisers of ``torch.optim``; of Adafactor, Muon and LBFGS the memory is reset as
+    :mod:`lop_theory.optim.rules` says. Nothing waits for the device but :meth:`renew`. Raises ``InvalidInput`` for an
+    optimiser without a rule.
+    """
+
+    def __init__(self, optimiser: Memory) -> None:
+        self.optimiser, self.rule = optimiser, rule_of(getattr(optimiser, "kind", type(optimiser)))
+        self._ages: dict[Tensor, dict[int, Tensor]] = {}
+        self._young: dict[Tensor, dict[int, Tensor]] = {}
+        self._kept: list[Kept] = []
+
+    def prepare(self, places: Iterable[Place]) -> None:
+        """Weights that may begin anew: from now on they are in :meth:`state_dict`, whether they did or not."""
+        for parameter, dim, _ in places:
+            ages = torch.full((parameter.shape[dim],), torch.inf, dtype=torch.float64, device=parameter.device)
+            self._ages.setdefault(parameter, {}).setdefault(dim, ages)
+
+    def attach(self) -> None:
+        """Correct every step of the optimiser, a ``torch.optim.Optimizer``, from now on."""
+        assert isinstance(self.optimiser, Optimizer)
+        self.optimiser.register_step_pre_hook(lambda *_: self.before())
+        self.optimiser.register_step_post_hook(lambda *_: self.after())
+
+    @torch.no_grad()
+    def renew(self, places: Iterable[Place]) -> None:
+        """The optimiser forgets these weights: memories as at the beginning, counts at 0. What it has not yet stepped,
+        or does not hold, it does not remember."""
+        groups = self._groups()
+        for place in places:
+            state = self.optimiser.state.get(place.parameter)
+            if state and place.parameter in groups:
+                self._forget(state, place, groups[place.parameter])
+                if self.rule.right is not None:
+                    self._restart(place)
+
+    def _forget(self, state: dict[str, Any], place: Place, group: dict[str, Any]) -> None:
+        parameter, dim, index = place
+        if self.rule.reset is not None:
+            self.rule.reset(state, parameter, dim, index)
+            return
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                first = self.rule.first.get(name)
+                value.index_fill_(dim, index, 0.0 if first is None else float(first(group)))
+
+    def _restart(self, place: Place) -> None:
+        self.prepare([place])
+        parameter, dim, index = place
+        ages = self._ages[parameter][dim]
+        ages[index] = 0
+        self._young.setdefault(parameter, {})[dim] = _young(ages)
+
+    def _groups(self) -> dict[Tensor, dict[str, Any]]:
+        return {parameter: group for group in self.optimiser.param_groups for parameter in group["params"]}
+
+    @torch.no_grad()
+    def before(self) -> None:
+        """Keep what the correction needs."""
+        self._kept = []
+        groups = self._groups() if self._young else {}
+        for parameter, young in self._young.items():
+            group = groups.get(parameter)
+            if group is not None and self.rule.needed(group):
+                self._kept += [self._keep(Place(parameter, *item), group) for item in young.items()]
+
+    def _keep(self, place: Place, group: dict[str, Any]) -> Kept:
+        parameter, dim, index = place
+        state = self.optimiser.state[parameter]
+        kept = {name: state[name].index_select(dim, index) for name in self.rule.kept}
+        count = state.get("step")
+        return Kept(
+            place, group, parameter.detach().index_select(dim, index), kept, None if count is None else count.clone()
+        )
+
+    @torch.no_grad()
+    def after(self) -> None:
+        """Count the step, and give the young weights what a new parameter would have."""
+        counted: set[Tensor] = set()
+        moves = {}
+        for kept in self._kept:
+            parameter = kept.place.parameter
+            if parameter.grad is None:
+                continue
+            moves[parameter] = self._advance(kept)
+            if parameter not in counted:
+                counted.add(parameter)
+                for ages in self._ages[parameter].values():
+                    ages += moves[parameter]
+        right = [self._right(kept) for kept in self._kept if kept.place.parameter in moves]
+        for (place, *_), corrected in zip((k for k in self._kept if k.place.parameter in moves), right, strict=True):
+            self._write(place, corrected, moves[place.parameter])
+        self._kept = []
+
+    def _advance(self, kept: Kept) -> Tensor | float:
+        """1, or 0 where a fused optimiser skipped the step for infinite gradients."""
+        count = self.optimiser.state[kept.place.parameter].get("step")
+        if count is not None and kept.count is not None:
+            return (count - kept.count).to(torch.float64).to(kept.place.parameter.device)
+        skipped = getattr(self.optimiser, "found_inf", None)
+        return 1.0 if skipped is None else 1.0 - skipped
+
+    def _right(self, kept: Kept) -> Right:
+        parameter, dim, index = kept.place
+        assert self.rule.right is not None
+        assert parameter.grad is not None
+        wide = torch.float32 if parameter.dtype in (torch.bfloat16, torch.float16) else parameter.dtype
+        state = {
+            name: value.index_select(dim, index).to(wide)
+            for name, value in self.optimiser.state[parameter].items()
+            if isinstance(value, Tensor) and value.shape == parameter.shape
+        }
+        before = {name: value.to(wide) for name, value in kept.state.items()}
+        return self.rule.right(
+            Slice(
+                kept.values.to(wide),
+                parameter.grad.index_select(dim, index).to(wide),
+                state,
+                before,
+                kept.group,
+                lambda f: self._of_age(kept.place, f).to(wide),
+            )
+        )
+
+    def _of_age(self, place: Place, f: Any) -> Tensor:
+        """f of the younger of a weight's counts along the dimensions."""
+        counts, values = None, None
+        for dim, ages in self._ages[place.parameter].items():
+            own = (ages[place.index] if dim == place.dim else ages).view(
+                [-1 if d == dim else 1 for d in range(place.parameter.ndim)]
+            )
+            new = f(own)
+            values = new if counts is None else torch.where(counts <= own, values, new)
+            counts = own if counts is None else torch.minimum(counts, own)
+        assert values is not None
+        return values
+
+    def _write(self, place: Place, right: Right, moved: Tensor | float) -> None:
+        parameter, dim, index = place
+        state = self.optimiser.state[parameter]
+        for target, values in ((parameter, right.values), *((state[n], v) for n, v in right.state.items())):
+            if getattr(self.optimiser, "found_inf", None) is not None:
+                values = torch.where(torch.as_tensor(moved) > 0, values, target.index_select(dim, index).to(values))
+            target.index_copy_(dim, index, values.to(target))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts by the parameter's number in the groups and the dimension."""
+        return {"ages": {f"{number}/{dim}": ages.clone() for number, dim, ages in self._numbered()}}
+
+    def _numbered(self) -> Iterator[tuple[int, int, Tensor]]:
+        for number, parameter in enumerate(self._groups()):
+            for dim, ages in self._ages.get(parameter, {}).items():
+                yield number, dim, ages
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`. Raises ``InvalidInput`` if it is of another model."""
+        parameters = list(self._groups())
+        found: dict[Tensor, dict[int, Tensor]] = {}
+        for name, ages in state["ages"].items():
+            number, dim = map(int, name.split("/"))
+            if number >= len(parameters) or parameters[number].shape[dim : dim + 1] != ages.shape:
+                raise InvalidInput("state_dict", name, "counts weights that the optimiser does not have")
+            parameter = parameters[number]
+            found.setdefault(parameter, {})[dim] = ages.to(parameter.device, torch.float64, copy=True)
+        self._ages = found
+        self._young = {}
+        for parameter, by_dim in found.items():
+            young = {dim: _young(ages) for dim, ages in by_dim.items() if ages.isfinite().any()}
+            if young:
+                self._young[parameter] = young
+
+
+def _young(ages: Tensor) -> Tensor:
+    return ages.isfinite().nonzero().flatten()
+
+
+def attached(optimiser: Optimizer | Memory | None, places: Iterable[Place]) -> Clocks | None:
+    """Clocks prepared for the places; a ``torch.optim.Optimizer`` is corrected from now on by hooks of its own, around
+    another memory its owner calls ``before`` and ``after``."""
+    if optimiser is None:
+        return None
+    clocks = Clocks(optimiser)
+    clocks.prepare(places)
+    if isinstance(optimiser, Optimizer):
+        clocks.attach()
+    return clocks
