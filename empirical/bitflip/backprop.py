@@ -137,7 +137,7 @@ def _least_useful(tracked: Tracked, maturity: int) -> int:
 @compiled()
 def _replace(learner: Any, rule: Rule, unit: int, moment: tuple[int, int]) -> None:
     """Fresh incoming weights; the output bias takes over w_out·ĥ before ĥ is forgotten; everything else of the unit
-    is zero."""
+    is zero, Adam's moments and step count included."""
     weights, tracked = learner.weights, learner.tracked
     hidden = tracked.age.size
     inputs = (weights.size - 2 * hidden - 1) // hidden
@@ -152,3 +152,4 @@ def _replace(learner: Any, rule: Rule, unit: int, moment: tuple[int, int]) -> No
         weights[place] = learner.first[place] = learner.second[place] = 0.0
     tracked.age[unit] = tracked.mean[unit] = tracked.utility[unit] = 0.0
     tracked.fading[unit] = 1.0
+    learner.clock[unit] = 0.0

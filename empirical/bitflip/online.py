@@ -27,7 +27,8 @@ LARGEST = np.finfo(
 class Learner(NamedTuple):
     """``weights`` is flat: rows of ``hidden`` numbers, one per input, then b₁, then w₂; and b₂ last.
 
-    ``first`` and ``second`` are Adam's moments of the weights, ``clock`` its step count.
+    ``first`` and ``second`` are Adam's moments of the weights, ``clock`` its step counts: of the weights of every
+    hidden unit since it began, and of b₂.
     """
 
     weights: np.ndarray
@@ -41,7 +42,7 @@ def fresh_learner(seed: int, inputs: int, hidden: int, bound: float) -> Learner:
     """Kaiming-uniform: incoming weights in ±``bound``, outgoing in ±√(3/hidden), biases zero (as in the authors'
     code)."""
     weights = _initial(seed, inputs, hidden, bound)
-    return Learner(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(1), newborn(hidden))
+    return Learner(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(hidden + 1), newborn(hidden))
 
 
 @compiled()
@@ -169,13 +170,20 @@ def _gradient(
 
 @compiled(fastmath=FAST, error_model="numpy")
 def _adam(learner: Learner, gradient: np.ndarray, step_size: float) -> None:
-    learner.clock[0] += 1.0
-    rate = step_size / (1.0 - ADAM_BETA1 ** learner.clock[0])
-    root = np.sqrt(1.0 - ADAM_BETA2 ** learner.clock[0])
+    hidden = learner.clock.size - 1
+    rate, root = np.empty(hidden + 1), np.empty(hidden + 1)
+    for i in range(hidden + 1):
+        learner.clock[i] += 1.0
+        rate[i] = step_size / (1.0 - ADAM_BETA1 ** learner.clock[i])
+        root[i] = np.sqrt(1.0 - ADAM_BETA2 ** learner.clock[i])
     weights, first, second = learner.weights, learner.first, learner.second
-    for k in range(weights.size):
-        g = gradient[k]
-        m = ADAM_BETA1 * first[k] + (1.0 - ADAM_BETA1) * g
-        v = ADAM_BETA2 * second[k] + (1.0 - ADAM_BETA2) * g * g
-        first[k], second[k] = m, v
-        weights[k] -= rate * m / (np.sqrt(v) / root + ADAM_EPSILON)
+    for start in range(0, weights.size, hidden):
+        own = hidden if start < weights.size - 1 else 1
+        shift = 0 if start < weights.size - 1 else hidden
+        for i in range(own):
+            k, unit = start + i, shift + i
+            g = gradient[k]
+            m = ADAM_BETA1 * first[k] + (1.0 - ADAM_BETA1) * g
+            v = ADAM_BETA2 * second[k] + (1.0 - ADAM_BETA2) * g * g
+            first[k], second[k] = m, v
+            weights[k] -= rate[unit] * m / (np.sqrt(v) / root[unit] + ADAM_EPSILON)

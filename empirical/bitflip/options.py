@@ -130,11 +130,15 @@ class Bitflip:
         """Every run, small ones first."""
         shared = {name: getattr(self, name) for name in _SHARED}
         return [
-            BitflipRun(seed=seed, width=width, method=method, **shared)
+            BitflipRun(seed=seed, width=width, method=method, protocol=self._protocol(method), **shared)
             for width in sorted(set(self.width))
             for method in dict.fromkeys(self.method)
             for seed in dict.fromkeys(self.seeds)
         ]
+
+    def _protocol(self, method: Method) -> int:
+        """2 since a replaced weight has a step count of its own in Adam."""
+        return 2 if self.learner.optimiser == "adam" and method != "sgd" else 1
 
 
 def _check_choices(options: Bitflip) -> None:

@@ -26,10 +26,12 @@ from empirical.training.options import (
 )
 from lop_theory.errors import InvalidInput
 
-Preset = Literal["smoke", "laptop", "paper", "paper-epochs"]
+Preset = Literal["smoke", "laptop", "repair", "paper", "paper-epochs"]
 Arm = Literal["continual", "fresh", "cbp", "redo", "l2_init"]
-PLAIN_STACKS = ("mlp", "cnn")
+PLAIN_STACKS: tuple[ModelName, ...] = ("mlp", "cnn")
 """Models that CBP and ReDo know how to repair."""
+REPAIRS: tuple[Arm, ...] = ("cbp", "redo")
+"""Arms of protocol 2: a replaced weight begins with a step count of its own in Adam (before, with the tensor's)."""
 
 
 class Size(NamedTuple):
@@ -83,7 +85,8 @@ class Continual:
     """
 
     preset: Preset = "smoke"
-    """Sizes: smoke (a minute), laptop (an hour), paper (Tiny ImageNet, 40 tasks of 500 steps) or paper-epochs (of 500
+    """Sizes: smoke (a minute), laptop (an hour), repair (MLP and CNN of the same size with five seeds and those
+    companions that replace units, an hour), paper (Tiny ImageNet, 40 tasks of 500 steps) or paper-epochs (of 500
     epochs)."""
     seeds: tuple[int, ...] = (40, 41)
     """Seeds; each fixes the networks, the order of classes, the permutations and the batches."""
@@ -160,6 +163,7 @@ class Continual:
                 batch=size.batch,
                 window=self.window or max(1, size.steps // 5),
                 theory=self.theory,
+                protocol=2 if settings.arm in REPAIRS else 1,
             )
 
     def size(self, model: ModelName) -> Size:
@@ -192,7 +196,7 @@ def _settings(options: Continual) -> Iterator[Settings]:
         if (
             (options.cross == "all" or changed <= 1)
             and (settings.normalisation != "none" or settings.affine == options.affine[0])
-            and (settings.arm not in ("cbp", "redo") or settings.model in PLAIN_STACKS)
+            and (settings.arm not in REPAIRS or settings.model in PLAIN_STACKS)
         ):
             yield settings
 
@@ -219,6 +223,12 @@ def _check_sizes(options: Continual) -> None:
 _PAPER = {name: Size(1, 64, 128, 500, 1e-4 if name == "vit" else 1e-3, permuted=False) for name in get_args(ModelName)}
 _FEW = {"per_class": 30, "probe_per_class": 20}
 _PLAIN = {"per_class": 100, "probe_per_class": 20, "permuted": False}
+_LAPTOP: dict[ModelName, Size] = {
+    "mlp": Size(1, 16, 64, 500, 1e-3, noise=0.3),
+    "cnn": Size(4, 16, 32, 250, 1e-3, per_class=100, probe_per_class=40, noise=0.1),
+    "resnet18": Size(8, 16, 32, 80, 1e-3, **_PLAIN),
+    "vit": Size(16, 16, 32, 100, 1e-3, **_PLAIN),
+}
 SIZES: dict[str, dict[ModelName, Size]] = {
     "smoke": {
         "mlp": Size(2, 16, 32, 30, 1e-3, **_FEW),
@@ -226,12 +236,8 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "resnet18": Size(16, 8, 16, 10, 1e-3, **_FEW),
         "vit": Size(16, 8, 16, 10, 1e-3, 4, **_FEW),
     },
-    "laptop": {
-        "mlp": Size(1, 16, 64, 500, 1e-3, noise=0.3),
-        "cnn": Size(4, 16, 32, 250, 1e-3, per_class=100, probe_per_class=40, noise=0.1),
-        "resnet18": Size(8, 16, 32, 80, 1e-3, **_PLAIN),
-        "vit": Size(16, 16, 32, 100, 1e-3, **_PLAIN),
-    },
+    "laptop": _LAPTOP,
+    "repair": _LAPTOP,
     "paper": _PAPER,
     "paper-epochs": {name: size._replace(steps=10_000) for name, size in _PAPER.items()},
 }
@@ -245,7 +251,11 @@ _PAPER_OPTIONS = Continual(
 )  # fmt: skip
 CONTINUAL: dict[str, Continual] = {
     "smoke": Continual(seeds=(40,), tasks=3, arms=("continual", "fresh", "cbp")),
-    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], arms=("continual", "fresh", "cbp"), theory=False),
+    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], theory=False),
+    "repair": Continual(
+        preset="repair", seeds=_SEEDS, models=PLAIN_STACKS, normalisations=("none",),
+        arms=("continual", "fresh", *REPAIRS), theory=False,
+    ),
     "paper": _PAPER_OPTIONS,
     "paper-epochs": replace(_PAPER_OPTIONS, preset="paper-epochs"),
 }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
-from empirical.continual.options import PLAIN_STACKS, ContinualRun
+from empirical.continual.options import PLAIN_STACKS, REPAIRS, ContinualRun
 from empirical.runs.checks import check_choice, check_choices, check_counts, check_given
 from empirical.runs.execution import Execution
 from empirical.training.options import (
@@ -212,8 +212,9 @@ class Escape:
         names = ("perturbations", "before", "after", "classes_per_task", "steps", "batch", "window", "spectrum")
         shared = {name: getattr(self, name) for name in (*names, "theory")}
         shared |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in ("starts", "branches")}
+        protocol = 2 if set(REPAIRS) & set(self.branches) else 1
         return [
-            EscapeRun(seed=seed, model=model, data=data, optimiser=optimiser, **shared)
+            EscapeRun(seed=seed, model=model, data=data, optimiser=optimiser, protocol=protocol, **shared)
             for seed in dict.fromkeys(self.seeds)
         ]
 
@@ -259,7 +260,7 @@ ESCAPE: dict[str, Escape] = {
         seeds=(40,), scale=2, per_class=40, probe_per_class=20, before=4, after=2, steps=60, batch=32,
         window=20, spectrum=6, starts=("end",), theory=True,
     ),
-    "laptop": Escape(preset="laptop", seeds=(40, 41, 42), pixel_noise=0.3),
+    "laptop": Escape(preset="laptop", seeds=(40, 41, 42, 43, 44), pixel_noise=0.3),
     "paper": Escape(
         preset="paper", seeds=(40, 41, 42, 43, 44), source="tiny-imagenet", permuted=False, side=64, batch=128
     ),

@@ -67,7 +67,8 @@ class Simulation:
         inner = continual.Simulation(runs, None, step, self.device)
         for k, saved in enumerate(self._starts[stage.start]):
             own = inner.trainer.state(k)
-            inner.trainer.load(k, {name: saved.get(name, array) for name, array in own.items()})
+            kept = {name: np.broadcast_to(saved.get(name, array), array.shape) for name, array in own.items()}
+            inner.trainer.load(k, kept)  # a count of steps becomes that of every weight
         return stage, inner
 
     def states(self) -> list[Arrays]:

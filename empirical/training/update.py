@@ -15,14 +15,15 @@ from torch.optim import SGD, Adam
 
 from empirical.training.options import OptimiserOptions
 from empirical.training.stack import Stack
-from lop_theory.optim import ContinualBackprop, L2Init, NoisySGD, ReDo
+from lop_theory.optim import AdamGnT, ContinualBackprop, L2Init, NoisySGD, ReDo
 from lop_theory.optim.continual_backprop import Settings
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 class Moments(NamedTuple):
-    """Adam's memory, rows as in the stack; ``clock`` is the steps a model has made, (S,)."""
+    """Adam's memory, rows as in the stack; ``clock`` is the steps a model has made, (S,), or where single weights begin
+    anew, the steps of each, in rows."""
 
     first: Tensor
     second: Tensor
@@ -60,8 +61,7 @@ class Update:
         self.pull = L2Init(optimiser) if options.repair == "l2_init" else None
         self._advance: Callable[[], object] = (self.pull or optimiser).step
         make = {"cbp": _continual_backprop, "redo": _redo}.get(options.repair)
-        memories = [self._memory_of(k, options) for k in range(len(models))]
-        self._fresh = None if make is None else lambda k: make(models[k], memories[k], seeds[k])
+        self._fresh = None if make is None else lambda k: make(models[k], self._memory_of(k, options), seeds[k])
         self.companions = [] if self._fresh is None else [self._fresh(k) for k in range(len(models))]
 
     def step(self) -> None:
@@ -69,11 +69,8 @@ class Update:
         if self.moments is not None:
             for noise in self.noisy:
                 noise.add_noise()
-        for companion in self.companions:
-            companion.clocks.before()
         self._advance()
         for companion in self.companions:
-            companion.clocks.after()
             companion.step()
 
     def _optimiser(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
@@ -84,10 +81,15 @@ class Update:
             pairs = zip(self._stack.of_model, seeds, strict=True)
             self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
         if options.name in ("adam", "noisy_adam"):
-            optimiser = Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
+            renewed = options.repair in ("cbp", "redo")
             values = self._stack.values
-            zeros = [torch.zeros_like(values) for _ in range(2)]
-            self.moments = Moments(*zeros, torch.zeros(len(values), device=values.device))
+            zeros = [torch.zeros_like(values) for _ in range(3)]
+            self.moments = Moments(*zeros) if renewed else Moments(*zeros[:2], torch.zeros_like(values[:, 0]))
+            optimiser = (
+                AdamGnT(self._rows, options.step_size, BETAS, EPSILON)
+                if renewed
+                else Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
+            )
             for row, first, second, clock in zip(self._rows, *self.moments, strict=True):
                 optimiser.state[row] = {"step": clock, "exp_avg": first, "exp_avg_sq": second}
             return optimiser
@@ -98,9 +100,8 @@ class Update:
             optimiser.step()
 
     def _memory_of(self, k: int, options: OptimiserOptions) -> Memory:
-        own = self._stack.of_model[k]
-        same = Adam(own, options.step_size, BETAS, EPSILON) if self.moments else SGD(own, options.step_size)
-        return Memory(self._state_by_parameter(k), same.param_groups, type(same))
+        own = [{"params": self._stack.of_model[k], "lr": options.step_size}]
+        return Memory(self._state_by_parameter(k), own, AdamGnT if self.moments else SGD)
 
     def _state_by_parameter(self, k: int) -> dict[Tensor, dict[str, Tensor]]:
         if self.moments is None:
@@ -109,8 +110,8 @@ class Update:
         for parameter in self._stack.of_model[k]:
             start = parameter.storage_offset() - self._stack.values[k].storage_offset()
             part = slice(start, start + parameter.numel())
-            first, second = (moment[k, part].view(parameter.shape) for moment in self.moments[:2])
-            state[parameter] = {"exp_avg": first, "exp_avg_sq": second, "step": self.moments.clock[k]}
+            first, second, step = (moment[k, part].view(parameter.shape) for moment in self.moments)
+            state[parameter] = {"exp_avg": first, "exp_avg_sq": second, "step": step}
         return state
 
     def forget(self, k: int) -> None:

@@ -4,6 +4,7 @@ Each is an ordinary ``torch.optim.Optimizer`` or an object with ``step``, ``stat
 works beside one.
 """
 
+from lop_theory.optim.adam_gnt import AdamGnT
 from lop_theory.optim.continual_backprop import ContinualBackprop
 from lop_theory.optim.l2_init import L2Init
 from lop_theory.optim.noisy_sgd import NoisySGD
@@ -11,4 +12,4 @@ from lop_theory.optim.redo import ReDo
 from lop_theory.optim.shrink_perturb import shrink_and_perturb
 from lop_theory.optim.units import UnitLayer, unit_layers
 
-__all__ = ["ContinualBackprop", "L2Init", "NoisySGD", "ReDo", "UnitLayer", "shrink_and_perturb", "unit_layers"]
+__all__ = ["AdamGnT", "ContinualBackprop", "L2Init", "NoisySGD", "ReDo", "UnitLayer", "shrink_and_perturb", "unit_layers"]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, optim
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.adam_gnt import AdamGnT
 
 Group = Mapping[str, Any]
 OfAge = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -181,6 +182,7 @@ RULES: dict[type, Rule] = {
         needed=lambda group: bool(group["lr_decay"]),
     ),
     optim.ASGD: Rule(asgd, kept=("ax",)),
+    AdamGnT: Rule(),
     optim.RMSprop: Rule(),
     optim.Adadelta: Rule(),
     optim.Rprop: Rule(first={"step_size": lambda group: group["lr"]}),

@@ -119,7 +119,7 @@ def fresh_row(setting: Setting, step: int, unit: int, inputs: int = 21) -> np.nd
 def numpy_run(s: Setting) -> Trained:
     """SGD or Adam with CBP, every formula as it stands in experiments.md."""
     target, parameters, continual = Target(s.seed), initial(s), PlainContinual(s)
-    moments = [[np.zeros_like(p) for p in parameters] for _ in range(2)]
+    moments = [[np.zeros_like(p) for p in parameters] for _ in range(3)]  # m, v, and steps of every single weight
     errors, replaced = [], []
     for step, x in enumerate(inputs(s.seed, s.steps, flip_every=s.flip_every)):
         W, b1, w2, b2 = parameters
@@ -129,10 +129,10 @@ def numpy_run(s: Setting) -> Trained:
         errors.append(error**2)
         back = 2 * error * w2 * SLOPE[s.activation](z)
         gradients = [np.outer(x, back), back, 2 * error * h, np.array([2 * error])]
-        for p, g, m, v in zip(parameters, gradients, *moments, strict=True):
+        for p, g, m, v, t in zip(parameters, gradients, *moments, strict=True):
             m[...] = 0.9 * m + 0.1 * g
             v[...] = 0.999 * v + 0.001 * g**2
-            t = step + 1
+            t += 1
             p[...] -= s.step_size * ((m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) if s.adam else g)
         if step >= s.start:
             replaced += continual.step(step, parameters, moments, h)

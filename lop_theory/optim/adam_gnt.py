@@ -1,0 +1,70 @@
+"""Adam with a step count for every weight, for generate and test (Dohare et al. 2024)."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lop_theory.errors import InvalidInput
+
+
+class AdamGnT(Optimizer):
+    """Adam whose ``step`` is a tensor of the weight's shape, so that weights can begin anew one by one.
+
+    ``published=False``: w ← w − η m̂/(√v̂ + ε) with the count t of each weight (Kingma and Ba 2015, Algorithm 1): what
+    :class:`torch.optim.Adam` does to a newly made parameter. ``published=True``: the rule of the code beside *Loss of
+    plasticity in deep continual learning* (Nature 632, 2024), whose first bias correction is computed and discarded, and
+    whose second one multiplies: w ← w − η (1 − β₂ᵗ) m/(√v + ε), a warm-up of about 1/(1 − β₂) steps for every new weight.
+    Weight decay is coupled (an L2 penalty). Raises ``InvalidInput``.
+    """
+
+    def __init__(  # noqa: PLR0913 - the signature of torch.optim.Adam
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        published: bool = False,
+    ) -> None:
+        if lr < 0 or eps < 0 or weight_decay < 0:
+            raise InvalidInput("lr, eps, weight_decay", (lr, eps, weight_decay), "must not be negative")
+        if not all(0 < beta < 1 for beta in betas):
+            raise InvalidInput("betas", betas, "must lie in (0, 1)")
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "published": published}
+        super().__init__(params, options)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        state, (first, second) = self.state[parameter], group["betas"]
+        if not state:
+            state.update({name: torch.zeros_like(parameter) for name in ("step", "exp_avg", "exp_avg_sq")})
+        gradient = parameter.grad
+        assert gradient is not None
+        if group["weight_decay"]:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        state["step"] += 1
+        mean = state["exp_avg"].lerp_(gradient, 1 - first)
+        size = state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second).sqrt()
+        begun = torch.expm1(state["step"] * math.log(second)).neg_()  # 1 − β₂ᵗ
+        if group["published"]:
+            parameter.addcdiv_(mean * begun, size.add_(group["eps"]), value=-group["lr"])
+            return
+        size.div_(begun.sqrt_()).add_(group["eps"])
+        unbiased = mean / torch.expm1(state["step"] * math.log(first)).neg_()
+        parameter.addcdiv_(unbiased, size, value=-group["lr"])
