@@ -50,7 +50,8 @@ class Simulation:
         self.runs, self.run, self.step, self.device = runs, runs[0], step, device
         self.source = open_source(self.run.data)
         models = [self._fresh(run, 0) for run in runs]
-        self.trainer = Trainer(models, self.run.optimiser, [run.seed for run in runs], device=device)
+        seeds = [run.seed for run in runs]
+        self.trainer = Trainer(models, self.run.optimiser, seeds, device=device, image=self.source.image)
         for k, saved in enumerate(arrays or ()):
             self.trainer.load(k, saved)
         self.failed: dict[int, str] = {}

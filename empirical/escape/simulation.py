@@ -20,6 +20,7 @@ from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.saved import NETWORK
 from empirical.runs.store import Row
 from empirical.training.models import build
+from empirical.training.update import begun
 from lop_theory.optim import shrink_and_perturb
 
 Arrays = dict[str, np.ndarray]
@@ -67,8 +68,8 @@ class Simulation:
         inner = continual.Simulation(runs, None, step, self.device)
         for k, saved in enumerate(self._starts[stage.start]):
             own = inner.trainer.state(k)
-            kept = {name: np.broadcast_to(saved.get(name, array), array.shape) for name, array in own.items()}
-            inner.trainer.load(k, kept)  # a count of steps becomes that of every weight
+            kept = saved | begun(float(saved["optimiser/moments/2"])) if "optimiser/moments/3" in own else saved
+            inner.trainer.load(k, {n: np.broadcast_to(kept.get(n, array), array.shape) for n, array in own.items()})
         return stage, inner
 
     def states(self) -> list[Arrays]:

@@ -44,15 +44,17 @@ class Trainer:
         compile: bool = False,
         bf16: bool = False,
         rates: Mapping[str, float] | None = None,
+        image: Sequence[int] | None = None,
     ) -> None:
         """``compile`` and ``bf16`` (autocast) speed up GPUs. ``rates`` multiplies the gradient of each parameter by
-        name: under SGD, its step size. Raises ``InvalidInput`` for what cannot be combined."""
+        name: under SGD, its step size. ``image``, (channels, height, width), is for CBP and ReDo, which trace the
+        model. Raises ``InvalidInput`` for what cannot be combined."""
         assert len(models) == len(seeds) > 0
         self.models = [model.to(device).train() for model in models]
         self.seeds = list(seeds)
         self.strategy: Literal["vmap", "each"] = _chosen(strategy, self.models[0], optimiser, compile=compile)
         self._stack = stack_models(self.models)
-        self._update = Update(self._stack, self.models, optimiser, self.seeds)
+        self._update = Update(self._stack, self.models, optimiser, self.seeds, image)
         self._steps = [0] * len(models)
         self._gradients = self._passes(Precision(compile, bf16))
         self._rates = None if rates is None else self._stack.row(rates)

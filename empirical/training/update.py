@@ -6,36 +6,60 @@ are the same memory.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, Optimizer
 
 from empirical.training.options import OptimiserOptions
 from empirical.training.stack import Stack
-from lop_theory.optim import AdamGnT, ContinualBackprop, L2Init, NoisySGD, ReDo
+from lop_theory.errors import InvalidInput
+from lop_theory.optim import AdamGnT, Companion, ContinualBackprop, L2Init, NoisySGD, ReDo, find_units
 from lop_theory.optim.continual_backprop import Settings
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
+RENEWING = ("cbp", "redo")
+"""Repairs by which single weights begin anew."""
 
 
 class Moments(NamedTuple):
-    """Adam's memory, rows as in the stack; ``clock`` is the steps a model has made, (S,), or where single weights begin
-    anew, the steps of each, in rows."""
+    """Adam's memory, rows as in the stack; ``clock`` is the steps a model has made, (S,)."""
 
     first: Tensor
     second: Tensor
     clock: Tensor
 
 
-class Memory(NamedTuple):
-    """The part of an optimiser that companions read and reset: of one model, its state by parameter and its options."""
+class Begun(NamedTuple):
+    """The same where single weights begin anew: for a count of steps, 1 − βᵗ of every weight, in rows."""
 
-    state: dict[Tensor, dict[str, Tensor]]
-    param_groups: list[dict[str, Any]]
-    kind: type
+    first: Tensor
+    second: Tensor
+    first_begun: Tensor
+    second_begun: Tensor
+
+
+MEMORIES: dict[type, tuple[str, ...]] = {
+    Moments: ("exp_avg", "exp_avg_sq", "step"),
+    Begun: ("exp_avg", "exp_avg_sq", "first_begun", "second_begun"),
+}
+"""The names by which ``torch.optim.Adam`` and :class:`lop_theory.optim.AdamGnT` know them."""
+
+
+class Own(Optimizer):
+    """One model's part of the optimiser that steps all: groups and state for a companion; a step does nothing. ``kind``
+    is the class of that optimiser."""
+
+    def __init__(self, parameters: list[nn.Parameter], state: dict[Tensor, dict[str, Tensor]], kind: type) -> None:
+        super().__init__(parameters, {})
+        self.state.update(state)
+        self.kind = kind
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Done for all models at once."""
 
 
 class _Rows(NamedTuple):
@@ -49,20 +73,43 @@ class Update:
     """What turns gradients into weights: ``step`` for all models at once."""
 
     def __init__(
-        self, stacked: Stack, models: Sequence[nn.Module], options: OptimiserOptions, seeds: Sequence[int]
+        self,
+        stacked: Stack,
+        models: Sequence[nn.Module],
+        options: OptimiserOptions,
+        seeds: Sequence[int],
+        image: Sequence[int] | None = None,
     ) -> None:
         self._stack = stacked
         self._rows = [nn.Parameter(row) for row in stacked.values]
         for row, gradient in zip(self._rows, stacked.gradients, strict=True):
             row.grad = gradient
-        self.moments: Moments | None = None
+        self.moments: Moments | Begun | None = None
         self.noisy: list[NoisySGD] = []
         optimiser = self._optimiser(options, seeds)
         self.pull = L2Init(optimiser) if options.repair == "l2_init" else None
         self._advance: Callable[[], object] = (self.pull or optimiser).step
-        make = {"cbp": _continual_backprop, "redo": _redo}.get(options.repair)
-        self._fresh = None if make is None else lambda k: make(models[k], self._memory_of(k, options), seeds[k])
+        self._fresh = self._companion(models, options, seeds, image) if options.repair in RENEWING else None
         self.companions = [] if self._fresh is None else [self._fresh(k) for k in range(len(models))]
+
+    def _companion(
+        self, models: Sequence[nn.Module], options: OptimiserOptions, seeds: Sequence[int], image: Sequence[int] | None
+    ) -> Callable[[int], Companion]:
+        """What makes the companion of model k."""
+        if image is None:
+            raise InvalidInput("image", image, f"must be given with {options.repair}, which traces the model")
+        size = 2 * prod(image)
+        example = torch.linspace(-1, 1, size, device=self._stack.values.device).view(2, *image)
+        units = find_units(models[0], example.to(self._stack.values))
+
+        def fresh(k: int) -> Companion:
+            own = Own(self._stack.of_model[k], self._state_by_parameter(k), AdamGnT if self.moments else SGD)
+            if options.repair == "redo":
+                return ReDo(own, models[k], example_input=units, init="kaiming", seed=seeds[k])
+            settings = Settings(init="kaiming", seed=seeds[k])
+            return ContinualBackprop(own, models[k], example_input=units, settings=settings)
+
+        return fresh
 
     def step(self) -> None:
         """Gradients are those of the stack."""
@@ -81,27 +128,24 @@ class Update:
             pairs = zip(self._stack.of_model, seeds, strict=True)
             self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
         if options.name in ("adam", "noisy_adam"):
-            renewed = options.repair in ("cbp", "redo")
-            values = self._stack.values
-            zeros = [torch.zeros_like(values) for _ in range(3)]
-            self.moments = Moments(*zeros) if renewed else Moments(*zeros[:2], torch.zeros_like(values[:, 0]))
-            optimiser = (
-                AdamGnT(self._rows, options.step_size, BETAS, EPSILON)
-                if renewed
-                else Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
-            )
-            for row, first, second, clock in zip(self._rows, *self.moments, strict=True):
-                optimiser.state[row] = {"step": clock, "exp_avg": first, "exp_avg_sq": second}
-            return optimiser
+            return self._adam(options)
         return _Rows([{"params": self._rows}], self._noisy_step)
 
     def _noisy_step(self) -> None:
         for optimiser in self.noisy:
             optimiser.step()
 
-    def _memory_of(self, k: int, options: OptimiserOptions) -> Memory:
-        own = [{"params": self._stack.of_model[k], "lr": options.step_size}]
-        return Memory(self._state_by_parameter(k), own, AdamGnT if self.moments else SGD)
+    def _adam(self, options: OptimiserOptions) -> Optimizer:
+        values = self._stack.values
+        if options.repair in RENEWING:
+            self.moments = Begun(*(torch.zeros_like(values) for _ in Begun._fields))
+            optimiser: Optimizer = AdamGnT(self._rows, options.step_size, BETAS, EPSILON)
+        else:
+            self.moments = Moments(*(torch.zeros_like(values) for _ in range(2)), torch.zeros_like(values[:, 0]))
+            optimiser = Adam(self._rows, lr=options.step_size, betas=BETAS, eps=EPSILON, fused=True)
+        for row, *memories in zip(self._rows, *self.moments, strict=True):
+            optimiser.state[row] = dict(zip(MEMORIES[type(self.moments)], memories, strict=True))
+        return optimiser
 
     def _state_by_parameter(self, k: int) -> dict[Tensor, dict[str, Tensor]]:
         if self.moments is None:
@@ -110,8 +154,8 @@ class Update:
         for parameter in self._stack.of_model[k]:
             start = parameter.storage_offset() - self._stack.values[k].storage_offset()
             part = slice(start, start + parameter.numel())
-            first, second, step = (moment[k, part].view(parameter.shape) for moment in self.moments)
-            state[parameter] = {"exp_avg": first, "exp_avg_sq": second, "step": step}
+            memories = (moment[k, part].view(parameter.shape) for moment in self.moments)
+            state[parameter] = dict(zip(MEMORIES[type(self.moments)], memories, strict=True))
         return state
 
     def forget(self, k: int) -> None:
@@ -127,10 +171,9 @@ class Update:
         if self.pull is not None:
             self.pull.initial[k].copy_(self._stack.values[k])
         if self._fresh is not None:
-            generator = self.companions[k].state_dict()["generator"]
             self.companions[k].detach()
-            self.companions[k] = self._fresh(k)
-            self.companions[k].load_state_dict({**self.companions[k].state_dict(), "generator": generator})
+            generator, self.companions[k] = self.companions[k].generator, self._fresh(k)
+            self.companions[k].generator = generator
 
     def state(self, k: int) -> dict[str, np.ndarray]:
         """All that model k's next updates depend on, besides weights and gradients."""
@@ -147,7 +190,7 @@ class Update:
         if self.pull is not None:
             self.pull.initial[k].copy_(memory["initial"])
         if self.companions:
-            self.companions[k].load_state_dict(memory["companion"])
+            self.companions[k].load_companion_state(memory["companion"])
 
     def _memory(self, k: int) -> dict[str, Any]:
         memory: dict[str, Any] = {}
@@ -158,18 +201,13 @@ class Update:
         if self.pull is not None:
             memory["initial"] = self.pull.initial[k]
         if self.companions:
-            memory["companion"] = self.companions[k].state_dict()
+            memory["companion"] = self.companions[k].companion_state()
         return memory
 
 
-def _continual_backprop(model: nn.Module, memory: Memory, seed: int) -> ContinualBackprop:
-    assert isinstance(model, nn.Sequential), "options.check_optimiser refuses the others"
-    return ContinualBackprop(model, memory, Settings(seed=seed))  # type: ignore[arg-type]
-
-
-def _redo(model: nn.Module, memory: Memory, seed: int) -> ReDo:
-    assert isinstance(model, nn.Sequential), "options.check_optimiser refuses the others"
-    return ReDo(model, memory, seed=seed)  # type: ignore[arg-type]
+def begun(clock: float) -> dict[str, float]:
+    """What :class:`Begun` holds for a weight that ``clock`` steps have moved, by the name in a checkpoint."""
+    return {f"optimiser/moments/{2 + k}": 1 - beta**clock for k, beta in enumerate(BETAS)}
 
 
 def arrays(name: str, value: Any) -> dict[str, np.ndarray]:

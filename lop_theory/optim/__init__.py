@@ -10,6 +10,7 @@ from lop_theory.optim.l2_init import L2Init
 from lop_theory.optim.noisy_sgd import NoisySGD
 from lop_theory.optim.redo import ReDo
 from lop_theory.optim.shrink_perturb import shrink_and_perturb
-from lop_theory.optim.units import UnitLayer, unit_layers
+from lop_theory.optim.companion import Companion
+from lop_theory.optim.units import find_units
 
-__all__ = ["AdamGnT", "ContinualBackprop", "L2Init", "NoisySGD", "ReDo", "UnitLayer", "shrink_and_perturb", "unit_layers"]
+__all__ = ["AdamGnT", "ContinualBackprop", "L2Init", "NoisySGD", "ReDo", "shrink_and_perturb", "find_units"]

@@ -1,6 +1,5 @@
 """Adam with a step count for every weight, for generate and test (Dohare et al. 2024)."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,9 +9,12 @@ from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
 
+MEMORIES = ("exp_avg", "exp_avg_sq", "first_begun", "second_begun")
+
 
 class AdamGnT(Optimizer):
-    """Adam whose ``step`` is a tensor of the weight's shape, so that weights can begin anew one by one.
+    """Adam whose weights can begin anew one by one: for a count t of steps it keeps 1 − βᵗ of every weight
+    (``first_begun`` ← β₁·itself + 1 − β₁ from 0), and zeros in all four memories make a weight new.
 
     ``published=False``: w ← w − η m̂/(√v̂ + ε) with the count t of each weight (Kingma and Ba 2015, Algorithm 1): what
     :class:`torch.optim.Adam` does to a newly made parameter. ``published=True``: the rule of the code beside *Loss of
@@ -53,18 +55,17 @@ class AdamGnT(Optimizer):
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
         state, (first, second) = self.state[parameter], group["betas"]
         if not state:
-            state.update({name: torch.zeros_like(parameter) for name in ("step", "exp_avg", "exp_avg_sq")})
+            state.update({name: torch.zeros_like(parameter) for name in MEMORIES})
         gradient = parameter.grad
         assert gradient is not None
         if group["weight_decay"]:
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
-        state["step"] += 1
         mean = state["exp_avg"].lerp_(gradient, 1 - first)
         size = state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second).sqrt()
-        begun = torch.expm1(state["step"] * math.log(second)).neg_()  # 1 − β₂ᵗ
+        first_begun = state["first_begun"].mul_(first).add_(1 - first)
+        second_begun = state["second_begun"].mul_(second).add_(1 - second)
         if group["published"]:
-            parameter.addcdiv_(mean * begun, size.add_(group["eps"]), value=-group["lr"])
+            parameter.addcdiv_(mean * second_begun, size.add_(group["eps"]), value=-group["lr"])
             return
-        size.div_(begun.sqrt_()).add_(group["eps"])
-        unbiased = mean / torch.expm1(state["step"] * math.log(first)).neg_()
-        parameter.addcdiv_(unbiased, size, value=-group["lr"])
+        size.div_(second_begun.sqrt()).add_(group["eps"]).mul_(first_begun)
+        parameter.addcdiv_(mean, size, value=-group["lr"])

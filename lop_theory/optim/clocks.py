@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.rules import Right, Slice, rule_of
@@ -40,8 +39,7 @@ class Kept(NamedTuple):
 class Clocks:
     """Weights that :meth:`renew` names are from then on updated as those of a newly made parameter.
 
-    Call :meth:`before` and :meth:`after` around every step of the optimiser, or :meth:`attach` once. Exact, to
-    rounding, for the elementwise optimisers of ``torch.optim``; of Adafactor, Muon and LBFGS the memory is reset as
+    Call :meth:`before` and :meth:`after` around every step of the optimiser. Exact, to rounding, for the elementwise optimisers of ``torch.optim``; of Adafactor, Muon and LBFGS the memory is reset as
     :mod:`lop_theory.optim.rules` says. Nothing waits for the device but :meth:`renew`. Raises ``InvalidInput`` for an
     optimiser without a rule.
     """
@@ -52,17 +50,18 @@ class Clocks:
         self._young: dict[Tensor, dict[int, Tensor]] = {}
         self._kept: list[Kept] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "rule"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.rule = rule_of(getattr(self.optimiser, "kind", type(self.optimiser)))
+
     def prepare(self, places: Iterable[Place]) -> None:
         """Weights that may begin anew: from now on they are in :meth:`state_dict`, whether they did or not."""
         for parameter, dim, _ in places:
             ages = torch.full((parameter.shape[dim],), torch.inf, dtype=torch.float64, device=parameter.device)
             self._ages.setdefault(parameter, {}).setdefault(dim, ages)
-
-    def attach(self) -> None:
-        """Correct every step of the optimiser, a ``torch.optim.Optimizer``, from now on."""
-        assert isinstance(self.optimiser, Optimizer)
-        self.optimiser.register_step_pre_hook(lambda *_: self.before())
-        self.optimiser.register_step_post_hook(lambda *_: self.after())
 
     @torch.no_grad()
     def renew(self, places: Iterable[Place]) -> None:
@@ -194,35 +193,24 @@ class Clocks:
             for dim, ages in self._ages.get(parameter, {}).items():
                 yield number, dim, ages
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state_dict`. Raises ``InvalidInput`` if it is of another model."""
+    def check(self, state: Mapping[str, Any]) -> None:
+        """Raises ``InvalidInput`` if a state is of another model."""
+        mine = {f"{number}/{dim}": ages.shape for number, dim, ages in self._numbered()}
+        theirs = {name: ages.shape for name, ages in state["ages"].items()}
+        for name in mine.items() ^ theirs.items():
+            raise InvalidInput("state_dict", f"ages of {name[0]}", "counts other weights", "use the same model")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`, which :meth:`check` has passed."""
         parameters = list(self._groups())
-        found: dict[Tensor, dict[int, Tensor]] = {}
+        self._young = {}
         for name, ages in state["ages"].items():
             number, dim = map(int, name.split("/"))
-            if number >= len(parameters) or parameters[number].shape[dim : dim + 1] != ages.shape:
-                raise InvalidInput("state_dict", name, "counts weights that the optimiser does not have")
             parameter = parameters[number]
-            found.setdefault(parameter, {})[dim] = ages.to(parameter.device, torch.float64, copy=True)
-        self._ages = found
-        self._young = {}
-        for parameter, by_dim in found.items():
-            young = {dim: _young(ages) for dim, ages in by_dim.items() if ages.isfinite().any()}
-            if young:
-                self._young[parameter] = young
+            own = self._ages[parameter][dim] = ages.to(parameter.device, torch.float64, copy=True)
+            if own.isfinite().any():
+                self._young.setdefault(parameter, {})[dim] = _young(own)
 
 
 def _young(ages: Tensor) -> Tensor:
     return ages.isfinite().nonzero().flatten()
-
-
-def attached(optimiser: Optimizer | Memory | None, places: Iterable[Place]) -> Clocks | None:
-    """Clocks prepared for the places; a ``torch.optim.Optimizer`` is corrected from now on by hooks of its own, around
-    another memory its owner calls ``before`` and ``after``."""
-    if optimiser is None:
-        return None
-    clocks = Clocks(optimiser)
-    clocks.prepare(places)
-    if isinstance(optimiser, Optimizer):
-        clocks.attach()
-    return clocks

@@ -1,144 +1,221 @@
-"""Hidden layers of a sequential stack: a layer, the activation behind it, and the layer that reads its units."""
+"""The hidden units of any model that can be replaced: what computes them, what reads them, what stands between.
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+    h = φ(W_in x + b),   y = W_out h + c:   unit i is row i of W_in and b, and what stems from it in W_out its columns.
+
+Found on the traced graph, so that functional activations, pooling, reshapes, branches, gates, concatenation and the
+values of attention are followed as they are, and what cannot be replaced is named with the reason.
+"""
+
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.optim.clocks import Place
+from lop_theory.optim.axis import OTHER, Axis, Owners
+from lop_theory.optim.flow import SUMS, Flow, data_of, follow, learned, shape, weight_of
+from lop_theory.trace import Node, Program, operator_name, trace
 
-Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+class Producer(NamedTuple):
+    """Rows ``rows[i]`` along ``dim`` of a module's weight (and of its bias) compute unit i."""
+
+    module: str
+    dim: int
+    rows: Owners
 
 
-class UnitLayer(NamedTuple):
-    """``incoming`` computes the units, ``observed`` outputs h, ``outgoing`` reads them.
+class Point(NamedTuple):
+    """The units in what a module is called with, which had ``rank`` dimensions; dimensions count from the last."""
 
-    Behind a convolution and a flatten each unit owns ``span`` consecutive inputs of the linear ``outgoing``.
+    module: str
+    axis: Axis
+    rank: int
+
+
+class Reader(NamedTuple):
+    """Columns along ``dim`` of a module's weight read the units; ``owners[column]`` is the unit or −1."""
+
+    module: str
+    dim: int
+    owners: Owners
+    point: Point
+
+
+class Norm(NamedTuple):
+    """Scale, shift and running statistics of a normalisation at the places of the units, by full name."""
+
+    names: tuple[str, ...]
+    owners: Owners
+
+
+class Units(NamedTuple):
+    """A group of ``size`` units, named by the module that computes them (gated ones by all of them).
+
+    ``activation``: the first one behind the producer, by its ATen name. ``observed``: where activations are seen, which
+    is what the first reader is called with, or a normalisation between the two. ``coupled``: a normalisation or softmax
+    that mixes the units, so that replacing one moves the others' values however its outgoing weights are set.
     """
 
     name: str
-    incoming: Weighted
-    normalisation: nn.Module | None
-    observed: nn.Module
-    outgoing: Weighted
-    span: int
-
-    @property
-    def units(self) -> int:
-        return self.incoming.weight.shape[0]
-
-    @property
-    def every(self) -> Tensor:
-        """The numbers of all units."""
-        return torch.arange(self.units, device=self.incoming.weight.device)
-
-    def outgoing_weights(self) -> Tensor:
-        """(outputs, units, elements a unit) view of the outgoing weights."""
-        return self.outgoing.weight.reshape(self.outgoing.weight.shape[0], self.units, -1)
-
-    def columns(self, units: Tensor) -> Tensor:
-        """Input positions of the outgoing layer that belong to the units."""
-        return (units[:, None] * self.span + torch.arange(self.span, device=units.device)).reshape(-1)
+    size: int
+    producers: tuple[Producer, ...]
+    readers: tuple[Reader, ...]
+    norms: tuple[Norm, ...]
+    observed: Point
+    activation: str | None
+    coupled: str | None
 
 
-def unit_layers(model: nn.Sequential) -> list[UnitLayer]:
-    """Hidden layers of an ``nn.Sequential`` (nested ones are flattened). Grouped convolutions are refused."""
-    modules = [(name, m) for name, m in model.named_modules() if not list(m.children())]
-    weighted = [k for k, (_, m) in enumerate(modules) if isinstance(m, Weighted)]
-    layers = []
-    for start, end in pairwise(weighted):
-        name, incoming = modules[start]
-        outgoing = modules[end][1]
-        assert isinstance(incoming, Weighted)
-        assert isinstance(outgoing, Weighted)
-        if any(not isinstance(m, nn.Linear) and m.groups > 1 for m in (incoming, outgoing)):
-            raise InvalidInput(
-                "model", name, "grouped convolutions have no per-unit outgoing weights", "leave them out"
-            )
-        if outgoing.weight.shape[1] % incoming.weight.shape[0]:
-            raise InvalidInput(
-                "model", name, "its units are not the inputs of the next layer", "pass UnitLayer objects instead"
-            )
-        between = [m for _, m in modules[start + 1 : end]]
-        normalisation = next((m for m in between if isinstance(m, NORMALISATIONS)), None)
-        observed = _activation(between) or incoming
-        layers.append(
-            UnitLayer(
-                name, incoming, normalisation, observed, outgoing, outgoing.weight.shape[1] // incoming.weight.shape[0]
-            )
-        )
-    return layers
+class Found(NamedTuple):
+    """Units in the order in which they are computed; ``skipped``: other weighted sums, with the reason."""
+
+    units: tuple[Units, ...]
+    skipped: dict[str, str]
 
 
-def _activation(between: Sequence[nn.Module]) -> nn.Module | None:
-    passive = (
-        *NORMALISATIONS,
-        nn.Dropout,
-        nn.Dropout2d,
-        nn.Flatten,
-        nn.Identity,
-        nn.MaxPool2d,
-        nn.AvgPool2d,
-        nn.MaxPool1d,
+def find_units(model: nn.Module, example_input: Any) -> Found:
+    """All replaceable units of a model.
+
+    ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs, as for
+    :func:`lop_theory.trace.trace`. Raises ``InvalidInput`` if the model cannot be traced or has no such units.
+    """
+    program = trace(model, example_input, training=True)
+    sums = [node for node in program.graph.nodes if operator_name(node) in SUMS and weight_of(program, node)]
+    flows, skipped = [], {}
+    for node in sums:
+        flow = follow(program, node)
+        reason = flow.stop or _unfit(model, program, flow, sums)
+        if reason:
+            skipped[program.where(node)] = reason
+        else:
+            flows.append(flow)
+    units = [_described(model, program, group) for group in _gated(flows)]
+    if not units:
+        why = "; ".join(f"{where}: {reason}" for where, reason in skipped.items()) or "it has no weighted sums"
+        raise InvalidInput("model", type(model).__name__, f"must have hidden units that can be replaced ({why})")
+    skipped |= {program.where(node): "its weight is computed, not a parameter" for node in _computed(program)}
+    return Found(tuple(units), skipped)
+
+
+def _computed(program: Program) -> list[Node]:
+    """Sums whose weight depends on parameters alone, but is none (weight norm and other parametrisations)."""
+    nodes = [n for n in program.graph.nodes if operator_name(n) in SUMS and weight_of(program, n) is None]
+    fixed = learned(program)
+    return [n for n in nodes if any(a in fixed and len(shape(a)) > 1 for a in n.all_input_nodes)]
+
+
+def _unfit(model: nn.Module, program: Program, flow: Flow, sums: Sequence[Node]) -> str | None:
+    """Why the modules around the units cannot be rewritten."""
+    for node in (flow.producer, *flow.readers):
+        name = weight_of(program, node)
+        assert name is not None
+        path = name.rpartition(".")[0]
+        module = model.get_submodule(path)
+        if program.modules.get(node.name) != path or not hasattr(module, "weight"):
+            return f"{name} is not used by the module that holds it"
+        if any(not p.requires_grad for p in module.parameters(recurse=False)):
+            return f"{path} is frozen (requires_grad is False)"
+        if sum(weight_of(program, other) == name for other in sums) > 1 or _shared(model, name):
+            return f"{name} is used more than once"
+        if getattr(module, "groups", 1) != 1:
+            return f"{path} is a grouped convolution, which has no columns of single units"
+    return None
+
+
+def _shared(model: nn.Module, name: str) -> bool:
+    tensor = model.get_parameter(name)
+    return sum(other is tensor for _, other in model.named_parameters(remove_duplicate=False)) > 1
+
+
+def _gated(flows: Sequence[Flow]) -> list[list[Flow]]:
+    """Flows that meet in products are one group: unit i is what both compute."""
+    groups: list[list[Flow]] = []
+    for flow in flows:
+        partners = [g for g in groups if any(_meets(flow, other) or _meets(other, flow) for other in g)]
+        groups = [g for g in groups if g not in partners]
+        groups.append([*(f for g in partners for f in g), flow])
+    return groups
+
+
+def _meets(one: Flow, other: Flow) -> bool:
+    return any(
+        gate in other.reached and value in other.reached and one.reached[gate].same(other.reached[gate])
+        for gate, value in one.gates
     )
-    return next((m for m in between if not isinstance(m, passive)), None)
 
 
-def per_unit(h: Tensor) -> Tensor:
-    """Samples × units: convolutions N·H·W × C."""
-    return h.movedim(1, -1).reshape(-1, h.shape[1])
+def _described(model: nn.Module, program: Program, group: Sequence[Flow]) -> Units:
+    first = group[0]
+    kept = np.unique(np.concatenate([_owners(program, first, r) for r in first.readers]))
+    lost = [OTHER, *(unit for flow in group for unit in flow.lost)]
+    kept = kept[~np.isin(kept, lost)]
+    number = np.full(int(first.reached[first.producer].owners.max()) + 1, OTHER)
+    number[kept] = np.arange(len(kept))
+    readers = {node: _reader(program, first, node, number) for node in first.readers}
+    for flow in group[1:]:
+        readers |= {node: _reader(program, flow, node, number) for node in flow.readers if node not in readers}
+    norms = {norm.names: norm for flow in group for node in flow.norms for norm in _norm(program, flow, node, number)}
+    producers = [Producer(_path(program, flow.producer), _row_dim(flow.producer), kept) for flow in group]
+    coupled = next((program.where(node) for flow in group for node in flow.couples), None)
+    activation = next((operator_name(flow.activation) for flow in group if flow.activation is not None), None)
+    name = ", ".join(p.module for p in producers)
+    observed = _normalised(model, program, first, number) or next(iter(readers.values())).point
+    return Units(
+        name, len(kept), tuple(producers), tuple(readers.values()), tuple(norms.values()), observed, activation, coupled
+    )
 
 
-@torch.no_grad()
-def reinitialise(layer: UnitLayer, units: Tensor, generator: torch.Generator | None = None) -> None:
-    """Fresh Kaiming-uniform incoming weights U(±sqrt(6/fan_in)), zero bias, zero outgoing weights, neutral
-    normalisation."""
-    weight = layer.incoming.weight
-    bound = (6.0 / weight[0].numel()) ** 0.5
-    fresh = torch.rand((len(units), *weight.shape[1:]), generator=generator, dtype=torch.float64) * 2 - 1
-    weight[units] = (fresh * bound).to(weight)
-    if layer.incoming.bias is not None:
-        layer.incoming.bias[units] = 0
-    layer.outgoing.weight[:, layer.columns(units)] = 0
-    _reset_normalisation(layer.normalisation, units)
+def _path(program: Program, node: Node) -> str:
+    return (weight_of(program, node) or "").rpartition(".")[0]
 
 
-def _reset_normalisation(module: nn.Module | None, units: Tensor) -> None:
-    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
-    for name, value in values.items():
-        tensor = getattr(module, name, None)
-        if isinstance(tensor, Tensor):
-            tensor[units] = value
+def _transposed(node: Node) -> bool:
+    """Weights of addmm, mm and matmul are inputs × outputs."""
+    return operator_name(node) in ("addmm", "mm", "matmul")
 
 
-def places(layer: UnitLayer, units: Tensor) -> list[Place]:
-    """The weights that belong to units: incoming, biases, outgoing, and those of their normalisation."""
-    found = [(layer.incoming.weight, 0, units), (layer.incoming.bias, 0, units)]
-    found.append((layer.outgoing.weight, 1, layer.columns(units)))
-    found += [(getattr(layer.normalisation, name, None), 0, units) for name in ("weight", "bias")]
-    return [Place(parameter, dim, index) for parameter, dim, index in found if parameter is not None]
+def _row_dim(node: Node) -> int:
+    return 1 if _transposed(node) else 0
 
 
-def watch(layers: Sequence[UnitLayer]) -> tuple[dict[int, Tensor], Callable[[], None]]:
-    """(last training output of each layer's ``observed``, by position; a function that removes the hooks)."""
-    seen: dict[int, Tensor] = {}
+def _owners(program: Program, flow: Flow, reader: Node) -> Owners:
+    return flow.reached[data_of(reader)].owners
 
-    def observer(position: int) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            if module.training:
-                seen[position] = output.detach()
 
-        hook.lop_theory_observer = True  # metrics switch it off while they measure
-        return hook
+def _numbered(owners: Owners, number: Owners) -> Owners:
+    return np.where(owners == OTHER, OTHER, number[owners])
 
-    handles = [layer.observed.register_forward_hook(observer(k)) for k, layer in enumerate(layers)]
 
-    def remove() -> None:
-        for handle in handles:
-            handle.remove()
+def _reader(program: Program, flow: Flow, node: Node, number: Owners) -> Reader:
+    path = _path(program, node)
+    point = _point(program, flow, path, data_of(node), number)
+    return Reader(path, 0 if _transposed(node) else 1, _numbered(_owners(program, flow, node), number), point)
 
-    return seen, remove
+
+def _point(program: Program, flow: Flow, path: str, value: Node, number: Owners) -> Point:
+    """What a module is called with, from a value inside of it."""
+    while program.modules.get(value.name) == path and value.args:
+        value = value.args[0]
+    at = flow.reached[value]
+    return Point(path, Axis(at.dims, _numbered(at.owners, number)), len(shape(value)))
+
+
+def _normalised(model: nn.Module, program: Program, flow: Flow, number: Owners) -> Point | None:
+    """What the first normalisation behind the activation is called with."""
+    order = {node: k for k, node in enumerate(program.graph.nodes)}
+    for node in flow.norms:
+        path = program.modules.get(node.name, "")
+        behind = flow.activation is not None and order[node] > order[flow.activation]
+        if behind and path and not list(model.get_submodule(path).children()):
+            return _point(program, flow, path, node.args[0], number)
+    return None
+
+
+def _norm(program: Program, flow: Flow, node: Node, number: Owners) -> list[Norm]:
+    """The state of a normalisation whose places are the units'."""
+    names = [program.state.get(a.name, "") for a in node.all_input_nodes]
+    owned = tuple(name for name in names if name)
+    own = flow.reached[node]
+    return [Norm(owned, _numbered(own.owners, number))] if owned and len(own.dims) == 1 else []

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lop_theory.optim.units import unit_layers
+from lop_theory.optim.stacks import unit_layers
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.subspace import Subspace
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.equitable import Structure
 from lop_theory.modules.interface import Profile
-from lop_theory.optim.units import UnitLayer, unit_layers
+from lop_theory.optim.stacks import UnitLayer, unit_layers
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.subspace import Subspace, complement
 

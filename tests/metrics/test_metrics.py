@@ -425,14 +425,15 @@ def test_activations_that_are_not_finite_give_metrics_that_are_not_numbers_and_a
 def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed():
     import random
 
-    from lop_theory.optim.units import unit_layers, watch
+    from lop_theory.optim.units import find_units
+    from lop_theory.optim.watch import Watch
 
     class Noisy(nn.Module):
         def forward(self, x):
             return x * (1 + random.random() + float(np.random.rand()) + torch.rand(1))
 
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Noisy(), nn.Linear(8, 2))
-    seen, remove = watch(unit_layers(model))
+    watch = Watch(model[3], find_units(model[:2].append(model[3]), torch.randn(5, 4)).units[0].observed, torch.device("cpu"))
     random.seed(3)
     np.random.seed(3)
     expected = random.random(), np.random.rand()
@@ -440,10 +441,10 @@ def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed
     np.random.seed(3)
     M.measure(model, torch.randn(5, 4), lambda out: out.sum())
     assert (random.random(), np.random.rand()) == expected
-    assert not seen
+    assert watch.count == 0
     model(torch.randn(5, 4))
-    assert list(seen) == [0]
-    remove()
+    assert watch.count == 5
+    watch.detach()
 
 
 @given(st.integers(0, 10**6), st.integers(2, 4), st.integers(2, 5), st.floats(0.0, 2.0))

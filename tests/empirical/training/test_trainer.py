@@ -9,17 +9,19 @@ import torch
 from torch import nn
 
 from benchmarks import gpu
+from empirical.training import trainer as engine
 from empirical.training.feed import Feed
 from empirical.training.gradients import masked_cross_entropy
 from empirical.training.models import build
 from empirical.training.options import ModelOptions, OptimiserOptions, check_optimiser
-from empirical.training.trainer import Trainer, classifier
+from empirical.training.trainer import classifier
 from lop_theory.errors import InvalidInput
 from lop_theory.metrics import measure
 from lop_theory.optim import ContinualBackprop, L2Init, NoisySGD, ReDo
 from lop_theory.optim.continual_backprop import Settings
 
 IMAGE, CLASSES, BATCH, STEPS, SEEDS = (1, 8, 8), 7, 6, 4, (3, 11, 40)
+Trainer = partial(engine.Trainer, image=IMAGE)
 MODELS = {
     "mlp": ModelOptions("mlp", scale=16),
     "cnn": ModelOptions("cnn", scale=32),
@@ -71,7 +73,7 @@ class Plain:
     """The oracle: what a script does, for one seed."""
 
     def __init__(self, model: nn.Module, options: OptimiserOptions, seed: int) -> None:
-        self.model, self.companion = model, None
+        self.model = model
         parameters = list(model.parameters())
         make = {
             "sgd": lambda: torch.optim.SGD(parameters, lr=options.step_size),
@@ -84,10 +86,12 @@ class Plain:
         if options.name == "noisy_adam":
             self.noise = make["noisy_sgd"]()
         self.optimiser = make[options.name.replace("noisy_adam", "adam")]()
+        example = torch.ones(2, *IMAGE, dtype=torch.float64)
         if options.repair == "cbp":
-            self.companion = ContinualBackprop(model, self.optimiser, Settings(seed=seed))
+            settings = Settings(seed=seed, init="kaiming")
+            self.optimiser = ContinualBackprop(self.optimiser, model, example_input=example, settings=settings)
         if options.repair == "redo":
-            self.companion = ReDo(model, self.optimiser, seed=seed)
+            self.optimiser = ReDo(self.optimiser, model, example_input=example, init="kaiming", seed=seed)
         if options.repair == "l2_init":
             self.optimiser = L2Init(self.optimiser)
 
@@ -102,8 +106,6 @@ class Plain:
         if self.noise is not None:
             self.noise.add_noise()
         self.optimiser.step()
-        if self.companion is not None:
-            self.companion.step()
         return loss.item()
 
 
@@ -148,8 +150,9 @@ def test_l2_init_together_as_one_by_one(name: str) -> None:
 @pytest.fixture
 def busy_companions(monkeypatch) -> None:
     """CBP and ReDo that act within a few steps, in the engine and in the oracle."""
-    monkeypatch.setattr(Settings.__new__, "__defaults__", (0.3, 0.9, 1, "adaptable", True, 0))
-    monkeypatch.setattr(ReDo.__init__, "__kwdefaults__", {"tau": 0.8, "period": 2, "seed": 0})
+    monkeypatch.setattr(Settings.__new__, "__defaults__", (0.3, 0.9, 1, "adaptable", True, 0, "own", True))
+    defaults = {"tau": 0.8, "period": 2, "init": "own", "seed": 0}
+    monkeypatch.setattr(ReDo.__init__, "__kwdefaults__", defaults)
 
 
 @pytest.mark.usefixtures("busy_companions")
