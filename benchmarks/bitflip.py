@@ -38,8 +38,9 @@ def loop_rate(run: BitflipRun) -> float:
 def _loop_once(run: BitflipRun) -> float:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(INPUTS, run.width), nn.ReLU(), nn.Linear(run.width, 1))
-    optimiser = torch.optim.SGD(model.parameters(), lr=run.learner.step_size)
-    continual = ContinualBackprop(model) if run.method == "cbp" else None
+    optimiser: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=run.learner.step_size)
+    if run.method == "cbp":
+        optimiser = ContinualBackprop(optimiser, model, example_input=torch.zeros(2, INPUTS))
     weights, outgoing = (torch.randint(0, 2, shape) * 2.0 - 1 for shape in ((100, INPUTS), (100,)))
     thresholds = 0.7 * INPUTS - (weights[:, :-1] < 0).sum(1) + 0.5 * weights[:, -1]
     start = time.thread_time()
@@ -51,8 +52,6 @@ def _loop_once(run: BitflipRun) -> float:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if continual is not None:
-            continual.step()
     return LOOP_STEPS / (time.thread_time() - start)
 
 

@@ -62,11 +62,16 @@ class Own(Optimizer):
         """Done for all models at once."""
 
 
-class _Rows(NamedTuple):
+class Rows(Optimizer):
     """Several optimisers as one, for L2-init: it pulls whole rows."""
 
-    param_groups: list[dict[str, Any]]
-    step: Callable[[], None]
+    def __init__(self, rows: list[nn.Parameter], steps: Callable[[], None]) -> None:
+        super().__init__(rows, {})
+        self.steps = steps
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Of all of them."""
+        self.steps()
 
 
 class Update:
@@ -129,7 +134,7 @@ class Update:
             self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
         if options.name in ("adam", "noisy_adam"):
             return self._adam(options)
-        return _Rows([{"params": self._rows}], self._noisy_step)
+        return Rows(self._rows, self._noisy_step)
 
     def _noisy_step(self) -> None:
         for optimiser in self.noisy:

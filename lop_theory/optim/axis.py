@@ -37,12 +37,12 @@ def of_array(owners: Owners, dims: Sequence[int]) -> Axis:
     """The axis of owners along ``dims``, without the dimensions on which they do not depend."""
     kept, array = [], owners
     for place in range(len(dims) - 1, -1, -1):
-        if (array == array.take([0], place)).all() and (len(dims) > 1 or array.size > 1):
+        if (array == array.take([0], place)).all():
             array = array.take(0, place)
         else:
             kept.insert(0, dims[place])
-    if not kept:
-        return Axis((dims[-1],), owners.reshape(-1)[: owners.shape[-1]])
+    if not kept:  # a single unit
+        return Axis(tuple(dims[-1:]), owners.reshape(-1)[: owners.shape[-1]] if dims else owners)
     return Axis(tuple(kept), np.ascontiguousarray(array))
 
 

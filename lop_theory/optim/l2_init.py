@@ -1,51 +1,57 @@
-"""L2-init: regularise towards the initial parameters instead of zero (Kumar et al. 2023)."""
+"""L2-init: regularise towards the initial parameters instead of zero (Kumar et al. 2023, Eq. 2)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.companion import State
+from lop_theory.optim.wrapping import Wrapping
 
 
-class L2Init:
-    """Wraps an optimiser: before each step adds 2 · strength · (w − w_0) to the gradients, w_0 the values at
-    construction.
+class L2Init(Wrapping):
+    """Adds the gradient of strength · ‖w − w_0‖², 2 · strength · (w − w_0), before each step; w_0 are the values at
+    construction (of a group added later, those when it was added).
 
-    This is the gradient of strength · ‖w − w_0‖². Parameters without a gradient are pulled back as well.
+    ``half=True`` is the convention of weight decay, strength/2 · ‖w − w_0‖²: half the pull. The paper (arXiv 2308.11958)
+    writes the penalty without ½. Parameters without a gradient are pulled back as well. Raises ``InvalidInput``.
     """
 
-    def __init__(self, optimiser: Optimizer, *, strength: float = 1e-3) -> None:
+    def __init__(self, optimiser: Optimizer, *, strength: float = 1e-3, half: bool = False) -> None:
         if strength < 0:
             raise InvalidInput("strength", strength, "must not be negative")
-        self.optimiser, self.strength = optimiser, strength
+        super().__init__(optimiser)
+        self.strength, self.half = strength, half
         self.initial = [parameter.detach().clone() for parameter in self._parameters()]
 
-    def _parameters(self) -> Iterable[torch.Tensor]:
-        return (parameter for group in self.optimiser.param_groups for parameter in group["params"])
+    def _parameters(self) -> Iterable[Tensor]:
+        return (parameter for group in self.param_groups for parameter in group["params"])
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def graded(self) -> None:
+        factor = self.strength if self.half else 2 * self.strength
         for parameter, start in zip(self._parameters(), self.initial, strict=True):
-            pull = 2 * self.strength * (parameter - start)
+            pull = factor * (parameter - start)
             if parameter.grad is None:
                 parameter.grad = pull
             else:
                 parameter.grad += pull
-        self.optimiser.step()
-        return loss
 
-    def zero_grad(self) -> None:
-        self.optimiser.zero_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        self.initial += [p.detach().clone() for p in self.param_groups[-1]["params"]]
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimiser": self.optimiser.state_dict(), "initial": [t.clone() for t in self.initial]}
+    def companion_state(self) -> dict[str, Any]:
+        return {"initial": [t.clone() for t in self.initial]}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.initial = [t.clone() for t in state["initial"]]
+    def check_companion_state(self, state: State) -> None:
+        shapes = [tuple(t.shape) for t in self.initial]
+        if [tuple(t.shape) for t in state.get("initial", [])] != shapes:
+            raise InvalidInput("state_dict", "initial", "does not have the shapes of these parameters")
+
+    def load_companion_state(self, state: State) -> None:
+        for own, saved in zip(self.initial, state["initial"], strict=True):
+            own.copy_(saved)

@@ -16,6 +16,7 @@ from torch import Tensor, optim
 
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.adam_gnt import AdamGnT
+from lop_theory.optim.noisy_sgd import NoisySGD
 
 Group = Mapping[str, Any]
 OfAge = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -183,6 +184,7 @@ RULES: dict[type, Rule] = {
     ),
     optim.ASGD: Rule(asgd, kept=("ax",)),
     AdamGnT: Rule(),
+    NoisySGD: Rule(),
     optim.RMSprop: Rule(),
     optim.Adadelta: Rule(),
     optim.Rprop: Rule(first={"step_size": lambda group: group["lr"]}),

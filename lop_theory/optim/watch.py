@@ -18,6 +18,8 @@ class Watch:
     of copies, which take an inert hook along. ``active`` off, nothing is computed.
     """
 
+    lop_theory_observer = True  # lop_theory.metrics switches it off while it measures
+
     def __init__(self, module: nn.Module, point: Point, device: torch.device, *wanted: str) -> None:
         self.wanted, self.active = frozenset(wanted), True
         self.dims = [d - point.rank for d in point.axis.dims]
@@ -40,7 +42,9 @@ class Watch:
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.active and module.training and torch.is_grad_enabled() and not _in_backward():
             with torch.no_grad():
-                self.take((args[0] if args else next(iter(kwargs.values()))).detach())
+                x = args[0] if args else next(iter(kwargs.values()))
+                if type(x) is Tensor or isinstance(x, nn.Parameter):  # a trace of the model runs on others
+                    self.take(x.detach())
 
     def take(self, x: Tensor) -> None:
         """Add one pass."""

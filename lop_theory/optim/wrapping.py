@@ -23,15 +23,27 @@ class Wrapping(Optimizer):
         super().__setstate__({})  # hooks, and a profiled step, without groups of its own
 
     def before(self) -> None:
-        """Called before the inner step, gradients at hand (not those of a closure)."""
+        """Called before the inner step."""
+
+    def graded(self) -> None:
+        """Called when the step's gradients are at hand, with a closure every time that it has been called."""
 
     def after(self) -> None:
         """Called after the inner step."""
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         self.before()
-        loss = self.optimiser.step() if closure is None else self.optimiser.step(closure)
+        if closure is None:
+            self.graded()
+            loss = self.optimiser.step()
+        else:
+            loss = self.optimiser.step(lambda: self._called(closure))
         self.after()
+        return loss
+
+    def _called(self, closure: Callable[[], float]) -> float:
+        loss = closure()
+        self.graded()
         return loss
 
     @property

@@ -189,19 +189,18 @@ def torch_learner(setting: Setting) -> tuple[nn.Sequential, torch.optim.Optimize
 
 
 def torch_run(s: Setting, continual=None) -> Trained:
-    """Autograd and a stock optimiser; ``continual(model, optimiser)`` makes a callback, ``step()`` lists its units."""
+    """Autograd and a stock optimiser; ``continual(model, optimiser)`` wraps it, ``replaced`` lists its units."""
     target, (model, optimiser) = Target(s.seed), torch_learner(s)
-    callback, errors, replaced = None, [], []
+    errors, replaced = [], []
     for step, x in enumerate(inputs(s.seed, s.steps, flip_every=s.flip_every)):
         if continual is not None and step == s.start:
-            callback = continual(model, optimiser)
+            optimiser = continual(model, optimiser)
+        optimiser.current = step
         loss = (model(torch.from_numpy(x)[None, :])[0, 0] - target(x)) ** 2
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         errors.append(loss.item())
-        if callback is not None:
-            callback.current = step
-            replaced += [(step, unit) for unit in callback.step()[0]]
+        replaced += [(step, unit) for unit in getattr(optimiser, "replaced", [[]])[0]]
     W, b1, w2, b2 = (p.detach().numpy() for p in model.parameters())
     return Trained(np.array(errors), replaced, (W.T, b1, w2[0], b2))

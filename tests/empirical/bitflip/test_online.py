@@ -9,8 +9,9 @@ import torch
 from empirical.bitflip import online, units
 from empirical.bitflip.backprop import Rule
 from empirical.bitflip.stream import bitflip_stream
-from lop_theory.optim import ContinualBackprop, continual_backprop
+from lop_theory.optim import ContinualBackprop
 from lop_theory.optim.continual_backprop import Settings
+from lop_theory.optim.layer import Layer, bound
 from tests.empirical.bitflip import reference
 from tests.empirical.bitflip.reference import Setting, Trained
 
@@ -66,20 +67,24 @@ def test_agrees_with_the_plain_learner_step_by_step(setting: Setting) -> None:
 @pytest.mark.parametrize("adam", [False, True], ids=["sgd", "adam"])
 def test_agrees_with_pytorch_and_its_continual_backprop(adam: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(11, 8, STEPS // (2 if adam else 1), adam=adam, step_size=1e-3 if adam else 0.01, rate=2e-3)
-    callbacks: list[ContinualBackprop] = []
+    companions: list[ContinualBackprop] = []
 
-    def fresh(layer, units, _generator) -> None:  # the same random stream; all else is the library's own code
-        for unit in units.tolist():
-            row = reference.fresh_row(setting, callbacks[0].current, unit)
-            layer.incoming.weight[unit] = torch.from_numpy(row)
-            layer.incoming.bias[unit] = 0
-            layer.outgoing.weight[:, unit] = 0
+    def fresh(_layer, weights, count, init, _generator) -> torch.Tensor:  # the same stream; all else is the library's
+        ours = companions[0]
+        (units,) = (torch.nonzero(ours.age[0] > setting.maturity).flatten(),)
+        order = ours.corrected(ours.utility[0], 0)[units].argsort(stable=True)
+        assert init == "kaiming"
+        found = [reference.fresh_row(setting, ours.current, unit) for unit in units[order[:count]].tolist()]
+        assert np.abs(found).max() <= bound(weights, init, ours.layers[0].units.activation)
+        return torch.from_numpy(np.array(found))
 
     def continual(model, optimiser) -> ContinualBackprop:
-        callbacks.append(ContinualBackprop(model, optimiser, Settings(rate=setting.rate)))
-        return callbacks[0]
+        settings = Settings(rate=setting.rate, init="kaiming")
+        example = torch.ones(2, 21, dtype=torch.float64)
+        companions.append(ContinualBackprop(optimiser, model, example_input=example, settings=settings))
+        return companions[0]
 
-    monkeypatch.setattr(continual_backprop, "reinitialise", fresh)
+    monkeypatch.setattr(Layer, "fresh", fresh)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     expected = reference.torch_run(setting, continual)
