@@ -4,6 +4,7 @@ One JSON object a line, as ``python -m lop_theory verify`` reads it.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -49,11 +50,16 @@ def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: 
     """Records that are missing or damaged leave their claims undecided, with the reason."""
     if not names:
         return
-    try:
-        require_intact(records(folder / experiment))
-        cells = getattr(import_module(f"empirical.{experiment}.records"), EXPERIMENTS[experiment])(root=folder)
-    except InvalidInput as error:
-        yield from (finding(name, "paper", None, str(error)) for name in names)
-        return
+    read = getattr(import_module(f"empirical.{experiment}.records"), EXPERIMENTS[experiment])
+    by_preset: dict[str | None, list[str]] = defaultdict(list)
     for name in names:
-        yield from findings(name, _verdicts(experiment)[name], cells, stated.get(name, ""))
+        by_preset[_verdicts(experiment)[name].preset].append(name)
+    for preset, own in by_preset.items():
+        try:
+            require_intact(records(folder / experiment))
+            cells = read(root=folder) if preset is None else read(preset, root=folder)
+        except InvalidInput as error:
+            yield from (finding(name, "paper", None, str(error)) for name in own)
+            continue
+        for name in own:
+            yield from findings(name, _verdicts(experiment)[name], cells, stated.get(name, ""))

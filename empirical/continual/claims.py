@@ -162,27 +162,35 @@ def normalisation(cells: Cells) -> str:
 
 
 def continual_backprop(cells: Cells) -> str:
-    """CBP from the start against plain training, late."""
+    """Arms that replace units against plain training and against a fresh network every task, late."""
+    cells = {one: group for one, group in cells.items() if Setting(one.model, arm="cbp") in cells}
     parts = []
     for model in models(cells):
-        setting = Setting(model, arm="cbp")
-        if setting not in cells:
-            continue
-        against = [
-            f"{name} {difference(cells, setting, Setting(model), name)}"
-            for name in ("accuracy", "loss", "dead", "duplicate", "rank/units")
-        ]
-        parts.append(f"{MODELS[model]}: {', '.join(against)}; loss over the run {net_change(cells, setting, 'loss')}")
-        if loses_plasticity(cells, model):
-            first = [", ".join(map(str, collapse(cells, one))) for one in (setting, Setting(model))]
-            parts[-1] += f"; first task with accuracy below {HALF}: {first[0]}, plain {first[1]}"
+        for arm, shown in (("cbp", "continual backprop"), ("redo", "ReDo")):
+            if Setting(model, arm=arm) in cells:
+                parts.append(f"{MODELS[model]} {shown}: {_repaired(cells, model, arm)}")
     return _measured(
-        "continual backprop from the start less plain training over the last tasks; over the run: last tasks less "
-        "first, less the same of a fresh network every task", parts, cells,
+        "over the last tasks, less plain training, and less a fresh network every task; over the run: last tasks less "
+        "first, less the same of a fresh network every task", parts, cells, "repair",
     )  # fmt: skip
 
 
-def _measured(what: str, parts: list[str], cells: Cells) -> str:
+def _repaired(cells: Cells, model: str, arm: str) -> str:
+    setting, plain, fresh = Setting(model, arm=arm), Setting(model), Setting(model, arm="fresh")
+    names = ("accuracy", "loss", "dead", "duplicate", "rank/units")
+    against = [f"{name} {difference(cells, setting, plain, name)}" for name in names]
+    behind = [f"{name} {difference(cells, setting, fresh, name)}" for name in ("accuracy", "loss", "dead")]
+    late_accuracy = late(accuracy(cells[setting]))
+    first = [", ".join(map(str, collapse(cells, one))) for one in (setting, plain)]
+    return (
+        f"accuracy late {late_accuracy.mean():.3f} ± {late_accuracy.std():.3f} (seeds "
+        f"{', '.join(f'{value:.2f}' for value in late_accuracy)}); less plain: {', '.join(against)}; less fresh: "
+        f"{', '.join(behind)}; loss over the run {net_change(cells, setting, 'loss')}; first task with accuracy below "
+        f"{HALF} (one more than all: none): {first[0]}, plain {first[1]}"
+    )
+
+
+def _measured(what: str, parts: list[str], cells: Cells, preset: str = "laptop") -> str:
     group = next(iter(cells.values()))
     config, seeds = group.config, group.seeds
     data: dict[str, list[str]] = {}
@@ -190,7 +198,7 @@ def _measured(what: str, parts: list[str], cells: Cells) -> str:
         data.setdefault(data_name(cells[Setting(model)].config), []).append(MODELS[model])
     shown = "; ".join(f"{name} ({', '.join(own)})" for name, own in data.items())
     return (
-        f"Measured on {shown} (preset laptop, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
+        f"Measured on {shown} (preset {preset}, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
         f"first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; Spearman over tasks), "
         f"{what}: {'; '.join(parts)}."
     )

@@ -19,8 +19,7 @@ from empirical.escape.perturb import leave_clones
 from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.saved import NETWORK
 from empirical.runs.store import Row
-from empirical.training.models import build
-from empirical.training.update import begun
+from empirical.training import begun, build
 from lop_theory.optim import shrink_and_perturb
 
 Arrays = dict[str, np.ndarray]

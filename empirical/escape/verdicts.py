@@ -9,8 +9,6 @@ from empirical.escape.options import STAGE_1, Stage
 from empirical.runs.measured import Measured
 from empirical.runs.saved import Group
 
-_REPLACING = ("continual backprop", "ReDo")
-
 
 def does_not_come_back(group: Group) -> bool:
     behind = [claims.gain(group, Stage(start, "none"), "fresh") for start in ("half", "end")]
@@ -30,11 +28,7 @@ def _collapsed(group: Group) -> np.ndarray:
     return records.silent_units(group, STAGE_1).whole_layers[:, -1].any(1)
 
 
-def redo_restores_a_dead_layer(group: Group) -> bool:
-    return bool(records.recovered(group, Stage("end", "redo"))[_collapsed(group)].max() > 0.2)
-
-
-def nothing_else_does(group: Group) -> bool:
+def nothing_comes_back(group: Group) -> bool:
     back = [
         np.abs(records.recovered(group, Stage("end", name))[_collapsed(group)])
         for name in ("noise", "dropout", "escape")
@@ -42,9 +36,13 @@ def nothing_else_does(group: Group) -> bool:
     return all(values.max() < 0.02 for values in back)
 
 
+def nor_by_noise(group: Group) -> bool:
+    return bool(np.abs(records.recovered(group, Stage("end", "noise"))[_collapsed(group)]).max() < 0.02)
+
+
 def silent_units_stay(group: Group) -> bool:
-    """None revives where theory says so, but by replaced units; elsewhere some do."""
-    ruled = {n: claims.ruled(group, s) for n, s in claims.stages_by_branch(group).items() if n not in _REPLACING}
+    """None revives where theory says so; elsewhere some do."""
+    ruled = {n: claims.ruled(group, s) for n, s in claims.stages_by_branch(group).items()}
     return all(here[1] == 0 and elsewhere[1] > 0 for here, elsewhere in ruled.values())
 
 
@@ -61,7 +59,7 @@ def a_plateau_where_a_layer_is_dead(group: Group) -> bool:
 VERDICTS = {
     "escape-lop": Measured(claims.loss_of_plasticity, does_not_come_back),
     "escape-half": Measured(partial(claims.recovery, start="half"), shrink_and_perturb_restores, noise_restores_little),
-    "escape-collapse": Measured(partial(claims.recovery, start="end"), redo_restores_a_dead_layer, nothing_else_does),
+    "escape-collapse": Measured(partial(claims.recovery, start="end"), nothing_comes_back, nor_by_noise),
     "escape-silent": Measured(claims.silence, silent_units_stay),
     "escape-curvature": Measured(claims.curvatures, saddles_elsewhere, a_plateau_where_a_layer_is_dead),
 }

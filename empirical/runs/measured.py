@@ -9,12 +9,13 @@ Condition = Callable[[Any], bool | None]
 class Measured(NamedTuple):
     """``sentence(cells)`` is what the ledger must state, word for word; ``held(cells)`` whether the statement that
     holds is borne out by every seed (``None``: these records cannot tell); ``refuted(cells)``, for a corrected claim,
-    whether the paper's is not.
+    whether the paper's is not. ``preset``: whose records are read, if not those that the experiment's claims are about.
     """
 
     sentence: Callable[[Any], str]
     held: Condition
     refuted: Condition | None = None
+    preset: str | None = None
 
 
 def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Mapping[str, Any]]:

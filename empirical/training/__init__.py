@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from empirical.training.feed import Feed
     from empirical.training.models import build
     from empirical.training.trainer import Trainer, classifier
+    from empirical.training.update import begun
 
 __all__ = [
     "DataOptions",
@@ -25,6 +26,7 @@ __all__ = [
     "ModelOptions",
     "OptimiserOptions",
     "Trainer",
+    "begun",
     "build",
     "classifier",
     "evaluating",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("evaluating", "outputs"), "evaluation"),
     "Feed": "feed",
+    "begun": "update",
     "build": "models",
     **dict.fromkeys(("Trainer", "classifier"), "trainer"),
 }

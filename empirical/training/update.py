@@ -69,7 +69,7 @@ class Rows(Optimizer):
         super().__init__(rows, {})
         self.steps = steps
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Of all of them."""
         self.steps()
 

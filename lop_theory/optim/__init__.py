@@ -1,16 +1,54 @@
-"""Optimisers and callbacks against loss of plasticity: noise, continual backprop, shrink-and-perturb, ReDo, L2-init.
+"""Optimisers against loss of plasticity: each wraps any other or is one, for any model.
 
-Each is an ordinary ``torch.optim.Optimizer`` or an object with ``step``, ``state_dict`` and ``load_state_dict`` that
-works beside one.
+``ContinualBackprop(torch.optim.AdamW(model.parameters()), model, example_input=x)`` is an ordinary optimiser that
+also replaces units. Units and their readers are found on the traced graph (``find_units``); every elementwise optimiser
+steps a replaced weight as a newly made parameter (``Clocks``).
 """
 
+from lop_theory.optim.activations import CReLU, DeepFourier, SmoothLeakyReLU
 from lop_theory.optim.adam_gnt import AdamGnT
+from lop_theory.optim.clocks import Clocks, Place
+from lop_theory.optim.companion import Companion
 from lop_theory.optim.continual_backprop import ContinualBackprop
+from lop_theory.optim.dash import dash
+from lop_theory.optim.isometry import fire
 from lop_theory.optim.l2_init import L2Init
 from lop_theory.optim.noisy_sgd import NoisySGD
+from lop_theory.optim.partial_resets import CCBP
+from lop_theory.optim.projection import Project
 from lop_theory.optim.redo import ReDo
+from lop_theory.optim.regrama import ReGraMa
 from lop_theory.optim.shrink_perturb import shrink_and_perturb
-from lop_theory.optim.companion import Companion
-from lop_theory.optim.units import find_units
+from lop_theory.optim.snr import SNR
+from lop_theory.optim.spectrum import parseval, spectral
+from lop_theory.optim.units import Found, Units, find_units
+from lop_theory.optim.upgd import UPGD
+from lop_theory.optim.wrapping import Wrapping
 
-__all__ = ["AdamGnT", "ContinualBackprop", "L2Init", "NoisySGD", "ReDo", "shrink_and_perturb", "find_units"]
+__all__ = [
+    "CCBP",
+    "SNR",
+    "UPGD",
+    "AdamGnT",
+    "CReLU",
+    "Clocks",
+    "Companion",
+    "ContinualBackprop",
+    "DeepFourier",
+    "Found",
+    "L2Init",
+    "NoisySGD",
+    "Place",
+    "Project",
+    "ReDo",
+    "ReGraMa",
+    "SmoothLeakyReLU",
+    "Units",
+    "Wrapping",
+    "dash",
+    "find_units",
+    "fire",
+    "parseval",
+    "shrink_and_perturb",
+    "spectral",
+]

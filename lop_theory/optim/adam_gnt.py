@@ -18,12 +18,13 @@ class AdamGnT(Optimizer):
 
     ``published=False``: w ← w − η m̂/(√v̂ + ε) with the count t of each weight (Kingma and Ba 2015, Algorithm 1): what
     :class:`torch.optim.Adam` does to a newly made parameter. ``published=True``: the rule of the code beside *Loss of
-    plasticity in deep continual learning* (Nature 632, 2024), whose first bias correction is computed and discarded, and
-    whose second one multiplies: w ← w − η (1 − β₂ᵗ) m/(√v + ε), a warm-up of about 1/(1 − β₂) steps for every new weight.
+    plasticity in deep continual learning* (Nature 632, 2024), whose first bias correction is computed and discarded,
+    and whose second one multiplies: w ← w − η (1 − β₂ᵗ) m/(√v + ε), a warm-up of about 1/(1 − β₂) steps for every new
+    weight.
     Weight decay is coupled (an L2 penalty). Raises ``InvalidInput``.
     """
 
-    def __init__(  # noqa: PLR0913 - the signature of torch.optim.Adam
+    def __init__(
         self,
         params: Iterable[Any],
         lr: float = 1e-3,

@@ -1,29 +1,22 @@
 """A step count for every weight that began anew, and the optimiser's steps corrected by it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.rules import Right, Slice, rule_of
 
 
-class Memory(Protocol):
-    """What is read of an optimiser: its state by parameter, and its groups; ``kind`` is its class, where that is not
-    the type of the object."""
-
-    state: Mapping[Tensor, dict[str, Any]]
-    param_groups: list[dict[str, Any]]
-
-
 class Place(NamedTuple):
-    """Slices of a parameter: ``index`` (n,) along ``dim``."""
+    """Slices of a parameter: numbers ``which`` (n,) along ``dim``."""
 
     parameter: Tensor
     dim: int
-    index: Tensor
+    which: Tensor
 
 
 class Kept(NamedTuple):
@@ -33,18 +26,18 @@ class Kept(NamedTuple):
     group: dict[str, Any]
     values: Tensor
     state: dict[str, Tensor]
-    count: Tensor | None
+    steps: Tensor | None
 
 
 class Clocks:
     """Weights that :meth:`renew` names are from then on updated as those of a newly made parameter.
 
-    Call :meth:`before` and :meth:`after` around every step of the optimiser. Exact, to rounding, for the elementwise optimisers of ``torch.optim``; of Adafactor, Muon and LBFGS the memory is reset as
-    :mod:`lop_theory.optim.rules` says. Nothing waits for the device but :meth:`renew`. Raises ``InvalidInput`` for an
-    optimiser without a rule.
+    Call :meth:`before` and :meth:`after` around every step of the optimiser. Exact, to rounding, for the elementwise
+    optimisers of ``torch.optim``; of Adafactor, Muon and LBFGS the memory is reset as :mod:`lop_theory.optim.rules`
+    says. Nothing waits for the device but :meth:`renew`. Raises ``InvalidInput`` for an optimiser without a rule.
     """
 
-    def __init__(self, optimiser: Memory) -> None:
+    def __init__(self, optimiser: Optimizer) -> None:
         self.optimiser, self.rule = optimiser, rule_of(getattr(optimiser, "kind", type(optimiser)))
         self._ages: dict[Tensor, dict[int, Tensor]] = {}
         self._young: dict[Tensor, dict[int, Tensor]] = {}
@@ -117,27 +110,21 @@ class Clocks:
     @torch.no_grad()
     def after(self) -> None:
         """Count the step, and give the young weights what a new parameter would have."""
-        counted: set[Tensor] = set()
-        moves = {}
-        for kept in self._kept:
-            parameter = kept.place.parameter
-            if parameter.grad is None:
-                continue
-            moves[parameter] = self._advance(kept)
-            if parameter not in counted:
-                counted.add(parameter)
-                for ages in self._ages[parameter].values():
-                    ages += moves[parameter]
-        right = [self._right(kept) for kept in self._kept if kept.place.parameter in moves]
-        for (place, *_), corrected in zip((k for k in self._kept if k.place.parameter in moves), right, strict=True):
-            self._write(place, corrected, moves[place.parameter])
+        stepped = [kept for kept in self._kept if kept.place.parameter.grad is not None]
+        moves = {kept.place.parameter: self._advance(kept) for kept in stepped}
+        for parameter, move in moves.items():
+            for ages in self._ages[parameter].values():
+                ages.add_(move)
+        right = [self._right(kept) for kept in stepped]
+        for kept, corrected in zip(stepped, right, strict=True):
+            self._write(kept.place, corrected, moves[kept.place.parameter])
         self._kept = []
 
     def _advance(self, kept: Kept) -> Tensor | float:
         """1, or 0 where a fused optimiser skipped the step for infinite gradients."""
         count = self.optimiser.state[kept.place.parameter].get("step")
-        if count is not None and kept.count is not None:
-            return (count - kept.count).to(torch.float64).to(kept.place.parameter.device)
+        if count is not None and kept.steps is not None:
+            return (count - kept.steps).to(torch.float64).to(kept.place.parameter.device)
         skipped = getattr(self.optimiser, "found_inf", None)
         return 1.0 if skipped is None else 1.0 - skipped
 
@@ -163,26 +150,27 @@ class Clocks:
             )
         )
 
-    def _of_age(self, place: Place, f: Any) -> Tensor:
+    def _of_age(self, place: Place, f: Callable[[Tensor], Tensor]) -> Tensor:
         """f of the younger of a weight's counts along the dimensions."""
-        counts, values = None, None
+        rank = place.parameter.ndim
+        own = self._ages[place.parameter][place.dim][place.which].view(_along(place.dim, rank))
+        counts, values = own, f(own)
         for dim, ages in self._ages[place.parameter].items():
-            own = (ages[place.index] if dim == place.dim else ages).view(
-                [-1 if d == dim else 1 for d in range(place.parameter.ndim)]
-            )
-            new = f(own)
-            values = new if counts is None else torch.where(counts <= own, values, new)
-            counts = own if counts is None else torch.minimum(counts, own)
-        assert values is not None
+            if dim != place.dim:
+                other = ages.view(_along(dim, rank))
+                values = torch.where(counts <= other, values, f(other))
+                counts = torch.minimum(counts, other)
         return values
 
     def _write(self, place: Place, right: Right, moved: Tensor | float) -> None:
         parameter, dim, index = place
         state = self.optimiser.state[parameter]
+        skips = getattr(self.optimiser, "found_inf", None) is not None
         for target, values in ((parameter, right.values), *((state[n], v) for n, v in right.state.items())):
-            if getattr(self.optimiser, "found_inf", None) is not None:
-                values = torch.where(torch.as_tensor(moved) > 0, values, target.index_select(dim, index).to(values))
-            target.index_copy_(dim, index, values.to(target))
+            new = values.to(target)
+            if skips:
+                new = torch.where(torch.as_tensor(moved, device=new.device) > 0, new, target.index_select(dim, index))
+            target.index_copy_(dim, index, new)
 
     def state_dict(self) -> dict[str, Any]:
         """Counts by the parameter's number in the groups and the dimension."""
@@ -210,6 +198,10 @@ class Clocks:
             own = self._ages[parameter][dim] = ages.to(parameter.device, torch.float64, copy=True)
             if own.isfinite().any():
                 self._young.setdefault(parameter, {})[dim] = _young(own)
+
+
+def _along(dim: int, rank: int) -> list[int]:
+    return [-1 if d == dim else 1 for d in range(rank)]
 
 
 def _young(ages: Tensor) -> Tensor:

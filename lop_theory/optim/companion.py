@@ -30,8 +30,9 @@ class Companion(Wrapping):
     Raises ``InvalidInput`` for a model without such units, an optimiser without a rule, and sharded parameters.
     """
 
-    watched: tuple[str, ...] = ()
-    """Which statistics of :class:`lop_theory.optim.watch.Watch` the method wants of activations."""
+    watched: tuple[str, ...] | None = ()
+    """Which statistics of :class:`lop_theory.optim.watch.Watch` the method wants of activations; ``None``: it does not
+    look at them."""
 
     def __init__(self, optimiser: Optimizer, model: nn.Module, *, example_input: Any, seed: int = 0) -> None:
         super().__init__(optimiser)
@@ -51,8 +52,9 @@ class Companion(Wrapping):
             torch.compiler.reset()  # what was compiled before does not know of the hooks
 
     def _watches(self, layer: Layer) -> list[Watch]:
-        units = layer.units
-        return [Watch(layer.observed, units.observed, layer.device, *self.watched)]
+        if self.watched is None:
+            return []
+        return [Watch(layer.observed, layer.units.observed, layer.device, *self.watched)]
 
     def before(self) -> None:
         self.clocks.before()

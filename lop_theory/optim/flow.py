@@ -16,13 +16,15 @@ from lop_theory.optim.axis import OTHER, Axis
 from lop_theory.trace import Node, Program, operator_name
 
 POINTWISE = frozenset(
-    "relu relu_ gelu silu tanh sigmoid elu leaky_relu hardtanh hardswish hardsigmoid relu6 softplus mish selu celu prelu "
-    "softsign log_sigmoid clamp clamp_min clamp_max pow abs neg exp log sqrt rsqrt reciprocal sin cos square erf threshold "
-    "dropout native_dropout feature_dropout alpha_dropout bernoulli clone contiguous to _to_copy alias detach type_as "
-    "mul div sub add maximum minimum where masked_fill sign hardshrink softshrink lift_fresh_copy rrelu".split()
+    """
+    relu gelu silu tanh sigmoid elu leaky_relu hardtanh hardswish hardsigmoid relu6 softplus mish selu celu prelu
+    softsign log_sigmoid clamp clamp_min clamp_max pow abs neg exp log sqrt rsqrt reciprocal sin cos square erf sign
+    threshold hardshrink softshrink rrelu dropout native_dropout feature_dropout alpha_dropout clone contiguous to
+    _to_copy alias detach type_as lift_fresh_copy mul div sub add maximum minimum where masked_fill""".split()
 )
 ACTIVATIONS = frozenset(
-    "relu gelu silu tanh sigmoid elu leaky_relu hardtanh hardswish hardsigmoid relu6 softplus mish selu celu prelu softsign".split()
+    "relu gelu silu tanh sigmoid elu leaky_relu hardtanh hardswish hardsigmoid relu6 softplus mish selu celu prelu "
+    "softsign sin".split()
 )
 SPATIAL = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices adaptive_avg_pool1d "
@@ -273,12 +275,14 @@ def _select(node: Node, own: Axis, _: Mapping[Node, Axis]) -> Any:
 
 
 def _slice(node: Node, own: Axis, _: Mapping[Node, Axis]) -> Any:
-    dim, first, last, step = (*node.args[1:], *(0, 0, None, 1)[len(node.args) - 1 :])
-    size = shape(node.args[0])[dim]
-    return axes.cut(own, dim % len(shape(node.args[0])), slice(first, None if last is None else min(last, size), step))
+    """``slice(x, dim=0, start=None, end=None, step=1)``."""
+    given: list[Any] = [*node.args[1:], *(0, None, None, 1)[len(node.args) - 1 :]]
+    dim, size = given[0] % len(shape(node.args[0])), shape(node.args[0])[given[0]]
+    last = None if given[2] is None else min(given[2], size)
+    return axes.cut(own, dim, slice(given[1], last, given[3]))
 
 
-def _getitem(node: Node, own: Axis, reached: Mapping[Node, Axis]) -> Any:
+def _getitem(node: Node, own: Axis, _: Mapping[Node, Axis]) -> Any:
     """One of several results: of a split or unbind its part, of a normalisation or dropout the first."""
     source, number = node.args
     name = operator_name(source)
@@ -304,7 +308,7 @@ def _cat(node: Node, _: Axis, reached: Mapping[Node, Axis]) -> Any:
     return axes.joined([reached.get(p, 0) for p in parts], dim, [shape(p) for p in parts]) or TORN
 
 
-def _same(node: Node, own: Axis, _: Mapping[Node, Axis]) -> Any:
+def _same(_node: Node, own: Axis, _: Mapping[Node, Axis]) -> Any:
     return own
 
 

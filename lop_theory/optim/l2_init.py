@@ -16,8 +16,9 @@ class L2Init(Wrapping):
     """Adds the gradient of strength · ‖w − w_0‖², 2 · strength · (w − w_0), before each step; w_0 are the values at
     construction (of a group added later, those when it was added).
 
-    ``half=True`` is the convention of weight decay, strength/2 · ‖w − w_0‖²: half the pull. The paper (arXiv 2308.11958)
-    writes the penalty without ½. Parameters without a gradient are pulled back as well. Raises ``InvalidInput``.
+    ``half=True`` is the convention of weight decay, strength/2 · ‖w − w_0‖²: half the pull. The paper (arXiv
+    2308.11958) writes the penalty without ½. Parameters without a gradient are pulled back as well. Raises
+    ``InvalidInput``.
     """
 
     def __init__(self, optimiser: Optimizer, *, strength: float = 1e-3, half: bool = False) -> None:

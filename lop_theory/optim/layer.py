@@ -1,7 +1,6 @@
 """Units bound to the tensors of a model: their weights, what becomes of those when a unit is replaced, by how much the
 function then moves."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from lop_theory.optim.clocks import Place
 from lop_theory.optim.units import Units
 
 INITIALISATIONS = ("own", "kaiming", "xavier", "lecun")
-GAINS = {"relu": "relu", "leaky_relu": "leaky_relu", "tanh": "tanh", "sigmoid": "sigmoid", "selu": "selu"}
-"""ATen activation → PyTorch's name of its gain; none: 1, all others: ReLU's, as in the code beside Dohare et al."""
+GAINS = {"leaky_relu": (2 / (1 + 0.01**2)) ** 0.5, "tanh": 5 / 3, "sigmoid": 1.0, "selu": 0.75}
+"""ATen activation → PyTorch's gain; all others have ReLU's, √2, as in the code beside Dohare et al."""
 
 
 class Incoming(NamedTuple):
@@ -84,6 +83,24 @@ class Layer:
             total.index_add_(0, reader.owners[own], slices[own].double() * per)
             count.index_add_(0, reader.owners[own], torch.full_like(total, per)[reader.owners[own]])
         return total / count
+
+    def incoming_gradient(self) -> Tensor:
+        """Mean |∂L/∂w_in| of every unit; 0 without gradients."""
+        slopes = [i.weight.grad if i.weight.grad is not None else torch.zeros_like(i.weight) for i in self.incoming]
+        sizes = [_per_slice(g, i.dim)[i.rows] for g, i in zip(slopes, self.incoming, strict=True)]
+        return torch.stack(sizes).mean(0).double()
+
+    def mix(self, shares: Tensor, init: str, generator: torch.Generator) -> None:
+        """w_in ← (1 − p) w_in + p·fresh, w_out ← (1 − p) w_out, p a share of every unit."""
+        for weights in self.incoming:
+            rows, rank = weights.rows, weights.weight.ndim
+            share = _aligned(shares, weights.dim, rank).to(weights.weight)
+            new = self.fresh(weights, self.size, init, generator)
+            old = weights.weight.index_select(weights.dim, rows)
+            weights.weight.index_copy_(weights.dim, rows, (1 - share) * old + share * new)
+        for reader in self.outgoing:
+            own = torch.where(reader.owners >= 0, shares[reader.owners.clamp_min(0)], 0)
+            reader.weight.mul_(1 - _aligned(own, reader.dim, reader.weight.ndim).to(reader.weight))
 
     def places(self, units: Tensor) -> list[Place]:
         """All weights that belong to units."""
@@ -165,15 +182,13 @@ def bound(weights: Incoming, init: str, activation: str | None) -> float | None:
             return gain(activation) * (6 / (fan_in + outputs)) ** 0.5
         case "lecun":
             return (3 / fan_in) ** 0.5
-    raise InvalidInput("init", init, f"must be one of {', '.join(INITIALISATIONS)}")
+        case _:
+            raise InvalidInput("init", init, f"must be one of {', '.join(INITIALISATIONS)}")
 
 
 def gain(activation: str | None) -> float:
-    """PyTorch's gain; ReLU's for activations that it does not know."""
-    if activation is None:
-        return 1.0
-    name = GAINS.get(activation, "relu")
-    return nn.init.calculate_gain(name, 0.01 if name == "leaky_relu" else None)
+    """PyTorch's gain; ReLU's for activations that it does not know, 1 without one."""
+    return 1.0 if activation is None else GAINS.get(activation, 2**0.5)
 
 
 def _incoming(module: nn.Module, dim: int, rows: object) -> Incoming:
@@ -195,6 +210,11 @@ def _indices(values: object, device: torch.device) -> Tensor:
 def _per_slice(weight: Tensor, dim: int) -> Tensor:
     """Mean |w| of every slice along a dimension."""
     return weight.detach().abs().mean([d for d in range(weight.ndim) if d != dim])
+
+
+def _aligned(values: Tensor, dim: int, rank: int) -> Tensor:
+    """A vector that broadcasts along one dimension of ``rank``."""
+    return values.view([-1 if d == dim else 1 for d in range(rank)])
 
 
 def _padded(module: nn.Module) -> bool:

@@ -64,7 +64,7 @@ class Rule(NamedTuple):
 
     right: Callable[[Slice], Right] | None = None
     first: Mapping[str, Callable[[Group], float]] = {}
-    needed: Callable[[Group], bool] = lambda group: True
+    needed: Callable[[Group], bool] = lambda _: True
     kept: tuple[str, ...] = ()
     coupled: bool = False
     reset: Callable[[dict[str, Any], Tensor, int, Tensor], None] | None = None
@@ -81,7 +81,9 @@ def adam(at: Slice) -> Right:
 def adamax(at: Slice) -> Right:
     """w ← w − η m/((1 − β₁ᵗ) u) (Kingma and Ba 2015, Algorithm 2)."""
     first = at.group["betas"][0]
-    return Right(at.old - at.of_age(lambda t: at.group["lr"] / (1 - first**t)) * at.state["exp_avg"] / at.state["exp_inf"])
+    return Right(
+        at.old - at.of_age(lambda t: at.group["lr"] / (1 - first**t)) * at.state["exp_avg"] / at.state["exp_inf"]
+    )
 
 
 def nadam(at: Slice) -> Right:
@@ -165,7 +167,7 @@ def forget_average(state: dict[str, Any], parameter: Tensor, dim: int, index: Te
             value.index_copy_(dim, index, torch.zeros_like(value.index_select(dim, index)) + mean)
 
 
-def forget_everything(state: dict[str, Any], parameter: Tensor, dim: int, index: Tensor) -> None:
+def forget_everything(state: dict[str, Any], _parameter: Tensor, _dim: int, _index: Tensor) -> None:
     """LBFGS: curvature pairs mix all weights of all tensors, so it begins anew as a whole."""
     state.clear()
 

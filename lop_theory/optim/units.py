@@ -148,7 +148,7 @@ def _meets(one: Flow, other: Flow) -> bool:
 
 def _described(model: nn.Module, program: Program, group: Sequence[Flow]) -> Units:
     first = group[0]
-    kept = np.unique(np.concatenate([_owners(program, first, r) for r in first.readers]))
+    kept = np.unique(np.concatenate([_owners(first, r) for r in first.readers]))
     lost = [OTHER, *(unit for flow in group for unit in flow.lost)]
     kept = kept[~np.isin(kept, lost)]
     number = np.full(int(first.reached[first.producer].owners.max()) + 1, OTHER)
@@ -180,7 +180,7 @@ def _row_dim(node: Node) -> int:
     return 1 if _transposed(node) else 0
 
 
-def _owners(program: Program, flow: Flow, reader: Node) -> Owners:
+def _owners(flow: Flow, reader: Node) -> Owners:
     return flow.reached[data_of(reader)].owners
 
 
@@ -191,7 +191,7 @@ def _numbered(owners: Owners, number: Owners) -> Owners:
 def _reader(program: Program, flow: Flow, node: Node, number: Owners) -> Reader:
     path = _path(program, node)
     point = _point(program, flow, path, data_of(node), number)
-    return Reader(path, 0 if _transposed(node) else 1, _numbered(_owners(program, flow, node), number), point)
+    return Reader(path, 0 if _transposed(node) else 1, _numbered(_owners(flow, node), number), point)
 
 
 def _point(program: Program, flow: Flow, path: str, value: Node, number: Owners) -> Point:

@@ -33,7 +33,8 @@ class Watch:
         )
         self.shares = shares.to(device)
         self.sums = {
-            name: torch.zeros(len(owners), dtype=torch.float64, device=device) for name in ("total", *sorted(self.wanted))
+            name: torch.zeros(len(owners), dtype=torch.float64, device=device)
+            for name in ("total", *sorted(self.wanted))
         }
         self.count = torch.zeros((), dtype=torch.float64, device=device)
         self.centre: Callable[[Tensor], Tensor] = lambda mean: mean
@@ -101,4 +102,4 @@ class Inert:
 
 def _in_backward() -> bool:
     """Whether autograd runs now: then a forward pass is one computed again."""
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1  # noqa: SLF001
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

@@ -17,7 +17,7 @@ class Wrapping(Optimizer):
     """
 
     def __init__(self, optimiser: Optimizer) -> None:
-        if not isinstance(optimiser, Optimizer):
+        if not isinstance(optimiser, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput("optimiser", type(optimiser).__name__, "must be a torch.optim.Optimizer")
         self.optimiser = optimiser
         super().__setstate__({})  # hooks, and a profiled step, without groups of its own
@@ -65,7 +65,7 @@ class Wrapping(Optimizer):
         self.optimiser.add_param_group(param_group)
 
     def companion_state(self) -> dict[str, Any]:
-        """What this object adds to the inner optimiser's state: nested dictionaries and lists of tensors and numbers."""
+        """What this object adds to the inner state: nested dictionaries and lists of tensors and numbers."""
         return {}
 
     def check_companion_state(self, state: Mapping[str, Any]) -> None:
@@ -75,7 +75,11 @@ class Wrapping(Optimizer):
         """Take over a state that was checked."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self.optimiser.state_dict(), "companion": {"kind": type(self).__name__, **self.companion_state()}}
+        inside = self.optimiser.state_dict()
+        own = {"kind": type(self).__name__, **self.companion_state()}
+        if "companion" in inside:  # a wrapping in a wrapping
+            own["inside"] = inside["companion"]
+        return {**inside, "companion": own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state_dict`. Raises ``InvalidInput`` before anything is changed."""
@@ -86,7 +90,8 @@ class Wrapping(Optimizer):
                 "state_dict", kind, f"must be that of a {type(self).__name__}", "or load the inner optimiser by itself"
             )
         self.check_companion_state(own)
-        self.optimiser.load_state_dict({k: v for k, v in state_dict.items() if k != "companion"})
+        inside = {k: v for k, v in state_dict.items() if k != "companion"}
+        self.optimiser.load_state_dict(inside | ({"companion": own["inside"]} if "inside" in own else {}))
         self.load_companion_state(own)
 
     def __getstate__(self) -> dict[str, Any]:

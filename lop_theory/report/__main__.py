@@ -65,6 +65,8 @@ def _page(claims: list[Claim]) -> str:
         parts += [f"## {claim.id} — {claim.verdict}", "", f"{source} {claim.statement}", ""]
         if claim.corrected:
             parts += [f"**Corrected:** {claim.corrected}", ""]
+        if claim.history:
+            parts += [f"**History:** {claim.history}", ""]
         links = [*claim.proofs, *claim.tests, *claim.code, *(f"figure {f}" for f in claim.figures)]
         parts += [", ".join(f"`{link}`" for link in links), ""]
     return "\n".join(parts)

@@ -19,7 +19,9 @@ VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
 _LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
-_OPTIONAL = ("source", "corrected", "code", "tests", "proofs", "proved", "pinned", "figures", "uses", "checks")
+_OPTIONAL = (
+    "source", "corrected", "code", "tests", "proofs", "proved", "pinned", "figures", "uses", "checks", "history",
+)  # fmt: skip
 
 
 class Claim(NamedTuple):
@@ -40,6 +42,7 @@ class Claim(NamedTuple):
     uses: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     source: str = PAPER
+    history: str = ""
 
 
 def load(path: Path) -> list[Claim]:

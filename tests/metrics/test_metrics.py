@@ -433,7 +433,9 @@ def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed
             return x * (1 + random.random() + float(np.random.rand()) + torch.rand(1))
 
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Noisy(), nn.Linear(8, 2))
-    watch = Watch(model[3], find_units(model[:2].append(model[3]), torch.randn(5, 4)).units[0].observed, torch.device("cpu"))
+    watch = Watch(
+        model[3], find_units(model[:2].append(model[3]), torch.randn(5, 4)).units[0].observed, torch.device("cpu")
+    )
     random.seed(3)
     np.random.seed(3)
     expected = random.random(), np.random.rand()

@@ -182,7 +182,7 @@ def test_lbfgs_begins_anew_as_a_whole():
 
 def test_an_optimiser_without_a_rule_is_refused_by_name():
     class Strange(optim.Adam):
-        def step(self, closure=None):
+        def step(self, closure=None):  # noqa: ARG002
             return None
 
     with pytest.raises(InvalidInput, match=r"Strange.*known rule.*RULES"):
@@ -200,7 +200,11 @@ def test_counts_survive_a_checkpoint():
         one.step()
     one.begin_anew(0, ROWS)
     one.step()
-    state = {"model": one.weight.detach().clone(), "inner": deepcopy(one.optimiser.state_dict()), "own": one.clocks.state_dict()}
+    state = {
+        "model": one.weight.detach().clone(),
+        "inner": deepcopy(one.optimiser.state_dict()),
+        "own": one.clocks.state_dict(),
+    }
     with torch.no_grad():
         other.weight.copy_(state["model"])
     other.optimiser.load_state_dict(state["inner"])

@@ -346,7 +346,7 @@ class Actor(nn.Module):
 def test_several_readers_take_over_the_mean_and_lose_their_columns():
     torch.manual_seed(0)
     model = Actor().double()
-    moved, method = jump(model, torch.randn(32, 8, dtype=torch.float64))
+    moved, _ = jump(model, torch.randn(32, 8, dtype=torch.float64))
     assert moved < 1e-12
     assert all(float(reader.weight[:, 1].detach().abs().max()) == 0 for reader in (model.policy, model.value))
 

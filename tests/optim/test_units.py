@@ -126,7 +126,11 @@ def test_reshapes_and_permutations_move_owners_as_they_move_values(sizes, random
     assert np.array_equal(moved.over(after.shape, range(after.ndim)), after.numpy())
     flat = reshaped(moved, list(after.shape), [after.numel()])
     assert np.array_equal(flat.over([after.numel()], [0]), after.reshape(-1).numpy())
-    twice = joined([moved, 2], moved.dims[0], [list(after.shape), [2 if d == moved.dims[0] else s for d, s in enumerate(after.shape)]])
+    twice = joined(
+        [moved, 2],
+        moved.dims[0],
+        [list(after.shape), [2 if d == moved.dims[0] else s for d, s in enumerate(after.shape)]],
+    )
     assert (twice.owners == -1).sum() == 2
 
 

@@ -129,11 +129,12 @@ def numpy_run(s: Setting) -> Trained:
         errors.append(error**2)
         back = 2 * error * w2 * SLOPE[s.activation](z)
         gradients = [np.outer(x, back), back, 2 * error * h, np.array([2 * error])]
-        for p, g, m, v, t in zip(parameters, gradients, *moments, strict=True):
+        for p, g, m, v, count in zip(parameters, gradients, *moments, strict=True):
             m[...] = 0.9 * m + 0.1 * g
             v[...] = 0.999 * v + 0.001 * g**2
-            t += 1
-            p[...] -= s.step_size * ((m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) if s.adam else g)
+            count[...] += 1
+            fade, slow = 1 - 0.9**count, 1 - 0.999**count
+            p[...] -= s.step_size * ((m / fade) / (np.sqrt(v / slow) + 1e-8) if s.adam else g)
         if step >= s.start:
             replaced += continual.step(step, parameters, moments, h)
     return Trained(np.array(errors), replaced, tuple(parameters))

@@ -1,0 +1,33 @@
+"""Penalties on singular values: Parseval and spectral regularisation. Add them to the loss."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lop_theory.errors import InvalidInput
+
+
+def matrices(model: nn.Module) -> list[Tensor]:
+    """Weights of linear layers and convolutions as outputs × inputs."""
+    kinds = nn.Linear | nn.modules.conv._ConvNd
+    found = [torch.flatten(m.weight, 1) for m in model.modules() if isinstance(m, kinds)]
+    if not found:
+        raise InvalidInput("model", type(model).__name__, "must have linear layers or convolutions")
+    return found
+
+
+def parseval(weights: Iterable[Tensor], *, scale: float = 1.0) -> Tensor:
+    """Σ ‖W Wᵀ − scale·I‖_F²: rows orthogonal, of squared length ``scale`` (Chung et al. 2024, *Parseval regularization
+    for continual reinforcement learning*, arXiv 2412.07224, Eq. 2)."""
+    total = [(w @ w.mT - scale * torch.eye(len(w), dtype=w.dtype, device=w.device)).square().sum() for w in weights]
+    return torch.stack(total).sum()
+
+
+def spectral(weights: Iterable[Tensor], *, power: int = 2) -> Tensor:
+    """Σ (σ_max(W)^power − 1)²: the largest singular value stays near 1, its value at initialisation (Lewandowski et al.
+    2024, *Learning continually by spectral regularization*, arXiv 2406.06811, Eq. 3; there power is 2)."""
+    if power < 1:
+        raise InvalidInput("power", power, "must be at least 1")
+    total = [(torch.linalg.matrix_norm(w, ord=2) ** power - 1).square() for w in weights]
+    return torch.stack(total).sum()

@@ -1,0 +1,208 @@
+"""UPGD, polar factors, penalties, projection, DASH, shrink and perturb, activations: formulas and published rules."""
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.optim import (  # noqa: E402
+    UPGD,
+    CReLU,
+    DeepFourier,
+    Project,
+    SmoothLeakyReLU,
+    dash,
+    find_units,
+    fire,
+    parseval,
+    shrink_and_perturb,
+    spectral,
+)
+from lop_theory.optim.isometry import polar  # noqa: E402
+from lop_theory.optim.spectrum import matrices  # noqa: E402
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_upgd(w, g, trace, t, beta, lr, decay, scope, protecting, published):  # noqa: PLR0913, PLR0917
+    """The authors' formula without noise; one weight matrix."""
+    trace = beta * trace + (1 - beta) * (-g * w)
+    utility = trace / (1 - beta**t)
+    if scope == "global":
+        gate = torch.sigmoid(utility / (trace.max() if published else utility.max()))
+    else:
+        gate = torch.sigmoid(utility / utility.norm(dim=-1, keepdim=True))
+    return (1 - lr * decay) * w - lr * g * ((1 - gate) if protecting else 1), trace
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("protecting", [True, False])
+@pytest.mark.parametrize("published", [True, False])
+def test_upgd_without_noise_is_the_formula(scope, protecting, published):
+    w = nn.Parameter(normal(3, 5))
+    optimiser = UPGD([w], 0.1, 0.01, 0.9, sigma=0.0, scope=scope, protecting=protecting, published=published)
+    expected, trace = w.detach().clone(), torch.zeros(3, 5, dtype=torch.float64)
+    for t in range(1, 6):
+        w.grad = normal(3, 5, seed=t)
+        how = (0.9, 0.1, 0.01, scope, protecting, published)
+        expected, trace = plain_upgd(expected, w.grad, trace, t, *how)
+        optimiser.step()
+        torch.testing.assert_close(w.detach(), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_upgd_noise_moves_useless_weights_and_states_go_on():
+    a = nn.Parameter(normal(200, 200))
+    optimiser = UPGD([a], 0.1, sigma=1.0, seed=3)
+    before = a.detach().clone()
+    a.grad = -before.clone() * (torch.arange(200) < 100)  # the first columns are useful, the others are not
+    optimiser.step()
+    moved = (a.detach() - before).abs().mean(0)
+    assert float(moved[100:].mean()) == pytest.approx(0.1 * 0.5 * (2 / torch.pi) ** 0.5, rel=0.05)
+    b = nn.Parameter(a.detach().clone())
+    other = UPGD([b], 0.1, sigma=1.0, seed=9)
+    other.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+    for p, o in ((a, optimiser), (b, other)):
+        p.grad = torch.ones_like(p)
+        o.step()
+    assert torch.equal(a, b)
+    with pytest.raises(InvalidInput):
+        UPGD([a], scope="everywhere")
+
+
+def test_the_polar_factor_is_the_nearest_isometry():
+    w = normal(4, 7)
+    q = polar(w)
+    torch.testing.assert_close(q @ q.T, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    for seed in range(20):  # any other isometry is farther away
+        other = polar(q + 0.1 * normal(4, 7, seed=seed))
+        assert float((w - q).norm()) <= float((w - other).norm())
+    torch.testing.assert_close(polar(w, iterations=40), q, rtol=0, atol=1e-10)
+    assert float((polar(w, iterations=10) - q).norm()) < 0.1
+
+
+def test_fire_scales_linear_layers_and_convolutions_as_published():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(96, 5)).double()
+    start = copy.deepcopy(model)
+    assert fire(model, iterations=None) == ["0", "2"]
+    torch.testing.assert_close(model[2].weight, (5 / 96) ** 0.5 * polar(start[2].weight), rtol=0, atol=1e-12)
+    place = polar(start[0].weight[:, :, 1, 2]) * 2**0.5 / 9
+    torch.testing.assert_close(model[0].weight[:, :, 1, 2], place, rtol=0, atol=1e-12)
+    assert torch.equal(model[0].bias, start[0].bias)
+    with pytest.raises(InvalidInput, match="only"):
+        fire(model, only=["9"])
+
+
+def test_fire_leaves_no_clone_manifold():
+    """Equal rows stay equal and equal columns stay equal: the polar factor is no escape."""
+    w = normal(3, 4)
+    clones = w.repeat_interleave(2, 0).repeat_interleave(3, 1)
+    layer = nn.Linear(12, 6).double()
+    with torch.no_grad():
+        layer.weight.copy_(clones)
+    fire(layer, iterations=15)
+    new = layer.weight.detach()
+    torch.testing.assert_close(new[0::2], new[1::2], rtol=0, atol=1e-12)
+    torch.testing.assert_close(new[:, 0::3], new[:, 2::3], rtol=0, atol=1e-12)
+
+
+def test_penalties_are_zero_where_they_want_to_be_and_their_gradients_lead_there():
+    w = nn.Parameter(polar(normal(3, 6)) * 2**0.5)
+    assert float(parseval([w], scale=2.0).detach()) == pytest.approx(0, abs=1e-20)
+    assert float(parseval([w]).detach()) == pytest.approx(3)
+    assert float(spectral([w / 2**0.5]).detach()) == pytest.approx(0, abs=1e-20)
+    assert float(spectral([w]).detach()) == pytest.approx(1)
+    optimiser = torch.optim.SGD([w], 0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        parseval([w]).backward()
+        optimiser.step()
+    assert float(parseval([w]).detach()) < 1e-12
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Linear(4, 2))
+    assert [tuple(m.shape) for m in matrices(model)] == [(3, 18), (2, 4)]
+    with pytest.raises(InvalidInput):
+        matrices(nn.ReLU())
+
+
+def test_projection_keeps_norms_and_the_function_behind_normalisation():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 2)).double()
+    norms = [m.weight.norm().item() for m in (model[0], model[3])]
+    optimiser = Project(torch.optim.SGD(model.parameters(), 0.5), model, period=2)
+    x = normal(8, 4)
+    for k in range(4):
+        optimiser.zero_grad()
+        model(x).square().mean().backward()
+        optimiser.step()
+        now = [m.weight.norm().item() for m in (model[0], model[3])]
+        assert (now == pytest.approx(norms, rel=1e-12)) == (k % 2 == 1)
+    state = copy.deepcopy(optimiser.state_dict())
+    optimiser.load_state_dict(state)
+    with pytest.raises(InvalidInput):
+        Project(torch.optim.SGD(model.parameters(), 0.5), model, period=0)
+
+
+def test_dash_shrinks_against_the_gradient_and_disturbs_nothing_else():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 2)).double()
+    start, x, y = copy.deepcopy(model), normal(5, 2, 6, 6), normal(5, 2, seed=1)
+    dash(model, [(x, y), (x, y)], nn.functional.mse_loss, alpha=0.4, floor=0.2)
+    slope = torch.autograd.grad(nn.functional.mse_loss(start(x), y), start[3].weight)[0]
+    cosine = torch.cosine_similarity(start[3].weight, -slope, dim=1).clamp(0.2, 1)
+    torch.testing.assert_close(model[3].weight, start[3].weight * cosine[:, None], rtol=1e-9, atol=1e-12)
+    ratio = (model[0].weight / start[0].weight).detach()
+    assert float((ratio - ratio[:, :, :1, :1]).abs().max()) < 1e-9  # a kernel shrinks as one
+    assert 0.2 - 1e-9 <= float(ratio.min()) <= float(ratio.max()) <= 1 + 1e-9
+    assert torch.equal(model[1].running_mean, torch.zeros(3, dtype=torch.float64))
+    assert all(p.grad is None for p in model.parameters())
+    with pytest.raises(InvalidInput, match="at least one"):
+        dash(model, [], nn.functional.mse_loss)
+
+
+def test_shrink_and_perturb_from_a_saved_state_or_with_noise_and_a_fresh_optimiser():
+    model = nn.Linear(3, 2).double()
+    saved = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.Adam(model.parameters(), 0.1)
+    model(normal(4, 3)).sum().backward()
+    optimiser.step()
+    before = model.weight.detach().clone()
+    shrink_and_perturb(model, saved, shrink=0.6, perturb=0.4, optimiser=optimiser)
+    torch.testing.assert_close(model.weight.detach(), 0.6 * before + 0.4 * saved["weight"])
+    assert not optimiser.state
+    wide = nn.Linear(300, 300).double()
+    with torch.no_grad():
+        wide.weight.zero_()
+    shrink_and_perturb(wide, perturb=0.1)
+    assert float(wide.weight.detach().std()) == pytest.approx(0.1, rel=0.02)
+
+
+def test_shrink_and_perturb_is_atomic():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).double()
+    before = copy.deepcopy(model)
+    bad = {**dict(model.state_dict()), "1.bias": torch.zeros(7)}
+    with pytest.raises(InvalidInput, match=r"1\.bias"):
+        shrink_and_perturb(model, bad)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before.parameters(), strict=True))
+
+
+def test_activations():
+    x = normal(2, 3, 4)
+    assert torch.equal(CReLU()(x), torch.cat([x.clamp_min(0), (-x).clamp_min(0)], 1))
+    y = DeepFourier(dim=-1)(x)
+    torch.testing.assert_close(y[..., :4] ** 2 + y[..., 4:] ** 2, torch.ones_like(x))
+    smooth = SmoothLeakyReLU(alpha=0.2, beta=50.0)
+    torch.testing.assert_close(smooth(x), nn.functional.leaky_relu(x, 0.2), atol=0.02, rtol=0)
+    torch.testing.assert_close(SmoothLeakyReLU(alpha=0.0)(x), nn.functional.silu(x))
+    with pytest.raises(InvalidInput):
+        SmoothLeakyReLU(alpha=1.0)
+
+
+def test_units_behind_concatenating_activations_own_both_features():
+    for activation in (CReLU(), DeepFourier()):
+        model = nn.Sequential(nn.Linear(4, 3), activation, nn.Linear(6, 2))
+        (units,) = find_units(model, torch.randn(5, 4)).units
+        assert units.readers[0].owners.tolist() == [0, 1, 2, 0, 1, 2]
