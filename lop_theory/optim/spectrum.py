@@ -11,7 +11,8 @@ from lop_theory.errors import InvalidInput
 def matrices(model: nn.Module) -> list[Tensor]:
     """Weights of linear layers and convolutions as outputs × inputs."""
     kinds = nn.Linear | nn.modules.conv._ConvNd
-    found = [torch.flatten(m.weight, 1) for m in model.modules() if isinstance(m, kinds)]
+    layers = [m for m in model.modules() if isinstance(m, kinds)]
+    found = [torch.flatten(w, 1) for m in layers if isinstance(w := m.weight, Tensor)]
     if not found:
         raise InvalidInput("model", type(model).__name__, "must have linear layers or convolutions")
     return found
