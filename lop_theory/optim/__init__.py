@@ -1,8 +1,14 @@
 """Optimisers against loss of plasticity: each wraps any other or is one, for any model.
 
 ``ContinualBackprop(torch.optim.AdamW(model.parameters()), model, example_input=x)`` is an ordinary optimiser that
-also replaces units. Units and their readers are found on the traced graph (``find_units``); every elementwise optimiser
-steps a replaced weight as a newly made parameter (``Clocks``).
+also replaces units, θ ← θ − u(∇L(θ)) and now and then (w_in, w_out) ← (fresh, 0); every elementwise optimiser steps a
+replaced weight as a newly made parameter.
+
+Reading order: axis (owners of places) → flow (units through a traced graph) → units (what computes and reads them) →
+stacks (the same of plain sequential models) → noisy_sgd, adam_gnt, upgd (optimisers of their own) → rules (an update by
+the age of a weight) → clocks (ages) → wrapping (an optimiser around another) → l2_init, projection → layer (units bound
+to tensors) → watch (statistics of passes) → companion (all of it) → continual_backprop, redo, regrama, snr,
+partial_resets (CCBP) → shrink_perturb, dash, isometry (between tasks) → spectrum (penalties) → activations (modules).
 """
 
 from lop_theory.optim.activations import CReLU, DeepFourier, SmoothLeakyReLU
