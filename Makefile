@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+HTML   := docs/_build/html
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test check figures bench proofs clean
+.PHONY: run test check figures bench proofs docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -29,6 +30,14 @@ bench: $(VENV)/.dev           ## speed ratios, measured in one run
 proofs: $(VENV)/.base         ## compile and audit the Coq proofs
 	$(MAKE) -C proofs PYTHON=../$(BIN)/python
 
+docs: $(VENV)/.docs           ## documentation and the page of claims into docs/_build, then tests in a browser
+	$(BIN)/python -m sphinx -q -j 2 -W --keep-going -b html docs $(HTML)
+	mkdir -p $(HTML)/report
+	$(BIN)/python -m lop_theory.report --html $(HTML)/report/index.html --errata $(HTML)/report/errata.md
+	@if [ -x /usr/bin/chromium ]; then $(BIN)/python -m pytest tests/browser; \
+	else echo "tests/browser not run: /usr/bin/chromium is missing (Debian: apt-get install chromium)"; fi
+	@echo "open $(HTML)/index.html"
+
 $(BIN)/uv:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: $(PYTHON) (Python 3.11 or newer); install it or set PYTHON=/path/to/python3"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 2; }
@@ -44,5 +53,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
 	$(UV_INSTALL) -e ".[dev]"
 	@touch $(VENV)/.base $@
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/uv
+	$(UV_INSTALL) -e ".[docs]"
+	@touch $(VENV)/.base $(VENV)/.dev $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage*
+	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage* docs/_build docs/generated
