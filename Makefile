@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 HTML   := docs/_build/html
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test check figures bench proofs docs clean
+.PHONY: run test check mutants thorough figures bench proofs docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -23,6 +23,12 @@ check: $(VENV)/.dev           ## format, lint, types, layers
 
 figures: $(VENV)/.dev         ## every figure into figures/
 	$(BIN)/python -m paper_figs --all
+
+mutants: $(VENV)/.dev         ## would the tests notice wrong code? a seeded sample of mutants, at most 15 minutes (MUTANTS="graph --sample 60")
+	$(BIN)/python -m mutants $(MUTANTS)
+
+thorough: $(VENV)/.dev        ## nightly: the property tests with 10,000 examples each (hours)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --durations=20 $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev           ## speed ratios, measured in one run
 	$(BIN)/python -m benchmarks

@@ -20,6 +20,8 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from lop_theory.activations.catalogue import CATALOGUE, Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
@@ -75,12 +77,11 @@ def frozen_units(
     data = EVERYTHING if input_range is None else _input_interval(*input_range)
     ranges: list[Interval] = [data] * dag.nodes
     found: list[Frozen] = []
-    for v in range(dag.nodes):
-        if dag.is_input[v]:
-            continue
-        phi = dag.activations[int(dag.activation_of[v])]
-        ranges[v] = _computed(phi, _full_range(phi), rounding)
-        flats = phi.flat_regions()
+    if not any(phi.flat_regions() for phi in dag.activations):
+        return ()
+    whole = [(phi, phi.flat_regions(), _computed(phi, _full_range(phi), rounding)) for phi in dag.activations]
+    for v in np.flatnonzero(~dag.is_input).tolist():
+        phi, flats, ranges[v] = whole[int(dag.activation_of[v])]
         z = _pre_activation(network, v, ranges, rounding) if flats else EVERYTHING
         flat = next((f for f in flats if _inside(z, f)), None)
         if flat is not None and z != EVERYTHING:

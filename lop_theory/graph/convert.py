@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import isinf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,10 +165,15 @@ def torch_activation(module: "nn.Module") -> Activation:
 def read_activation(spec: Any, owner: str) -> Activation:
     """An activation as a user writes it: a name, or an object of a name and parameters."""
     if isinstance(spec, str):
-        return activation(_catalogue_name(spec))
+        return _by_name(spec)
     if isinstance(spec, dict) and isinstance(spec.get("name"), str):
         return activation(_catalogue_name(spec["name"]), **{str(k): v for k, v in spec.items() if k != "name"})
     raise InvalidInput(owner, spec, "must be a name or an object with a name", 'such as "tanh"')
+
+
+@lru_cache(maxsize=64)
+def _by_name(name: str) -> Activation:
+    return activation(_catalogue_name(name))
 
 
 def _catalogue_name(name: str) -> str:

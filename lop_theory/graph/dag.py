@@ -154,15 +154,31 @@ class Node(NamedTuple):
 Edge = tuple[Hashable, Hashable, object]
 
 
+class EdgeColumns(NamedTuple):
+    """Many edges: ``source`` and ``target`` are indices into ``names``; weights are numbers, or float64."""
+
+    names: Sequence[Hashable]
+    source: IntArray
+    target: IntArray
+    weight: Sequence[Any] | Values
+
+
+def edge_columns(edges: Sequence[Edge]) -> EdgeColumns:
+    number: dict[Hashable, int] = {}
+    ends = [[number.setdefault(e[side], len(number)) for e in edges] for side in (0, 1)]
+    source, target = (np.array(side, dtype=np.int64) for side in ends)
+    return EdgeColumns(list(number), source, target, [e[2] for e in edges])
+
+
 def build_network(
     inputs: Sequence[Hashable],
     nodes: Sequence[Node],
-    edges: Sequence[Edge],
+    edges: Sequence[Edge] | EdgeColumns,
     outputs: Sequence[Hashable],
     *,
     rationals: bool = False,
 ) -> Network:
-    """A network from ids, nodes and edges ``(source, target, weight)``.
+    """A network from ids, nodes and edges ``(source, target, weight)`` or their columns.
 
     ``rationals=True`` keeps every number exact. Raises ``InvalidInput`` that names the offender: a cycle, an unknown or
     repeated node, a duplicate edge, an edge into an input, a number that is not finite.
@@ -170,15 +186,50 @@ def build_network(
     names = [*inputs, *(node.id for node in nodes)]
     number = _number_names(names)
     _known_outputs(outputs, number)
-    source = np.array([_lookup(number, e[0], e) for e in edges], dtype=np.int64)
-    target = np.array([_lookup(number, e[1], e) for e in edges], dtype=np.int64)
-    weights = _numbers([e[2] for e in edges], [(e[0], e[1]) for e in edges], "edge", rationals=rationals)
+    columns = edges if isinstance(edges, EdgeColumns) else edge_columns(edges)
+    place = _places(columns, number)
+    weights = _numbers(columns.weight, _Ends(columns), "edge", rationals=rationals)
     biases = _numbers([0] * len(inputs) + [n.bias for n in nodes], names, "bias of node", rationals=rationals)
-    table = tuple(dict.fromkeys(node.activation for node in nodes))
-    rank = {activation: k for k, activation in enumerate(table)}
-    kinds = [NO_ACTIVATION] * len(inputs) + [rank[node.activation] for node in nodes]
-    raw = RawGraph(names, source, target, len(inputs), [number[o] for o in outputs], table, np.array(kinds))
+    table, kinds = _activation_table(nodes)
+    kinds = np.array([NO_ACTIVATION] * len(inputs) + kinds, dtype=np.int64)
+    ends = (place[columns.source], place[columns.target])
+    raw = RawGraph(names, *ends, len(inputs), [number[o] for o in outputs], table, kinds)
     return assemble(raw, weights, biases)
+
+
+def _activation_table(nodes: Sequence[Node]) -> tuple[tuple[Activation, ...], list[int]]:
+    """The distinct activations, and which each node has. An object that nodes share is hashed once."""
+    rank: dict[Activation, int] = {}
+    seen: dict[int, int] = {}
+    for node in nodes:
+        if id(node.activation) not in seen:
+            seen[id(node.activation)] = rank.setdefault(node.activation, len(rank))
+    return tuple(rank), [seen[id(node.activation)] for node in nodes]
+
+
+class _Ends(Sequence[tuple[Hashable, Hashable]]):
+    """The two names of each edge."""
+
+    def __init__(self, columns: EdgeColumns) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns.source)
+
+    def __getitem__(self, k: Any) -> Any:
+        names, source, target, _ = self._columns
+        return names[int(source[k])], names[int(target[k])]
+
+
+def _places(columns: EdgeColumns, number: Mapping[Hashable, int]) -> IntArray:
+    """The node number of each name that edges mention. Raises ``InvalidInput`` for an unknown one."""
+    found = np.array([number.get(name, -1) for name in columns.names], dtype=np.int64)
+    unknown = np.flatnonzero((found[columns.source] < 0) | (found[columns.target] < 0))
+    if unknown.size:
+        u, v = _Ends(columns)[int(unknown[0])]
+        name = u if u not in number else v
+        raise InvalidInput("edge", f"{shown(u)} -> {shown(v)}", f"has the unknown node {name!r}", "list it under nodes")
+    return found
 
 
 class RawGraph(NamedTuple):
@@ -257,15 +308,9 @@ def _known_outputs(outputs: Sequence[Hashable], number: Mapping[Hashable, int]) 
             raise InvalidInput("outputs", name, "appears twice", "list it once")
 
 
-def _lookup(number: Mapping[Hashable, int], name: Hashable, edge: Edge) -> int:
-    if name not in number:
-        raise InvalidInput(
-            "edge", f"{shown(edge[0])} -> {shown(edge[1])}", f"has the unknown node {name!r}", "list it under nodes"
-        )
-    return number[name]
-
-
-def _numbers(values: Sequence[object], owners: Sequence[object], what: str, *, rationals: bool) -> Values:
+def _numbers(values: Sequence[Any] | Values, owners: Sequence[object], what: str, *, rationals: bool) -> Values:
+    if isinstance(values, np.ndarray) and not rationals and np.isfinite(values).all():
+        return values
     numbers = list[Any]()
     for value, owner in zip(values, owners, strict=True):
         try:

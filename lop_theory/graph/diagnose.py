@@ -91,7 +91,9 @@ def diagnose(
     found = hypotheses(network, chosen, tolerance)
     _require_equal_activations(found)
     say("looking for clones of the forward pass and those that training keeps")
-    classes, kept = refine(network, mode="in", tolerance=tolerance), refine(network, support=True, tolerance=tolerance)
+    classes = refine(network, mode="in", tolerance=tolerance)
+    settled = partition is None and bool(found.biregular_support)  # then asking for the support splits nothing
+    kept = chosen if settled else refine(network, support=True, tolerance=tolerance)
     say("certifying frozen units")
     frozen = frozen_units(network, input_range, spoken)
     say("measuring distances")

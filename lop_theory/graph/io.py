@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import (
     from_layers,
@@ -15,7 +17,8 @@ from lop_theory.graph.convert import (
     written_number,
     written_parameters,
 )
-from lop_theory.graph.dag import Dag, Network, Node, build_network
+from lop_theory.graph.dag import Dag, EdgeColumns, Network, Node, build_network
+from lop_theory.graph.json_text import Columns, decode
 from lop_theory.graph.names import shown
 from lop_theory.graph.partition import Partition, partition_from_blocks
 from lop_theory.graph.states import layers_of_state, read_safetensors
@@ -89,13 +92,18 @@ def network_from_json(data: Any) -> Network:
     if not isinstance(data, dict):
         raise InvalidInput("network", type(data).__name__, "must be an object", "with inputs, outputs, nodes and edges")
     _refuse_unknown_keys(data, _PARTS, "the network")
-    parts = {key: _list(data, key) for key in _PARTS}
+    parts = {key: _list(data, key) for key in _PARTS if key != "edges"}
     inputs = [_identifier(name, "inputs") for name in parts["inputs"]]
     outputs = [_identifier(name, "outputs") for name in parts["outputs"]]
     nodes = _nodes(parts["nodes"], frozenset(inputs))
-    edges = [_edge(entry) for entry in parts["edges"]]
-    numbers = [edge[2] for edge in edges] + [node.bias for node in nodes]
-    return build_network(inputs, nodes, edges, outputs, rationals=not any(isinstance(n, float) for n in numbers))
+    edges = data.get("edges")
+    if not isinstance(edges, EdgeColumns):
+        columns = Columns()
+        columns.extend(_list(data, "edges"))
+        edges = columns.whole()
+    approximate = isinstance(edges.weight, np.ndarray) and len(edges.weight) > 0
+    approximate |= any(isinstance(n, float) for n in [*([] if approximate else edges.weight), *(n.bias for n in nodes)])
+    return build_network(inputs, nodes, edges, outputs, rationals=not approximate)
 
 
 def network_to_json(network: Network) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def _activation_json(dag: Dag, v: int) -> Any:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+        return decode(file.read_text(encoding="utf-8-sig"))
     except InvalidInput:
         raise
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -129,16 +137,6 @@ def _load_json(file: Path) -> Any:
         raise InvalidInput("file", str(file), "has an integer of too many digits", "write a smaller number") from error
     except RecursionError as error:
         raise InvalidInput("file", str(file), "is nested too deeply", "give a flat network file") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of which no key is repeated; JSON would keep the last without a word."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for k, key in enumerate(keys) if key in keys[:k])
-        raise InvalidInput("key", twice, "appears twice in one object", "keep one of them")
-    return found
 
 
 def _refuse_unknown_keys(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -192,13 +190,6 @@ def _nodes(entries: Sequence[Any], inputs: frozenset[str | int]) -> list[Node]:
 def _node(name: str | int, entry: Mapping[str, Any]) -> Node:
     phi = read_activation(entry.get("activation", "identity"), f"activation of node {shown(name)}")
     return Node(name, phi, read_number(entry.get("bias", 0), f"bias of node {shown(name)}"))
-
-
-def _edge(entry: Any) -> tuple[str | int, str | int, object]:
-    if not isinstance(entry, list) or len(entry) != 3:
-        raise InvalidInput("edges", entry, "must be [source, target, weight]", 'such as ["a", "b", "1/4"]')
-    u, v = _identifier(entry[0], "edges"), _identifier(entry[1], "edges")
-    return u, v, read_number(entry[2], f"edge {shown(u)} -> {shown(v)}")
 
 
 def _read_graphml(file: Path) -> Network:

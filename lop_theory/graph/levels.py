@@ -1,5 +1,7 @@
 """Topological structure of edge lists: levels, cycles, CSR row pointers and concatenated ranges."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from lop_theory.graph.scalars import IntArray
@@ -28,35 +30,55 @@ def concatenated_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
+THIN = 32  # a frontier of fewer nodes is walked node by node
+
+
 def longest_path_levels(source: IntArray, target: IntArray, nodes: int) -> IntArray | None:
     """Length of the longest path that ends at each node, or ``None`` if the graph has a cycle. O(m + n)."""
+    level = np.zeros(nodes, dtype=np.int64)
+    done = sum(_peel(source, target, level))
+    return level if done == nodes else None
+
+
+def _peel(source: IntArray, target: IntArray, level: IntArray) -> Iterator[int]:
+    """Take away the nodes without predecessors, again and again; yield how many, and write when into ``level``."""
+    nodes = len(level)
     order = stable_order(source)
     pointers, targets = row_pointers(source[order], nodes), target[order]
     waiting = np.bincount(target, minlength=nodes)
-    level = np.zeros(nodes, dtype=np.int64)
-    frontier, depth, done = np.flatnonzero(waiting == 0), 0, 0
-    while frontier.size:
+    frontier, depth = np.flatnonzero(waiting == 0), 0
+    while len(frontier):
         level[frontier] = depth
-        done += frontier.size
-        edges = concatenated_ranges(pointers[frontier], pointers[frontier + 1] - pointers[frontier])
-        reached, arrivals = np.unique(targets[edges], return_counts=True)
-        waiting[reached] -= arrivals
-        frontier = reached[waiting[reached] == 0]
+        yield len(frontier)
+        step = _reached if len(frontier) >= THIN else _reached_one_by_one
+        frontier = step(frontier, pointers, targets, waiting)
         depth += 1
-    return level if done == nodes else None
+
+
+def _reached(frontier: IntArray, pointers: IntArray, targets: IntArray, waiting: IntArray) -> IntArray:
+    """The nodes whose last predecessors are in the frontier."""
+    edges = concatenated_ranges(pointers[frontier], pointers[frontier + 1] - pointers[frontier])
+    reached, arrivals = np.unique(targets[edges], return_counts=True)
+    waiting[reached] -= arrivals
+    return reached[waiting[reached] == 0]
+
+
+def _reached_one_by_one(frontier: IntArray, pointers: IntArray, targets: IntArray, waiting: IntArray) -> IntArray:
+    found = list[int]()
+    for v in frontier.tolist():
+        for t in targets[pointers[v] : pointers[v + 1]].tolist():
+            waiting[t] -= 1
+            if not waiting[t]:
+                found.append(t)
+    return np.array(found, dtype=np.int64)
 
 
 def find_cycle(source: IntArray, target: IntArray, nodes: int) -> list[int]:
     """Nodes of one directed cycle, the first repeated at the end; empty if there is none."""
-    alive = np.ones(nodes, dtype=bool)
-    while True:  # peel nodes without a living predecessor; what remains has one, so walking back repeats
-        inside = alive[source] & alive[target]
-        keep = alive & (np.bincount(target[inside], minlength=nodes) > 0)
-        if (keep == alive).all():
-            break
-        alive = keep
-    if not alive.any():
+    level = np.full(nodes, -1, dtype=np.int64)
+    if sum(_peel(source, target, level)) == nodes:
         return []
+    alive = level < 0  # each has a living predecessor, so walking back repeats
     inside = alive[source] & alive[target]
     predecessor = np.full(nodes, -1, dtype=np.int64)
     predecessor[target[inside]] = source[inside]

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +103,7 @@ class BlockPairs(NamedTuple):
         return len(self.source_block)
 
 
+@lru_cache(maxsize=2)  # the checks of one partition ask for the same pairs
 def block_pairs(dag: Dag, partition: Partition) -> BlockPairs:
     """Group the edges by ordered block pair, and within a pair by target (``into``) and by source (``outof``)."""
     key = partition.block_of[dag.source] * partition.blocks + partition.block_of[dag.target]

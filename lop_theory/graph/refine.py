@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lop_theory.graph.blocks import Blocks
+from lop_theory.graph.chains import by_chains, is_thin
 from lop_theory.graph.dag import Network
 from lop_theory.graph.digits import to_digits
 from lop_theory.graph.levels import concatenated_ranges
@@ -49,6 +50,8 @@ def refine(
     trajectory theorem needs, [clone-support]).
     """
     start = default_seed(network, tolerance) if seed is None else seed
+    if is_thin(network.dag):
+        start = _along_chains(network, start, mode, tolerance)
     numbers = _numbers(network, tolerance, support=support)
     sides = _sides(network, numbers, mode)
     blocks = Blocks(start.block_of)
@@ -61,6 +64,25 @@ def refine(
             entries = _entries(blocks, sides, np.arange(blocks.count), tolerance)
             fresh = blocks.split(*group_equal(entries, blocks.block_of))
     return partition_from_labels(blocks.block_of)
+
+
+def _along_chains(network: Network, seed: Partition, mode: Mode, tolerance: float) -> Partition:
+    """The seed refined by ``by_chains`` from both ends."""
+    classes = _weight_classes(network.weight, tolerance)
+    for into in (True, False):
+        if mode != ("out" if into else "in"):
+            seed = by_chains(network.dag, seed, classes, into=into)
+    return seed
+
+
+def _weight_classes(weight: Values, tolerance: float) -> IntArray:
+    """Numbers of equal weights; 0 for what is as good as zero."""
+    values = floats(weight)
+    if tolerance > 0:
+        classes = cut_into_runs(values, tolerance / 2 * abs(values), np.zeros(len(values), dtype=np.int64))
+    else:
+        classes = np.unique(to_digits(weight), axis=0, return_inverse=True)[1].ravel()
+    return np.where(np.asarray(weight == 0, dtype=bool), 0, classes + 1)
 
 
 def default_seed(network: Network, tolerance: float = 0.0) -> Partition:

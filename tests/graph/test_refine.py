@@ -5,15 +5,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lop_theory.activations.catalogue import activation
 from lop_theory.balls import fmpq
+from lop_theory.graph import levels
+from lop_theory.graph.chains import is_thin
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
 from lop_theory.graph.digits import carry, to_digits
 from lop_theory.graph.equitable import biregular_support, block_constant, equal_biases, in_equitable, out_equitable
-from lop_theory.graph.levels import stable_order
+from lop_theory.graph.levels import find_cycle, longest_path_levels, stable_order
 from lop_theory.graph.partition import partition_from_blocks, partition_from_labels, singletons
 from lop_theory.graph.refine import default_seed, refine
 from lop_theory.graph.runs import cut_into_runs
@@ -169,3 +171,51 @@ def test_block_constant_is_every_pair_of_edges_equal(network, data):
     assert bool(verdict) == all(len(found) == 1 for found in pairs.values())
     if not verdict:
         assert verdict.witness.values[0] != verdict.witness.values[1]
+
+
+@st.composite
+def long_networks(draw):
+    """Deep and thin: chains with few distinct weights, zeros among them, and now and then a second edge."""
+    length = draw(st.integers(18, 24))
+    names = [f"c{k}" for k in range(length)]
+    weight = st.sampled_from(["1", "1", "1", "2", "0"])
+    edges = {(u, v): draw(weight) for u, v in zip(["x", *names], names, strict=False)}
+    for _ in range(draw(st.integers(0, 3))):
+        k = draw(st.integers(0, length - 3))
+        edges[names[k], names[draw(st.integers(k + 2, length - 1))]] = draw(weight)
+    more = [f"d{k}" for k in range(draw(st.integers(0, length)))]
+    edges |= {(u, v): draw(weight) for u, v in zip(["x", *more], more, strict=False)}
+    nodes = [Node(name, activation("relu"), 0) for name in [*names, *more]]
+    outputs = [names[-1], *more[-1:]]
+    return build_network(["x"], nodes, [(u, v, w) for (u, v), w in edges.items()], outputs, rationals=True)
+
+
+@settings(max_examples=20)
+@given(long_networks(), st.sampled_from(MODES), st.booleans())
+def test_chains_are_refined_as_by_the_naive_algorithm(network, mode, support):
+    assert is_thin(network.dag)
+    seed = default_seed(network)
+    right = naive(network, seed, mode, support)
+    assert refine(network, mode=mode, support=support) == right
+    rounded = Network(network.dag, floats(network.weight), floats(network.bias))
+    assert refine(rounded, mode=mode, support=support, tolerance=1e-9) == right
+
+
+@given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), unique=True), st.booleans())
+def test_levels_and_cycles_are_those_of_networkx(nodes, pairs, wide):
+    nx = pytest.importorskip("networkx")
+    pairs = [(u, v) for u, v in pairs if max(u, v) < nodes]
+    source, target = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    graph = nx.DiGraph(pairs)
+    graph.add_nodes_from(range(nodes))
+    before, levels.THIN = levels.THIN, 0 if wide else 32
+    try:
+        found, cycle = longest_path_levels(source, target, nodes), find_cycle(source, target, nodes)
+    finally:
+        levels.THIN = before
+    assert (found is None) == bool(cycle) == (not nx.is_directed_acyclic_graph(graph))
+    if found is not None:
+        for level, generation in enumerate(nx.topological_generations(graph)):
+            assert all(found[v] == level for v in generation)
+    assert all(pair in pairs for pair in pairwise(cycle))
+    assert not cycle or cycle[0] == cycle[-1]

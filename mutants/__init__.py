@@ -1,0 +1,10 @@
+"""Mutation testing: would the tests notice if the code were wrong? ``python -m mutants`` (``make mutants``).
+
+Each mutant is one small change of one file; it is killed if a test that runs the changed line fails. mutmut was no fit,
+for it mutates functions only (not the tables, which much of this code is) and puts a trampoline into each, which
+``torch.export`` traces; nor cosmic-ray, for it starts the whole test command anew for every mutant. Here a server has
+the heavy libraries loaded, forks for each mutant, and runs the tests that reach the line, the quickest first.
+
+Reading order: operators (what is changed) → coverage_map (which tests run a line) → server (one mutant's verdict) →
+report (killed, survived, equivalent) → __main__.
+"""
