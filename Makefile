@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 HTML   := docs/_build/html
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test check mutants thorough figures bench proofs docs clean
+.PHONY: run test check mutants thorough figures bench proofs proofs-numbers docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -35,6 +35,9 @@ bench: $(VENV)/.dev           ## speed ratios, measured in one run
 
 proofs: $(VENV)/.base         ## compile and audit the Coq proofs
 	$(MAKE) -C proofs PYTHON=../$(BIN)/python
+
+proofs-numbers: $(VENV)/.base ## decorrelation strengths to six digits, proved (needs libcoq-interval)
+	$(MAKE) -C proofs PYTHON=../$(BIN)/python numbers
 
 docs: $(VENV)/.docs           ## documentation and the page of claims into docs/_build, then tests in a browser
 	$(BIN)/python -m sphinx -q -j 2 -W --keep-going -b html docs $(HTML)

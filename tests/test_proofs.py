@@ -128,10 +128,10 @@ def write(root: Path) -> Path:
     proofs = root / "proofs"
     shutil.copytree(PROOFS / "audit", proofs / "audit", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROOFS / "Makefile", proofs)
-    (proofs / "_CoqProject").write_text("\n".join([*sources.HEADER, "Base.v", "Statements.v", "Checked.v", ""]))
+    (root / "claims.toml").write_text(LEDGER)
+    (proofs / "_CoqProject").write_text("\n".join([*sources.header(proofs), "Base.v", "Statements.v", "Checked.v", ""]))
     for name, text in (("Base", BASE), ("Statements", STATEMENTS), ("Checked", CHECKED)):
         (proofs / f"{name}.v").write_text(text)
-    (root / "claims.toml").write_text(LEDGER)
     (proofs / "README.md").write_text("")
     return proofs
 

@@ -30,17 +30,24 @@ PACKAGES = {
 }
 
 
-def missing_packages() -> list[str]:
+def packages(folder: Path = HERE) -> dict[str, str | None]:
+    """Debian package -> a folder of it among Coq's libraries."""
+    return PACKAGES | ({"libcoq-interval": "Interval"} if sources.prefix(folder) else {})
+
+
+def missing_packages(folder: Path = HERE) -> list[str]:
     """The Debian packages that are not installed."""
     coqc = shutil.which("coqc")
     if coqc is None:
-        return list(PACKAGES)
+        return list(packages(folder))
     where = Path(subprocess.run([coqc, "-where"], check=True, capture_output=True, text=True).stdout.strip())
-    return [package for package, path in PACKAGES.items() if path and not (where / "user-contrib" / path).is_dir()]
+    return [
+        package for package, path in packages(folder).items() if path and not (where / "user-contrib" / path).is_dir()
+    ]
 
 
-def tools() -> int:
-    if missing := missing_packages():
+def tools(folder: Path = HERE) -> int:
+    if missing := missing_packages(folder):
         names = " ".join(missing)
         print(f"missing Debian packages: {names}; install them with", file=sys.stderr)
         print(f"  apt-get install -y --no-install-recommends {names}", file=sys.stderr)
@@ -69,10 +76,12 @@ class Audit(NamedTuple):
 def question(folder: Path) -> Audit:
     """Ask Coq everything: proofs and definitions first, then what each group assumes."""
     claims = ledger.load(folder)
-    links, modules = ledger.links(claims), [file[:-2] for file in sources.files(folder)]
+    links, modules = ledger.links(claims), sources.known(folder)
     answers = pins.answered(folder, links)
     groups = {group: members for group, members in pins.groups(links, answers, modules).items() if members}
-    return Audit(claims, answers | coq.ask(folder, modules, coq.assumption_questions(groups)), groups, modules)
+    return Audit(
+        claims, answers | coq.ask(folder, sources.modules(folder), coq.assumption_questions(groups)), groups, modules
+    )
 
 
 def coq_faults(found: Audit, folder: Path) -> list[str]:
@@ -83,17 +92,17 @@ def coq_faults(found: Audit, folder: Path) -> list[str]:
         for asked, proof in ((f"proves {name}", f"{file[:-2]}.{name}"), (f"checked {name}", f"Checked.{name}")):
             if not found.answers.get(asked, "").endswith(f": Statements.{name}"):
                 faults.append(f"{proof}: is not a proof of Statements.{name}")
-    faults += coq.library_faults(found.answers) or _assumption_faults(found, folder)
+    faults += coq.library_faults(found.answers, coq.allowed(folder)) or _assumption_faults(found, folder)
     return faults or pins.faults(found.claims, found.answers, found.modules)
 
 
 def _assumption_faults(found: Audit, folder: Path) -> list[str]:
     """The groups' assumptions; where one is not allowed, each theorem of that group is asked by itself."""
-    bad = [group for group in found.groups if coq.group_faults(found.answers, group)]
+    bad = [group for group in found.groups if coq.group_faults(found.answers, group, coq.allowed(folder))]
     bad += [g for g in found.groups if g == "none" and found.answers[f"assumes {g}"] != coq.CLOSED and g not in bad]
     single = {link.replace(".v:", "_"): [link] for group in bad for link in found.groups[group]}
-    answers = coq.ask(folder, found.modules, coq.assumption_questions(single)) if single else {}
-    faults = [fault for name in single for fault in coq.group_faults(answers, name)]
+    answers = coq.ask(folder, sources.modules(folder), coq.assumption_questions(single)) if single else {}
+    faults = [fault for name in single for fault in coq.group_faults(answers, name, coq.allowed(folder))]
     return faults or [f"the theorems of group {group!r}: {found.answers[f'assumes {group}']}" for group in bad]
 
 
@@ -113,12 +122,12 @@ def accept(found: Audit) -> int:
     backed, free = sum(bool(claim.proofs) for claim in found.claims), len(found.groups.get("none", []))
     axioms, _ = coq.parse_assumptions(found.answers.get("assumes reals", coq.CLOSED))
     print(f"audit: {len(ledger.links(found.claims))} theorems prove the pinned statements of {backed} claims,")
-    print(f"  {free} without any axiom; the others use only {', '.join(sorted(axioms))}")
+    print(f"  {free} without any axiom; the others use only {', '.join(sorted(set(axioms) & coq.ALLOWED.keys()))}")
     return 0
 
 
 def _readme(found: Audit, folder: Path) -> str:
-    return readme.render(found.claims, set(found.groups.get("none", [])), folder, list(PACKAGES))
+    return readme.render(found.claims, set(found.groups.get("none", [])), folder, list(packages(folder)))
 
 
 def write_readme(folder: Path = HERE) -> int:
@@ -129,7 +138,7 @@ def write_readme(folder: Path = HERE) -> int:
 def print_pages(folder: Path = HERE) -> int:
     found = question(folder)
     single = {link.replace(".v:", "_"): [link] for link in ledger.links(found.claims)}
-    answers = found.answers | coq.ask(folder, found.modules, coq.assumption_questions(single))
+    answers = found.answers | coq.ask(folder, sources.modules(folder), coq.assumption_questions(single))
     print(json.dumps(pages.rows(found.claims, answers, folder), indent=1, ensure_ascii=False))
     return 0
 
@@ -157,7 +166,9 @@ def main() -> int:
         "fresh": fresh,
     }
     parser.add_argument("command", choices=commands)
-    return commands[parser.parse_args().command]()
+    parser.add_argument("--folder", type=Path, default=HERE, help="the project to audit: numbers/, or this one")
+    arguments = parser.parse_args()
+    return commands[arguments.command](arguments.folder.resolve())
 
 
 if __name__ == "__main__":

@@ -26,17 +26,37 @@ MARK = "@@ "
 _GOAL = "1 goal\n  \n  ============================\n  True"
 _FETCH = re.compile(r"^Fetching opaque proofs from disk for [\w.]+$", re.M)
 _AXIOM = re.compile(r"([\w.']+)(?: :.*)?")
+# What the enclosures of CoqInterval rest on besides (numbers/): the machine's integers and floating-point numbers.
+PRIMITIVE = {
+    f"{path.rpartition('.')[2]}.{name}": f"Coq.{path}.{name}"
+    for path, names in {
+        "Numbers.Cyclic.Int63.PrimInt63": "int add sub eqb ltb leb lsl lsr land lor",
+        "Numbers.Cyclic.Int63.Uint63": "of_to_Z eqb_correct eqb_refl add_spec sub_spec ltb_spec leb_spec"
+        " lsl_spec lsr_spec land_spec lor_spec",
+        "Floats.PrimFloat": "float abs add sub mul div opp sqrt eqb ltb compare classify of_uint63 normfr_mantissa"
+        " frshiftexp ldshiftexp next_up next_down",
+        "Floats.FloatAxioms": "abs_spec add_spec sub_spec mul_spec div_spec opp_spec sqrt_spec eqb_spec ltb_spec"
+        " compare_spec classify_spec of_uint63_spec normfr_mantissa_spec frshiftexp_spec ldshiftexp_spec next_up_spec"
+        " next_down_spec Prim2SF_valid Prim2SF_SF2Prim SF2Prim_Prim2SF",
+    }.items()
+    for name in names.split()
+}
 LIBRARIES = "From Coq Require ClassicalDedekindReals FunctionalExtensionality Classical_Prop Epsilon."
 SETTINGS = "Set Printing All. Set Printing Width 1000000. Set Printing Depth 1000000."
 
 
+def required(folder: Path, modules: list[str]) -> list[str]:
+    root = f"lop.{folder.name}" if sources.prefix(folder) else "lop"
+    return [LIBRARIES, *(f"From {root} Require {module}." for module in modules), SETTINGS]
+
+
 def ask(folder: Path, modules: list[str], questions: dict[str, str]) -> dict[str, str]:
     """The answers of one `coqtop` to named questions (vernacular sentences)."""
-    lines = [LIBRARIES, *(f"From lop Require {module}." for module in modules), SETTINGS]
+    lines = required(folder, modules)
     for name, question in questions.items():
         lines += [f'Goal True. idtac "{MARK}{name}". Abort.', question]
     run = subprocess.run(
-        ["coqtop", "-q", "-w", "-all", "-R", str(folder), "lop"],
+        ["coqtop", "-q", "-w", "-all", "-R", str(sources.base(folder)), "lop"],
         input="\n".join([*lines, f'Goal True. idtac "{MARK}end". Abort.', "Quit.", ""]),
         check=True,
         capture_output=True,
@@ -68,25 +88,30 @@ def parse_assumptions(answer: str) -> tuple[list[str], list[str]]:
     return axioms, odd
 
 
-def group_faults(answers: dict[str, str], group: str) -> list[str]:
+def allowed(folder: Path) -> dict[str, str]:
+    """Axiom -> its place in Coq's library, for the theorems of a project."""
+    return ALLOWED | (PRIMITIVE if sources.prefix(folder) else {})
+
+
+def group_faults(answers: dict[str, str], group: str, axioms: dict[str, str]) -> list[str]:
     """What a group of theorems assumes that it must not, and every line that is not understood."""
-    axioms, odd = parse_assumptions(answers.get(f"assumes {group}", "no answer"))
+    assumed, odd = parse_assumptions(answers.get(f"assumes {group}", "no answer"))
     found = [f"{group}: Print Assumptions says {line!r}" for line in odd]
-    return found + [f"{group}: assumes {axiom}" for axiom in axioms if axiom not in ALLOWED]
+    return found + [f"{group}: assumes {axiom}" for axiom in assumed if axiom not in axioms]
 
 
-def library_faults(answers: dict[str, str]) -> list[str]:
+def library_faults(answers: dict[str, str], axioms: dict[str, str]) -> list[str]:
     """An allowed axiom must be the constant of Coq's library, not one of ours by the same name."""
     return [
         f"{axiom}: is {at!r}, not the constant {path} of Coq's library"
-        for axiom, path in ALLOWED.items()
+        for axiom, path in axioms.items()
         if (at := answers.get(f"locate {axiom}", "").partition("\n")[0]) != f"Constant {path}"
     ]
 
 
-def proof_questions(links: list[str]) -> dict[str, str]:
+def proof_questions(links: list[str], axioms: dict[str, str]) -> dict[str, str]:
     """Whether each linked theorem proves its statement."""
-    asked = {f"locate {axiom}": f"Locate Term {axiom}." for axiom in ALLOWED}
+    asked = {f"locate {axiom}": f"Locate Term {axiom}." for axiom in axioms}
     for link in links:
         file, _, name = link.partition(":")
         asked[f"proves {name}"] = f"Check (@{file[:-2]}.{name} : Statements.{name})."

@@ -15,26 +15,34 @@ class Claim(NamedTuple):
     paper: str
     says: str  # the corrected statement where there is one, else the statement
     evidence: tuple[str, ...]
-    proofs: tuple[str, ...]  # File.v:theorem
+    proofs: tuple[str, ...]  # File.v:theorem of this project
+    linked: bool  # whether it links any theorem, of this project or another
     proved: str  # what Coq proves of it, exactly
     pinned: str  # the hash of its statements and of the definitions that they use
 
 
 def load(folder: Path) -> list[Claim]:
     """Every claim of the ledger, in its order."""
-    data = tomllib.loads((folder.parent / "claims.toml").read_text(encoding="utf-8"))
+    text = (sources.base(folder).parent / "claims.toml").read_text(encoding="utf-8")
     return [
         Claim(
             entry["id"],
             entry["paper"],
             entry.get("corrected", entry["statement"]),
             tuple(entry["evidence"]),
-            tuple(entry.get("proofs", ())),
+            tuple(_own(entry.get("proofs", []), sources.prefix(folder))),
+            bool(entry.get("proofs")),
             entry.get("proved", ""),
             entry.get("pinned", ""),
         )
-        for entry in data["claim"]
+        for entry in tomllib.loads(text)["claim"]
     ]
+
+
+def _own(proofs: list[str], prefix: str) -> Iterator[str]:
+    for link in proofs:
+        if link.rpartition("/")[0] == prefix.removesuffix("/"):
+            yield link.removeprefix(prefix)
 
 
 def links(claims: list[Claim]) -> list[str]:
@@ -66,7 +74,7 @@ def faults(claims: list[Claim], folder: Path) -> list[str]:
 
 
 def _of_claim(claim: Claim, tags: dict[str, tuple[str, ...]]) -> Iterator[str]:
-    if "proved" in claim.evidence and not claim.proofs:
+    if "proved" in claim.evidence and not claim.linked:
         yield "evidence 'proved', but no theorem is linked"
     if claim.proofs and not claim.proved:
         yield "links theorems, but does not say in 'proved' what they prove"

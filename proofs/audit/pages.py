@@ -14,7 +14,7 @@ _USE = re.compile(r"R(\d+):\d+ lop\.(\w+) <> (\S+) (?:thm|prf)")
 
 def rows(claims: list[ledger.Claim], answers: dict[str, str], folder: Path) -> list[dict[str, object]]:
     """One row per linked theorem, in the ledger's order."""
-    modules = [file[:-2] for file in sources.files(folder)]
+    modules = sources.known(folder)
     graph = dependencies(folder)
     return [
         _row(link, claims, folder) | _answers(link, answers, modules, folder) | {"uses": graph.get(link, [])}

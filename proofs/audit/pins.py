@@ -37,8 +37,8 @@ def closure(answers: dict[str, str], name: str, modules: list[str]) -> dict[str,
 
 def answered(folder: Path, links: list[str]) -> dict[str, str]:
     """Coq's answers about the theorems and about every definition in their statements' closures."""
-    modules = [file[:-2] for file in sources.files(folder)]
-    answers = coq.ask(folder, modules, coq.proof_questions(links) | coq.definition_questions(folder))
+    asked, modules = sources.modules(folder), sources.known(folder)
+    answers = coq.ask(folder, asked, coq.proof_questions(links, coq.allowed(folder)) | coq.definition_questions(folder))
     for _ in range(20):
         missing = {
             c for link in links for c, text in closure(answers, link.partition(":")[2], modules).items() if not text
@@ -46,7 +46,7 @@ def answered(folder: Path, links: list[str]) -> dict[str, str]:
         missing = {name for name in missing if f"print {name}" not in answers}
         if not missing:
             break
-        more = coq.ask(folder, modules, {k: v for name in missing for k, v in coq.constant_questions(name).items()})
+        more = coq.ask(folder, asked, {k: v for name in missing for k, v in coq.constant_questions(name).items()})
         answers |= more
     return answers
 

@@ -22,15 +22,30 @@ Coq, its libraries, the audit, and your reading.
 "(none)" means no axiom at all, "(reals)" at most the axioms of Coq's classical reals and of mathcomp's instance:
 {axioms}.
 
-What of the paper is not proved is in [NOTES.md](NOTES.md), item by item.
+What of the paper is not proved is in [NOTES.md](NOTES.md), item by item. `make proofs-numbers` builds and audits
+[numbers/](numbers/README.md) in the same way.
 
 | Paper | Claim | Theorem (axioms) | What is proved |
 |---|---|---|---|
 """
 
 
+NUMBERS = """# Numbers proved by Coq
+
+This file is written by `make numbers-readme` in `proofs/` from `claims.toml` and the audit. `make proofs-numbers` (in
+the project's root) compiles and audits these files; besides the packages of the other proofs it needs Debian's
+`libcoq-interval`. The axioms are those of Coq's reals, and its primitive integers and floating-point numbers, with
+which CoqInterval computes.
+
+| Paper | Claim | Theorem | What is proved |
+|---|---|---|---|
+"""
+
+
 def render(claims: list[ledger.Claim], free: set[str], folder: Path, packages: list[str]) -> str:
     """The whole file; `free` are the links without any axiom."""
+    if sources.prefix(folder):
+        return NUMBERS + "\n".join(_row(claim, free, folder) for claim in claims if claim.proofs) + "\n"
     head = HEAD.format(packages=" ".join(packages), axioms=", ".join(f"`{name}`" for name in sorted(coq.ALLOWED)))
     rows = [_row(claim, free, folder) for claim in claims if claim.proofs]
     return head + "\n".join(rows) + "\n"
@@ -38,7 +53,8 @@ def render(claims: list[ledger.Claim], free: set[str], folder: Path, packages: l
 
 def _row(claim: ledger.Claim, free: set[str], folder: Path) -> str:
     theorems = "<br>".join(_theorem(link, free, folder) for link in claim.proofs)
-    return f"| {claim.paper} | [{claim.id}](../claims.toml) | {theorems} | {claim.proved.replace('|', '∣')} |"
+    up = "../../" if sources.prefix(folder) else "../"
+    return f"| {claim.paper} | [{claim.id}]({up}claims.toml) | {theorems} | {claim.proved.replace('|', '∣')} |"
 
 
 def _theorem(link: str, free: set[str], folder: Path) -> str:

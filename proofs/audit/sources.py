@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-HEADER = ["-R . lop", "-arg -w -arg -all"]
 FORBIDDEN = re.compile(
     r"\b(Admitted|admit|give_up|Axioms?|Parameters?|Conjectures?|Primitive|Abort|bypass_check|Unsafe|Module|Include"
     r"|Load|LoadPath|Declare\s+ML|Add\s+(?:Rec\s+)?(?:LoadPath|ML)|Redirect|Extraction|Drop|Cd|type-in-type"
@@ -32,9 +31,41 @@ def strip(source: str) -> str:
     return "".join(kept) + ("" if depth else source[last:])
 
 
+def base(folder: Path) -> Path:
+    """The folder of the main proofs, beside claims.toml; a folder inside it is a project of its own (numbers/)."""
+    return folder if (folder.parent / "claims.toml").is_file() else folder.parent
+
+
+def prefix(folder: Path) -> str:
+    """How the ledger's links to this project start: '' or 'numbers/'."""
+    return "" if base(folder) == folder else f"{folder.name}/"
+
+
+def header(folder: Path) -> list[str]:
+    """The only options that _CoqProject may give."""
+    return [f"-R {'.' if base(folder) == folder else '..'} lop", "-arg -w -arg -all"]
+
+
+def _own(folder: Path, pattern: str) -> set[Path]:
+    """The files of this project: not those of a project inside it, nor of build/."""
+    inner = {path.parent for path in folder.rglob("_CoqProject")} - {folder} | {folder / "build"}
+    return {path for path in folder.rglob(pattern) if not inner & set(path.parents)}
+
+
 def files(folder: Path) -> list[str]:
     """The Coq files that ``_CoqProject`` names."""
     return [line for line in (folder / "_CoqProject").read_text().splitlines() if line.endswith(".v")]
+
+
+def modules(folder: Path) -> list[str]:
+    """The modules of this project."""
+    return [file[:-2] for file in files(folder)]
+
+
+def known(folder: Path) -> list[str]:
+    """The modules whose definitions its statements may use: its own, and those of the project around it."""
+    around = [] if base(folder) == folder else [m for m in modules(base(folder)) if m not in modules(folder)]
+    return modules(folder) + around
 
 
 def theorems(folder: Path) -> set[str]:
@@ -80,18 +111,14 @@ def faults(folder: Path) -> list[str]:
 def _project_faults(folder: Path) -> Iterator[str]:
     lines = (folder / "_CoqProject").read_text().splitlines()
     named = files(folder)
-    if [line for line in lines if line not in named] != HEADER:
-        yield f"_CoqProject: its options must be exactly {HEADER}"
-    present = {str(path.relative_to(folder)) for path in folder.rglob("*.v") if path.parts[-2] != "build"}
+    if [line for line in lines if line not in named] != header(folder):
+        yield f"_CoqProject: its options must be exactly {header(folder)}"
+    present = {str(path.relative_to(folder)) for path in _own(folder, "*.v")}
     yield from (f"{file}: not in _CoqProject, so not compiled" for file in sorted(present - set(named)))
     yield from (f"{file}: in _CoqProject, but missing" for file in sorted(set(named) - present))
     yield from (f"{file}: named twice in _CoqProject" for file in sorted({f for f in named if named.count(f) > 1}))
-    compiled = {path for path in folder.rglob("*.vo") if path.parts[-2] != "build"}
-    yield from (
-        f"{path.name}: compiled file without a source"
-        for path in sorted(compiled)
-        if not path.with_suffix(".v").is_file()
-    )
+    orphans = {path.name for path in _own(folder, "*.vo") if not path.with_suffix(".v").is_file()}
+    yield from (f"{name}: compiled file without a source" for name in sorted(orphans))
 
 
 def _file_faults(code: str) -> Iterator[str]:
