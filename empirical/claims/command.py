@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from empirical.runs.measured import Measured, finding, findings
+from empirical.runs.measured import Measured, findings, nothing
 from empirical.runs.saved import FOLDER
 from empirical.runs.store import records, require_intact
 from lop_theory.cli import OK, Parser
@@ -20,6 +20,9 @@ from lop_theory.report.place import LEDGER, root
 
 EXPERIMENTS = {"bitflip": "cells", "continual": "cells", "cloning": "cells", "escape": "cell"}
 """Experiment → the function of its ``records`` that reads what its claims are about."""
+
+_UNUSABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, OSError)
+"""What records of another form raise; a missing package is none of them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +50,7 @@ def _verdicts(experiment: str) -> Mapping[str, Measured]:
 
 
 def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Records that are missing or damaged leave their claims undecided, with the reason."""
+    """Records that are missing, damaged or of another form are no evidence, with the reason, for their own claims."""
     if not names:
         return
     read = getattr(import_module(f"empirical.{experiment}.records"), EXPERIMENTS[experiment])
@@ -58,8 +61,19 @@ def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: 
         try:
             require_intact(records(folder / experiment))
             cells = read(root=folder) if preset is None else read(preset, root=folder)
-        except InvalidInput as error:
-            yield from (finding(name, "paper", None, str(error)) for name in own)
+        except _UNUSABLE as error:
+            yield from (nothing(name, _said(error)) for name in own)
             continue
         for name in own:
-            yield from findings(name, _verdicts(experiment)[name], cells, stated.get(name, ""))
+            yield from _of_claim(name, _verdicts(experiment)[name], cells, stated.get(name, ""))
+
+
+def _of_claim(name: str, claim: Measured, cells: Any, stated: str) -> list[Mapping[str, Any]]:
+    try:
+        return list(findings(name, claim, cells, stated))
+    except _UNUSABLE as error:
+        return [nothing(name, _said(error))]
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from lop_theory.verify.finding import NO_EVIDENCE
+
 Condition = Callable[[Any], bool | None]
 
 
@@ -21,13 +23,19 @@ class Measured(NamedTuple):
 def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Mapping[str, Any]]:
     """The evidence of the records, one mapping a finding, as ``lop_theory verify`` reads it."""
     sentence, about = claim.sentence(cells), "paper" if claim.refuted is None else "corrected"
-    same = sentence in stated
-    text = sentence if same else f"the ledger does not say what the records say: {sentence}"
-    yield finding(name, about, claim.held(cells) if same else None, text)
+    if not sentence or sentence not in stated:
+        yield nothing(name, f"the ledger does not say what the records say: {sentence}")
+        return
+    yield finding(name, about, claim.held(cells), sentence)
     if claim.refuted is not None:
         yield finding(
             name, "paper", False if claim.refuted(cells) else None, "the paper's statement, by the same records"
         )
+
+
+def nothing(name: str, reason: str) -> Mapping[str, Any]:
+    """Records from which nothing follows, as a row: whatever the ledger says of the claim, it differs."""
+    return {**finding(name, "paper", None, reason), "evidence": NO_EVIDENCE}
 
 
 def finding(name: str, about: str, holds: bool | None, detail: str) -> Mapping[str, Any]:

@@ -65,9 +65,13 @@ def records(folder: Path) -> list[Record]:
 
 
 def require_intact(found: Iterable[Record]) -> None:
-    """Raise ``InvalidInput`` that names the first record whose data or configuration is not what its manifest says."""
+    """Raise ``InvalidInput`` that names the first record whose data, seed or configuration is not what its manifest
+    says, or whose data are another's: no two runs give the same numbers.
+    """
+    seen: dict[str, str] = {}
     for record in found:
-        if (problem := _damage(record)) is not None:
+        problem = _damage(record) or _copied(record, seen)
+        if problem is not None:
             raise InvalidInput(
                 "record", str(record.folder), problem, "restore it, or delete its folder and run it anew"
             )
@@ -81,7 +85,15 @@ def _damage(record: Record) -> str | None:
         return "has data that its manifest's SHA-256 does not match"
     if not record.folder.name == record.manifest.get("id") == run_id(record.config):
         return "has a configuration that does not hash to its name"
+    if record.manifest.get("seed") != record.config.get("seed"):
+        return "has a seed that is not its configuration's"
     return None
+
+
+def _copied(record: Record, seen: dict[str, str]) -> str | None:
+    """``seen`` maps data to the folder that first had them."""
+    first = seen.setdefault(record.manifest["sha256"], record.folder.name)
+    return None if first == record.folder.name else f"has the data of {first}"
 
 
 def finished(folder: Path) -> Record | None:

@@ -8,9 +8,10 @@ import ast
 import importlib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lop_theory.errors import InvalidInput
 
@@ -18,6 +19,14 @@ PAPER = "arXiv 2510.00304 v2"
 VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
 _LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
+_FORMS = {
+    "id": "[a-z0-9-]+",
+    "uses": "[a-z0-9-]+",
+    "figures": "[A-Za-z0-9.]+",
+    "verdict": "|".join(VERDICTS),
+    "evidence": "|".join(EVIDENCE),
+}
+"""What these values look like; a page writes them into its markup."""
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
 _OPTIONAL = (
     "source", "corrected", "code", "tests", "proofs", "proved", "pinned", "figures", "uses", "checks", "history",
@@ -46,26 +55,50 @@ class Claim(NamedTuple):
 
 
 def load(path: Path) -> list[Claim]:
-    """The claims of the file. Raises ``InvalidInput`` if it is missing, not TOML, or an entry has wrong keys."""
+    """The claims of the file, each id once.
+
+    Raises ``InvalidInput`` if it is missing, not TOML, has no claim, or an entry has wrong keys or values.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(
             "claims", str(path), f"cannot be read ({error.strerror})", "run from the repository"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput("claims", str(path), f"is not TOML: {error}", "mend the file") from None
-    return [_claim(entry) for entry in data.get("claim", [])]
+    entries = data.get("claim")
+    if not isinstance(entries, list) or not entries:
+        raise InvalidInput("claims", str(path), "has no [[claim]]", "restore the file")
+    claims = [_claim(entry) for entry in entries]
+    for twice in (name for name, count in Counter(claim.id for claim in claims).items() if count > 1):
+        raise InvalidInput("claim", twice, "is registered twice", "keep one of them")
+    return claims
 
 
-def _claim(entry: dict[str, object]) -> Claim:
+def _claim(entry: object) -> Claim:
+    if not isinstance(entry, dict):
+        raise InvalidInput("claim", entry, "must be a table", "see the head of claims.toml")
     name = str(entry.get("id", "?"))
     missing = [key for key in _REQUIRED if key not in entry]
     unknown = [key for key in entry if key not in _REQUIRED + _OPTIONAL]
     if missing or unknown:
         raise InvalidInput("claim", name, f"misses {missing} and has unknown {unknown}", "see the head of claims.toml")
+    for key, value in entry.items():
+        _require_value(name, key, value)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return Claim(**values)  # pyright: ignore[reportArgumentType]
+
+
+def _require_value(name: str, key: str, value: object) -> None:
+    """Text or a list of texts; an id, a verdict and the kinds of evidence of their own form."""
+    words: list[Any] = value if isinstance(value, list) and key in _LISTS else [value]
+    if isinstance(value, list) != (key in _LISTS) or not all(isinstance(word, str) for word in words):
+        form = "a list of strings" if key in _LISTS else "a string"
+        raise InvalidInput(f"{key} of claim {name}", value, f"must be {form}", "see the head of claims.toml")
+    for word in words if key in _FORMS else []:
+        if not re.fullmatch(_FORMS[key], word):
+            raise InvalidInput(f"{key} of claim {name}", word, f"must be {_FORMS[key]}", "see the head of claims.toml")
 
 
 def problems(claims: list[Claim], root: Path) -> list[str]:

@@ -8,7 +8,7 @@ from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim, load
 from lop_theory.report.place import LEDGER, root
-from lop_theory.verify.outcome import Outcome, recompute, start_commands
+from lop_theory.verify.outcome import Outcome, recompute, start_commands, stop_commands
 from lop_theory.verify.table import as_json, as_table, details, difference, summary
 from lop_theory.verify.unclaimed import unclaimed_statements
 
@@ -54,11 +54,14 @@ def _chosen(claims: list[Claim], names: Sequence[str]) -> list[Claim]:
 def _progress(claims: list[Claim], *, fast: bool) -> Iterator[Outcome]:
     """Outcomes, with a live line on a terminal."""
     live = sys.stderr.isatty()
-    start_commands(claims)
-    for number, claim in enumerate(claims, 1):
-        if live:
-            print(f"\r[{number}/{len(claims)}] {claim.id:<40}", end="", file=sys.stderr, flush=True)
-        yield recompute(claim, FAST if fast else FULL, compile=not fast)
+    try:
+        start_commands(claims)
+        for number, claim in enumerate(claims, 1):
+            if live:
+                print(f"\r[{number}/{len(claims)}] {claim.id:<40}", end="", file=sys.stderr, flush=True)
+            yield recompute(claim, FAST if fast else FULL, compile=not fast)
+    finally:
+        stop_commands()
     if live:
         print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 

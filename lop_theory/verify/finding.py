@@ -5,9 +5,13 @@ recomputes; it never reads a verdict. What cannot run here raises ``NotHere`` an
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+from lop_theory.report.ledger import EVIDENCE
 
 Statement = Literal["paper", "corrected"]
+NO_EVIDENCE = "no evidence"
+"""What a check that breaks, or says nothing, gives: its claim differs, even if the ledger holds it undecided."""
 
 
 class Finding(NamedTuple):
@@ -29,6 +33,26 @@ class NotHere(Exception):  # noqa: N818 - not an error: the check needs what is 
     def __init__(self, lacks: str, remedy: str) -> None:
         self.lacks, self.remedy = lacks, remedy
         super().__init__(f"{lacks}: {remedy}")
+
+
+def no_evidence(detail: str) -> Finding:
+    """The finding of a check from which nothing follows."""
+    return Finding("paper", None, NO_EVIDENCE, detail)
+
+
+def require_finding(found: Finding) -> Finding:
+    """The finding, with Python's own truth value where a comparison gave NumPy's or PyTorch's.
+
+    Raises ``ValueError`` for what would otherwise count as a pass: a statement of another name, a value that is
+    neither true nor false nor ``None`` (``"False"`` and NaN are truthy), evidence of no known kind.
+    """
+    if found.about not in get_args(Statement):
+        raise ValueError(f"a finding about {found.about!r}, which is none of {get_args(Statement)}")
+    if found.holds is not None and found.holds not in (True, False):
+        raise ValueError(f"a finding that holds {found.holds!r}, which is no truth value")
+    if found.evidence not in (*EVIDENCE, NO_EVIDENCE):
+        raise ValueError(f"a finding by {found.evidence!r}, which is none of {EVIDENCE}")
+    return found._replace(holds=None if found.holds is None else bool(found.holds))
 
 
 Checker = Callable[[int], Iterable[Finding]]

@@ -121,7 +121,7 @@ def _truth(found: object) -> bool | None:
 
 
 def gap_sharp(examples: int) -> Iterator[Finding]:
-    """κ is a lower bound of the ratio that is nearly attained; λ is the best constant given c   [gap-sharp]."""
+    """κ is a lower bound of the ratio, nearly attained; λ is the best constant given c [gap-sharp] [gap-kappa]."""
     for name, kern in _kernels(examples):
         sharp = sharp_constant(kern).value
         ratios = [gap(kern, rho) / (rho * rho * (1 - rho * rho)) for rho in _grid(examples) if 0 < rho < 1]

@@ -60,10 +60,35 @@ def test_unregistered_markers_and_duplicates_are_found():
     assert any("[rank-gain] is not registered" in problem for problem in found)
 
 
-@pytest.mark.parametrize("text", ["[[claim]]\nid = 'x'", "not toml ["])
+_ENTRY = "[[claim]]\nid = 'x'\npaper = '-'\nstatement = 's'\nverdict = 'holds'\nevidence = ['tested']\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[claim]]\nid = 'x'",
+        "not toml [",
+        "",
+        "claim = 'none'",
+        "claim = ['none']",
+        "[claim]\nid = 'x'",
+        _ENTRY + _ENTRY,
+        _ENTRY.replace("'x'", "'x\"><script>'"),
+        _ENTRY.replace("'x'", "''"),
+        _ENTRY.replace("'x'", "7"),
+        _ENTRY.replace("holds", "maybe"),
+        _ENTRY.replace("'holds'", "true"),
+        _ENTRY.replace("['tested']", "'tested'"),
+        _ENTRY.replace("tested", "felt"),
+        _ENTRY + "checks = 'lop_theory.verify.scalar:gap'",
+        _ENTRY + "figures = ['<b>']",
+        _ENTRY + "uses = [1]",
+        _ENTRY.replace("'s'", "'\xe4'"),
+    ],
+)
 def test_broken_files_are_refused(tmp_path, text):
     path = tmp_path / "claims.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(InvalidInput):
         load(path)
     with pytest.raises(InvalidInput):

@@ -1,5 +1,6 @@
 """Every checker gives the registered verdict, and none can only pass: altered mathematics is noticed."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from lop_theory.graph.cloning import Residuals, sgd_step
 from lop_theory.graph.counterexamples import Counterexample
 from lop_theory.report.ledger import Claim, load
 from lop_theory.verify import graph, scalar
-from lop_theory.verify.finding import recomputed_verdict
+from lop_theory.verify.finding import Finding, recomputed_verdict
 from lop_theory.verify.outcome import Outcome, recompute
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +82,36 @@ def test_altered_mathematics_of_the_graph_is_noticed(monkeypatch, checker, name,
     assert recomputed_verdict(checker(4)) not in (before, None)
 
 
-def test_a_check_that_breaks_leaves_its_claim_undecided():
-    claim = CLAIMS["gap"]._replace(checks=("lop_theory.verify.scalar:nothing",))
-    found = recompute(claim, 2)
+def _exits(_):
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("checker", "said"),
+    [
+        (lambda _: [], "says nothing about gap"),
+        (_exits, "SystemExit: 0"),
+        (lambda _: 1 / 0, "ZeroDivisionError"),
+        (lambda _: [Finding("Paper", False, "tested", "a name misspelt")], "about 'Paper'"),
+        (lambda _: [Finding("paper", "False", "tested", "text")], "holds 'False'"),
+        (lambda _: [Finding("paper", float("nan"), "tested", "NaN")], "holds nan"),
+        (lambda _: [Finding("paper", True, "felt", "no kind")], "by 'felt'"),
+        (lambda _: ["holds"], "AttributeError"),
+    ],
+)
+@pytest.mark.parametrize("verdict", ["holds", "undecided"])
+def test_a_check_from_which_nothing_follows_differs_from_every_verdict(monkeypatch, checker, said, verdict):
+    """Beside a check that agrees, and where the ledger itself has the claim undecided."""
+    monkeypatch.setattr(scalar, "planted", checker, raising=False)
+    checks = ("lop_theory.verify.scalar:gap_parity", "lop_theory.verify.scalar:planted")
+    found = recompute(CLAIMS["gap"]._replace(checks=checks, evidence=("tested",), verdict=verdict), 2)
     assert (found.verdict, found.state) == ("undecided", "differs")
-    assert "AttributeError" in found.findings[0].detail
+    assert said in found.findings[-1].detail
+
+
+def test_every_checker_is_of_the_claim_that_names_it():
+    """A checker's docstring ends in the ids of its claims: claims whose checks are exchanged are noticed."""
+    for name in HERE:
+        for check in CLAIMS[name].checks:
+            module, _, function = check.partition(":")
+            assert f"[{name}]" in " ".join(getattr(import_module(module), function).__doc__.split()), check

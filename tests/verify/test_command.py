@@ -11,6 +11,7 @@ import pytest
 from lop_theory import __main__ as top
 from lop_theory.errors import InvalidInput
 from lop_theory.verify import __main__ as command
+from lop_theory.verify import outcome as outcomes
 from lop_theory.verify.__main__ import main
 from lop_theory.verify.finding import Finding, NotHere
 
@@ -98,3 +99,46 @@ def test_the_top_command_lists_its_commands_one_a_line(capsys):
         top.main(["verfy"])
     assert top.main(["gap", "--act", "tanh"]) == 0
     assert "certified     yes" in capsys.readouterr().out
+
+
+def _child(monkeypatch, code):
+    """A ledger whose measured claims ask the command ``code``."""
+    monkeypatch.setattr(outcomes, "_RUNNING", {})
+    outcomes._answers.cache_clear()
+    arguments = [sys.executable, "-c", code]
+    popen = subprocess.Popen
+    monkeypatch.setattr(outcomes.subprocess, "Popen", lambda _, **options: popen(arguments, **options))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("import sys; sys.exit('error: this command needs pyarrow; pip')", 1, "exit code 1"),
+        (
+            "import sys; print('error: this command needs pyarrow; pip', file=sys.stderr); sys.exit(2)",
+            0,
+            "pyarrow; pip",
+        ),
+        ("import sys; print('error: records of two lengths', file=sys.stderr); sys.exit(2)", 1, "of two lengths"),
+        ("print('garbage')", 1, "JSONDecodeError"),
+        ("print()", 1, "JSONDecodeError"),
+        ("pass", 1, "says nothing about cloning-vit"),
+    ],
+)
+def test_only_a_missing_package_excuses_a_command(monkeypatch, capsys, code, status, said):
+    """The ledger has this claim undecided, which a command that breaks does not confirm."""
+    _child(monkeypatch, code)
+    assert main(["--only", "cloning-vit"]) == status
+    assert said in capsys.readouterr().out
+    outcomes._answers.cache_clear()
+
+
+def test_an_interrupted_verification_leaves_no_process(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    _child(monkeypatch, "import time; time.sleep(100)")
+    monkeypatch.setattr(command, "recompute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--only", "cloning-vit"])
+    assert [process.poll() is None for process in outcomes._RUNNING.values()] == [False]

@@ -1,9 +1,12 @@
 """``python -m empirical claims``: a verdict follows from intact records and true sentences only."""
 
+import hashlib
 import json
 import shutil
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from empirical.claims import command
 from empirical.claims.command import EXPERIMENTS, main
@@ -29,13 +32,14 @@ def test_every_measured_claim_is_recomputed(capsys):
     assert {row["claim"].split("-")[0] for row in found} == set(EXPERIMENTS)
     assert all(row["holds"] is not None for row in found if row["claim"] != "cloning-vit")
     assert [row["holds"] for row in found if row["claim"] == "cloning-vit"] == [None]
+    assert {row["evidence"] for row in found} == {"measured"}
 
 
 def test_damaged_records_are_named_and_leave_their_claims_undecided(copied, capsys):
     data = next((copied / "escape").glob("*/record.parquet"))
     data.write_bytes(data.read_bytes()[:-1] + b"x")
     found = rows(capsys, "escape-lop", "--records", str(copied))
-    assert [row["holds"] for row in found] == [None]
+    assert [(row["holds"], row["evidence"]) for row in found] == [(None, "no evidence")]
     assert data.parent.name in found[0]["detail"]
     assert "SHA-256" in found[0]["detail"]
 
@@ -45,6 +49,49 @@ def test_a_record_under_another_configuration_is_refused(copied, capsys):
     manifest.write_text(manifest.read_text().replace('"lr": ', '"lr": 1', 1).replace('"seed": 4', '"seed": 5'))
     found = rows(capsys, "escape-lop", "--records", str(copied))
     assert [row["holds"] for row in found] == [None]
+
+
+def _resealed(manifest, **changes):
+    """A manifest that says of its data and itself whatever a forger wants."""
+    data = (manifest.parent / "record.parquet").read_bytes()
+    changed = {**json.loads(manifest.read_text()), "sha256": hashlib.sha256(data).hexdigest(), **changes}
+    manifest.write_text(json.dumps(changed))
+
+
+def test_a_seed_that_was_copied_from_another_is_refused(copied, capsys):
+    first, second = sorted((copied / "escape").glob("*/manifest.json"))[:2]
+    shutil.copy(first.parent / "record.parquet", second.parent / "record.parquet")
+    _resealed(second)
+    found = rows(capsys, "escape-lop", "--records", str(copied))
+    assert [row["evidence"] for row in found] == ["no evidence"]
+    assert f"has the data of {first.parent.name}" in found[0]["detail"]
+
+
+def test_a_manifest_of_another_seed_is_refused(copied, capsys):
+    manifest = next((copied / "escape").glob("*/manifest.json"))
+    _resealed(manifest, seed=99)
+    assert "seed that is not its configuration's" in rows(capsys, "escape-lop", "--records", str(copied))[0]["detail"]
+
+
+@pytest.mark.parametrize("damage", ["half", "no table", "NaN"])
+def test_resealed_records_of_another_form_are_no_evidence(copied, capsys, damage):
+    """Their digest matches, so that only the statistics can notice; other experiments keep their verdicts."""
+    path = next((copied / "escape").glob("*/record.parquet"))
+    table = parquet.read_table(path)
+    if damage == "no table":
+        path.write_bytes(b"PAR1")
+    else:
+        for k, field in enumerate(table.schema if damage == "NaN" else ()):
+            table = (
+                table.set_column(k, field, pa.nulls(len(table), field.type))
+                if pa.types.is_floating(field.type)
+                else table
+            )
+        parquet.write_table(table if damage == "NaN" else table.slice(0, len(table) // 2), path)
+    _resealed(path.parent / "manifest.json")
+    found = rows(capsys, "escape-lop", "escape-half", "escape-collapse", "--records", str(copied))
+    assert {row["claim"] for row in found} == {"escape-lop", "escape-half", "escape-collapse"}
+    assert "no evidence" in {row["evidence"] for row in found}
 
 
 def test_missing_records_are_undecided(tmp_path, capsys):
@@ -73,6 +120,11 @@ def test_a_sentence_that_the_ledger_does_not_state_is_undecided(monkeypatch, cap
 def test_conditions_decide(held, refuted, holds):
     claim = Measured(lambda _: "s", lambda _: held, None if refuted is None else lambda _: refuted)
     assert [row["holds"] for row in findings("x", claim, None, "says s.")] == holds
+
+
+def test_an_empty_sentence_says_nothing():
+    [row] = findings("x", Measured(lambda _: "", lambda _: True), None, "says s.")
+    assert row["evidence"] == "no evidence"
 
 
 def test_unknown_claims_are_named():
