@@ -2,10 +2,10 @@
 
 A formula is an immutable expression tree in x. Reading order: expression (nodes) → entries (the table of the usual
 activations) → vocabulary, formula (what people type) → catalogue (φ(ax + b) by name) → tracing (Python callables) →
-symbolic (derivatives, parity) → lowering (one walk over the tree for every kind of number: real_balls, complex_boxes,
-taylor_series, rationals, arrays for NumPy and PyTorch, symbols for SymPy) → zeros (where a switch changes sign) →
-piecewise (kinks and jumps) → ranges, polynomial_range, tails, strip (bounds on rays, at ±∞ and in the complex plane) →
-gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
+symbolic (derivatives, parity) → lowering (one walk over the tree for every kind of number: ball_table, taylor_series,
+singularities (removable ones), real_balls, complex_boxes, rationals, arrays for NumPy and PyTorch, symbols for SymPy) →
+zeros (where a switch changes sign) → piecewise (kinks and jumps) → ranges, polynomial_range, tails, strip (bounds on
+rays, at ±∞ and in the complex plane) → gaussian (the weight w(z) = e^{−z²/2}/√(2π)).
 """
 
 from typing import TYPE_CHECKING

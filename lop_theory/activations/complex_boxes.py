@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from lop_theory.activations.ball_table import constant_value
 from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
-from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.singularities import complex_quotient
 from lop_theory.balls import acb, arb, fmpq
 
 _ACB_NAN = acb(arb.nan(), arb.nan())
@@ -46,7 +47,7 @@ def _acb_power(base: acb, exponent: fmpq) -> acb:
     return (base.log() * exponent).exp() if _off_cut(base) else _ACB_NAN
 
 
-COMPLEX = Backend(
+BOXES = Backend(
     ARITHMETIC
     | {
         "exp": acb.exp,
@@ -73,8 +74,17 @@ COMPLEX = Backend(
     acb,
     acb.pi,
     _acb_power,
-    lambda expr: acb(real_function(expr)(arb(0))),  # so that a constant never meets a cut
+    lambda expr: acb(constant_value(expr)),  # so that a constant never meets a cut
 )
+
+
+def _analytic_quotient(expr: Expr, plain: Callable[[acb], acb]) -> Callable[[acb], acb]:
+    """The division with its removable singularities filled in, where numerator and divisor are analytic on the box."""
+    top, bottom = (lower(arg, COMPLEX) for arg in expr.args)
+    return complex_quotient(expr, plain, lambda box: top(box).is_finite() and bottom(box).is_finite())
+
+
+COMPLEX = BOXES._replace(quotient=_analytic_quotient)
 
 
 def complex_function(expr: Expr) -> Callable[[acb], acb]:

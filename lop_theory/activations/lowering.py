@@ -15,7 +15,8 @@ Function = Callable[[Any], Any]
 
 class Backend(NamedTuple):
     """``table`` maps an operation to a function of its arguments, ``constant`` embeds a rational, ``power`` raises to
-    one; ``embed``, where it is given, makes the number that an expression without x is.
+    one; ``embed``, where it is given, makes the number that an expression without x is, and ``quotient`` the function
+    of a division from the plain one (to fill in removable singularities).
     """
 
     table: Mapping[str, Callable[..., Any]]
@@ -23,6 +24,7 @@ class Backend(NamedTuple):
     pi: Callable[[], Any]
     power: Callable[[Any, fmpq], Any]
     embed: Callable[[Expr], Any] | None = None
+    quotient: Callable[[Expr, Function], Function] | None = None
 
 
 def lower(expr: Expr, backend: Backend) -> Function:
@@ -35,7 +37,8 @@ def lower(expr: Expr, backend: Backend) -> Function:
     if expr.op == "pow":
         base, exponent, raise_to = lower(expr.args[0], backend), expr.number, backend.power
         return lambda x: raise_to(base(x), exponent)
-    return _apply(backend.table[expr.op], expr.args, backend)
+    plain = _apply(backend.table[expr.op], expr.args, backend)
+    return backend.quotient(expr, plain) if expr.op == "div" and backend.quotient is not None else plain
 
 
 def _constant(expr: Expr, backend: Backend) -> Any:

@@ -2,9 +2,10 @@
 
 from functools import lru_cache
 
+from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr, is_constant
 from lop_theory.activations.polynomial_range import Range, enclose_polynomial
-from lop_theory.activations.real_balls import ball_polynomial, real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import affine
 from lop_theory.balls import arb, arb_poly, fmpq, hull, working_bits
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr, is_constant
-from lop_theory.activations.real_balls import ball_polynomial, real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import arb, arb_poly
 
 

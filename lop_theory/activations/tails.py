@@ -4,11 +4,11 @@ formula.
 
 from typing import NamedTuple
 
+from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr
 from lop_theory.activations.gaussian import CRAMER
 from lop_theory.activations.piecewise import Piece, pieces
 from lop_theory.activations.ranges import extended_range
-from lop_theory.activations.real_balls import ball_polynomial
 from lop_theory.balls import arb, fmpq, ipow
 
 

@@ -1,11 +1,11 @@
-"""A formula without switches on truncated Taylor series with ball coefficients: φ(c + t) up to O(t^N)."""
+"""A formula without switches on truncated Taylor series with real or complex ball coefficients: φ(c + t) + O(t^N)."""
 
 from collections.abc import Callable
 from typing import Any
 
+from lop_theory.activations.ball_table import constant_value
 from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
-from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import arb, arb_series, fmpq, series_length
 
 
@@ -14,20 +14,20 @@ class NotAnalytic(ArithmeticError):  # noqa: N818 - a statement about φ
 
 
 def _tanh(u: arb_series) -> arb_series:
-    positive = u[0] >= 0
+    positive = u[0].real >= 0
     decay = (-2 * u if positive else 2 * u).exp()
     ratio = (1 - decay) / (1 + decay)
     return ratio if positive else -ratio
 
 
 def _asinh(u: arb_series) -> arb_series:
-    size = u if u[0] >= 0 else -u
+    size = u if u[0].real >= 0 else -u
     found = (size + (1 + u * u).sqrt()).log()
-    return found if u[0] >= 0 else -found
+    return found if u[0].real >= 0 else -found
 
 
 def _softplus(u: arb_series) -> arb_series:
-    return u + (1 + (-u).exp()).log() if u[0] >= 0 else (1 + u.exp()).log()
+    return u + (1 + (-u).exp()).log() if u[0].real >= 0 else (1 + u.exp()).log()
 
 
 def _power(base: arb_series, exponent: fmpq) -> arb_series:
@@ -65,15 +65,15 @@ SERIES = Backend(
     arb,
     arb.pi,
     _power,
-    lambda expr: real_function(expr)(arb(0)),
+    constant_value,
 )
 
 
-def series_function(expr: Expr) -> Callable[[arb_series], Any]:
+def series_function(expr: Expr) -> Callable[[Any], Any]:
     """φ on series, at the precision in force. Calling it raises ``NotAnalytic`` where the series does not exist."""
     function = lower(expr, SERIES)
 
-    def evaluate(x: arb_series) -> Any:
+    def evaluate(x: Any) -> Any:
         try:
             return function(x)
         except ValueError:

@@ -265,8 +265,8 @@ def _inside(ball: arb, lo: fmpq, hi: fmpq) -> bool | None:
 
 def _recomputed(expr: Expr, n: int, digits: int) -> list[arb]:
     """Balls for a_0 … a_{n−1}, exact where parity, linearity or a polynomial's degree makes a coefficient known."""
+    from lop_theory.activations.ball_table import ball_polynomial
     from lop_theory.activations.piecewise import exact_parity
-    from lop_theory.activations.real_balls import ball_polynomial
     from lop_theory.hermite.expansion import is_linear
     from lop_theory.hermite.taylor import standardised
 

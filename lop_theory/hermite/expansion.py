@@ -11,9 +11,10 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr, X, compose, is_constant, mul, neg
 from lop_theory.activations.piecewise import exact_parity, jumps_between, pieces
-from lop_theory.activations.real_balls import ball_polynomial, real_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, Parity, derivative, polynomial
 from lop_theory.balls import arb, fmpq_poly, ipow, precision
 from lop_theory.errors import InvalidInput

@@ -9,10 +9,10 @@ and I_{j,0} follows from (e^{βx} w)′ = (β − x)e^{βx} w and the error func
 
 from functools import lru_cache
 
+from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr, is_constant, mul
 from lop_theory.activations.gaussian import CRAMER, hermite_values, normal_cdf, recursion_loss, weight
 from lop_theory.activations.piecewise import Piece, pieces
-from lop_theory.activations.real_balls import ball_polynomial
 from lop_theory.activations.symbolic import affine
 from lop_theory.balls import arb, arb_poly, as_float, fmpq, ipow, precision, within, working_bits
 

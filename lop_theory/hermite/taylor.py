@@ -21,6 +21,7 @@ from lop_theory.activations.expression import Expr, is_constant, neg, num, rebui
 from lop_theory.activations.gaussian import CRAMER, hermite_values
 from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.singularities import removable_places
 from lop_theory.activations.symbolic import KINKED, derivative
 from lop_theory.activations.tails import mass_outside, tail_bounds
 from lop_theory.activations.taylor_series import NotAnalytic, series_function, taylor_form
@@ -107,7 +108,9 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, arb, arb]:
 
 
 def _cells(expr: Expr, reach: fmpq, bits: int) -> Iterator[Cell]:
-    stack = [(fmpq(lo), fmpq(lo + 2), expr) for lo in range(-int(reach.p), int(reach.p), 2)]
+    inside = {place for place in removable_places(expr) if -reach < place < reach}  # series of quotients start beside
+    ends = sorted({*map(fmpq, range(-int(reach.p), int(reach.p) + 1, 2)), *inside})
+    stack = [(lo, hi, expr) for lo, hi in pairwise(ends)]
     narrowest = fmpq(1, 2 ** (bits + 8))
     for _ in range(_MAX_CELLS):
         if not stack:
@@ -255,19 +258,15 @@ def _expanded(cell: Cell, n: int, bits: int) -> tuple[arb_mat, arb]:
         return arb_mat([[rest] * n]), rest_of_square
     with precision(bits + 64 + max(0, _magnitude(linear))), series_length(terms):
         x = arb_series([arb(cell.centre), arb(cell.radius)])
-        phi = _series(cell.expr, x)
+        try:
+            phi = series_function(cell.expr)(x) + arb_series([0])
+        except NotAnalytic:
+            raise Unsettled(f"no Taylor series at x = {float(arb(cell.centre)):.6g}") from None
         product = phi * (-(x * x) / 2).exp()
         scale = cell.radius / (2 * arb.pi()).sqrt()
         row = arb_mat([_monomial_moments(product, terms, n)]) * _shifted_hermite(cell, n, working_bits()) * scale
         total = _monomial_moments(phi * product, terms, 1)[0] * scale
     return row + arb_mat([[rest] * n]), total + rest_of_square
-
-
-def _series(expr: Expr, x: arb_series) -> arb_series:
-    try:
-        return series_function(expr)(x) + arb_series([0])
-    except NotAnalytic:
-        raise Unsettled(f"no Taylor series at x = {float(x[0]):.6g}") from None
 
 
 def _amplitudes(cell: Cell, size: arb) -> tuple[arb, arb]:

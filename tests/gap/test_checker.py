@@ -25,6 +25,7 @@ KINKED = [
 SMOOTH = [
     "x**2 + x**3 - 3*x - 1", "sqrt(2)*x", "3*x + 4*(x**2-1)/sqrt(2)", "exp(x)", "x/(1+x**2)", "2**x", "-x",
     "1-(1-(2-x**2))", "max(x, x**2, x**3)", "exp(-10**4*(x-2)**2)+x/100", "sin(30*x)+cos(30*x)",
+    "sin(x)/x", "x/tanh(x)", "(exp(x)-1)/x", "sin(2*x+1)/(2*x+1)", "(1-cos(x))/x**2", "x*(x>0)", "asinh(x)", "cbrt(x)",
 ]  # fmt: skip
 
 
