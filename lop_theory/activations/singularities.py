@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from lop_theory.activations.expression import Expr, is_constant
+from lop_theory.activations.expression import Expr, X, add, is_constant, mul, num, rebuild
 from lop_theory.activations.symbolic import KINKED, affine
 from lop_theory.activations.taylor_series import NotAnalytic, series_function
 from lop_theory.balls import acb, acb_series, arb, arb_series, fmpq, precision, series_length
@@ -58,7 +58,9 @@ def _common_order(expr: Expr, place: fmpq) -> int:
     """The order m ≥ 1 of the divisor's zero if the numerator has one of at least that order, else 0."""
     with series_length(_LARGEST_ORDER + 1):
         try:
-            top, bottom = (series_function(arg)(arb_series([arb(place), 1])) + arb_series([0]) for arg in expr.args)
+            top, bottom = (
+                series_function(shifted(arg, place))(arb_series([arb(0), 1])) + arb_series([0]) for arg in expr.args
+            )
         except NotAnalytic:
             return 0
         order = 0
@@ -66,6 +68,14 @@ def _common_order(expr: Expr, place: fmpq) -> int:
             order += 1
         certain = order <= _LARGEST_ORDER and bottom[order] != 0
         return order if certain and all(top[j].is_zero() for j in range(order)) else 0
+
+
+def shifted(expr: Expr, place: fmpq) -> Expr:
+    """The function t ↦ expr(place + t), with its affine parts exact."""
+    line = affine(expr)
+    if line is not None:
+        return add(mul(num(line[0]), X), num(line[0] * place + line[1]))
+    return rebuild(expr, tuple(shifted(arg, place) for arg in expr.args)) if expr.args else expr
 
 
 def limit(expr: Expr, spot: Removable) -> arb:
@@ -102,7 +112,7 @@ def _patched(plain: Callable[[Any], Any], spots: tuple[Removable, ...], fill: Ca
 def _filled(expr: Expr, spot: Removable, x: Any) -> Any:
     """The quotient of the two reduced Taylor formulas on the hull of x and the place."""
     try:
-        top, bottom = (_reduced(series_function(arg), spot, x) for arg in expr.args)
+        top, bottom = (_reduced(series_function(shifted(arg, spot.place)), spot, x) for arg in expr.args)
     except NotAnalytic:
         return arb.nan()
     return top / bottom
@@ -112,10 +122,10 @@ def _reduced(function: Callable[[Any], Any], spot: Removable, x: Any) -> Any:
     """Σ_{m≤j<M} f_j t^{j−m} + f_M(hull)·t^{M−m}, t = x − x₀ and M = m + 4."""
     kind: Any = acb if isinstance(x, acb) else arb
     series: Any = acb_series if isinstance(x, acb) else arb_series
-    centre, last = kind(arb(spot.place)), spot.order + _EXTRA_TERMS
+    zero, t, last = kind(0), x - kind(arb(spot.place)), spot.order + _EXTRA_TERMS
     with series_length(last + 1):
-        at, over = function(series([centre, 1])), function(series([x.union(centre), 1]))
-        t, total = x - centre, over[last]
+        at, over = function(series([zero, 1])), function(series([t.union(zero), 1]))
+        total = over[last]
         for j in range(last - 1, spot.order - 1, -1):
             total = at[j] + total * t
         return total
