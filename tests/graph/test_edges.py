@@ -449,3 +449,29 @@ def test_gradients_at_a_kink_are_those_of_pytorch(name, slope):
     network = build_network(["x"], nodes, [("x", "a", 1.0), ("a", "y", 1.0)], ["y"])
     found = gradient(network, np.zeros((1, 1)), np.ones_like)
     assert found.bias[network.dag.number_of["a"]] == pytest.approx(slope, rel=1e-15)
+
+
+@pytest.mark.parametrize("twice", [("x", "a"), ("x", "b"), ("a", "y"), ("b", "y")])
+@pytest.mark.parametrize("rationals", [False, True])
+def test_duplicate_edges_are_found_wherever_they_are_sorted_to(twice, rationals):
+    nodes = [Node(name, activation("relu")) for name in ("a", "b", "y")]
+    edges = [("x", "a", 1), ("x", "b", 1), ("a", "y", 1), ("b", "y", 1)]
+    assert build_network(["x"], nodes, edges, ["y"], rationals=rationals).dag.edges == 4
+    with pytest.raises(InvalidInput, match=f"{twice[0]} -> {twice[1]}.*duplicate"):
+        build_network(["x"], nodes, [*edges, (*twice, 2)], ["y"], rationals=rationals)
+
+
+def test_the_state_of_a_single_layer_has_bare_names(tmp_path):
+    layer = nn.Linear(3, 2)
+    save_file(layer.state_dict(), tmp_path / "n.safetensors")
+    network = read_network(tmp_path / "n.safetensors")
+    x = torch.randn(3, 1)
+    assert np.allclose(forward(network, x.double().numpy()).h[network.dag.outputs].T, layer(x.T).detach(), atol=1e-6)
+
+
+def test_tensors_of_one_sample_need_two_dimensions():
+    from lop_theory.graph.tensors import forward_tensors
+
+    dag = star(1.0, 2.0).dag
+    with pytest.raises(InvalidInput, match=r"inputs.*\(1, batch\)"):
+        forward_tensors(dag, torch.zeros(dag.edges), torch.zeros(dag.nodes), torch.zeros(1))

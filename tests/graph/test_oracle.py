@@ -12,6 +12,7 @@ from lop_theory.activations import activation
 from lop_theory.balls import fmpq
 from lop_theory.graph.certificate import frozen_units
 from lop_theory.graph.cloning import hypotheses, sgd_step, trajectory_invariant
+from lop_theory.graph.counterexamples import COUNTEREXAMPLES
 from lop_theory.graph.dag import Node, build_network, edge_weights
 from lop_theory.graph.dimension import codimension
 from lop_theory.graph.manifold import distance, normal_part
@@ -237,3 +238,10 @@ def test_frozen_units(data, bounds):
     for u, v in net.edges:
         assert v not in right or after.edges[u, v] == net.edges[u, v]
     assert all(after.nodes[v] == net.nodes[v] for v in right)
+
+
+@pytest.mark.claim("clone-trajectory")
+@pytest.mark.parametrize("example", COUNTEREXAMPLES, ids=lambda e: e.name)
+def test_no_counterexample_is_promised_to_stay(example):
+    """Each of them breaks one hypothesis alone (or with what follows from it), so each condition is needed here."""
+    assert not trajectory_invariant(example.network(), example.partition())
