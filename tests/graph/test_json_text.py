@@ -21,13 +21,16 @@ def rows(columns):
     return [[names[u], names[v], w] for u, v, w in zip(source, target, weight, strict=True)]
 
 
-@given(st.lists(st.tuples(NAMES, NAMES, WEIGHTS)), st.integers(1, 60), st.booleans(), st.sampled_from([None, 1]))
-def test_edges_are_the_same_in_every_cut(edges, piece, last, indent):
+STYLES = [{}, {"indent": 1}, {"separators": (",", ":")}]
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, WEIGHTS)), st.integers(1, 60), st.booleans(), st.sampled_from(STYLES))
+def test_edges_are_the_same_in_every_cut(edges, piece, last, style):
     data = {"inputs": ["x"], "outputs": ["],"]}
     data = {**data, "edges": edges} if last else {"edges": edges, **data}
     before, json_text.PIECE = json_text.PIECE, piece
     try:
-        found = json_text.decode(json.dumps(data, indent=indent))
+        found = json_text.decode(json.dumps(data, **style))
     finally:
         json_text.PIECE = before
     assert isinstance(found["edges"], EdgeColumns)
