@@ -254,7 +254,7 @@ CONTINUAL: dict[str, Continual] = {
     "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], theory=False),
     "repair": Continual(
         preset="repair",
-        seeds=_SEEDS[:3],
+        seeds=_SEEDS,
         models=PLAIN_STACKS,
         normalisations=("none",),
         arms=("continual", "fresh", *REPAIRS),
