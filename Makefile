@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 HTML   := docs/_build/html
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test check mutants thorough figures bench proofs proofs-numbers docs clean
+.PHONY: run test zoo check mutants thorough figures bench proofs proofs-numbers docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -14,6 +14,9 @@ run: $(VENV)/.base            ## the main job: certify the gap bound for every a
 
 test: check                   ## every gate, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+
+zoo: $(VENV)/.dev             ## 120 tiny models, widened and certified in float32 and float64
+	ZOO=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/zoo $(PYTEST_ARGS)
 
 check: $(VENV)/.dev           ## format, lint, types, layers
 	$(BIN)/ruff format --check .

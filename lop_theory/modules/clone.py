@@ -37,6 +37,7 @@ class Clone(nn.Module):
         self.factors = dict(factors)
         self.programs = dict(programs)
         self.profiles = dict(profiles)
+        self.traced_in = _common_dtype(state)
         self._slots: dict[str, tuple[nn.Module, str]] = {}
         for name, tensor in state.items():
             owner, _, attribute = name.rpartition(".")
@@ -62,7 +63,16 @@ class Clone(nn.Module):
         return {name: getattr(module, attribute) for name, (module, attribute) in self._slots.items()}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return run(self.program, self.state(), self.program.flat(args, kwargs), update=True)
+        state = self.state()
+        now = _common_dtype(state)
+        cast = now if now != self.traced_in else None  # the trace names the dtypes that it was taken in
+        return run(self.program, state, self.program.flat(args, kwargs), update=True, precision=cast)
+
+
+def _common_dtype(state: Mapping[str, Tensor]) -> torch.dtype | None:
+    """The dtype of all floating tensors, None if they have several."""
+    found = {t.dtype for t in state.values() if t.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
 
 
 def program_of(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:

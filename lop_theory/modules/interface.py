@@ -129,6 +129,11 @@ class Domain(Protocol):
     def record(self, call: "Call", effect: Effect) -> None: ...
 
 
+def _floating(node: Node) -> bool:
+    dtype = getattr(node.meta.get("val"), "dtype", None)
+    return dtype is None or dtype.is_floating_point or dtype.is_complex
+
+
 class Call:
     """One ATen call: ``call["weight"]`` is an argument by its schema name, tensors as :class:`Operand`."""
 
@@ -168,7 +173,10 @@ class Call:
         self.domain.record(self, Contraction(data, data_dim % len(self[data].shape), weight, tuple(roles)))
 
     def correct(self, operand: str, dim: int, axis: Any, *, power: float = 1.0) -> None:
-        """The operator sums over a cloned axis without weights."""
+        """The operator sums over a cloned axis without weights. Whole numbers (counts) cannot be corrected."""
+        if not (_floating(self.node) and _floating(self[operand].node)):
+            self.domain.rigid(axis)
+            return
         self.domain.average(axis)
         self.domain.record(self, Correction(operand, dim % len(self[operand].shape), axis, power))
 

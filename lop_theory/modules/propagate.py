@@ -139,10 +139,17 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
+def _scalar(call: Call) -> bool:
+    """Tensors without dimensions in and out: nothing to carry, whatever the rule."""
+    operands = call.operands()
+    shapes = call.output if isinstance(call.output, list) else [call.output]
+    return bool(operands) and not any(o.shape for o in operands) and all(shape == () for shape in shapes)
+
+
 def _apply(call: Call, table: Rules, program: Program) -> Any:
     target = call.node.target
     rule = table.get(target) or table.get(getattr(target, "overloadpacket", None))
-    if rule is not None:
+    if rule is not None and not _scalar(call):
         return rule(call)
     if target is operator.getitem:
         return call["axes"][call["1"]]

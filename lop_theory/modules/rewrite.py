@@ -55,7 +55,8 @@ class Rewriter:
             self._resize(node, effect)
         elif isinstance(effect, Offset):
             value = bind(node)[effect.argument]
-            if isinstance(value, int) and any(self.size(a) != self.plan.size(a) for a in effect.axes):
+            grown = any(self.size(a) != self.plan.size(a) for a in effect.axes)
+            if isinstance(value, int) and (grown or value < 0):
                 replace_argument(node, effect.argument, sum(self.size(axis) for axis in effect.axes))
         elif isinstance(effect, Cut):
             sizes = [self.size(axis) for axis in effect.pieces]

@@ -27,10 +27,10 @@ def _axis(call: Call, operands: list[Operand], from_right: int, size: int) -> ob
 def prelu(call: Call) -> Axes:
     """The slope is shared (one parameter) or duplicated with its channel."""
     x, slope = call["self"], call["weight"]
-    if slope.shape[0] > 1:
+    if slope.shape and slope.shape[0] > 1:
         call.domain.tie(x.axes[1], slope.axes[0])
-    else:
-        call.domain.rigid(slope.axes[0])
+    for axis in slope.axes if slope.shape[:1] == (1,) else ():
+        call.domain.rigid(axis)
     return x.axes
 
 
@@ -56,7 +56,9 @@ ARITHMETIC = (
     "floor ceil "
     "round logical_not logical_and logical_or eq ne lt le gt ge bitwise_not bitwise_and bitwise_or __and__ "
     "__or__ isinf isnan "
-    "nan_to_num logaddexp sinc"
+    "nan_to_num logaddexp sinc asin acos acosh atanh atan2 hypot fmod remainder fmin fmax trunc frac xlogy erfinv "
+    "lgamma digamma bitwise_xor logical_xor copysign float_power logit softsign deg2rad rad2deg "
+    "__xor__ isfinite"
 )
 COPIES = (
     "contiguous clone alias detach lift_fresh_copy lift_fresh to _to_copy type_as zeros_like ones_like full_like fill "

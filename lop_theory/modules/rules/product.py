@@ -40,15 +40,35 @@ def matmul(call: Call) -> Axes:
 
 
 def einsum(call: Call) -> Axes:
-    """Any equation over one or two operands without ellipsis or repeated letters."""
-    terms, output = call["equation"].replace(" ", "").split("->")
-    inputs = tuple(terms.split(","))
-    if "." in terms or any(len(set(term)) < len(term) for term in inputs) or len(inputs) > 2:
+    """Any equation over one or two operands without repeated letters; with more, only axes that are kept may clone."""
+    inputs, output = _written_out(call)
+    if len(inputs) > 2 and all(len(set(term)) == len(term) for term in inputs):
+        axes = _tied(call, tuple(f"tensors.{k}" for k in range(len(inputs))), inputs)
+        for letter in axes.keys() - set(output):
+            call.domain.rigid(axes[letter])
+        return tuple(axes[letter] for letter in output)
+    if any(len(set(term)) < len(term) for term in inputs):
         for operand in call.operands():
             for axis in operand.axes:
                 call.domain.rigid(axis)
         return call.fresh()
     return contraction(call, tuple(f"tensors.{k}" for k in range(len(inputs))), inputs, output)
+
+
+def _written_out(call: Call) -> tuple[tuple[str, ...], str]:
+    """The terms with letters for the ellipsis, and the output, which is sorted where it is not written."""
+    terms, arrow, output = call["equation"].replace(" ", "").partition("->")
+    inputs = terms.split(",")
+    unused = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in terms]
+    extra = [len(o.shape) - len(term.replace("...", "")) for o, term in zip(call["tensors"], inputs, strict=True)]
+    letters = "".join(
+        unused[: max(n for n, term in zip(extra, inputs, strict=True) if "..." in term)] if "..." in terms else ""
+    )
+    written = tuple(t.replace("...", letters[len(letters) - n :]) for t, n in zip(inputs, extra, strict=True))
+    if not arrow:
+        found = "".join(written)
+        output = "..." + "".join(sorted(x for x in set(found) - set(letters) if found.count(x) == 1))
+    return written, output.replace("...", letters)
 
 
 def contraction(call: Call, names: tuple[str, ...], terms: tuple[str, ...], output: str) -> Axes:

@@ -22,6 +22,11 @@ def flatten(call: Call) -> Axes:
     return regroup(call.domain, x.axes, x.shape, call.shape)
 
 
+def like(call: Call) -> Axes:
+    """view_as, reshape_as: the sizes are the other operand's, so its axes grow alike."""
+    return tuple(reduce(call.domain.tie, pair) for pair in zip(flatten(call), call["other"].axes, strict=True))
+
+
 def unflatten(call: Call) -> Axes:
     axes = flatten(call)
     dim = call["dim"] % len(call["self"].shape)
@@ -133,6 +138,9 @@ def narrow(call: Call, size: int | None = None) -> Axes:
     dim = call["dim"] % len(x.shape)
     n, size = x.shape[dim], call.shape[dim] if size is None else size
     if size == n:
+        if (call["start"] or 0) < 0:
+            call.domain.rigid(x.axes[dim])
+        call.domain.record(call, Offset("end", (x.axes[dim],)))
         return x.axes
     start = min(max((s := call["start"] or 0) + (n if s < 0 else 0), 0), n)
     if call.get("step", 1) != 1 or not call.domain.cloned(x.axes[dim]):
@@ -201,7 +209,12 @@ def repeat(call: Call) -> Axes:
 
 
 def repeat_interleave(call: Call) -> Axes:
-    x, dim = call["self"], call["dim"] % len(call["self"].shape)
+    x = call["self"]
+    if call.get("dim") is None:  # the whole tensor in one row
+        for axis in x.axes:
+            call.domain.rigid(axis)
+        return call.fresh()
+    dim = call["dim"] % len(x.shape)
     times = call.shape[dim] // x.shape[dim]
     return (*x.axes[:dim], call.domain.join([x.axes[dim], call.domain.new(times)]), *x.axes[dim + 1 :])
 
@@ -227,14 +240,17 @@ def pad(call: Call) -> Axes:
     return tuple(call.domain.new(call.shape[d]) if d in padded else axis for d, axis in enumerate(x.axes))
 
 
-def fresh(call: Call) -> Axes:
-    """new_zeros and friends: a constant that takes nothing but its dtype from the operand."""
-    return call.fresh()
+def filled(call: Call) -> Axes:
+    """zeros, new_full and friends: one constant, along axes that fit every partition."""
+    axes = tuple(call.domain.constant(size) for size in call.shape)
+    call.resize("size", axes)
+    return axes
 
 
 RULES = {
     **table(reshape, "view reshape _unsafe_view"),
-    **table(flatten, "flatten view_as reshape_as"),
+    **table(flatten, "flatten"),
+    **table(like, "view_as reshape_as"),
     **table(unflatten, "unflatten"),
     **table(permute, "permute"),
     **table(transpose, "transpose t swapaxes swapdims"),
@@ -253,7 +269,12 @@ RULES = {
     **table(stack, "stack"),
     **table(repeat, "repeat"),
     **table(repeat_interleave, "repeat_interleave"),
-    **table(along, "softmax log_softmax _softmax cumsum cumprod flip roll sort topk"),
+    **table(
+        along,
+        "softmax log_softmax _softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp flip roll sort topk diff "
+        "triu tril "
+        "_fft_r2c _fft_c2r _fft_c2c fft_fft fft_ifft fft_rfft fft_irfft fft_hfft",
+    ),
     **table(pad, "pad constant_pad_nd"),
-    **table(fresh, "new_zeros new_ones new_full new_empty"),
+    **table(filled, "zeros ones full new_zeros new_ones new_full"),
 }
