@@ -74,6 +74,7 @@ def test_every_line_of_an_answer_is_understood_or_a_fault(answer, axioms, odd):
 # ---- planted faults: a small project with the real Makefile and audit ----
 
 BASE = """(* Doubling. *)
+From Coq Require Import IndefiniteDescription.
 Inductive light := on | off.
 Definition one := 1.
 Definition double (n : nat) := n * (one + one).
@@ -173,6 +174,8 @@ TWICE = "Theorem twice : double (S n) = 2 + double n.\nProof. exact step."
 LIT = "Theorem lit : Statements.lit. Proof. exact (@Base.lit). Qed."
 OTHER = "Theorem lit : 0 = 0. Proof. reflexivity. Qed."
 SHADOW = "Notation even := (fun _ => on).\nDefinition lit"
+OWN_EVEN = "Definition even (n : nat) := on.\nDefinition lit"
+CHOICE = "pose (constructive_indefinite_description (fun n => n = 0) (ex_intro _ 0 eq_refl)). exact step."
 # file, text, replacement, word of the complaint
 PLANTED = {
     "an Admitted lemma": ("Base.v", "reflexivity. Qed.\n\n(*", "Admitted.\n\n(*", "Admitted"),
@@ -197,7 +200,11 @@ PLANTED = {
     "a claim without its words": ("../claims.toml", 'proved = "As stated."', 'proved = ""', "does not say"),
     "a tag without its link": ("../claims.toml", ', "Base.v:lit"]', "]", "does not link it"),
     "a link without its tag": ("Base.v", "[twice] [zero]", "[twice]", "does not name [zero]"),
+    "admitted obligations": ("Base.v", "Definition one", "Admit Obligations.\nDefinition one", "Admit"),
+    "an option appended": ("_CoqProject", "-w -arg -all", "-w -arg -all -arg -noinit", "_CoqProject"),
+    "a constant shadowed in Statements.v": ("Statements.v", "Definition lit", OWN_EVEN, "even"),
     # from here on only Coq finds them
+    "an axiom of another library": ("Base.v", "exact step.", CHOICE, "constructive_indefinite_description"),
     "a theorem weakened": ("Base.v", TWICE, "Theorem twice : True.\nProof. exact I.", "Base.twice"),
     "a section hypothesis": ("Base.v", "exact step.", "pose absurd. exact step.", "Base.twice"),
     "statement and theorem weakened": ("*", "even 0 = on", "even 0 = even 0", "zero: a statement"),

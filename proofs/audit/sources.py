@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FORBIDDEN = re.compile(
-    r"\b(Admitted|admit|give_up|Axioms?|Parameters?|Conjectures?|Primitive|Abort|bypass_check|Unsafe|Module|Include"
+    r"\b(Admitted|Admit|admit|give_up|Axioms?|Parameters?|Conjectures?|Primitive|Abort|bypass_check|Unsafe|Module|Include"
     r"|Load|LoadPath|Declare\s+ML|Add\s+(?:Rec\s+)?(?:LoadPath|ML)|Redirect|Extraction|Drop|Cd|type-in-type"
     r"|(?:Set|Unset)\s+(?:Guard|Positivity|Universe)\s+Checking)\b"
 )
