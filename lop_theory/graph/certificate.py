@@ -10,8 +10,9 @@ certified itself, for its own parameters never move. Inputs range over a given i
 The interval is computed in exact rationals and then widened by what the arithmetic of the certificate may add
 (``Arithmetic``): nothing for exact numbers; for floating point of unit roundoff u, whatever the order of the sum of n
 products, at most γ (|b| + Σ |w r|) with γ = (n+4) u / (1 − (n+4) u) and r the end of R_u at that corner (floating sums
-and products are monotone, so the corner bounds them all), and SLACK u relative at the ends of R_u for the activation's
-own rounding (an end 0 stays 0: no catalogue activation of that range returns the other sign). So a float64 certificate
+and products are monotone, so the corner bounds them all); what underflows, at most the smallest normal number of each
+weight, value and product, times the other factor; and SLACK u relative at the ends of R_u for the activation's own
+rounding (an end 0 stays 0: no catalogue activation of that range returns the other sign). So a float64 certificate
 speaks of float64 (or any finer arithmetic) as long as all values stay finite.
 """
 
@@ -104,6 +105,7 @@ def _pre_activation(network: Network, v: int, ranges: list[Interval], rounding: 
     low: End = bias
     high: End = bias
     sizes, edges = [abs(bias)] * 2, range(int(dag.in_pointers[v]), int(dag.in_pointers[v + 1]))
+    factors = [fmpq(0)] * 2  # Σ |w| + |r|: what a factor that underflows is multiplied by
     for e in edges:
         w = rational(network.weight[e])
         at_low, at_high = ranges[int(dag.source[e])] if w > 0 else ranges[int(dag.source[e])][::-1]
@@ -112,16 +114,24 @@ def _pre_activation(network: Network, v: int, ranges: list[Interval], rounding: 
             size + (abs(w * end) if isinstance(end, fmpq) else 0)
             for size, end in zip(sizes, (at_low, at_high), strict=True)
         ]
+        factors = [
+            total + abs(w) + (abs(end) if isinstance(end, fmpq) else 0)
+            for total, end in zip(factors, (at_low, at_high), strict=True)
+        ]
         if _infinite(low) and _infinite(high):
             return EVERYTHING
-    errors = [_sum_error(len(edges), size, rounding) for size in sizes]
+    errors = [_sum_error(len(edges), *pair, rounding) for pair in zip(sizes, factors, strict=True)]
     return _widened((low, high), errors)
 
 
-def _sum_error(terms: int, size: fmpq, rounding: Rounding) -> End:
-    """Error of a floating sum of a bias and ``terms`` products, of absolute sum ``size``, in any order."""
+def _sum_error(terms: int, size: fmpq, factors: fmpq, rounding: Rounding) -> End:
+    """Error of a floating sum of a bias and ``terms`` products, of absolute sum ``size``, in any order, where weights,
+    values and products may underflow; ``factors`` is Σ |w| + |r|.
+    """
     share = (terms + 4) * rounding.unit
-    return share / (1 - share) * size + (terms + 1) * rounding.tiny if 2 * share < 1 else math.inf
+    if 2 * share >= 1:
+        return math.inf
+    return share / (1 - share) * size + 2 * (terms + 1 + factors) * rounding.tiny
 
 
 def _widened(z: Interval, errors: Sequence[End]) -> Interval:

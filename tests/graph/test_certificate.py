@@ -80,6 +80,16 @@ def test_a_frozen_unit_bounds_the_units_after_it():
 
 
 @pytest.mark.claim("frozen-unit")
+@pytest.mark.parametrize(("weight", "bias", "inputs"), [(-1e-40, 0.005, (9e37, 1e38)), (-1e38, 0.05, (1e-39, 2e-39))])
+def test_a_factor_that_float32_flushes_to_zero_is_no_certificate(weight, bias, inputs):
+    """z = w x + b < 0 in float64; where w or x is flushed to zero, as on accelerators, z = b > 0."""
+    net = build_network(["x"], [Node("v", activation("relu"), bias)], [("x", "v", weight)], ["v"])
+    smallest = float(np.finfo(np.float32).tiny)
+    assert min(abs(weight), inputs[1]) < smallest
+    assert frozen_units(net, inputs, "float32") == ()
+    assert [f.id for f in frozen_units(net, inputs, "float64")] == ["v"]
+
+
 def test_revivable_units_are_not_certified():
     for example in (REVIVED_BY_UPSTREAM, REVIVED_BY_MOMENTUM):
         assert frozen_units(example.network()) == ()

@@ -1,6 +1,7 @@
 """``python -m lop_theory.report``: table, page and errata; what is missing degrades a card, not the page."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.report.__main__ import main
 from lop_theory.report.ledger import load
 from lop_theory.report.page import whole_page
+from lop_theory.report.page.formulas import latex
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load(ROOT / "claims.toml")
@@ -63,3 +65,23 @@ def test_what_was_not_checked_and_what_differs_is_on_the_card(tmp_path):
     page = (tmp_path / "index.html").read_text()
     assert "The recomputed verdict differs: false." in page
     assert "Not checked here: needs PyTorch: pip" in page
+
+
+def test_a_formula_is_of_a_claim_and_no_ratio_is_one():
+    """A ratio of a quantity to itself is 1, whatever it is meant to say."""
+    assert set(latex()) <= {claim.id for claim in CLAIMS}
+    for name, text in latex().items():
+        assert not re.search(r"\\frac\{(.*?)\}\{\1\}", text), name
+
+
+@pytest.mark.parametrize(
+    ("name", "hypothesis"),
+    [
+        ("clone-forward", "b_c"),
+        ("clone-backward", "output"),
+        ("clone-trajectory", "mask"),
+        ("tension-freezing", "monotone"),
+    ],
+)
+def test_a_formula_of_a_corrected_claim_has_the_hypothesis_that_was_missing(name, hypothesis):
+    assert hypothesis in latex()[name]
