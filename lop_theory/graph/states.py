@@ -60,7 +60,7 @@ def order_of(shapes: Mapping[str, Sequence[int]], order: Sequence[str] | None = 
 
 def _dense(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     """Names of the dense layers; everything else is refused at once."""
-    names = [key[: -len(".weight")] if key != "weight" else "" for key in shapes if re.search(r"(^|\.)weight$", key)]
+    names = [key[: -len(".weight")] for key in shapes if re.search(r"(^|\.)weight$", key)]  # "weight" is named ""
     normed = sorted({key.rpartition(".")[0] for key in shapes if key.endswith("running_mean")})
     if normed:
         raise InvalidInput(
