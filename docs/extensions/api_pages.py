@@ -41,6 +41,8 @@ def write(source: Path) -> None:
     """All pages; those that did not change keep their time, so that Sphinx does not read them again."""
     folder = source / "generated" / "api"
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in {path.stem for path in folder.glob("*.rst")} - set(packages(source)):
+        (folder / f"{stale}.rst").unlink()
     for name in packages(source):
         path, text = folder / f"{name}.rst", page(importlib.import_module(name))
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
