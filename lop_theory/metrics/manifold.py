@@ -53,12 +53,12 @@ def distance_to_equitable(weight: Tensor, rows: Sequence[int] | Tensor, columns:
     column sums / a."""
     w = weight.detach().double()
     row_index, column_index = torch.as_tensor(rows, device=w.device), torch.as_tensor(columns, device=w.device)
-    row_map = nn.functional.one_hot(row_index).double()
-    column_map = nn.functional.one_hot(column_index).double()
-    a, b = row_map.sum(0), column_map.sum(0)
-    incoming, outgoing = w @ column_map, row_map.T @ w
-    in_spread = incoming - ((row_map.T @ incoming) / a[:, None])[row_index]
-    out_spread = outgoing - ((outgoing @ column_map) / b[None, :])[:, column_index]
+    a, b = torch.bincount(row_index).to(w), torch.bincount(column_index).to(w)
+    incoming = w.new_zeros(len(w), len(b)).index_add_(1, column_index, w)
+    outgoing = w.new_zeros(len(a), w.shape[1]).index_add_(0, row_index, w)
+    cells = w.new_zeros(len(a), len(b)).index_add_(0, row_index, incoming)
+    in_spread = incoming - (cells / a[:, None])[row_index]
+    out_spread = outgoing - (cells / b[None, :])[:, column_index]
     return float((in_spread**2 / b).sum() + (out_spread**2 / a[:, None]).sum()) ** 0.5
 
 

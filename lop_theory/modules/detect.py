@@ -24,7 +24,7 @@ from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
 from lop_theory.modules.judge import Evidence, judged
-from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, led
+from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, groups, led
 from lop_theory.modules.observe import Observed, observe
 from lop_theory.modules.propagate import Rules
 from lop_theory.modules.readers import parameter
@@ -112,18 +112,18 @@ def _indices(mask: Tensor) -> tuple[int, ...]:
 
 
 def _distance(gathered: Gathered, blocks: tuple[int, ...]) -> float:
-    """‖H − block means‖/‖H‖ = √(1 − Σ_B 1ᵀG_BB 1/(|B| tr G)); below 1e-6, where that loses all digits, its estimate
-    from the sketch."""
-    if len(set(blocks)) == len(blocks):
-        return 0.0
+    """‖H − block means‖/‖H‖ = √(Σ_B (tr G_BB − 1ᵀG_BB 1/|B|)/tr G); below 1e-6, where that loses all digits, its
+    estimate from the sketch."""
     gram, sketch = gathered.summed().gram, likeness(gathered).sketch
-    one_hot = nn.functional.one_hot(torch.tensor(blocks, device=gram.device)).to(gram)
-    sizes, total = one_hot.sum(0), float(gram.trace())
-    kept = float((((gram @ one_hot) * one_hot).sum(0) / sizes).sum())
-    if kept < (1 - 1e-12) * total:
-        return (1.0 - kept / total) ** 0.5
-    means = (sketch @ one_hot) / sizes
-    return float((sketch - means @ one_hot.T).norm() / sketch.norm().clamp_min(1e-300))
+    total, within, estimate = float(gram.trace()), 0.0, 0.0
+    for block in groups(blocks):
+        units = torch.tensor(block, device=gram.device)
+        part, points = gram[units][:, units], sketch[:, units]
+        within += float(part.trace() - part.sum() / len(block))
+        estimate += float((points - points.mean(1, keepdim=True)).square().sum())
+    if within > 1e-12 * total:
+        return (within / total) ** 0.5
+    return estimate**0.5 / max(float(sketch.norm()), 1e-300)
 
 
 def _structure(
@@ -154,6 +154,8 @@ def _weight_distance(model: nn.Module, layer: Layer, seen: Seen, blocks: Mapping
     if columns and weight.shape[1] % len(columns) == 0:
         span = weight.shape[1] // len(columns)
         index = canonical(np.repeat(np.asarray(columns), span) * span + np.tile(np.arange(span), len(columns)))
+    if len(set(layer.near_blocks)) == layer.units and len(np.unique(index)) == len(index):
+        return 0.0  # no block of two units: every weight is equitable
     slices = weight.reshape(*weight.shape[:2], -1).unbind(-1)
     norm = float(weight.double().norm())
     square = sum(distance_to_equitable(piece, layer.near_blocks, torch.as_tensor(index)) ** 2 for piece in slices)

@@ -1,6 +1,6 @@
 """Which units are equal, equal up to a symmetry, or alike, by what was gathered of their values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -67,23 +67,34 @@ def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, .
     """
     if m.samples <= 3:
         return tuple(range(len(m.gram)))
-    centred = m._replace(gram=torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples))
+    centred = torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples)
     pairs = max(1.0, len(m.gram) * (len(m.gram) - 1) / 2)
     q = NormalDist().inv_cdf(1 - min(0.5, FALSE_ALARMS / pairs))
     bound = float(np.tanh(np.arctanh(threshold) + q / (m.samples - 3) ** 0.5))
-    similar = (cosines(m) > threshold) & (cosines(centred) > min(bound, 1 - 1e-12))
-    similar &= eligible[:, None] & eligible[None, :]
-    return led(similar.cpu().numpy())
+    similar = (cosines(m) > threshold) & eligible[:, None] & eligible[None, :]
+    candidates = torch.nonzero(similar.sum(1) > 1).flatten()
+    blocks = np.arange(len(m.gram))
+    if len(candidates):  # only these need a correlation
+        part = Moments(m.samples, centred[candidates][:, candidates], *(x[candidates] for x in m[2:5]), m.chain)
+        close = similar[candidates][:, candidates] & (cosines(part) > min(bound, 1 - 1e-12))
+        places = candidates.cpu().numpy()
+        blocks[places] = places[np.asarray(leaders(close.cpu().numpy()))]
+    return tuple(canonical(blocks).tolist())
 
 
 def led(similar: np.ndarray) -> tuple[int, ...]:
     """Every unit joins the first leader that it resembles."""
+    return tuple(canonical(leaders(similar)).tolist())
+
+
+def leaders(similar: np.ndarray) -> np.ndarray:
+    """The leader of every unit."""
     block = np.full(len(similar), -1)
     for unit in range(len(similar)):
         if block[unit] < 0:
             block[np.flatnonzero(similar[unit] & (block < 0))] = unit
             block[unit] = unit
-    return tuple(canonical(block).tolist())
+    return block
 
 
 def groups(blocks: Sequence[int]) -> list[tuple[int, ...]]:
@@ -91,6 +102,3 @@ def groups(blocks: Sequence[int]) -> list[tuple[int, ...]]:
     index = np.asarray(blocks)
     counts = np.bincount(index) if len(index) else np.zeros(0, dtype=int)
     return [tuple(np.flatnonzero(index == k).tolist()) for k in np.flatnonzero(counts > 1)]
-
-
-Predicate = Callable[[tuple[int, ...]], bool]
