@@ -121,7 +121,27 @@ def _truth(found: object) -> bool | None:
 
 
 def gap_sharp(examples: int) -> Iterator[Finding]:
-    """κ is a lower bound of the ratio, nearly attained; λ is the best constant given c [gap-sharp] [gap-kappa]."""
+    """λ is the best constant given c: the ratio of cρ + (1 − c)ρ² exceeds it by cλ(1 − ρ)/(1 + ρ)   [gap-sharp]."""
+    random, slacks, attained = Random(7), [], []
+    for _ in range(examples):
+        slacks.append(_slack(_random_squares(random), fmpq(random.randint(-30, 30), 30)))
+        c, rho = fmpq(random.randint(1, 11), 12), 1 - fmpq(1, random.randint(2, 10**6))
+        k = polynomial_kernel([c, 1 - c])(rho)
+        ratio = (rho**2 - k**2) / (rho**2 * (1 - rho**2))
+        attained.append(ratio - (1 - c) == c * (1 - c) * (1 - rho) / (1 + rho))
+    yield Finding(
+        "paper",
+        min(slacks) >= 0,
+        _TESTED,
+        f"the slack is at least c lambda rho^2 (1 - |rho|)^2 in {examples} exact cases",
+    )
+    yield Finding(
+        "paper", all(attained), _TESTED, f"c rho + (1 - c) rho^2 comes to lambda as rho -> 1, exact in {examples} cases"
+    )
+
+
+def gap_kappa(examples: int) -> Iterator[Finding]:
+    """κ is a lower bound of the ratio, nearly attained   [gap-kappa]."""
     for name, kern in _kernels(examples):
         sharp = sharp_constant(kern).value
         ratios = [gap(kern, rho) / (rho * rho * (1 - rho * rho)) for rho in _grid(examples) if 0 < rho < 1]
@@ -327,8 +347,7 @@ def monotone_turns(examples: int) -> Iterator[Finding]:
 
 def freezing(examples: int) -> Iterator[Finding]:
     """λ near 1 without frozen mass; the floor of monotone φ   [tension-freezing]."""
-    from lop_theory.tension import monotone_floor, strength_at, unit
-    from lop_theory.tension.frozen import standardised_probability
+    from lop_theory.tension import unit
 
     for name, bias, scale in (("abs", "0", "1"), ("square", "0", "1"), ("silu", "-1.9", "1"), ("sin", "0", "3"))[
         : max(2, examples)
@@ -337,13 +356,80 @@ def freezing(examples: int) -> Iterator[Finding]:
         free = found.strength > 0.98 and found.frozen.standardised < 0.02
         strength, frozen = _short(found.strength, 4), _short(found.frozen.standardised, 3)
         yield refutes(bool(free), _BALLS, f"{name}({scale}x + {bias}): lambda {strength}, P(frozen) {frozen}")
+    yield from (found._replace(about="corrected") for found in freezing_bound(examples))
+
+
+def freezing_bound(examples: int) -> Iterator[Finding]:
+    """P(|φ̄′| < ε) ≥ 1 − √(1 − λ)/ε for monotone φ   [freezing-bound]."""
+    from lop_theory.tension import monotone_floor, strength_at
+    from lop_theory.tension.frozen import standardised_probability
+
     for name in ("relu", "tanh", "softplus", "elu")[: max(2, examples)]:
         for bias in ("-2", "0"):
             frozen = standardised_probability(activation(name, bias=bias).expr, fmpq(1, 2))
             floor = monotone_floor(strength_at(name, fmpq(1), fmpq(bias)), arb(0.5))
             yield Finding(
-                "corrected",
+                "paper",
                 decided(frozen >= floor - 1e-6, frozen < floor),
                 _BALLS,
                 f"{name}(x + {bias}): P = {_short(frozen, 5)} above its floor {_short(floor, 5)}",
             )
+
+
+def strength_numbers(_: int) -> Iterator[Finding]:
+    """λ to six digits, the intervals that are proved   [strength-numbers]."""
+    for name, low in _STRENGTHS.items():
+        strength = correlation_kernel(activation(name).expr, 2).strength
+        inside = strength >= fmpq(low, 10**6) and strength <= fmpq(low + 1, 10**6)
+        yield Finding(
+            "paper",
+            decided(inside, not strength.overlaps(arb(low) / 10**6 + arb(0, 1e-6))),
+            _BALLS,
+            f"{name}: {_short(strength, 9)}",
+        )
+
+
+_STRENGTHS = {"tanh": 69530, "relu": 266528, "silu": 201490, "erf": 86417, "gelu": 276712}
+"""Millionths at the lower end of the proved interval, which is one millionth wide."""
+
+
+def mehler_polynomial(examples: int) -> Iterator[Finding]:
+    """E[p(X)p(Y)] from the moments of (X, Y) against Σ a_k² ρ^k, in exact rationals   [mehler-polynomial]."""
+    random, equal = Random(8), []
+    for _ in range(examples):
+        p, rho = [random.randint(-3, 3) for _ in range(random.randint(1, 5))], fmpq(random.randint(-12, 12), 12)
+        equal.append(_pair_mean(p, rho) == sum((_hermite_square(p, k) * rho**k for k in range(len(p))), fmpq(0)))
+    yield Finding("paper", all(equal), _TESTED, f"{examples} random polynomials, exact")
+
+
+def _moment(n: int) -> int:
+    """E Zⁿ = (n − 1)!! for even n."""
+    from math import prod
+
+    return 0 if n % 2 else prod(range(1, n, 2))
+
+
+def _pair_mean(p: list[int], rho: fmpq) -> fmpq:
+    """E[p(X)p(Y)] with Y = ρX + sW, s² = 1 − ρ²: only even powers of W count."""
+    from math import comb
+
+    total = fmpq(0)
+    for i, a in enumerate(p):
+        for j, b in enumerate(p):
+            for k in range(0, j + 1, 2):
+                total += (
+                    a * b * comb(j, k) * rho ** (j - k) * (1 - rho**2) ** (k // 2) * _moment(k) * _moment(i + j - k)
+                )
+    return total
+
+
+def _hermite_square(p: list[int], k: int) -> fmpq:
+    """a_k² = E[p He_k]²/k! with He_{k+1} = z He_k − k He_{k−1}."""
+    from math import factorial
+
+    before, here = [0], [1]
+    for n in range(k):
+        shifted, lower = [0, *here], [n * c for c in before] + [0] * (len(here) + 1 - len(before))
+        before, here = here, [u - v for u, v in zip(shifted, lower, strict=True)]
+    mean = sum(a * c * _moment(i + j) for i, a in enumerate(p) for j, c in enumerate(here))
+    return fmpq(mean) ** 2 / factorial(k)
