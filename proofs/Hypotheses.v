@@ -80,7 +80,7 @@ Qed.
 Lemma zero_grad w g u v : grad (full_net F) w (@no_bias F _) zeros g u v = 0.
 Proof. by rewrite /grad zero_forward mulr0; case: ifP. Qed.
 
-(* [optimiser-closure] from RE and CE (not block-constant), Adam with coupled L2 leaves CE *)
+(* [optimiser-entrywise] from RE and CE (not block-constant), Adam with coupled L2 leaves CE *)
 Theorem coupled_adam_leaves eta eps mu : 0 < eta -> 0 < eps -> 0 < mu ->
   [/\ in_equitable (full_net F) blk8 (on_edges (full_net F) adam_weight),
       out_equitable (full_net F) blk8 (on_edges (full_net F) adam_weight)
@@ -144,7 +144,7 @@ symmetry; move: v; apply: backward_unique; apply: forall4;
   rewrite /backward_step ?sum4 /on_edges /slope /small_adj /= /unit_weight; solve_field.
 Qed.
 
-(* [optimiser-closure] [clone-trajectory] dropout with unshared masks (keep probability 1/2, the first
+(* [optimiser-entrywise] [clone-trajectory] dropout with unshared masks (keep probability 1/2, the first
    clone dropped): RE and CE hold, the sample is valid, and every SGD step leaves CE *)
 Theorem unshared_dropout_leaves eta : eta != 0 ->
   let m k := match k with 1 => 0 | 2 => 2%:R | _ => 1 end in

@@ -54,7 +54,7 @@ Definition parallel (P Q : lmodType F) (I O O' : finType) (m : layer P I O) (n :
 Definition sum_profile (O O' BO BO' : finType) (pO : O -> BO) (pO' : O' -> BO') (o : O + O') : BO + BO' :=
   match o with inl o => inl (pO o) | inr o => inr (pO' o) end.
 
-(* [composition] Theorem A.2, sequential wiring over matching profiles *)
+(* [composition-rules] Theorem A.2, sequential wiring over matching profiles *)
 Theorem sequence_cert (P Q : lmodType F) (I J O BI BJ BO : finType) (m : layer P I J) (n : layer Q J O)
     (pI : I -> BI) (pJ : J -> BJ) (pO : O -> BO) M T N S :
   cert m pI pJ M T -> cert n pJ pO N S -> cert (sequence m n) pI pO (both M N) (both T S).
@@ -67,7 +67,7 @@ move=> cm cn; split=> [w x [Mw Nw] ex | w x d [Mw Nw] ex ed | w x d [Mw Nw] ex e
 - by split; [apply: (step_stays cm) | apply: (step_stays cn)].
 Qed.
 
-(* [composition] Theorem A.2, residual connection *)
+(* [composition-rules] Theorem A.2, residual connection *)
 Theorem residual_cert (P : lmodType F) (I BI : finType) (m : layer P I I) (pI : I -> BI) M T :
   cert m pI pI M T -> cert (residual m) pI pI M T.
 Proof.
@@ -78,7 +78,7 @@ move=> cm; split=> [w x Mw ex i j ij | w x d Mw ex ed i j ij | w x d | ] /=.
 - by move=> a w d Mw Td; apply: (step_stays cm).
 Qed.
 
-(* [composition] Theorem A.2, parallel branches (concatenation) *)
+(* [composition-rules] Theorem A.2, parallel branches (concatenation) *)
 Theorem parallel_cert (P Q : lmodType F) (I O O' BI BO BO' : finType) (m : layer P I O) (n : layer Q I O')
     (pI : I -> BI) (pO : O -> BO) (pO' : O' -> BO') M T N S :
   cert m pI pO M T -> cert n pI pO' N S ->
@@ -101,7 +101,7 @@ Fixpoint train (P : lmodType F) (I O : finType) (m : layer P I O) (eta : nat -> 
   if t is t.+1 then let w := train m eta data loss w0 t in
     w - eta t *: pgrad m w (data t) (loss t (fwd m w (data t))) else w0.
 
-(* [composition] Theorem A.2.3: training stays on the manifold, for any data and adjoints that respect the profiles *)
+(* [composition-rules] Theorem A.2.3: training stays on the manifold, for any data and adjoints that respect the profiles *)
 Theorem certificate_persists (P : lmodType F) (I O BI BO : finType) (m : layer P I O) (pI : I -> BI) (pO : O -> BO)
     M T eta data loss w0 : cert m pI pO M T -> M w0 -> (forall t, block_equal pI (data t)) ->
   (forall t y, block_equal pO y -> block_equal pO (loss t y)) ->
@@ -132,7 +132,7 @@ move=> eh sums; apply: (block_sum (P := xpredT) eh) => J.
 by under eq_bigl do rewrite andbT; under [RHS]eq_bigl do rewrite andbT.
 Qed.
 
-(* [module-certificate] Lemma A.2 for a linear layer *)
+(* [module-rules] Lemma A.2 for a linear layer *)
 Theorem linear_cert : cert linear pI pO equitable constant.
 Proof.
 split=> [w x [re ce] ex o o' oo | w x d [re ce] ex ed i i' ii | w x d _ ex ed o o' i i' oo ii | a w d [re ce] cd] /=.
@@ -165,7 +165,7 @@ Lemma channel_eq (U : finType) (x : C * U -> F) c c' :
   block_equal (@profile U) x -> blk c = blk c' -> channel x c = channel x c'.
 Proof. by move=> ex cc; apply/ffunP => s; rewrite !ffunE; apply: ex; rewrite /profile /= cc. Qed.
 
-(* [module-certificate] [coverage] entrywise activations, BatchNorm and pooling, parameters tied within blocks *)
+(* [module-rules] [coverage] entrywise activations, BatchNorm and pooling, parameters tied within blocks *)
 Theorem channelwise_cert : cert channelwise (@profile S) (@profile S') tied tied.
 Proof.
 split=> [w x tw ex [c s] [c' s'] [cc ->] | w x d tw ex ed [c s] [c' s'] [cc ->] | w x d tw ex ed c c' cc | a w d tw td c c' cc] /=.
@@ -184,14 +184,14 @@ Notation affine := [lmodType F of F^o * F^o].
 (* an activation f with derivative f', applied entrywise *)
 Definition entrywise (f f' : F -> F) := @channelwise C S S affine
   (fun _ x s => f (x s)) (fun _ x d s => d s * f' (x s)) (fun _ _ _ => 0).
-(* [coverage] [module-certificate] an entrywise activation is certified *)
+(* [coverage] [module-rules] an entrywise activation is certified *)
 Theorem entrywise_cert f f' : cert (entrywise f f') (@profile C B blk S) (@profile C B blk S) (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
 (* pooling over positions by a matrix k (average, strided, global) *)
 Definition pooling (k : S' -> S -> F) := @channelwise C S S' affine
   (fun _ x s' => \sum_s k s' s * x s) (fun _ _ d s => \sum_s' k s' s * d s') (fun _ _ _ => 0).
-(* [coverage] [module-certificate] linear pooling over positions is certified *)
+(* [coverage] [module-rules] linear pooling over positions is certified *)
 Theorem pooling_cert k : cert (pooling k) (@profile C B blk S) (@profile C B blk S') (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
@@ -205,7 +205,7 @@ Definition batchnorm := @channelwise C S S affine
   (fun q x s => q.1 * normal x s + q.2)
   (fun q x d s => q.1 / sigma x * (d s - mean d - normal x s * mean (fun s => d s * normal x s)))
   (fun _ x d => (\sum_s d s * normal x s, \sum_s d s)).
-(* [coverage] [module-certificate] BatchNorm in training mode is certified, scale and shift tied within blocks *)
+(* [coverage] [module-rules] BatchNorm in training mode is certified, scale and shift tied within blocks *)
 Theorem batchnorm_cert : cert batchnorm (@profile C B blk S) (@profile C B blk S) (tied blk) (tied blk).
 Proof. exact: channelwise_cert. Qed.
 
@@ -217,7 +217,7 @@ Definition layernorm : layer params C C :=
     (fun w x d c => ((w c).1 * d c - mean (fun c => (w c).1 * d c)
       - normal (finfun x) c * mean (fun c => (w c).1 * d c * normal (finfun x) c)) / sigma (finfun x))
     (fun w x d => [ffun c => (d c * normal (finfun x) c, d c)]).
-(* [coverage] [module-certificate] LayerNorm is certified, whatever the multiplicities of the clones *)
+(* [coverage] [module-rules] LayerNorm is certified, whatever the multiplicities of the clones *)
 Theorem layernorm_cert : cert layernorm blk blk (@tied C B affine blk) (@tied C B affine blk).
 Proof.
 have norm_eq x c c' : block_equal blk x -> blk c = blk c' -> normal (finfun x) c = normal (finfun x) c'.
@@ -242,7 +242,7 @@ Definition groupnorm : layer [lmodType F of F^o] [finType of bool * bool] [finTy
 (* a block of three clones: the whole first group and half of the second *)
 Definition misaligned (c : bool * bool) : bool := c.1 && c.2.
 
-(* [coverage] [module-certificate] misaligned GroupNorm breaks MC1, whatever the backward pass *)
+(* [coverage] [module-rules] misaligned GroupNorm breaks MC1, whatever the backward pass *)
 Theorem misaligned_groupnorm M T : (forall x, sigma x != 0) -> 2%:R != 0 :> F -> (exists w, M w) ->
   ~ cert groupnorm misaligned misaligned M T.
 Proof.

@@ -199,7 +199,7 @@ split; [split | by split..].
 - by apply: ext.2; apply: out_equitable_linear eout (block_constant_out hist).
 Qed.
 
-(* [clone-trajectory] [optimiser-closure] any entrywise optimiser on the gradient history, with uniform
+(* [clone-trajectory] [optimiser-entrywise] any entrywise optimiser on the gradient history, with uniform
    decay, any batches, any step sizes: RE and CE hold at every step, and with them cloning *)
 Theorem trajectory_equitable t : cloned (run t).
 Proof. by case: (run_invariant t). Qed.
@@ -244,7 +244,7 @@ move=> mask valid_b start /=; split=> [u v e||].
 - by have [] := trajectory_affine mask (sgd_update eta) valid_b start t (fun=> erefl).
 Qed.
 
-(* [optimiser-closure] uniform decay stays in RE and CE but leaves w0 + BC unless w0 is block-constant *)
+(* [optimiser-entrywise] uniform decay stays in RE and CE but leaves w0 + BC unless w0 is block-constant *)
 Theorem decay_leaves (F : fieldType) (V B : finType) (A : arch F V) (blk : V -> B) k (w M : V -> V -> F) :
   k != 1 -> block_constant A blk M ->
   block_constant A blk (fun u v => k * w u v + M u v - w u v) <-> block_constant A blk w.

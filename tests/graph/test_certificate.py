@@ -90,6 +90,7 @@ def test_a_factor_that_float32_flushes_to_zero_is_no_certificate(weight, bias, i
     assert [f.id for f in frozen_units(net, inputs, "float64")] == ["v"]
 
 
+@pytest.mark.claim("frozen-unit")
 def test_revivable_units_are_not_certified():
     for example in (REVIVED_BY_UPSTREAM, REVIVED_BY_MOMENTUM):
         assert frozen_units(example.network()) == ()
