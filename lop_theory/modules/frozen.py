@@ -49,7 +49,7 @@ def frozen_for_ever(
     ranges: dict[str, Range] = {}
     found: dict[str, dict[int, Interval]] = {}
     for layer in layers:
-        if layer.kind != "activation" or layer.operator not in BOUNDED:
+        if layer.kind != "activation" or layer.operator not in BOUNDED or not widths[layer.name]:
             continue
         behind = sums.get(layer.source) if layer.plainly else None
         alone = behind is not None and behind.weight is not None and uses.count(behind.weight[0]) == 1

@@ -15,6 +15,9 @@ from lop_theory.metrics.watch import Layer
 from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
 from lop_theory.modules.gathered import Gathered
 
+WIDEST = 12288
+"""Units up to which a layer is judged: its second moments are a square of them (1.2 GB in float64)."""
+
 
 class Observed(NamedTuple):
     """``seen``: layers in order of computation; ``ends``: sources of the outputs; ``example``: the first batch's
@@ -27,6 +30,7 @@ class Observed(NamedTuple):
     example: Any
     samples: int
     batches: int
+    wide: frozenset[str] = frozenset()
 
     def units(self, layer: Layer) -> int:
         m = self.gathered[layer.name].moments
@@ -36,7 +40,8 @@ class Observed(NamedTuple):
         """Why a layer cannot be judged."""
         m = self.gathered[name].moments
         if m is None:
-            return "has no sample that the mask keeps"
+            wide = name in self.wide
+            return f"has more than {WIDEST} units" if wide else "has no sample that the mask keeps"
         return "" if m.finite else "has NaN or infinite activations"
 
     def saturated(self, name: str) -> Tensor:
@@ -58,6 +63,7 @@ class _Gatherer:
         self.small: dict[str, tuple[Tensor, int]] = {}
         self.slopes: dict[int, Tensor] = {}
         self.ends: list[Tensor] = []
+        self.wide: set[str] = set()
         self.forward, self.backward = True, True
 
     def see(self, layer: Layer, values: Tensor) -> None:
@@ -65,7 +71,9 @@ class _Gatherer:
         self.seen.setdefault(name, layer)
         rows = kept_rows(self.mask, values, layer.dim)
         gathered = self.gathered.setdefault(name, Gathered())
-        if self.forward:
+        if values.shape[layer.dim] > WIDEST:
+            self.wide.add(name)
+        elif self.forward:
             gathered.add(values, layer.dim, rows)
             slope = self.slopes.pop(layer.source, None) if layer.kind == "activation" and layer.plainly else None
             if slope is not None and slope.shape == values.shape:
@@ -129,7 +137,16 @@ def observe(
                     count, samples = count + 1, samples + _size(inputs)
     if not count:
         raise InvalidInput("data", "a loader", "has no batch", "give at least one")
-    return Observed(tuple(gatherer.seen.values()), gatherer.gathered, gatherer.small, sources, example, samples, count)
+    return Observed(
+        tuple(gatherer.seen.values()),
+        gatherer.gathered,
+        gatherer.small,
+        sources,
+        example,
+        samples,
+        count,
+        frozenset(gatherer.wide),
+    )
 
 
 def _called(run: Callable[[Any], Any], inputs: Any) -> Any:

@@ -454,3 +454,12 @@ def test_the_page_is_self_contained_and_names_every_verdict():
     assert "trapped" in page
     assert "http" not in page
     assert "<script" not in page
+
+
+def test_a_vocabulary_costs_no_square_of_itself(monkeypatch):
+    from lop_theory.modules import observe
+
+    monkeypatch.setattr(observe, "WIDEST", 7)
+    found = detect(network(), ROWS)
+    assert [x.module for x in found.layers] == ["2", "3"]
+    assert [(s.layer, s.reason) for s in found.skipped] == [(n, "has more than 7 units") for n in ("0", "1")]
