@@ -14,7 +14,7 @@ from lop_theory.activations.catalogue import activation
 from lop_theory.graph.dag import Network, RawGraph, assemble
 from lop_theory.graph.partition import Partition, partition_from_labels
 from lop_theory.graph.passes import backward, forward
-from lop_theory.graph.refine import default_seed, refine
+from lop_theory.graph.refinement import default_seed, refine
 
 DEPTH, CLONES, DEGREE = 10, 4, 20
 

@@ -61,10 +61,10 @@ def hiding(path: Path) -> list[str]:
     return [n.name for n in ast.parse(path.read_text()).body if getattr(n, "name", None) == path.stem]
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_no_function_bears_its_files_name(name):
-    files = sorted((ROOT / name.replace(".", "/")).glob("*.py"))
-    assert {str(file): hiding(file) for file in files if hiding(file)} == {}
+def test_no_function_bears_its_files_name():
+    files = sorted(file for package in ("lop_theory", "empirical") for file in (ROOT / package).rglob("*.py"))
+    assert len(files) > 200
+    assert {str(file.relative_to(ROOT)): hiding(file) for file in files if hiding(file)} == {}
 
 
 def test_a_function_that_bears_its_files_name_is_found(tmp_path):

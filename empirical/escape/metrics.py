@@ -15,7 +15,7 @@ from empirical.escape.options import EscapeRun
 from empirical.runs.store import Row
 from empirical.training.evaluation import CHUNK, evaluating
 from lop_theory.metrics import Moments, capture, dead, duplicates, flatten_units, hidden_layers, moments
-from lop_theory.modules.detect import DEFAULT, near_blocks
+from lop_theory.modules.finder import DEFAULT, near_blocks
 from lop_theory.optim.stacks import unit_layers
 from lop_theory.stability import (
     Clones,

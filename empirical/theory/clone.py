@@ -27,7 +27,7 @@ from lop_theory.modules.clone import Clone
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.numeric import Signals, signals
 from lop_theory.modules.rates import matches
-from lop_theory.modules.rules.elementwise import ACTIVATIONS
+from lop_theory.modules.rules.entrywise import ACTIVATIONS
 from lop_theory.modules.terms import TOLERANCE
 from lop_theory.trace import operator_name
 

@@ -10,7 +10,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import ROUNDINGS
 from lop_theory.graph.closure import escapes
 from lop_theory.graph.dag import Network
-from lop_theory.graph.diagnose import FROZEN_UNDER, Diagnosis, diagnose
+from lop_theory.graph.diagnosis import FROZEN_UNDER, Diagnosis, diagnose
 from lop_theory.graph.io import Assumed, read_file, read_partition
 from lop_theory.graph.names import enclosing, listed, shown, told_apart
 from lop_theory.graph.progress import Say, spoken

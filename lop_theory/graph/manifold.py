@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lop_theory.graph.dag import Dag, Network
-from lop_theory.graph.deviations import deviations
+from lop_theory.graph.error_free import deviations
 from lop_theory.graph.linear import solve_consistent
 from lop_theory.graph.partition import BlockPairs, Partition, block_pairs
 from lop_theory.graph.scalars import IntArray, Values, exact, group_sums, is_exact, to_float, zeros_like_kind

@@ -9,10 +9,10 @@ from scipy.sparse import csr_matrix, hstack
 
 from lop_theory.balls import fmpq
 from lop_theory.graph.dag import Network
-from lop_theory.graph.dimension import codimension
+from lop_theory.graph.dimensions import codimension
 from lop_theory.graph.manifold import distance
 from lop_theory.graph.partition import Partition
-from lop_theory.graph.refine import default_seed, refine
+from lop_theory.graph.refinement import default_seed, refine
 from lop_theory.graph.scalars import FloatArray, IntArray, Values, floats, to_float
 
 Found = tuple[Any, int, int]  # squared distance and the two nodes

@@ -6,7 +6,6 @@ problem. Where the paper's text and its authors' code differ, both are here and 
 ``_as_coded``).
 """
 
-from lop_theory.metrics.capture import Captured, NonFiniteActivations, capture, channel_dim, hidden_layers, measure
 from lop_theory.metrics.manifold import (
     cloning_r2,
     cloning_r2_as_coded,
@@ -15,6 +14,7 @@ from lop_theory.metrics.manifold import (
     mean_cloning_r2,
     weight_norm,
 )
+from lop_theory.metrics.recording import Captured, NonFiniteActivations, capture, channel_dim, hidden_layers, measure
 from lop_theory.metrics.units import (
     LayerMetrics,
     Moments,

@@ -5,16 +5,16 @@ x)`` finds.
 """
 
 from lop_theory.modules.batches import Loader
-from lop_theory.modules.certify import Certificate, certificate, certify
+from lop_theory.modules.certification import Certificate, certificate, certify
 from lop_theory.modules.clone import Clone
-from lop_theory.modules.compress import Smaller, compress, merge
-from lop_theory.modules.detect import detect
+from lop_theory.modules.compression import Smaller, compress, merge
 from lop_theory.modules.detection import Criteria, Detection
-from lop_theory.modules.expand import expand
-from lop_theory.modules.expansion import Expansion, expansion
+from lop_theory.modules.finder import detect
+from lop_theory.modules.growth import Expansion, expansion
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.propagate import UnsupportedOperation
+from lop_theory.modules.propagation import UnsupportedOperation
 from lop_theory.modules.rates import matched_groups, matched_rates
+from lop_theory.modules.widening import expand
 
 __all__ = [
     "Certificate",

@@ -22,8 +22,8 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.batches import Loader
 from lop_theory.modules.building import build, from_folder
 from lop_theory.modules.checkpoint import load_state, load_tensors
-from lop_theory.modules.detect import detect
 from lop_theory.modules.detection import Criteria, Detection
+from lop_theory.modules.finder import detect
 
 INTERNAL = 70
 FOUND = ("trapped", "separating", "cloned", "frozen")

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.modules.axes import Axis, product_map, sum_map
-from lop_theory.modules.check import canonical
 from lop_theory.modules.clone import program_of
+from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partition
 from lop_theory.modules.plan import Plan
-from lop_theory.modules.propagate import Recording, Rules, learned, propagate, sizes_of
+from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.rules import RULES
 from lop_theory.modules.scale import moves
@@ -222,7 +222,7 @@ def _beside(plan: _Collector, node: Node, values: Mapping[str, Tensor], bias: np
 
 
 def _weight_node(node: Node, argument: str) -> str:
-    from lop_theory.modules.propagate import bind
+    from lop_theory.modules.propagation import bind
 
     name, _, position = argument.partition(".")
     value = bind(node)[name]

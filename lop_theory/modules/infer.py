@@ -8,7 +8,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axis, Multiplicity
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.plan import Widths, profile_of, widths
-from lop_theory.modules.propagate import Rules
+from lop_theory.modules.propagation import Rules
 from lop_theory.trace import state_of
 
 

@@ -6,7 +6,8 @@ which
 must not be cloned (``rigid``), what is summed over (``contract``) and which literal sizes grow with an axis
 (``resize``).
 The same function serves two domains: :class:`~lop_theory.modules.plan.Plan` finds the width classes of a base model
-(``expand``), :class:`~lop_theory.modules.check.Check` checks given partitions and weights of a clone (``certify``).
+(``expand``), :class:`~lop_theory.modules.conditions.Check` checks given partitions and weights of a clone
+(``certify``).
 """
 
 from collections.abc import Mapping, Sequence

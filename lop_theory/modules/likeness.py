@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lop_theory.metrics import Moments, cosines
-from lop_theory.modules.check import canonical
+from lop_theory.modules.conditions import canonical
 from lop_theory.modules.gathered import Gathered, likeness
 
 FALSE_ALARMS = 0.01

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from lop_theory.modules.check import Offence, clone_pair, largest
-from lop_theory.modules.propagate import sizes_of
+from lop_theory.modules.conditions import Offence, clone_pair, largest
+from lop_theory.modules.propagation import sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.trace import Node, Program, operator_name, random_state, run
 

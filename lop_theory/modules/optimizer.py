@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lop_theory.modules.check import Offence, clone_pair
+from lop_theory.modules.conditions import Offence, clone_pair
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.redistribute import block_means
 from lop_theory.modules.terms import COARSEST, TOLERANCE

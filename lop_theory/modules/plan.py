@@ -11,7 +11,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Multiplicity
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Effect, Profile
-from lop_theory.modules.propagate import Recording, Rules, propagate, record
+from lop_theory.modules.propagation import Recording, Rules, propagate, record
 from lop_theory.trace import Node, Program, flat_inputs, state_of
 
 Factors = int | Mapping[str, int | Sequence[int]]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.expansion import expansion
+from lop_theory.modules.growth import expansion
 from lop_theory.modules.interface import Partition
 
 UpdateKind = Literal["sgd", "adam"]

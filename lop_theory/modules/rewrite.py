@@ -11,7 +11,7 @@ import torch
 from lop_theory.modules.axes import Axis, Multiplicity
 from lop_theory.modules.interface import Cut, Effect, Offset, Profile, Rescale, Resize
 from lop_theory.modules.plan import Plan, Traced
-from lop_theory.modules.propagate import bind
+from lop_theory.modules.propagation import bind
 from lop_theory.trace import Node, Program
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Contraction, Correction
-from lop_theory.modules.propagate import bind
+from lop_theory.modules.propagation import bind
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.trace import Node, operator_name

@@ -16,7 +16,7 @@ from lop_theory.optim.adam_gnt import AdamGnT
 from lop_theory.optim.clocks import Clocks, Place
 from lop_theory.optim.companion import Companion
 from lop_theory.optim.continual_backprop import ContinualBackprop
-from lop_theory.optim.dash import dash
+from lop_theory.optim.direction_aware import dash
 from lop_theory.optim.isometry import fire
 from lop_theory.optim.l2_init import L2Init
 from lop_theory.optim.noisy_sgd import NoisySGD

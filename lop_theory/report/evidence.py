@@ -9,6 +9,7 @@ from typing import Any
 
 from lop_theory.errors import InvalidInput
 
+_FINDING = ("about", "holds", "evidence", "detail")
 _OUTCOME = {True: "held", False: "failed", None: "is undecided"}
 
 
@@ -40,9 +41,10 @@ def sentences(lines: Iterable[str]) -> Mapping[str, Sequence[str]]:
 def _row(line: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
-        if {"claim", "findings", "not_checked_here", "state"} <= row.keys():
+        whole = {"claim", "findings", "not_checked_here", "state"} <= row.keys()
+        if whole and all(set(finding) == set(_FINDING) for finding in row["findings"]):
             return row
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         pass
     raise InvalidInput("findings", line, "is no line of verify --json", "make the file anew")
 

@@ -11,7 +11,7 @@ We trace with ``torch.export`` (non-strict), not with ``torch.fx`` symbolic trac
 The first dimension of every input tensor is left symbolic where the model allows it; training and evaluation are two
 traces. What the functionalisation would lose (``no_grad`` regions) is written into the graph first; what no trace
 can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree with the model
-(:mod:`~lop_theory.trace.compare`).
+(:mod:`~lop_theory.trace.comparison`).
 """
 
 import logging
@@ -29,8 +29,8 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.trace.arguments import as_arguments, leaves, positions, signature_of
 from lop_theory.trace.caches import caches_off
-from lop_theory.trace.compare import compare
-from lop_theory.trace.fingerprint import fingerprint
+from lop_theory.trace.comparison import compare
+from lop_theory.trace.fingerprints import fingerprint
 from lop_theory.trace.program import Input, Node, Program, operator_name
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
@@ -57,7 +57,7 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs. The result agrees with
     the model on it and on another batch size: outputs, new buffers, gradients of parameters and inputs.
     The last trace of each mode is kept as long as the model lives, and used again for the same kind of input while
-    :func:`~lop_theory.trace.fingerprint.fingerprint` says that the model is built as it was then.
+    :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then.
 
     Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
     input.

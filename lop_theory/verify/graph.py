@@ -152,7 +152,7 @@ def clone_dimension(examples: int) -> Iterator[Finding]:
     """dim M_D = block pairs with edges + blocks with biases, against the rank of a basis   [clone-dimension]."""
     import numpy as np
 
-    from lop_theory.graph.dimension import bases, dimension, parameters
+    from lop_theory.graph.dimensions import bases, dimension, parameters
     from lop_theory.graph.partition import block_pairs
 
     right, biases = [], 0

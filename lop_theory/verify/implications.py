@@ -8,9 +8,9 @@ from random import Random
 from lop_theory.balls import fmpq
 from lop_theory.gap.rank import gain_bound, polynomial_kernel, potential, rank_gain, renyi2_rank, shannon_rank
 from lop_theory.graph.dag import Network, Node, build_network
-from lop_theory.graph.dimension import dimension
+from lop_theory.graph.dimensions import dimension
 from lop_theory.graph.partition import partition_from_blocks
-from lop_theory.graph.refine import refine
+from lop_theory.graph.refinement import refine
 from lop_theory.verify.finding import Finding, refutes
 
 _SYMBOLIC, _COUNTEREXAMPLE, _TESTED = "symbolic proof", "exact counterexample", "tested"

@@ -17,7 +17,7 @@ from lop_theory.balls import fmpq
 from lop_theory.graph.cloning import Batch
 from lop_theory.graph.dag import Network, Node, build_network
 from lop_theory.graph.dormancy import silent_units, unmoved_units
-from lop_theory.graph.imbalance import imbalance
+from lop_theory.graph.norm_imbalance import imbalance
 from lop_theory.graph.passes import backward, forward, gradient, squared_error
 from lop_theory.graph.scalars import Values, exact, to_float
 from lop_theory.stability.experts import split_tokens

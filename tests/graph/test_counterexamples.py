@@ -5,9 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 
+from lop_theory.activations.catalogue import activation
 from lop_theory.graph import counterexamples as named
 from lop_theory.graph.cloning import gradient_spread, hypotheses, residuals, sgd_step, sum_spread, trajectory
+from lop_theory.graph.dag import Node, build_network
 from lop_theory.graph.equitable import biregular_support, in_equitable, out_equitable
+from lop_theory.graph.partition import partition_from_blocks
 from lop_theory.graph.passes import Gradient, forward, gradient, squared_error
 from lop_theory.graph.scalars import exact, rational
 
@@ -149,3 +152,18 @@ def test_a_dead_unit_revives_through_momentum():
     )
     assert forward(carried, later).z[v, 0] > 0  # momentum 1/2 carries it back
     assert forward(sgd_step(live, (later, adjoint), 1), later).z[v, 0] < 0  # plain SGD leaves it dead
+
+
+@pytest.mark.claim("clone-support")
+def test_equal_incoming_counts_do_not_make_a_support_biregular():
+    """Units c, d are read from by one edge each of a or of e, and by none or two of b: outgoing counts differ."""
+    units = [Node(name, activation("square")) for name in "abecdy"]
+    edges = [("x", u, 1) for u in "abe"] + [("a", "c", 1), ("a", "d", 1), ("b", "c", 2), ("e", "d", 2)]
+    network = build_network(["x"], units, [*edges, ("c", "y", 1), ("d", "y", 1)], ["y"], rationals=True)
+    partition = partition_from_blocks(network.dag, [["x"], ["a", "b", "e"], ["c", "d"], ["y"]])
+    found = hypotheses(network, partition)
+    assert found.in_equitable
+    assert found.out_equitable
+    assert not found.biregular_support
+    step = sgd_step(network, (exact(["1"])[:, None], squared_error(exact(["0"])[:, None])), "1/64")
+    assert sum_spread(step, partition) != 0

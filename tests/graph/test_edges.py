@@ -19,8 +19,8 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.__main__ import main
 from lop_theory.graph.certificate import SLACK, frozen_units
 from lop_theory.graph.dag import Network, Node, build_network
-from lop_theory.graph.deviations import deviations
-from lop_theory.graph.dimension import bases
+from lop_theory.graph.dimensions import bases
+from lop_theory.graph.error_free import deviations
 from lop_theory.graph.io import network_from_json, read_file, read_network
 from lop_theory.graph.manifold import distance
 from lop_theory.graph.names import enclosing, shown, told_apart
@@ -28,7 +28,7 @@ from lop_theory.graph.nearest import nearest_pair
 from lop_theory.graph.partition import partition_from_blocks
 from lop_theory.graph.passes import forward, gradient
 from lop_theory.graph.progress import silent, spoken
-from lop_theory.graph.refine import refine
+from lop_theory.graph.refinement import refine
 from lop_theory.graph.scalars import exact, floats, to_float
 from lop_theory.graph.states import order_of
 from lop_theory.strategies import equitable_networks

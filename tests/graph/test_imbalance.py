@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lop_theory.activations import activation, from_formula
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.dag import Network, Node, build_network
-from lop_theory.graph.imbalance import imbalance
+from lop_theory.graph.norm_imbalance import imbalance
 from lop_theory.graph.passes import gradient, squared_error
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.graph.tensors import forward_tensors

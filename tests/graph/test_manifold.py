@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lop_theory.graph.dag import Network
-from lop_theory.graph.dimension import bases, codimension, dimension, parameters
+from lop_theory.graph.dimensions import bases, codimension, dimension, parameters
 from lop_theory.graph.manifold import (
     distance,
     distance_to_translate,

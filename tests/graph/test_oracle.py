@@ -14,13 +14,13 @@ from lop_theory.graph.certificate import frozen_units
 from lop_theory.graph.cloning import hypotheses, sgd_step, trajectory_invariant
 from lop_theory.graph.counterexamples import COUNTEREXAMPLES
 from lop_theory.graph.dag import Node, build_network, edge_weights
-from lop_theory.graph.dimension import codimension
+from lop_theory.graph.dimensions import codimension
 from lop_theory.graph.manifold import distance, normal_part
 from lop_theory.graph.nearest import merge_cost, nearest_pair
 from lop_theory.graph.partition import partition_from_blocks
 from lop_theory.graph.passes import backward, forward, gradient, squared_error
 from lop_theory.graph.quotient import base_network
-from lop_theory.graph.refine import refine
+from lop_theory.graph.refinement import refine
 from lop_theory.graph.scalars import exact, floats, to_float
 from tests.graph import oracle
 from tests.graph.oracle import Net

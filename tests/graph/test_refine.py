@@ -17,7 +17,7 @@ from lop_theory.graph.digits import carry, to_digits
 from lop_theory.graph.equitable import biregular_support, block_constant, equal_biases, in_equitable, out_equitable
 from lop_theory.graph.levels import find_cycle, longest_path_levels, stable_order
 from lop_theory.graph.partition import partition_from_blocks, partition_from_labels, singletons
-from lop_theory.graph.refine import default_seed, refine
+from lop_theory.graph.refinement import default_seed, refine
 from lop_theory.graph.runs import cut_into_runs
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import equitable_networks, networks, partitions

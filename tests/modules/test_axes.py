@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory.modules.axes import Axes, product_map, sum_map
-from lop_theory.modules.check import canonical
+from lop_theory.modules.conditions import canonical
 from lop_theory.modules.redistribute import block_means, block_sums, zero_sum_noise
 
 sizes = st.integers(1, 4)

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import Profile, certificate, certify, expand  # noqa: E402
-from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
+from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
 

@@ -18,7 +18,7 @@ from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules.clone import tiled  # noqa: E402
 from lop_theory.modules.interface import Breaks, Profile  # noqa: E402
 from lop_theory.modules.plan import Plan, Traced  # noqa: E402
-from lop_theory.modules.propagate import Recording, propagate, sizes_of  # noqa: E402
+from lop_theory.modules.propagation import Recording, propagate, sizes_of  # noqa: E402
 from lop_theory.modules.redistribute import block_sums  # noqa: E402
 from lop_theory.modules.rewrite import Rewriter  # noqa: E402
 from lop_theory.modules.rules import RULES, reduction  # noqa: E402

@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
-from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
+from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.modules.rates import matched_groups, matched_rates, matches  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 

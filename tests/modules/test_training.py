@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from lop_theory.metrics import cloning_r2, flatten_units  # noqa: E402
 from lop_theory.modules import certify, expand  # noqa: E402
-from lop_theory.modules.expansion import profile_of_clone  # noqa: E402
+from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.modules.numeric import signals  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 from lop_theory.optim import NoisySGD  # noqa: E402

@@ -25,7 +25,13 @@ def test_table_and_errata(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "requirement"),
-    [(None, "cannot be read"), ("", "are empty"), ("[]", "no line of verify"), ('{"claim": 1}', "no line of verify")],
+    [
+        (None, "cannot be read"),
+        ("", "are empty"),
+        ("[]", "no line of verify"),
+        ('{"claim": 1}', "no line of verify"),
+        ('{"claim": "gap", "state": "agrees", "not_checked_here": [], "findings": [{"about": "paper"}]}', "no line of"),
+    ],
 )
 def test_bad_findings_are_refused_and_leave_the_old_page(tmp_path, content, requirement):
     page, findings = tmp_path / "index.html", tmp_path / "found.jsonl"

@@ -14,7 +14,7 @@ from lop_theory.balls import fmpq
 from lop_theory.graph.counterexamples import COUNTEREXAMPLES
 from lop_theory.graph.io import network_to_json
 from lop_theory.graph.partition import block_ids
-from lop_theory.graph.refine import refine
+from lop_theory.graph.refinement import refine
 from lop_theory.hermite import expand
 from lop_theory.report.page.explorer import activations
 from lop_theory.strategies import equitable_networks, networks

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.trace import NotTraceable, flat_inputs, run, state_of, trace  # noqa: E402
-from lop_theory.trace.compare import compare, difference, model_pass, program_pass  # noqa: E402
+from lop_theory.trace.comparison import compare, difference, model_pass, program_pass  # noqa: E402
 
 X = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -50,7 +50,7 @@ def _twice(*moments):
 
 
 MUTANTS = {
-    "without − zφ′": (later.norm_imbalance, "lop_theory.graph.imbalance.homogeneity_defect", _no_slope_term),
+    "without − zφ′": (later.norm_imbalance, "lop_theory.graph.norm_imbalance.homogeneity_defect", _no_slope_term),
     "gain without the half": (later.one_step_gain, "lop_theory.verify.later.best_step", _twice),
     "the gain grows with the step": (later.one_step_gain, "lop_theory.verify.later.gain_at", lambda s, g, *_: s * g),
     "a rank that sees scale": (later.rank_blindness, "lop_theory.verify.later._renyi2", lambda h: (h * h).sum()),

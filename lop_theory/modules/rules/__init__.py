@@ -15,17 +15,17 @@ from typing import Any
 
 from lop_theory.modules.interface import Call
 from lop_theory.modules.rules import (
-    attention,
-    convolution,
-    dropout,
-    elementwise,
-    embedding,
+    attention_heads,
+    convolutions,
+    dropouts,
+    embeddings,
+    entrywise,
     indexing,
     normalisation,
     pairs,
     pooling,
     product,
-    recurrent,
+    recurrence,
     reduction,
     shape,
 )
@@ -33,17 +33,17 @@ from lop_theory.modules.rules import (
 Rule = Callable[[Call], Any]
 
 RULES: dict[Any, Rule] = {
-    **elementwise.RULES,
+    **entrywise.RULES,
     **shape.RULES,
     **product.RULES,
-    **convolution.RULES,
+    **convolutions.RULES,
     **normalisation.RULES,
     **pooling.RULES,
-    **recurrent.RULES,
+    **recurrence.RULES,
     **reduction.RULES,
-    **embedding.RULES,
+    **embeddings.RULES,
     **indexing.RULES,
     **pairs.RULES,
-    **attention.RULES,
-    **dropout.RULES,
+    **attention_heads.RULES,
+    **dropouts.RULES,
 }

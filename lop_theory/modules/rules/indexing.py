@@ -4,7 +4,7 @@ from functools import reduce
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call, Operand
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def index_select(call: Call) -> Axes:

@@ -6,8 +6,8 @@ of one over groups and one within a group.
 """
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.convolution import grouped
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.convolutions import grouped
+from lop_theory.modules.rules.rule_table import table
 
 
 def per_channel(call: Call) -> Axes:

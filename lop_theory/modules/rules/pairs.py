@@ -1,8 +1,8 @@
 """Forms in two inputs, reparametrised weights, and channels that become pixels."""
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.elementwise import broadcast
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.entrywise import broadcast
+from lop_theory.modules.rules.rule_table import table
 
 
 def bilinear(call: Call) -> Axes:

@@ -1,7 +1,7 @@
 """Pooling and resampling over pixels: per channel, hence any partition of the channels is kept."""
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def pixels(call: Call) -> Axes | list[Axes]:

@@ -5,8 +5,8 @@ cloned axis grows by the multiplicity, which ``expand`` corrects and ``certify(b
 """
 
 from lop_theory.modules.interface import Axes, Call, Operand
-from lop_theory.modules.rules.elementwise import broadcast
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.entrywise import broadcast
+from lop_theory.modules.rules.rule_table import table
 
 
 def linear(call: Call) -> Axes:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def _dims(call: Call) -> list[int]:

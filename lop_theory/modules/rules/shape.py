@@ -6,7 +6,7 @@ from functools import reduce
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call, Cut, Domain, Offset
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def reshape(call: Call) -> Axes:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.check import Offence, Pass, Symbolic, check
 from lop_theory.modules.clone import program_of
-from lop_theory.modules.expansion import ATTRIBUTE, profile_of_clone
+from lop_theory.modules.conditions import Offence, Pass, Symbolic, check
+from lop_theory.modules.growth import ATTRIBUTE, profile_of_clone
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.numeric import (
@@ -30,7 +30,7 @@ from lop_theory.modules.numeric import (
     signals,
 )
 from lop_theory.modules.optimizer import optimizer_offences
-from lop_theory.modules.propagate import Rules
+from lop_theory.modules.propagation import Rules
 from lop_theory.modules.terms import limits
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict

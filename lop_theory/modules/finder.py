@@ -18,15 +18,15 @@ from lop_theory.errors import InvalidInput
 from lop_theory.metrics import cosines, dead, distance_to_equitable, dormant
 from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.batches import Batches, Mask
-from lop_theory.modules.check import canonical
+from lop_theory.modules.conditions import canonical
 from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer
 from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
 from lop_theory.modules.judge import Evidence, judged
 from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, groups, led
-from lop_theory.modules.observe import Observed, observe
-from lop_theory.modules.propagate import Rules
+from lop_theory.modules.observation import Observed, observe
+from lop_theory.modules.propagation import Rules
 from lop_theory.modules.readers import parameter
 from lop_theory.modules.verdicts import Skipped
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axis, Multiplicity
 from lop_theory.modules.clone import Clone, tiled
-from lop_theory.modules.expansion import ATTRIBUTE, Expansion
+from lop_theory.modules.growth import ATTRIBUTE, Expansion
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.native import NotNativeError, native
+from lop_theory.modules.own_class import NotNativeError, native
 from lop_theory.modules.plan import Factors, Widths, multiplicities, profile_of, widths
-from lop_theory.modules.propagate import Rules, UnsupportedOperation
+from lop_theory.modules.propagation import Rules, UnsupportedOperation
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
 
@@ -45,7 +45,7 @@ def expand(  # noqa: PLR0913 - one optional wish each
 
     The result is an instance of the model's own class, with its ``forward``, wherever that computes the base's function
     on the example, another batch size and another length; else it runs the rewritten trace, which refuses calls that
-    it does not describe. :func:`~lop_theory.modules.expansion.expansion` says which, what stayed narrow and why.
+    it does not describe. :func:`~lop_theory.modules.growth.expansion` says which, what stayed narrow and why.
 
     Raises :class:`~lop_theory.errors.InvalidInput` for bad factors, untraceable models and operators without a rule.
     """

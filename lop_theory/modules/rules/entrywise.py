@@ -3,7 +3,7 @@
 from functools import reduce
 
 from lop_theory.modules.interface import Axes, Call, Operand
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def elementwise(call: Call) -> Axes:

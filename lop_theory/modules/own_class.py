@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import Clone
 from lop_theory.trace import Program, as_arguments, trace
-from lop_theory.trace.compare import Pass, model_pass
+from lop_theory.trace.comparison import Pass, model_pass
 from lop_theory.trace.tracing import mode
 
 CLOSE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}

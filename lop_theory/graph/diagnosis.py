@@ -7,7 +7,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import Frozen, arithmetic_of, frozen_units
 from lop_theory.graph.cloning import Hypotheses, hypotheses
 from lop_theory.graph.dag import Network, exact_network
-from lop_theory.graph.dimension import codimension
+from lop_theory.graph.dimensions import codimension
 from lop_theory.graph.equitable import Witness, block_constant
 from lop_theory.graph.io import as_json_number
 from lop_theory.graph.manifold import distance
@@ -15,7 +15,7 @@ from lop_theory.graph.names import shown
 from lop_theory.graph.nearest import NearestPair, nearest_pair
 from lop_theory.graph.partition import Partition, block_ids
 from lop_theory.graph.progress import Say, silent
-from lop_theory.graph.refine import refine
+from lop_theory.graph.refinement import refine
 from lop_theory.verdict import Fails
 
 FROZEN_UNDER = "SGD without momentum or decay"

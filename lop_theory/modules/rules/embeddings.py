@@ -1,7 +1,7 @@
 """Embedding tables: the feature axis may be cloned, the vocabulary not."""
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def embedding(call: Call) -> Axes:

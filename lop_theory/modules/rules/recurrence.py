@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def recurrent(gates: int) -> Callable[[Call], list[Axes]]:

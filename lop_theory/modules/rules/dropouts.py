@@ -1,7 +1,7 @@
 """Random masks. The identity in evaluation; in training independent masks break clones, by design."""
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def dropout(call: Call) -> Axes:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lop_theory.modules.axes import product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
-from lop_theory.modules.propagate import Recording, Rules, learned, propagate
+from lop_theory.modules.propagation import Recording, Rules, learned, propagate
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
 from lop_theory.modules.terms import allowed, amplitude, inputs_of, outputs_of

@@ -8,8 +8,8 @@ by ``sqrt(factor)``. ``expand`` folds the missing 1/sqrt(factor) into the query 
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call, Operand, Rescale
-from lop_theory.modules.rules.elementwise import broadcast
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.entrywise import broadcast
+from lop_theory.modules.rules.rule_table import table
 
 
 def attention(call: Call) -> Axes:

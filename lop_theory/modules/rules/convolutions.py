@@ -7,7 +7,7 @@ input channels, and multiply the groups when it has one (depthwise).
 from typing import Any
 
 from lop_theory.modules.interface import Axes, Call
-from lop_theory.modules.rules.table import table
+from lop_theory.modules.rules.rule_table import table
 
 
 def convolution(call: Call) -> Axes:
