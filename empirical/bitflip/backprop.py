@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams.counter import DRAWN, REPLACED, key, mix, symmetric, uniform
 
 FAST = {"reassoc", "contract", "nsz"}  # sums may be reordered; NaN and infinities keep their meaning

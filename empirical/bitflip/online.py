@@ -15,7 +15,7 @@ import numpy as np
 from empirical.bitflip.backprop import FAST, Rule, Tracked, newborn, observe, replace_units, units_due
 from empirical.bitflip.stream import Stream, held_bits, joined, random_bits, task_targets
 from empirical.bitflip.units import activate, derivative
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams.counter import INITIAL, RANDOM_BITS, key, symmetric
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams.counter import FIRST_BITS, FLIPS, PROBE, RANDOM_BITS, TARGET, below, key, word
 
 

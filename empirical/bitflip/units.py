@@ -5,7 +5,7 @@ Names and formulas are the catalogue's (lop_theory.activations); a test compares
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "leaky_relu")
 RELU, TANH, SIGMOID, ELU, LEAKY_RELU = range(len(ACTIVATIONS))

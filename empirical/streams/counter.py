@@ -7,7 +7,7 @@ makes that a float.
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_BITS, FLIPS, RANDOM_BITS, TARGET, INITIAL, REPLACED, DRAWN, PROBE = (np.uint64(k) for k in range(1, 9))

@@ -7,7 +7,7 @@ what IEEE 754 fixes is used.
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams.atlas import glyph_atlas
 from empirical.streams.counter import GAMMA, GLYPHS, key, mix, uniform, word
 

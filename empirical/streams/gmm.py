@@ -6,7 +6,7 @@ standard normal. A pure function of (seed, task, class, sample), to the last bit
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams.counter import GAMMA, MIXTURES, below, key, mix, uniform
 
 CLASSES, COMPONENTS, DEVIATION = 2, 4, 0.3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from empirical.compiled import compiled
+from empirical.compilation import compiled
 from empirical.streams import glyphs, gmm, real
 from empirical.streams.atlas import CLASSES as GLYPH_CLASSES
 from empirical.streams.counter import BATCHES, CLASS_ORDER, PERMUTATION, shuffled

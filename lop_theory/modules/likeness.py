@@ -75,7 +75,8 @@ def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, .
     candidates = torch.nonzero(similar.sum(1) > 1).flatten()
     blocks = np.arange(len(m.gram))
     if len(candidates):  # only these need a correlation
-        part = Moments(m.samples, centred[candidates][:, candidates], *(x[candidates] for x in m[2:5]), m.chain)
+        mean, mean_abs, near_zero = (x[candidates] for x in (m.mean, m.mean_abs, m.near_zero))
+        part = Moments(m.samples, centred[candidates][:, candidates], mean, mean_abs, near_zero, m.chain)
         close = similar[candidates][:, candidates] & (cosines(part) > min(bound, 1 - 1e-12))
         places = candidates.cpu().numpy()
         blocks[places] = places[np.asarray(leaders(close.cpu().numpy()))]

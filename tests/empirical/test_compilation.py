@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 from numba import config
 
-from empirical import compiled
+from empirical import compilation
 
 
 def test_any_change_in_any_source_changes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in compiled.PACKAGES:
+    for name in compilation.PACKAGES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(compiled, "HERE", tmp_path)
-    folders = [compiled.cache_folder.__wrapped__()]
-    for name in compiled.PACKAGES:
+    monkeypatch.setattr(compilation, "HERE", tmp_path)
+    folders = [compilation.cache_folder.__wrapped__()]
+    for name in compilation.PACKAGES:
         (tmp_path / name / "a.py").write_text("x = 2\n")
-        folders.append(compiled.cache_folder.__wrapped__())
+        folders.append(compilation.cache_folder.__wrapped__())
     assert len(set(folders)) == 3
 
 
@@ -29,16 +29,18 @@ def imported(path: Path) -> set[str]:
 
 def test_all_compiled_code_and_what_it_uses_is_followed() -> None:
     """A compiled function may use what its module defines or imports: compiled code elsewhere would be unseen."""
-    compiling = [path for path in compiled.HERE.rglob("*.py") if "empirical.compiled" in imported(path)]
+    compiling = [path for path in compilation.HERE.rglob("*.py") if "empirical.compilation" in imported(path)]
     assert len(compiling) >= 7
-    assert {path.parent.name for path in compiling} == set(compiled.PACKAGES)
+    assert {path.parent.name for path in compiling} == set(compilation.PACKAGES)
     for path in compiling:
         used = {module.split(".")[1] for module in imported(path)}
-        assert used <= {"compiled", *compiled.PACKAGES} or path.name == "tasks.py"  # moves pixels, with nothing else
+        assert (
+            used <= {"compilation", *compilation.PACKAGES} or path.name == "tasks.py"
+        )  # moves pixels, with nothing else
 
 
 def test_setting_of_numba_is_restored() -> None:
     before = config.CACHE_DIR
-    double = compiled.compiled()(lambda x: 2 * x)
+    double = compilation.compiled()(lambda x: 2 * x)
     assert before == config.CACHE_DIR
     assert double(21) == 42
