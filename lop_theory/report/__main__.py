@@ -49,7 +49,7 @@ def _html(claims: list[Claim], findings: str | None) -> str:
     from lop_theory.report.page import whole_page
 
     lines = recomputed() if findings is None else saved(findings)
-    return whole_page(claims, sentences(lines), root() / "figures")
+    return whole_page(claims, sentences(lines), root())
 
 
 def _table(claims: list[Claim]) -> str:

@@ -91,3 +91,11 @@ def test_a_formula_is_of_a_claim_and_no_ratio_is_one():
 )
 def test_a_formula_of_a_corrected_claim_has_the_hypothesis_that_was_missing(name, hypothesis):
     assert hypothesis in latex()[name]
+
+
+def test_what_coq_proves_is_on_the_card():
+    page = whole_page([claim for claim in CLAIMS if claim.id == "gap"], {}, ROOT)
+    assert "forall a : nat -&gt; R, standardised a -&gt;" in page
+    assert "rho ^ 2 - kernel a rho ^ 2 &gt;= decorr a * rho ^ 2 * (1 - rho ^ 2)" in page
+    assert "gap_bound<br>axioms: reals" in page
+    assert "quartic_gap<br>axioms: none" in page

@@ -1,7 +1,8 @@
 """A claim as an HTML card: what the paper says, what holds, the evidence with its numbers, and where it all lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 from lop_theory.graph import counterexamples as named
 from lop_theory.report.errata import Erratum
@@ -21,12 +22,20 @@ _DRAWN = {
 _WHERE = (("proofs", "Proofs"), ("tests", "Tests"), ("code", "Code"), ("checks", "Checks"))
 
 
-def card(claim: Claim, findings: Sequence[str], erratum: Erratum | None, figures: Sequence[str]) -> str:
-    """``findings`` are sentences; ``figures`` names of figures that the page shows."""
+class Context(NamedTuple):
+    """What the whole page knows: the figures that it shows, the statements that Coq proves, and their axioms."""
+
+    figures: Sequence[str]
+    coq: Mapping[str, str]
+    axioms: Mapping[str, str]
+
+
+def card(claim: Claim, findings: Sequence[str], erratum: Erratum | None, page: Context) -> str:
+    """``findings`` are sentences."""
     kinds = " ".join(kind.replace(" ", "-") for kind in claim.evidence)
     attributes = f'id="{claim.id}" class="card" data-verdict="{claim.verdict}" data-evidence="{kinds}"'
-    parts = _head(claim), _statements(claim), _why(claim, erratum), _evidence(findings), _where(claim, figures)
-    return f'<article {attributes} tabindex="-1">{"".join(parts)}</article>'
+    parts = _head(claim), _statements(claim), _why(claim, erratum), _evidence(findings), _proofs(claim, page)
+    return f'<article {attributes} tabindex="-1">{"".join(parts)}{_where(claim, page.figures)}</article>'
 
 
 def _head(claim: Claim) -> str:
@@ -61,6 +70,20 @@ def _why(claim: Claim, erratum: Erratum | None) -> str:
 def _evidence(findings: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(text)}</li>" for text in findings)
     return f"<details><summary>Evidence, recomputed for this page ({len(findings)})</summary><ul>{items}</ul></details>"
+
+
+def _proofs(claim: Claim, page: Context) -> str:
+    """The pinned statements, as Coq reads them, with their axioms."""
+    names = [name for link in claim.proofs if (name := link.partition(":")[2]) in page.coq]
+    items = "".join(
+        f"<dt>{escape(name)}<br>axioms: {escape(page.axioms.get(name, 'see below'))}</dt>"
+        f"<dd><code>{escape(page.coq[name])}</code></dd>"
+        for name in names
+    )
+    if not items:
+        return ""
+    note = "<p>Audited by <code>make proofs</code>; <code>proofs/README.md</code> names the axioms of the reals.</p>"
+    return f"<details><summary>Proved in Coq ({len(names)})</summary><dl>{items}</dl>{note}</details>"
 
 
 def _where(claim: Claim, figures: Sequence[str]) -> str:

@@ -9,19 +9,24 @@ from pathlib import Path
 
 from lop_theory.report.errata import counterexamples
 from lop_theory.report.ledger import EVIDENCE, PAPER, Claim
-from lop_theory.report.page.cards import WORDS, card
+from lop_theory.report.page.cards import WORDS, Context, card
 from lop_theory.report.page.drawing import claims_graph
 from lop_theory.report.page.explorer import activations
+from lop_theory.report.page.statements import axioms, pinned_statements
 
 _ASSETS = Path(__file__).with_name("assets")
 _SCRIPTS = "formula.js", "kernel.js", "network.js", "page.js"
 
 
-def whole_page(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], figures: Path) -> str:
-    """The page. ``findings`` are sentences a claim; ``figures`` a folder of PNGs, which may lack some."""
+def whole_page(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], place: Path) -> str:
+    """The page. ``findings`` are sentences a claim; ``place`` the folder of the ledger, whose figures
+    and proofs are shown if they are there.
+    """
+    figures = place / "figures"
     shown = {name for claim in claims for name in claim.figures if _png(figures, name).is_file()}
     known = {erratum.id: erratum for erratum in counterexamples()}
-    cards = [card(claim, findings.get(claim.id, ()), known.get(claim.id), sorted(shown)) for claim in claims]
+    page = Context(sorted(shown), pinned_statements(place / "proofs"), axioms(place / "proofs"))
+    cards = [card(claim, findings.get(claim.id, ()), known.get(claim.id), page) for claim in claims]
     return _asset("page.html").format(
         title="Claims of “Barriers for Learning in an Evolving World”, verified",
         source=escape(PAPER),
