@@ -23,7 +23,10 @@ Roles = list[tuple[str, Any]]
 
 
 def limits(program: Program, state: Mapping[str, Tensor]) -> dict[str, float]:
-    """Node name -> tolerance of what is computed from state alone: that of the coarsest tensor it comes from."""
+    """Node name -> tolerance of what is computed from state alone: that of the coarsest tensor it comes from.
+
+    A size of the data (a batch that a class token is repeated for, a length that positions are cut to) adds no error.
+    """
     found: dict[str, float] = {}
     fed = set(program.user_inputs)
     for node in program.graph.nodes:
@@ -32,7 +35,8 @@ def limits(program: Program, state: Mapping[str, Tensor]) -> dict[str, float]:
             tensor = state[program.state[node.name]]
             found[node.name] = TOLERANCE.get(tensor.dtype, COARSEST) if tensor.is_floating_point() else 0.0
         elif fed.intersection(sources):
-            fed.add(node.name)
+            if isinstance(node.meta.get("val"), Tensor):
+                fed.add(node.name)
         elif any(name in found for name in sources):
             found[node.name] = max(found.get(name, 0.0) for name in sources)
     return found

@@ -9,7 +9,12 @@ from empirical.runs.live import LIVE
 from empirical.runs.run import Job, carry_out
 
 
-def killed_after(job: Job, seconds: float, report: Callable[[int], None] = print) -> bool:
+def tell(step: int) -> None:
+    """A report that any process can be given: ``print`` itself may be another by the time it is pickled."""
+    print(step)
+
+
+def killed_after(job: Job, seconds: float, report: Callable[[int], None] = tell) -> bool:
     """Carry the job out in a process of its own and kill it so long after its databases are there; whether that was
     before its end."""
     nursery = multiprocessing.get_context("forkserver")  # its processes need not import PyTorch anew
