@@ -457,9 +457,9 @@ def test_the_page_is_self_contained_and_names_every_verdict():
 
 
 def test_a_vocabulary_costs_no_square_of_itself(monkeypatch):
-    from lop_theory.modules import observe
+    from lop_theory.modules import observation
 
-    monkeypatch.setattr(observe, "WIDEST", 7)
+    monkeypatch.setattr(observation, "WIDEST", 7)
     found = detect(network(), ROWS)
     assert [x.module for x in found.layers] == ["2", "3"]
     assert [(s.layer, s.reason) for s in found.skipped] == [(n, "has more than 7 units") for n in ("0", "1")]
