@@ -42,9 +42,10 @@ def test_a_work_that_is_killed_is_not_a_success():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_notes_outside_a_supervised_child_go_nowhere():
+def test_notes_outside_a_supervised_child_go_nowhere(capfd):
     budget.announce(1)
     budget.note("nothing")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_gap_command_says_what_it_knows():
