@@ -198,12 +198,16 @@ def entries():
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("entry", list(entries()))
 def test_rule_agrees_with_the_operator(entry):
+    compared = 0
     for program, tensors in calls(entry):
         try:
             if differentiable(program, tensors):
                 agree(program, tensors)
+                compared += 1
         except InvalidInput:
             continue  # a correction that cannot be made is refused
+    if not compared:
+        pytest.skip("no sample of it has a derivative that could be compared")
 
 
 def test_a_wrong_rule_is_found():
