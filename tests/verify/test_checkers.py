@@ -8,6 +8,7 @@ import pytest
 from lop_theory.balls import arb
 from lop_theory.graph.cloning import Residuals, sgd_step
 from lop_theory.graph.counterexamples import Counterexample
+from lop_theory.graph.equitable import block_constant
 from lop_theory.report.ledger import Claim, load
 from lop_theory.verify import graph, scalar
 from lop_theory.verify.finding import Finding, recomputed_verdict
@@ -115,3 +116,13 @@ def test_every_checker_is_of_the_claim_that_names_it():
         for check in CLAIMS[name].checks:
             module, _, function = check.partition(":")
             assert f"[{name}]" in " ".join(getattr(import_module(module), function).__doc__.split()), check
+
+
+@pytest.mark.parametrize("seed", range(11, 18))
+def test_the_clones_of_the_checkers_are_clones(seed):
+    """A check on discrete partitions would hold of everything: most networks have blocks of several units."""
+    drawn = [(network, partition) for _, network, partition in graph._clones(5, seed)]
+    several = [partition.sizes.max() > 1 for _, partition in drawn]
+    redistributed = [not block_constant(network, partition) for network, partition in drawn]
+    assert sum(several) >= 3
+    assert any(redistributed)
