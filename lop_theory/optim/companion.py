@@ -1,6 +1,7 @@
 """The base of optimisers that replace units: any optimiser around any model, units from its traced graph."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from lop_theory.optim.wrapping import Wrapping, innermost
 State = Mapping[str, Any]
 
 
-class Companion(Wrapping):
+class Companion(Wrapping, ABC):
     """An optimiser that also looks after the hidden units of ``model``; a subclass says when and which in :meth:`act`.
 
     Every step is the inner optimiser's, exact for weights that were replaced (:class:`lop_theory.optim.clocks.Clocks`).
@@ -64,9 +65,9 @@ class Companion(Wrapping):
         self.clocks.after()
         self.replaced = self.act()
 
+    @abstractmethod
     def act(self) -> list[list[int]]:
         """Called after every step; returns the replaced units of every layer."""
-        raise NotImplementedError
 
     def replace(self, layer: Layer, units: Tensor, init: str) -> None:
         """Fresh weights for units, and an optimiser that has not seen them."""
