@@ -33,3 +33,14 @@ def test_the_measured_claims_without_the_experiments_extra_are_not_checked():
     done = subprocess.run([sys.executable, "-c", code, "claims"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: this command needs typing_extensions; pip install 'lop-theory[experiments]'\n"
+
+
+def test_models_without_pytorch_are_one_line():
+    code = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv = ["modules", "a.pt"]
+runpy.run_module("lop_theory.modules", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: this command needs torch; pip install 'lop-theory[torch]'\n")

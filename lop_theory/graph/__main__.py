@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from math import inf
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
@@ -77,8 +78,8 @@ def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnos
         _require_moderate(network)
     default = 0.0 if is_exact(network.weight) else 1e-9
     tolerance = default if options.tolerance is None else to_float(rational(options.tolerance, "tolerance"))
-    if tolerance < 0:
-        raise InvalidInput("tolerance", tolerance, "must not be negative", "use 0 for exact sums")
+    if not 0 <= tolerance < inf:
+        raise InvalidInput("tolerance", tolerance, "must be finite and not negative", "use 0 for exact sums")
     found = diagnose(
         network,
         partition,

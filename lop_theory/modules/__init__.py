@@ -4,17 +4,22 @@
 x)`` finds.
 """
 
-from lop_theory.modules.batches import Loader
-from lop_theory.modules.certification import Certificate, certificate, certify
-from lop_theory.modules.clone import Clone
-from lop_theory.modules.compression import Smaller, compress, merge
-from lop_theory.modules.detection import Criteria, Detection
-from lop_theory.modules.finder import detect
-from lop_theory.modules.growth import Expansion, expansion
-from lop_theory.modules.interface import Profile
-from lop_theory.modules.propagation import UnsupportedOperation
-from lop_theory.modules.rates import matched_groups, matched_rates
-from lop_theory.modules.widening import expand
+from typing import TYPE_CHECKING
+
+from lop_theory.lazy import lazily
+
+if TYPE_CHECKING:
+    from lop_theory.modules.batches import Loader
+    from lop_theory.modules.certification import Certificate, certificate, certify
+    from lop_theory.modules.clone import Clone
+    from lop_theory.modules.compression import Smaller, compress, merge
+    from lop_theory.modules.detection import Criteria, Detection
+    from lop_theory.modules.finder import detect
+    from lop_theory.modules.growth import Expansion, expansion
+    from lop_theory.modules.interface import Profile
+    from lop_theory.modules.propagation import UnsupportedOperation
+    from lop_theory.modules.rates import matched_groups, matched_rates
+    from lop_theory.modules.widening import expand
 
 __all__ = [
     "Certificate",
@@ -36,3 +41,18 @@ __all__ = [
     "matched_rates",
     "merge",
 ]
+
+_HOMES = {
+    "batches": "Loader",
+    "certification": "Certificate certificate certify",
+    "clone": "Clone",
+    "compression": "Smaller compress merge",
+    "detection": "Criteria Detection",
+    "finder": "detect",
+    "growth": "Expansion expansion",
+    "interface": "Profile",
+    "propagation": "UnsupportedOperation",
+    "rates": "matched_groups matched_rates",
+    "widening": "expand",
+}
+__getattr__ = lazily(__name__, {name: home for home, names in _HOMES.items() for name in names.split()})

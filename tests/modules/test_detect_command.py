@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lop_theory.modules.__main__ import main  # noqa: E402
+from lop_theory.modules.command import main  # noqa: E402
 
 ROWS = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
 
@@ -145,7 +145,7 @@ def test_a_hugging_face_folder_needs_no_factory(files, capsys):
 
 
 def test_a_fault_of_ours_is_neither_a_clone_nor_bad_input(files, capsys, monkeypatch):
-    import lop_theory.modules.__main__ as command
+    from lop_theory.modules import command
 
     def broken(*_, **__):
         raise ZeroDivisionError("planted")
