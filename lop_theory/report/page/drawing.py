@@ -16,7 +16,7 @@ def network(example: Counterexample) -> str:
     edges = [edge.split() for edge in example.edges.split(",")]
     lines = [_edge(places[u], places[v], w) for u, v, w in edges]
     dots = [_unit(name, place, colour.get(name, "#777")) for name, place in places.items()]
-    width, height = (max(p[k] for p in places.values()) + 40 for k in (0, 1))
+    width, height = (max(p[k] for p in places.values()) + 44 for k in (0, 1))
     title = f"Counterexample {example.name}: without {example.dropped.replace('_', ' ')}"
     return _svg(width, height, title, [*lines, *dots])
 
@@ -50,9 +50,13 @@ def _levels(sources: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, int]]:
 
 
 def _edge(a: tuple[int, int], b: tuple[int, int], weight: str) -> str:
-    x, y = (a[0] * 2 + b[0]) / 3, (a[1] * 2 + b[1]) / 3
-    line = f'<line x1="{a[0]}" y1="{a[1]}" x2="{b[0]}" y2="{b[1]}" class="edge"/>'
-    return f'{line}<text x="{x:.0f}" y="{y - 3:.0f}" class="weight">{escape(weight)}</text>'
+    """A line with its weight; one that passes over a level is bent, so as not to run through the units between."""
+    bend = 18 * (b[0] - a[0] > _STEP_X)
+    share = 0.3 + 0.2 * (b[1] // _STEP_Y % 3)  # edges into neighbours carry their weights at different places
+    x, y = (a[k] + share * (b[k] - a[k]) for k in (0, 1))
+    middle = f"{(a[0] + b[0]) / 2:.0f},{(a[1] + b[1]) / 2 + 2 * bend:.0f}"
+    line = f'<path d="M{a[0]},{a[1]} Q{middle} {b[0]},{b[1]}" class="edge"/>'
+    return f'{line}<text x="{x:.0f}" y="{y - 3 + 1.6 * bend:.0f}" class="weight">{escape(weight)}</text>'
 
 
 def _unit(name: str, place: tuple[int, int], colour: str) -> str:
