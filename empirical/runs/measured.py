@@ -23,7 +23,7 @@ class Measured(NamedTuple):
 def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Mapping[str, Any]]:
     """The evidence of the records, one mapping a finding, as ``lop_theory verify`` reads it."""
     sentence, about = claim.sentence(cells), "paper" if claim.refuted is None else "corrected"
-    if not sentence or sentence not in stated:
+    if not _states(stated, sentence):
         yield nothing(name, f"the ledger does not say what the records say: {sentence}")
         return
     yield finding(name, about, claim.held(cells), sentence)
@@ -31,6 +31,14 @@ def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Ma
         yield finding(
             name, "paper", False if claim.refuted(cells) else None, "the paper's statement, by the same records"
         )
+
+
+def _states(text: str, sentence: str) -> bool:
+    """Whether the sentence stands in the text as one of its own, not as part of another ("It is false that …")."""
+    if not sentence or sentence not in text:
+        return False
+    before = text.partition(sentence)[0]
+    return before.rstrip()[-1:] in ("", ".", ":", ")")
 
 
 def nothing(name: str, reason: str) -> Mapping[str, Any]:

@@ -127,6 +127,12 @@ def test_an_empty_sentence_says_nothing():
     assert row["evidence"] == "no evidence"
 
 
+def test_a_sentence_inside_another_is_not_stated():
+    claim = Measured(lambda _: "Measured: 2 of 2.", lambda _: True)
+    assert [row["holds"] for row in findings("x", claim, None, "It holds. Measured: 2 of 2.")] == [True]
+    assert [row["holds"] for row in findings("x", claim, None, "It is false that Measured: 2 of 2.")] == [None]
+
+
 def test_unknown_claims_are_named():
     with pytest.raises(InvalidInput, match="is no measured claim"):
         main(["escape-lopp"])
