@@ -127,4 +127,9 @@ def test_print_shows_the_cards_and_not_the_controls(page):
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
     assert page.locator(".card").first.is_visible()
+    assert page.locator(".card summary + *").first.is_visible()  # closed details are printed
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.card dl, .card pre, .card p')].map(e => getComputedStyle(e).fontSize)"
+    )
+    assert {float(size.removesuffix("px")) for size in sizes} <= {9.35, 9.9, 11.0}
     assert re.match(rb"%PDF", page.pdf())
