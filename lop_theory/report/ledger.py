@@ -18,7 +18,7 @@ from lop_theory.errors import InvalidInput
 PAPER = "arXiv 2510.00304 v2"
 VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
-_LISTS = ("evidence", "code", "tests", "proofs", "figures", "uses", "checks")
+_LISTS = ("evidence", "code", "tests", "proofs", "refuted", "figures", "uses", "checks")
 _FORMS = {
     "id": "[a-z0-9-]+",
     "uses": "[a-z0-9-]+",
@@ -29,7 +29,8 @@ _FORMS = {
 """What these values look like; a page writes them into its markup."""
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
 _OPTIONAL = (
-    "source", "corrected", "code", "tests", "proofs", "proved", "pinned", "figures", "uses", "checks", "history",
+    "source", "corrected", "code", "tests", "proofs", "refuted", "proved", "pinned", "figures", "uses", "checks",
+    "history",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class Claim(NamedTuple):
     code: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     proofs: tuple[str, ...] = ()
+    refuted: tuple[str, ...] = ()
     proved: str = ""
     pinned: str = ""
     figures: tuple[str, ...] = ()
@@ -133,6 +135,9 @@ def _of_claim(claim: Claim, root: Path) -> Iterator[str]:
         yield "verdict 'corrected' without a corrected statement"
     if "proved" in claim.evidence and not claim.proofs:
         yield "evidence 'proved' without a proof"
+    yield from (f"refuted {link} is none of its proofs" for link in claim.refuted if link not in claim.proofs)
+    if claim.refuted and not claim.corrected:
+        yield "refuted by a theorem, without a corrected statement"
     if not claim.tests and not claim.proofs:
         yield "neither a test nor a proof backs it"
     yield from (problem for link in claim.code + claim.checks if (problem := _code_problem(link)))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from shutil import which
@@ -13,18 +13,22 @@ from lop_theory.verify.finding import Finding, NotHere, refutes
 
 
 def theorems(claim: Claim, *, compile: bool) -> Iterator[Finding]:
-    """One finding for the theorems that the claim links: of a false claim they refute the paper's statement, else they
+    """One finding for the theorems that refute the paper's statement (``refuted`` of the claim), one for those that
     prove what holds. With ``compile`` they are compiled and audited if need be.
 
     Raises ``NotHere`` where the proofs or Coq are missing, or were not audited since they changed.
     """
     accepted, detail = _audited(root(), compile)
-    names = ", ".join(link.partition(":")[2] for link in claim.proofs)
-    if claim.verdict == "false":
-        yield refutes(accepted, "proved", f"{names}: {detail}")
-    else:
+    proving = [link for link in claim.proofs if link not in claim.refuted]
+    if claim.refuted:
+        yield refutes(accepted, "proved", f"{_names(claim.refuted)}: {detail}")
+    if proving:
         about = "corrected" if claim.corrected else "paper"
-        yield Finding(about, True if accepted else None, "proved", f"{names}: {detail}")
+        yield Finding(about, True if accepted else None, "proved", f"{_names(proving)}: {detail}")
+
+
+def _names(links: Iterable[str]) -> str:
+    return ", ".join(link.partition(":")[2] for link in links)
 
 
 @cache

@@ -35,6 +35,8 @@ GOOD = Claim("gap", "Lemma A.1", "s", "holds", ("tested",), tests=(_TEST,))
         (GOOD._replace(evidence=("felt",)), "evidence"),
         (GOOD._replace(verdict="corrected"), "corrected statement"),
         (GOOD._replace(evidence=("proved",)), "without a proof"),
+        (GOOD._replace(refuted=("Gap.v:gap_bound",), corrected="c"), "none of its proofs"),
+        (GOOD._replace(refuted=("Gap.v:gap_bound",)), "without a corrected statement"),
         (GOOD._replace(tests=()), "neither a test nor a proof"),
         (GOOD._replace(code=("lop_theory.gap:nothing",)), "no such name"),
         (GOOD._replace(code=("lop_theory.nowhere",)), "lop_theory.nowhere"),

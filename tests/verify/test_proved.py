@@ -40,10 +40,26 @@ def test_audited_sources_are_evidence(checkout):
     checkout(fresh=True, compiles=False)
     (found,) = theorems(CLAIM, compile=False)
     assert (found.about, found.holds, found.evidence) == ("paper", True, "proved")
-    (found,) = theorems(CLAIM._replace(corrected="c", verdict="corrected"), compile=False)
+    (found,) = theorems(CLAIM._replace(corrected="c"), compile=False)
     assert (found.about, found.holds) == ("corrected", True)
-    (found,) = theorems(CLAIM._replace(corrected="c", verdict="false"), compile=False)
-    assert (found.about, found.holds) == ("paper", False)
+
+
+@pytest.mark.parametrize("verdict", ["holds", "corrected", "false", "undecided"])
+def test_what_theorems_say_does_not_follow_the_registered_verdict(checkout, verdict):
+    checkout(fresh=True, compiles=False)
+    link = "Gap.v:gap_refuted"
+    claim = CLAIM._replace(verdict=verdict, corrected="c", proofs=(*CLAIM.proofs, link), refuted=(link,))
+    refuting, proving = theorems(claim, compile=False)
+    assert (refuting.about, refuting.holds, refuting.detail[:11]) == ("paper", False, "gap_refuted")
+    assert (proving.about, proving.holds, proving.detail[:9]) == ("corrected", True, "gap_bound")
+
+
+def test_theorems_that_are_not_accepted_refute_nothing(checkout, monkeypatch):
+    checkout(fresh=False, compiles=False)
+    monkeypatch.setattr(module, "which", lambda _: "/usr/bin/coqc")
+    claim = CLAIM._replace(refuted=CLAIM.proofs, corrected="c")
+    (found,) = theorems(claim, compile=True)
+    assert (found.about, found.holds) == ("paper", None)
 
 
 def test_changed_sources_are_not_checked_unless_they_compile_now(checkout, monkeypatch):
