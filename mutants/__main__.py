@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from mutants.coverage_map import CoverageMap, coverage_map
 from mutants.operators import Mutant, mutants_of
 from mutants.report import GOAL, Verdict, known_equivalents, lines, share_killed, told
-from mutants.server import Worker, copy_project
+from mutants.server import Request, Worker, copy_project
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "build" / "mutants"
@@ -32,8 +32,11 @@ def main() -> int:
     options = _options()
     started, good = time.monotonic(), True
     copy_project(ROOT, SNAPSHOT)
-    for name in options.packages or PACKAGES:
-        verdicts, population = _package(name, options, started)
+    names = options.packages or list(PACKAGES)
+    for k, name in enumerate(names):
+        now = time.monotonic()
+        deadline = now + (started + 60 * options.minutes - now) / (len(names) - k)
+        verdicts, population = _package(name, options, deadline)
         print("\n".join(lines(f"lop_theory/{name}", verdicts, population)), flush=True)
         good &= share_killed(verdicts) >= GOAL
     print(f"{time.monotonic() - started:.0f} s; seed {options.seed}")
@@ -47,7 +50,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--file", help="only mutants of this file")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=15.0, help="no mutant is begun after this time (default 15)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="CPU seconds of tests a mutant (default 30)")
+    parser.add_argument("--minutes", type=float, default=14.0, help="no mutant is begun after this time (default 14)")
     options = parser.parse_args()
     for name in options.packages:
         if name not in PACKAGES:
@@ -55,47 +59,50 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _package(name: str, options: argparse.Namespace, started: float) -> tuple[list[Verdict], int]:
+def _package(name: str, options: argparse.Namespace, deadline: float) -> tuple[list[Verdict], int]:
     package = f"lop_theory/{name}"
     population = [m for file in sorted((SNAPSHOT / package).rglob("*.py")) for m in mutants_of(file, SNAPSHOT)]
     if options.file:
         population = [m for m in population if m.file.endswith(options.file)]
     chosen = random.Random(f"{options.seed}:{name}").sample(population, min(options.sample, len(population)))
     reached = coverage_map(SNAPSHOT, CACHE, package, PACKAGES[name], options.workers)
-    deadline = started + 60 * options.minutes
-    return _judge(sorted(chosen), reached, options.workers, deadline), len(population)
+    pool = [Worker(SNAPSHOT, CACHE / f"tree{k}", PACKAGES[name]) for k in range(options.workers)]
+    found = _judge(chosen, reached, pool, options.seconds, deadline)
+    for worker in pool:
+        worker.close()
+    return sorted(found), len(population)
 
 
-def _judge(chosen: list[Mutant], reached: CoverageMap, workers: int, deadline: float) -> list[Verdict]:
-    """Verdicts in order; each worker is a process with a tree of its own."""
+def _judge(
+    chosen: list[Mutant], reached: CoverageMap, pool: list[Worker], seconds: float, deadline: float
+) -> list[Verdict]:
+    """One verdict a mutant; those that the deadline leaves over are ``not judged``."""
     equivalent = known_equivalents()
-    trees = SimpleQueue[int]()
-    for k in range(workers):
-        trees.put(k)
+    free = SimpleQueue[Worker]()
+    for worker in pool:
+        free.put(worker)
 
-    def verdict(mutant: Mutant) -> Verdict | None:
+    def verdict(mutant: Mutant) -> Verdict:
         if mutant.key in equivalent:
             return Verdict(mutant, "equivalent", equivalent[mutant.key])
-        tests = reached.reaching(mutant.file, mutant.line, mutant.last_line)
-        if not tests:
+        reaching = reached.reaching(mutant.file, mutant.line, mutant.last_line)
+        if not reaching:
             return Verdict(mutant, "unreached")
-        if time.monotonic() > deadline:
-            return None
-        k = trees.get()
+        tests = reached.within(reaching, seconds)
+        worker = free.get()
         try:
-            found = Verdict(mutant, pool[k].judge(mutant, tests, reached.time_of(tests)))
+            if time.monotonic() > deadline:
+                return Verdict(mutant, "not judged")
+            request = Request(mutant, tests, reached.time_of(tests), reached.imported.get(mutant.file, []))
+            found = Verdict(mutant, worker.judge(request), f"by {len(tests)} of the {len(reaching)} tests of its line")
         finally:
-            trees.put(k)
+            free.put(worker)
         if found.alive:
             print(told(found), file=sys.stderr, flush=True)
         return found
 
-    pool = [Worker(SNAPSHOT, CACHE / f"tree{k}") for k in range(workers)]
-    with ThreadPoolExecutor(workers) as threads:
-        found = list(threads.map(verdict, chosen))
-    for worker in pool:
-        worker.close()
-    return [v for v in found if v is not None]
+    with ThreadPoolExecutor(len(pool)) as threads:
+        return list(threads.map(verdict, chosen))
 
 
 if __name__ == "__main__":

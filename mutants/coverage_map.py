@@ -5,74 +5,96 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "PYTHONWARNINGS": "ignore",
+    "HYPOTHESIS_PROFILE": "mutants",
+}
 
 
 class CoverageMap(NamedTuple):
-    """``tests[file][line]`` are indices into ``names``; ``seconds`` are the tests' durations."""
+    """``tests[file][line]`` are names of tests, ``seconds`` their durations, ``imported[file]`` what importing runs."""
 
-    names: list[str]
-    seconds: list[float]
-    tests: dict[str, dict[str, list[int]]]
+    seconds: dict[str, float]
+    tests: dict[str, dict[str, list[str]]]
+    imported: dict[str, list[int]]
 
     def reaching(self, file: str, first: int, last: int) -> list[str]:
-        """Tests that run a line of first..last, the quickest first; for lines run by importing, all of the file's."""
+        """Tests that run a line of first..last, the quickest first; for lines run by importing all, the file's first."""
         lines = self.tests.get(file, {})
         hit = {t for line in range(first, last + 1) for t in lines.get(str(line), [])}
-        hit = hit or {t for found in lines.values() for t in found}
-        return [self.names[t] for t in sorted(hit, key=lambda t: self.seconds[t])]
+        if not hit and not set(self.imported.get(file, [])).isdisjoint(range(first, last + 1)):
+            own = {t for found in lines.values() for t in found}
+            return sorted(self.seconds, key=lambda t: (t not in own, self.seconds[t], t))
+        return sorted(hit, key=lambda t: (self.seconds[t], t))
 
-    def time_of(self, tests: list[str]) -> float:
-        number = {name: k for k, name in enumerate(self.names)}
-        return sum(self.seconds[number[name]] for name in tests)
+    def time_of(self, tests: Iterable[str]) -> float:
+        return sum(self.seconds[t] for t in tests)
+
+    def within(self, tests: list[str], seconds: float) -> list[str]:
+        """The first tests that together take that long, at least one."""
+        total = accumulate(self.seconds[t] for t in tests)
+        return [t for k, (t, s) in enumerate(zip(tests, total, strict=True)) if k == 0 or s <= seconds]
 
 
 def coverage_map(root: Path, cache: Path, package: str, tests: tuple[str, ...], workers: int) -> CoverageMap:
-    """The map of a package's own tests, from the ``cache`` or by running them in ``root``."""
-    sources = [
-        *(root / package).rglob("*.py"),
-        *(f for t in tests for f in _files(root / t)),
-        root / "tests/conftest.py",
-    ]
+    """The map of a package by its own tests, from the ``cache`` or by running them in ``root``."""
+    parts = [_folder_map(root, cache, package, folder, workers) for folder in tests]
+    seconds = {name: s for part in parts for name, s in part.seconds.items()}
+    lines: dict[str, dict[str, list[str]]] = {}
+    imported: dict[str, set[int]] = {}
+    for part in parts:
+        for file, own in part.imported.items():
+            imported.setdefault(file, set()).update(own)
+        for file, found in part.tests.items():
+            whole = lines.setdefault(file, {})
+            for line, names in found.items():
+                whole[line] = whole.get(line, []) + names
+    return CoverageMap(seconds, lines, {file: sorted(own) for file, own in imported.items()})
+
+
+def _folder_map(root: Path, cache: Path, package: str, tests: str, workers: int) -> CoverageMap:
+    sources = [*(root / package).rglob("*.py"), *(root / tests).rglob("*.py"), root / "tests/conftest.py"]
     digest = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(sources))).hexdigest()[:20]
-    kept = cache / f"{package.replace('/', '.')}-{digest}.json"
+    name = f"{package}-{tests}".replace("/", ".")
+    kept = cache / f"{name}-{digest}.json"
     if not kept.exists():
-        kept.write_text(json.dumps(_measure(root, cache, package, tests, workers)))
+        kept.write_text(json.dumps(_measure(root, cache / f"{name}.coverage", package, tests, workers)._asdict()))
     return CoverageMap(**json.loads(kept.read_text()))
 
 
-def _files(path: Path) -> list[Path]:
-    return list(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def _measure(root: Path, cache: Path, package: str, tests: tuple[str, ...], workers: int) -> dict[str, Any]:
-    from coverage import CoverageData
-
-    data, durations = cache / f"{package.replace('/', '.')}.coverage", cache / "durations.json"
+def _measure(root: Path, data: Path, package: str, tests: str, workers: int) -> CoverageMap:
+    durations, settings = data.with_suffix(".durations"), data.with_suffix(".ini")
     data.unlink(missing_ok=True)
-    settings = cache / "coveragerc"
     settings.write_text("[run]\nbranch = False\n")
     command = [
-        *(sys.executable, "-m", "pytest", "-n", str(workers), "-q", "-p", "mutants.durations", *tests),
+        *(sys.executable, "-m", "pytest", "-n", str(workers), "-q", "-p", "mutants.durations", tests),
         *(f"--cov={package}", "--cov-context=test", "--cov-report=", f"--cov-config={settings}"),
     ]
     environment = {**os.environ, **ENVIRONMENT, "COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"the tests of {package} must pass before they can judge:\n{done.stdout[-3000:]}")
-    times: dict[str, float] = json.loads(durations.read_text())
-    names = sorted(times)
-    number = {name: k for k, name in enumerate(names)}
-    coverage = CoverageData(str(data))
+        sys.exit(f"{tests} must pass before it can judge {package}:\n{done.stdout[-3000:]}")
+    return _read(root, data, json.loads(durations.read_text()))
+
+
+def _read(root: Path, data: Path, seconds: dict[str, float]) -> CoverageMap:
+    from coverage import CoverageData
+
+    coverage: Any = CoverageData(str(data))
     coverage.read()
-    lines: dict[str, dict[str, list[int]]] = {}
-    for file in coverage.measured_files():
-        own = lines.setdefault(str(Path(file).relative_to(root)), {})
-        for line, contexts in coverage.contexts_by_lineno(file).items():
-            hit = {number[c.partition("|")[0]] for c in contexts if c.partition("|")[0] in number}
-            if hit:
-                own[str(line)] = sorted(hit)
-    return {"names": names, "seconds": [times[n] for n in names], "tests": lines}
+    lines: dict[str, dict[str, list[str]]] = {}
+    imported: dict[str, list[int]] = {}
+    for path in coverage.measured_files():
+        file = str(Path(path).relative_to(root))
+        contexts = coverage.contexts_by_lineno(path).items()
+        imported[file] = sorted(line for line, found in contexts if "" in found)
+        found = {line: {c.partition("|")[0] for c in names} for line, names in contexts}
+        lines[file] = {str(line): sorted(names & seconds.keys()) for line, names in found.items()}
+    return CoverageMap(seconds, lines, imported)

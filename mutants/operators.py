@@ -53,14 +53,19 @@ def mutants_of(file: Path, root: Path) -> list[Mutant]:
 
 def mutated(text: str, number: int) -> str:
     """The source text with its change of this number."""
+    return ast.unparse(mutated_tree(text, number))
+
+
+def mutated_tree(text: str, number: int) -> ast.Module:
+    """The same, parsed: what is not changed keeps its lines and columns."""
     tree = ast.parse(text)
     node, _, new = next(islice(_changes(tree), number, None))
 
     class Replace(ast.NodeTransformer):
         def visit(self, at: ast.AST) -> ast.AST:
-            return new if at is node else self.generic_visit(at)
+            return ast.copy_location(new, node) if at is node else self.generic_visit(at)
 
-    return ast.unparse(ast.fix_missing_locations(Replace().visit(tree)))
+    return ast.fix_missing_locations(Replace().visit(tree))
 
 
 def _short(node: ast.AST) -> str:

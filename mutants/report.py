@@ -12,7 +12,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 
 class Verdict(NamedTuple):
-    """``outcome`` is killed, killed (hung), survived, equivalent or unreached (no test runs the line)."""
+    """``outcome``: killed, killed (hung), survived, equivalent, unreached (no test runs it), not judged (no time)."""
 
     mutant: Mutant
     outcome: str
@@ -30,11 +30,11 @@ def known_equivalents() -> dict[tuple[str, str, str, str], str]:
 
 
 def lines(package: str, verdicts: Sequence[Verdict], population: int) -> list[str]:
-    equivalent = sum(v.outcome == "equivalent" for v in verdicts)
+    equivalent, left = (sum(v.outcome == name for v in verdicts) for name in ("equivalent", "not judged"))
     alive = [v for v in verdicts if v.alive]
-    judged = len(verdicts) - equivalent
-    share = 1 - len(alive) / judged if judged else 1.0
+    judged, share = len(verdicts) - equivalent - left, share_killed(verdicts)
     mark = "" if share >= GOAL else f"  below {GOAL:.0%}"
+    mark = f"; {left} not judged for want of time{mark}" if left else mark
     head = (
         f"{package}: {judged - len(alive)} of {judged} killed ({share:.0%}), {len(alive)} survived, "
         f"{equivalent} equivalent; {len(verdicts)} sampled of {population}{mark}"
@@ -49,5 +49,6 @@ def told(verdict: Verdict) -> str:
 
 
 def share_killed(verdicts: Sequence[Verdict]) -> float:
-    judged = [v for v in verdicts if v.outcome != "equivalent"]
-    return 1 - sum(v.alive for v in judged) / len(judged) if judged else 1.0
+    """Of those that were judged and can be killed; 0 if there is none, for nothing was shown."""
+    judged = [v for v in verdicts if v.outcome not in ("equivalent", "not judged")]
+    return 1 - sum(v.alive for v in judged) / len(judged) if judged else 0.0

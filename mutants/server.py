@@ -1,4 +1,4 @@
-"""Verdicts on mutants, each in a forked process that has the heavy libraries loaded and its own copy of the tree."""
+"""Verdicts on mutants, each in a forked process that has libraries and tests loaded and its own copy of the tree."""
 
 import importlib
 import os
@@ -8,29 +8,36 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mutants.coverage_map import ENVIRONMENT
 from mutants.operators import Mutant, mutated
+from mutants.patching import apply, changes, is_loaded, ran_at_import
 
 HEAVY = (
-    "numpy scipy.sparse scipy.special scipy.linalg mpmath sympy flint hypothesis networkx torch torch.nn safetensors"
-)
+    "numpy", "scipy.sparse", "scipy.special", "scipy.linalg", "mpmath", "sympy", "flint", "networkx", "torch",
+    "torch.nn", "safetensors",
+)  # fmt: skip
 COPIED = ("lop_theory", "tests", "examples", "proofs", "paper_figs", "empirical", "benchmarks", "mutants")
 FILES = ("pyproject.toml", "claims.toml", "README.md", "Makefile", "constraints.txt")
+PYTEST = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=no")
 MEMORY = 4 << 30
-GRACE = 20.0  # seconds added to four times the tests' usual time before a mutant counts as hung
+GRACE = 20.0  # CPU seconds added to four times the tests' usual time before a mutant counts as hung
+WAIT = 12  # the same in seconds of the clock on a machine that has other work
 
 
-def preload() -> None:
-    """Load what every test would load, and nothing of the package under test."""
-    os.environ.update(ENVIRONMENT)
-    for name in HEAVY.split():
-        with suppress(ImportError):
-            importlib.import_module(name)
+class Request(NamedTuple):
+    """A mutant, the tests that shall notice it, their usual CPU seconds, the lines of its file that importing runs."""
+
+    mutant: Mutant
+    tests: list[str]
+    usual: float
+    imported: list[int]
 
 
 def copy_project(root: Path, folder: Path) -> None:
@@ -45,94 +52,111 @@ def copy_project(root: Path, folder: Path) -> None:
             shutil.copy(root / name, folder / name)
 
 
-class Tree:
-    """A copy of the project in which one file at a time is changed."""
+def compile_tree(folder: Path) -> None:
+    """By hashes: a changed text is never taken for the compiled one."""
+    for file in folder.rglob("*.py"):
+        with suppress(py_compile.PyCompileError):
+            py_compile.compile(str(file), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.folder = folder
-        copy_project(root, folder)
-        for file in folder.rglob("*.py"):
-            with suppress(py_compile.PyCompileError):
-                py_compile.compile(str(file), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
-    def judge(self, mutant: Mutant, tests: list[str], usual: float) -> str:
-        """``killed``, ``killed (hung)`` or ``survived`` by these tests."""
-        file = self.folder / mutant.file
+class Tests:
+    """The collected tests of a session; a pytest plugin that serves mutants where pytest would run the tests."""
+
+    def __init__(self, folder: Path, pipe: Connection) -> None:
+        self.folder, self._pipe = folder, pipe
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        while (request := self._pipe.recv()) is not None:
+            self._pipe.send(self._judge(request, session, items))
+        return True
+
+    def _judge(self, request: Request, session: Any, items: dict[str, Any]) -> str:
+        """``killed``, ``killed (hung)`` or ``survived``; the file is changed, too, for what reads it."""
+        file = self.folder / request.mutant.file
         original = file.read_text()
-        file.write_text(mutated(original, mutant.number))
+        file.write_text(mutated(original, request.mutant.number))
+        found = [items[name] for name in request.tests]
+
+        def action() -> int:
+            if _patched(request, file, original):
+                return _run(session, found)
+            return _run_anew(self.folder, request.tests)
+
         try:
-            return self._outcome(tests, 4 * usual + GRACE)
+            return _outcome(action, 4 * request.usual + GRACE)
         finally:
             file.write_text(original)
 
-    def _outcome(self, tests: list[str], limit: float) -> str:
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            _bound(limit)
-            os._exit(_run(self.folder, tests))
-        deadline = time.monotonic() + limit
-        while time.monotonic() < deadline:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return "survived" if status == 0 else "killed"
-            time.sleep(0.02)
-        with suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return "killed (hung)"
+
+def _patched(request: Request, file: Path, text: str) -> bool:
+    """Whether this process has the mutant now."""
+    if not is_loaded(file):
+        return True  # it will be read from the changed file
+    found = changes(text, request.mutant.number, file)
+    if found is None or any(ran_at_import(change, set(request.imported)) for change in found):
+        return False
+    return apply(found, file)
 
 
-def _bound(seconds: float) -> None:
-    """A mutant may loop or grow without end: bound its processor time and memory."""
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+def _run(session: Any, items: list[Any]) -> int:
+    """1 at the first test that fails, else 0."""
+    for item, after in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        if session.testsfailed:
+            return 1
+    return 0
 
 
-def _run(folder: Path, tests: list[str]) -> int:
-    """The tests' exit code, in this (forked) process."""
+def _run_anew(folder: Path, tests: list[str]) -> int:
+    """The same after importing the package and its tests anew."""
     import pytest
 
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("lop_theory", "tests")]:
+    ours = [n for n, m in sys.modules.items() if (getattr(m, "__file__", None) or "").startswith(f"{folder}{os.sep}")]
+    for name in ours:
         del sys.modules[name]
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    arguments = [
-        "-x",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:cov",
-        "--no-header",
-        "--rootdir",
-        str(folder),
-    ]
+    return int(pytest.main([*PYTEST, "--rootdir", str(folder), *tests]))
+
+
+def _outcome(action: Callable[[], int], limit: float) -> str:
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os._exit(_child(action, limit))
+    deadline = time.monotonic() + WAIT * limit
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return "survived" if status == 0 else "killed"
+        time.sleep(0.01)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "killed (hung)"
+
+
+def _child(action: Callable[[], int], seconds: float) -> int:
+    """The action's exit code; a mutant may raise anything, loop or grow without end."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     try:
-        return int(pytest.main([*arguments, *tests]))
-    except BaseException:  # a mutant may raise anything, even while it is imported
+        return action()
+    except BaseException:
         return 1
 
 
 class Worker:
     """A process that judges mutants one after the other; it forks, so it has no threads."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, tests: tuple[str, ...], heavy: tuple[str, ...] = HEAVY) -> None:
         context = get_context("spawn")
         self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, root, folder))
+        self._process = context.Process(target=_serve, args=(theirs, root, folder, tests, heavy))
         self._process.start()
         theirs.close()
 
-    def judge(self, mutant: Mutant, tests: list[str], usual: float) -> str:
-        self._ours.send((mutant, tests, usual))
+    def judge(self, request: Request) -> str:
+        self._ours.send(request)
         return self._ours.recv()
 
     def close(self) -> None:
@@ -140,9 +164,20 @@ class Worker:
         self._process.join()
 
 
-def _serve(pipe: Connection, root: Path, folder: Path) -> None:
-    os.nice(5)
-    preload()
-    tree = Tree(root, folder)
-    while (request := pipe.recv()) is not None:
-        pipe.send(tree.judge(*request))
+def _serve(pipe: Connection, root: Path, folder: Path, tests: tuple[str, ...], heavy: tuple[str, ...]) -> None:
+    os.environ.update(ENVIRONMENT)
+    copy_project(root, folder)
+    compile_tree(folder)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    for name in heavy:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    import pytest
+
+    pytest.main([*PYTEST, "--rootdir", str(folder), *tests], plugins=[Tests(folder, pipe)])

@@ -1,14 +1,17 @@
 """The mutation tool: its mutants are programs, planted holes survive and planted checks kill, the sample is seeded."""
 
 import ast
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from mutants.operators import mutants_of, mutated
+from mutants.patching import changes, ran_at_import
 from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
 
 ROOT = Path(__file__).parents[1]
@@ -67,55 +70,113 @@ def test_every_file_of_a_package_has_mutants_that_compile():
 PROBE = """
 import sys
 from pathlib import Path
+from mutants.coverage_map import coverage_map
 from mutants.operators import mutants_of
-from mutants.server import Tree
+from mutants.server import Request, Worker
 
-root, folder = map(Path, sys.argv[1:])
-tree = Tree(root, folder)
-for m in mutants_of(root / "lop_theory/small.py", root):
-    if (m.before, m.after) in (("x > 3", "x >= 3"), ("min", "max"), ("if x > 3", "if True"), ("while x", "if False")):
-        print(m.before, "->", m.after, ":", tree.judge(m, ["tests/test_small.py"], 0.1))
+if __name__ == "__main__":
+    root, folder = map(Path, sys.argv[1:])
+    reached = coverage_map(root, folder.parent, "lop_theory", ("tests",), 0)
+    worker = Worker(root, folder, ("tests",), heavy=())
+    for m in mutants_of(root / "lop_theory/small.py", root):
+        tests = reached.reaching(m.file, m.line, m.last_line)
+        verdict = worker.judge(Request(m, tests, reached.time_of(tests), reached.imported[m.file]))
+        print(m.before, "->", m.after, ":", verdict, len(tests))
+    worker.close()
+"""
+SMALL = """
+    TABLE = {1: 3}
+
+    def doubled(x):
+        return 2 * x
+
+    SIX = doubled(3)
+
+    def clipped(x):
+        if x > 3:
+            return TABLE[1]
+        return min(x, 3)
+
+    def unused(x):
+        return x + SIX
+"""
+SMALL_TESTS = """
+    from lop_theory.small import SIX, clipped, unused
+
+    def test_clipped():
+        assert [clipped(x) for x in (1, 3, 5)] == [1, 3, 3]
+
+    def test_six():
+        assert SIX == 6
+
+    def test_nothing():
+        unused(1)
 """
 
 
 def test_a_hole_survives_and_a_check_kills(tmp_path):
+    """In functions by new code in the running process; in tables and in what importing runs, by importing anew."""
     root = tmp_path / "project"
-    for name, text in {
-        "lop_theory/__init__.py": "",
-        "lop_theory/small.py": """
-            def clipped(x):
-                if x > 3:
-                    return 3
-                return min(x, 3)
-        """,
-        "tests/test_small.py": """
-            from lop_theory.small import clipped
-
-            def test_clipped():
-                assert [clipped(x) for x in (1, 3, 5)] == [1, 3, 3]
-        """,
-        "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\n',
-    }.items():
+    texts = {"lop_theory/__init__.py": "", "lop_theory/small.py": SMALL, "tests/test_small.py": SMALL_TESTS}
+    texts |= {"tests/conftest.py": "", "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\n'}
+    for name, text in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(textwrap.dedent(text))
-    command = [sys.executable, "-c", PROBE, str(root), str(tmp_path / "tree")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    probe = tmp_path / "probe.py"
+    probe.write_text(PROBE)
+    command = [sys.executable, str(probe), str(root), str(tmp_path / "tree")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    # at import time (a table; what makes SIX) all three tests judge; in a function those that run the line
     assert done.stdout.splitlines() == [
-        "if x > 3 -> if True : killed",
-        "x > 3 -> x >= 3 : survived",
-        "min -> max : killed",
+        "3 -> 4  # 2 : killed 3",
+        "1 -> 2 : killed 3",
+        "return 2 * x -> return None : killed 3",
+        "2 * x -> 2 / x : killed 3",
+        "2 -> 3 : killed 3",
+        "3 -> 4 : killed 3",
+        "if x > 3 -> if True : killed 1",
+        "if x > 3 -> if False : survived 1",
+        "x > 3 -> x >= 3 : survived 1",
+        "3 -> 4  # 2 : survived 1",
+        "return TABLE[1] -> return None : killed 1",
+        "1 -> 2 : killed 1",
+        "return min(x, 3) -> return None : killed 1",
+        "3 -> 4 : survived 1",
+        "min -> max : killed 1",
+        "return x + SIX -> return None : survived 1",
+        "x + SIX -> x - SIX : survived 1",
     ]
     assert (tmp_path / "tree/lop_theory/small.py").read_text() == (root / "lop_theory/small.py").read_text()
+
+
+def test_only_what_importing_does_not_see_is_patched():
+    text = textwrap.dedent(SMALL) + "\n\nclass A:\n    def f(self, y=1):\n        return lambda: y + 7\n"
+    found = {(m.before, m.after): changes(text, m.number, Path("a.py")) for m in _mutants(text)}
+    assert found["1", "2"] is None  # the table, and A.f's default value
+    (changed,) = found["7", "8"]
+    assert (changed.before.co_qualname, changed.before.co_flags) == ("A.f", changed.after.co_flags)
+    assert not ran_at_import(changed, set())
+    assert ran_at_import(changed, {changed.before.co_firstlineno + 1})
+
+
+def _mutants(text):
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "a.py")
+        file.write_text(text)
+        return mutants_of(file, Path(folder))
 
 
 def test_the_report_counts_what_is_alive(file, tmp_path):
     first, second, third, *_ = mutants_of(file, tmp_path)
     verdicts = [Verdict(first, "killed"), Verdict(second, "survived"), Verdict(third, "equivalent", "same sum")]
     assert share_killed(verdicts) == 0.5
+    assert share_killed([Verdict(first, "not judged")]) == 0
     text = "\n".join(lines("p", verdicts, 99))
     assert "1 of 2 killed (50%), 1 survived, 1 equivalent; 3 sampled of 99  below 90%" in text
     assert f"survived: {second.file}:{second.line}" in text
     assert "(same sum)" in text
+    assert "1 not judged for want of time" in lines("p", [*verdicts, Verdict(third, "not judged")], 99)[0]
 
 
 def test_known_equivalents_are_mutants_that_exist():
