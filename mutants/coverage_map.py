@@ -26,7 +26,7 @@ class CoverageMap(NamedTuple):
     imported: dict[str, list[int]]
 
     def reaching(self, file: str, first: int, last: int) -> list[str]:
-        """Tests that run a line of first..last, the quickest first; for lines run by importing all, the file's first."""
+        """Tests that run a line of first..last, quickest first; for lines run by importing all, the file's first."""
         lines = self.tests.get(file, {})
         hit = {t for line in range(first, last + 1) for t in lines.get(str(line), [])}
         if not hit and not set(self.imported.get(file, [])).isdisjoint(range(first, last + 1)):
