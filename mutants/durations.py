@@ -1,4 +1,6 @@
-"""A pytest plugin that writes how many CPU seconds each test took, its children's with it, to MUTANTS_DURATIONS."""
+"""A pytest plugin that writes how many CPU seconds each test took that passes, its children's with it.
+
+The file is named by MUTANTS_DURATIONS."""
 
 import json
 import os
@@ -10,6 +12,7 @@ import pytest
 
 _BEGUN: dict[str, float] = {}
 _SECONDS: dict[str, float] = {}
+_FAILED: set[str] = set()
 
 
 def _now() -> float:
@@ -30,6 +33,8 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[Any]:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
+    if report.failed:
+        _FAILED.add(report.nodeid)
     for name, seconds in report.user_properties:
         if name == "cpu":
             _SECONDS[report.nodeid] = seconds
@@ -37,4 +42,5 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 def pytest_sessionfinish(session: Any) -> None:
     if not hasattr(session.config, "workerinput"):
-        Path(os.environ["MUTANTS_DURATIONS"]).write_text(json.dumps(_SECONDS))
+        passed = {name: seconds for name, seconds in _SECONDS.items() if name not in _FAILED}
+        Path(os.environ["MUTANTS_DURATIONS"]).write_text(json.dumps(passed))

@@ -121,7 +121,9 @@ class Known(NamedTuple):
 
 def _sums(network: Network, cells: Cells, tolerance: float) -> Known:
     sums = group_sums(network.weight, cells.of_edge, len(cells.node))
-    sizes = group_sums(abs(network.weight), cells.of_edge, len(cells.node)) if tolerance else 0 * sums
+    if not tolerance:
+        return Known(sums, 0 * sums, tolerance)
+    sizes = group_sums(abs(network.weight), cells.of_edge, len(cells.node))
     return Known(sums, _half(tolerance, sums) * sizes, tolerance)
 
 

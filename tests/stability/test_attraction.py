@@ -154,3 +154,24 @@ def test_refusals():
     assert isinstance(attracts(0.1, 5.0, "stratonovich"), Holds)
     assert isinstance(attracts(-0.1, 5.0, "stratonovich"), Fails)
     assert capture_probability(0.5, 1.0, 1.0, 0.0) == 1.0
+
+
+rationals = st.fractions(-3, 3, max_denominator=8)
+
+
+@pytest.mark.claim("later-stochastic-collapse")
+@given(rationals, rationals, rationals.map(abs))
+def test_moments_of_geometric_brownian_motion(order, h, s):
+    """E|x|^p of dx = −h x dt + √s x dB grows at −ph + ½p(p − 1)s (Itô), −ph + ½p²s (Stratonovich)."""
+    assert moment_rate(order, h, s) == -order * h + order * (order - 1) * s / 2
+    assert moment_rate(order, h, s, "stratonovich") == -order * h + order**2 * s / 2
+
+
+def test_the_exponent_takes_twenty_steps_and_refuses_nineteen():
+    hessians = np.array([[[0.5]], [[-0.25]]])
+    value, error = sgd_lyapunov_exponent(hessians, 1.0, steps=20)
+    assert math.log(0.5) <= value <= math.log(1.25)
+    assert error > 0
+    for shape, steps in (((2, 1, 1), 19), ((0, 1, 1), 20), ((2, 1, 2), 20), ((1, 1), 20)):
+        with pytest.raises(InvalidInput, match="hessians, steps"):
+            sgd_lyapunov_exponent(np.ones(shape), 1.0, steps=steps)

@@ -74,3 +74,34 @@ def test_relu_needs_the_hypothesis():
     for epsilon in (Fraction(1, 10), Fraction(1, 1000)):
         pair = pair_of(np.array([Fraction(0)]), np.array([Fraction(1)]), epsilon)
         assert output(relu, pair, np.array([1])) == Fraction(1, 2) + epsilon / 2
+
+
+fractions = st.fractions(-3, 3, max_denominator=4)
+
+
+@pytest.mark.claim("later-gated-pair")
+@given(st.lists(fractions, min_size=8, max_size=8))
+def test_identity_has_no_remainder_and_the_square_has_one_term(numbers):
+    """R = 0 for σ = id and R = (a₁ + a₂)d² for σ = t², exactly; two targets have a gate each."""
+    first, second, x, outgoing = (np.array(numbers[k : k + 2], dtype=object) for k in (0, 2, 4, 6))
+    gate = gate_of(Pair(np.stack([first, second]), outgoing))
+    u, d = gate.mean @ x, gate.half @ x
+    assert (u + d, u - d) == (first @ x, second @ x)
+    assert output(lambda t: t, Pair(np.stack([first, second]), outgoing), x) == gate.total * u + gate.lever * d
+    square = output(lambda t: t**2, Pair(np.stack([first, second]), outgoing), x)
+    rest = square - gate.total * u**2 - gate.lever * d * 2 * u
+    assert rest == gate.total * d**2
+    assert abs(rest) == remainder_bound(gate, x, Fraction(2), Fraction(0))
+    both = gate_of(Pair(np.stack([first, second]), np.stack([outgoing, 2 * outgoing], axis=1)))
+    assert both.total.tolist() == [gate.total, 2 * gate.total]
+    assert both.lever.tolist() == [gate.lever, 2 * gate.lever]
+
+
+@pytest.mark.claim("later-gated-pair")
+@given(st.lists(fractions, min_size=4, max_size=4), st.fractions("1/50", 1))
+def test_the_gate_of_a_built_pair_is_what_it_was_built_from(numbers, epsilon):
+    w, v = (np.array(n, dtype=object) for n in (numbers[:2], numbers[2:]))
+    gate = gate_of(pair_of(w, v, epsilon))
+    assert gate.mean.tolist() == w.tolist()
+    assert gate.half.tolist() == (epsilon * v).tolist()
+    assert (gate.total, gate.lever) == (1, 1 / epsilon)
