@@ -11,6 +11,7 @@ COMMANDS = {
     "cloning": "a network and its clone, side by side: whether training leaves the manifold of cloned units",
     "continual": "classification task after task: networks lose plasticity, or keep it",
     "escape": "perturbations of a network that has lost plasticity: how much of a fresh network's speed comes back",
+    "remedies": "interventions against loss of plasticity, tuned alike: which one helps, and what it costs",
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
     "data": "fetch, import or list the real data sets",
     "claims": "recompute the measured claims from the saved records",

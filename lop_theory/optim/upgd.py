@@ -95,7 +95,7 @@ class UPGD(Optimizer):
 
 
 def _scaled(utility: Tensor, group: dict[str, Any], largest: Tensor) -> Tensor:
-    """The gate σ(û/scale)."""
+    """The gate σ(û/scale); ½ where no weight has a utility (the published code has 0/0 there)."""
     if group["scope"] == "global":
-        return torch.sigmoid(utility / largest)
+        return torch.sigmoid(torch.where(largest == 0, 0, utility / largest))
     return torch.sigmoid(nn.functional.normalize(utility, dim=-1))
