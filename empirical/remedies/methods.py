@@ -30,7 +30,7 @@ from lop_theory.optim.snr import Silence
 
 PERIOD = 50
 """Steps between two looks of a companion that has a period."""
-UPDATE = 150
+UPDATE = 120
 """Steps between two new thresholds of SNR."""
 UPGD_NOISE, UPGD_DECAY = 1e-3, 0.999
 PERTURB = 0.1
@@ -69,7 +69,7 @@ def optimiser(model: nn.Sequential, run: RemedyRun, example: Tensor) -> Optimize
 
 
 def _adam(model: nn.Module, run: RemedyRun) -> Adam:
-    return Adam(model.parameters(), lr=run.step_size)
+    return Adam(model.parameters(), lr=run.step_size, fused=True)
 
 
 def _upgd(model: nn.Module, run: RemedyRun, _: Tensor) -> Optimizer:
@@ -98,7 +98,9 @@ def _by_dormancy(kind: type[ReDo] | type[ReGraMa]) -> Make:
 
 
 OPTIMISERS: dict[Name, Make] = {
-    "weight_decay": lambda model, run, _: AdamW(model.parameters(), lr=run.step_size, weight_decay=run.strength),
+    "weight_decay": lambda model, run, _: AdamW(
+        model.parameters(), lr=run.step_size, weight_decay=run.strength, fused=True
+    ),
     "gradient_noise": lambda model, run, _: GradientNoise(_adam(model, run), run.strength, run.seed),
     "l2_init": lambda model, run, _: L2Init(_adam(model, run), strength=run.strength),
     "project": lambda model, run, _: Project(_adam(model, run), model[:-1]),

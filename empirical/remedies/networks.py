@@ -1,4 +1,4 @@
-"""The MLP of the comparison: flatten, then (linear, normalisation, activation, dropout) a layer, then the classifier."""
+"""The MLP of the comparison: flatten; linear, normalisation, activation, dropout a layer; then the classifier."""
 
 from collections.abc import Callable
 

@@ -38,24 +38,24 @@ class Remedy(NamedTuple):
 REMEDIES: dict[Name, Remedy] = {
     "plain": Remedy("plain Adam", "none", (0.0,), unclones=False, unfreezes=False),
     "fresh": Remedy("fresh network every task", "none", (0.0,), unclones=True, unfreezes=True),
-    "weight_decay": Remedy("weight decay (AdamW)", "decay", (0.01, 0.1, 1.0), unclones=False, unfreezes=True),
+    "weight_decay": Remedy("weight decay (AdamW)", "decay", (0.1, 1.0), unclones=False, unfreezes=True),
     "dropout": Remedy("dropout", "share", (0.05, 0.1), unclones=True, unfreezes=False),
     "gradient_noise": Remedy("gradient noise", "σ", (0.01, 0.1), unclones=True, unfreezes=False),
     "layer_norm": Remedy("LayerNorm", "none", (0.0,), unclones=False, unfreezes=False),
     "project": Remedy("NaP (LayerNorm, weights projected)", "none", (0.0,), unclones=False, unfreezes=False),
-    "l2_init": Remedy("L2-init", "strength", (1e-4, 1e-3, 1e-2), unclones=False, unfreezes=True),
-    "parseval": Remedy("Parseval", "strength", (1e-4, 1e-3, 1e-2), unclones=False, unfreezes=True),
-    "spectral": Remedy("spectral regularisation", "strength", (1e-4, 1e-3, 1e-2), unclones=False, unfreezes=True),
+    "l2_init": Remedy("L2-init", "strength", (1e-4, 1e-3), unclones=False, unfreezes=True),
+    "parseval": Remedy("Parseval", "strength", (1e-3, 1e-2), unclones=False, unfreezes=True),
+    "spectral": Remedy("spectral regularisation", "strength", (1e-3, 1e-2), unclones=False, unfreezes=True),
     "crelu": Remedy("CReLU", "none", (0.0,), unclones=False, unfreezes=True),
     "fourier": Remedy("deep Fourier features", "none", (0.0,), unclones=False, unfreezes=True),
     "smooth_leaky": Remedy("smooth leaky ReLU", "α", (0.1, 0.3), unclones=False, unfreezes=True),
-    "shrink_perturb": Remedy("shrink and perturb (p = 0.1)", "shrink", (0.9, 0.8, 0.5), unclones=True, unfreezes=True),
+    "shrink_perturb": Remedy("shrink and perturb (p = 0.1)", "shrink", (0.8, 0.5), unclones=True, unfreezes=True),
     "dash": Remedy("DASH", "floor", (0.3, 0.7), unclones=False, unfreezes=True),
     "fire": Remedy("FIRE", "none", (0.0,), unclones=False, unfreezes=True),
-    "upgd": Remedy("UPGD (σ = 0.001)", "step size", (0.01, 0.03, 0.1), unclones=True, unfreezes=True),
-    "cbp": Remedy("continual backprop", "rate", (1e-4, 1e-3, 1e-2), unclones=True, unfreezes=True),
+    "upgd": Remedy("UPGD (σ = 0.001)", "step size", (0.01, 0.1), unclones=True, unfreezes=True),
+    "cbp": Remedy("continual backprop", "rate", (1e-4, 1e-3), unclones=True, unfreezes=True),
     "ccbp": Remedy("CCBP", "rate", (0.015, 0.1), unclones=True, unfreezes=True),
-    "redo": Remedy("ReDo", "τ", (0.0, 0.025, 0.1), unclones=True, unfreezes=True),
+    "redo": Remedy("ReDo", "τ", (0.025, 0.1), unclones=True, unfreezes=True),
     "regrama": Remedy("ReGraMa", "τ", (0.01, 0.1), unclones=True, unfreezes=True),
     "snr": Remedy("SNR", "percentile", (0.95, 0.99), unclones=True, unfreezes=True),
 }
@@ -120,14 +120,14 @@ class Remedies:
     """Standard deviation of pixel noise, in units of black to white."""
     per_class: int = 50
     """Training images of a class."""
-    step_size: float = 3e-3
+    step_size: float = 5e-3
     """Learning rate of Adam."""
-    tasks: int = 30
+    tasks: int = 25
     classes_per_task: int = 5
-    steps: int = 150
+    steps: int = 120
     """Steps a task."""
     batch: int = 32
-    window: int = 30
+    window: int = 40
     """Steps between two measurements of the training accuracy; it must divide the steps."""
     execution: Execution = Execution()
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empirical.remedies.options import REMEDIES, REMEDIES_PRESETS, Name, Remedies, RemedyRun
+from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS, Name, Remedies, RemedyRun
 from empirical.runs import saved
 from empirical.runs.saved import FOLDER, Group
 from empirical.runs.store import Record
@@ -40,18 +40,27 @@ def chosen(options: Remedies, remedy: Name, tuned: Iterable[Record]) -> float:
 
 
 def cells(preset: str = "laptop", root: Path = FOLDER) -> dict[Name, Cell]:
-    """Every remedy of a preset that has been run whole. Raises ``InvalidInput`` naming the command that makes what is
-    missing: the tuning of all of them, and the runs that count of the strengths chosen."""
-    options = REMEDIES_PRESETS[preset]
-    tuning = [run for name in options.remedies for run in options.tuned(name)]
-    tuned = [r for g in _groups(tuning, preset, root).values() for r in g.records]
-    strengths = {name: chosen(options, name, tuned) for name in options.remedies}
-    final = [run for name, strength in strengths.items() for run in options.final(name, strength)]
-    return {name: Cell(strengths[name], group) for (name, _), group in _groups(final, preset, root).items()}
+    """Every remedy of a preset that has been tuned and run whole. Raises ``InvalidInput`` naming the command that makes
+    what is missing if a control is."""
+    options, found = REMEDIES_PRESETS[preset], {}
+    for name in options.remedies:
+        tuning = options.tuned(name)
+        if len(saved.complete("remedies", tuning, _of_all, root)) < len(tuning) and name not in CONTROLS:
+            continue
+        tuned = [record for group in _groups(tuning, preset, root) for record in group.records] if tuning else []
+        strength = chosen(options, name, tuned)
+        final = options.final(name, strength)
+        if saved.complete("remedies", final, _of_all, root) or name in CONTROLS:
+            (found[name],) = (Cell(strength, group) for group in _groups(final, preset, root))
+    return found
 
 
-def _groups(runs: list[RemedyRun], preset: str, root: Path) -> Mapping[tuple[Name, float], Group]:
-    return saved.groups("remedies", preset, runs, lambda run: (run.remedy, run.strength), root)
+def _of_all(_: RemedyRun) -> None:
+    """The key of runs that count together."""
+
+
+def _groups(runs: list[RemedyRun], preset: str, root: Path) -> list[Group]:
+    return [*saved.groups("remedies", preset, runs, lambda run: run.strength, root).values()]
 
 
 def accuracy(group: Group) -> np.ndarray:

@@ -2,15 +2,18 @@
 
 from typing import Literal
 
-Update = Literal["linear", "elementwise", "factored", "spectral", "asymmetric"]
+Update = Literal["linear", "elementwise", "factored", "spectral", "algebraic", "weighted", "asymmetric"]
 Decay = Literal["none", "coupled", "decoupled"]
 
 MEMBERS: dict[Update, str] = {
-    "linear": "SGD, momentum, Nesterov, ASGD, LBFGS",
+    "linear": "SGD, momentum, Nesterov, ASGD, LBFGS, L2-init",
     "elementwise": "Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta, Rprop, sign descent, Lion",
     "factored": "Adafactor",
     "spectral": "Muon",
-    "asymmetric": "gradient noise, dropout, optimiser state that differs between clones",
+    "algebraic": "shrinking, NaP, polar factors (FIRE), Parseval and spectral penalties",
+    "weighted": "DASH, UPGD without noise",
+    "asymmetric": "gradient noise, dropout, shrink and perturb, UPGD, replaced units, optimiser state that differs "
+    "between clones",
 }
 
 
@@ -21,10 +24,10 @@ def stays(update: Update, decay: Decay, *, block_constant: bool, block: int = 3)
     """
     if update == "asymmetric":
         return False, False
-    if block_constant or decay == "none":
+    if block_constant or (decay == "none" and update not in ("algebraic", "weighted")):
         return True, True
-    nonlinear = update in ("elementwise", "factored")
-    return not (decay == "coupled" and nonlinear and block > 2), False
+    nonlinear = update == "weighted" or (decay == "coupled" and update in ("elementwise", "factored"))
+    return not (nonlinear and block > 2), False
 
 
 def escapes(*, block_constant: bool) -> dict[Decay, str]:

@@ -1,4 +1,5 @@
-"""The optimisers of the table: every one in ``torch.optim``, Muon, sign descent, Lion, and three symmetry breakers."""
+"""The optimisers of the table: every one in ``torch.optim``, Muon, sign descent, Lion, remedies against loss of
+plasticity, and symmetry breakers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, optim
 
+from lop_theory.graph import remedies
 from lop_theory.graph.closure import Update
 
 RATE = 0.02
@@ -15,7 +17,8 @@ class Spec(NamedTuple):
     """How to build an optimiser, and the class of its update map.
 
     ``linear``: in the span of gradients and w; ``elementwise``: of each entry's own history; ``factored``: by row and
-    column statistics; ``spectral``: an odd matrix polynomial; ``asymmetric``: not equivariant, by design.
+    column statistics; ``spectral``: an odd matrix polynomial; ``algebraic``: the same of w itself; ``weighted``: w or
+    the gradient scaled by what both say, entry by entry or row by row; ``asymmetric``: not equivariant, by design.
     """
 
     make: Callable[[list[Tensor]], list[Any]]
@@ -83,6 +86,15 @@ def _matrices(kind: Any, **options: Any) -> Callable[[list[Tensor]], list[Any]]:
     return make
 
 
+def _remedy(rule: remedies.Rule, **how: bool) -> Callable[[list[Tensor]], list[Any]]:
+    return lambda parameters: [remedies.Remedied(parameters, rule, **how)]
+
+
+def _replacing(parameters: list[Tensor]) -> list[Any]:
+    rule = remedies.replaced(torch.Generator().manual_seed(2))
+    return [remedies.Remedied(parameters, rule, matrices_only=True)]
+
+
 def _untie_adam(optimiser: Any, generator: torch.Generator) -> None:
     for state in optimiser.state.values():
         second = state["exp_avg_sq"]
@@ -110,6 +122,17 @@ OPTIMISERS: dict[str, Spec] = {
     "Adafactor": Spec(_one(optim.Adafactor), "factored"),
     "Muon (bfloat16)": Spec(_matrices(optim.Muon, weight_decay=0.0), "spectral"),
     "Muon (float64)": Spec(_matrices(ExactMuon), "spectral"),
+    "L2-init": Spec(_remedy(remedies.l2_init), "linear"),
+    "shrink": Spec(_remedy(remedies.shrink), "algebraic"),
+    "NaP": Spec(_remedy(remedies.projected, matrices_only=True), "algebraic"),
+    "FIRE (polar factor)": Spec(_remedy(remedies.polar, matrices_only=True, once=True), "algebraic"),
+    "Parseval": Spec(_remedy(remedies.parseval, matrices_only=True), "algebraic"),
+    "spectral penalty": Spec(_remedy(remedies.spectral, matrices_only=True), "algebraic"),
+    "DASH": Spec(_remedy(remedies.dash, once=True), "weighted"),
+    "UPGD without noise": Spec(_remedy(remedies.upgd), "weighted"),
+    "UPGD": Spec(_remedy(remedies.upgd), "asymmetric", noise=0.1),
+    "shrink and perturb": Spec(_remedy(remedies.shrink), "asymmetric", noise=0.1),
+    "unit replacement": Spec(_replacing, "asymmetric"),
     "Adam, untied state": Spec(_one(optim.Adam), "asymmetric", untie=_untie_adam),
     "SGD + gradient noise": Spec(_one(optim.SGD), "asymmetric", noise=0.1),
     "SGD + dropout": Spec(_one(optim.SGD), "asymmetric", dropout=True),

@@ -7,7 +7,9 @@ such optimiser keeps BC, and without decay keeps w0 + BC from any RE∩CE start.
   coupled L2       feeds g + λw to the update. In span{gradients, w} (SGD, momentum, LBFGS): as decoupled. Muon: RE∩CE
                    matrices are closed under products and transposes, hence under odd matrix polynomials: as decoupled.
                    Elementwise or factored adaptive updates break RE∩CE; 2×2 blocks [[p, q], [q, p]] hide it.
-Untied state, gradient noise and dropout break cloning. This module needs PyTorch.
+Remedies: maps of w itself by products and transposes (shrinking, norms, polar factors, Parseval and spectral penalties)
+keep RE∩CE and leave the translate; what weighs entries or rows by their own values (UPGD, DASH) leaves both.
+Untied state, noise, dropout and replaced units break cloning. This module needs PyTorch.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -11,17 +11,19 @@ METHODS = ("svd", "newton-schulz")
 
 
 def polar(matrix: Tensor, *, iterations: int | None = None) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, U Vᵀ of W = U S Vᵀ.
+    """The polar factor U Vᵀ of W = U S Vᵀ, over the singular values that are not 0: the nearest matrix with orthonormal
+    rows or columns if W has full rank. (Else that is not unique, and to complete U Vᵀ would part clones at random.)
 
     ``iterations``: by that many Newton–Schulz steps X ← 1.5 X − 0.5 X XᵀX from W/‖W‖_F, as published (10), which reach
     it only where no singular value is small; by default exactly.
     """
     if iterations is None:
-        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-        return u @ v
+        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+        rank = s > s[:1] * max(matrix.shape) * torch.finfo(s.dtype).eps
+        return u * rank @ v
     wide = matrix.shape[1] > matrix.shape[0]
     x = matrix.mT if wide else matrix
-    x = x / x.norm()
+    x = x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
     for _ in range(iterations):
         x = 1.5 * x - 0.5 * x @ (x.mT @ x)
     return x.mT if wide else x
@@ -33,8 +35,8 @@ def fire(model: nn.Module, *, iterations: int | None = 10, only: Iterable[str] |
     of a convolution at every place of the kernel, over the kernel's size; names of the modules.
 
     Frobenius isometry reinitialisation (arXiv 2602.08040; ``iterations=10`` is the authors' code, ``None`` the exact
-    polar factor). Biases stay. Clones stay clones: a polar factor is W times a function of
-    WᵀW, so it leaves no clone manifold. Clear the optimiser's memory yourself. Raises ``InvalidInput``.
+    polar factor). Biases stay, and so does a weight of zeros. Clones stay clones: a polar factor is W times a function
+    of WᵀW, so it leaves no clone manifold. Clear the optimiser's memory yourself. Raises ``InvalidInput``.
     """
     if iterations is not None and iterations < 1:
         raise InvalidInput("iterations", iterations, "must be at least 1, or None for the exact polar factor")

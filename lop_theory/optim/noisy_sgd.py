@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from lop_theory.errors import InvalidInput
 
 SCALINGS = ("element", "norm")
+NOISE = ("sigma", "decay", "scaling")
 
 
 class NoisySGD(Optimizer):
@@ -19,6 +20,11 @@ class NoisySGD(Optimizer):
     the gradient.
     ``scaling="norm"`` uses σ_t‖g‖/√n: noise as long as σ_t‖g‖.
     λ = 0 gives one noisy step. The noise has its own generator, so the data's random stream is untouched.
+
+    ``momentum``, ``dampening``, ``weight_decay``, ``nesterov`` and ``maximize`` are those of ``torch.optim.SGD``, to
+    which it is equal for σ = 0; g is the gradient as it comes, without decay. A state dict of ``torch.optim.SGD`` is
+    loaded as it is, and the decay of the noise then begins; groups keep their own σ, λ and scaling. Raises
+    ``InvalidInput``.
     """
 
     def __init__(  # noqa: PLR0913
@@ -29,16 +35,27 @@ class NoisySGD(Optimizer):
         sigma: float = 0.01,
         decay: float = 1.0,
         momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        maximize: bool = False,
         scaling: str = "element",
         seed: int = 0,
     ) -> None:
-        if lr < 0 or sigma < 0 or momentum < 0:
-            raise InvalidInput("lr, sigma, momentum", (lr, sigma, momentum), "must not be negative")
+        if min(lr, sigma, momentum, weight_decay) < 0:
+            values = (lr, sigma, momentum, weight_decay)
+            raise InvalidInput("lr, sigma, momentum, weight_decay", values, "must not be negative")
+        if not 0 <= dampening < 1:
+            raise InvalidInput("dampening", dampening, "must lie in [0, 1)")
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise InvalidInput("nesterov", nesterov, "needs a momentum, and a dampening of 0")
         if not 0 <= decay <= 1:
             raise InvalidInput("decay", decay, "must lie in [0, 1]")
         if scaling not in SCALINGS:
             raise InvalidInput("scaling", scaling, f"must be one of {', '.join(SCALINGS)}")
-        super().__init__(params, {"lr": lr, "sigma": sigma, "decay": decay, "momentum": momentum, "scaling": scaling})
+        plain = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        noise = {"sigma": sigma, "decay": decay, "scaling": scaling}
+        super().__init__(params, {"lr": lr, **noise, **plain, "maximize": maximize})
         self.steps = 0
         self._squares: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
         self._generator = torch.Generator().manual_seed(seed)
@@ -51,7 +68,9 @@ class NoisySGD(Optimizer):
                 loss = closure()
         for group, parameter, noise in self._noises():
             assert parameter.grad is not None
-            parameter.add_(self._smoothed(parameter, parameter.grad + noise, group["momentum"]), alpha=-group["lr"])
+            gradient = parameter.grad + noise
+            direction = (-gradient if group["maximize"] else gradient).add(parameter, alpha=group["weight_decay"])
+            parameter.add_(self._smoothed(parameter, direction, group), alpha=-group["lr"])
         return loss
 
     @torch.no_grad()
@@ -90,17 +109,34 @@ class NoisySGD(Optimizer):
         deviation = sigma * gradient.norm() / (gradient.numel() ** 0.5 if scaling == "norm" else 1.0)
         return draw * deviation
 
-    def _smoothed(self, parameter: Tensor, direction: Tensor, momentum: float) -> Tensor:
+    def _smoothed(self, parameter: Tensor, direction: Tensor, group: dict[str, Any]) -> Tensor:
+        """v ← μ v + (1 − dampening) d, but v = d at the first step; v, or d + μ v with Nesterov."""
+        momentum = group["momentum"]
         if momentum == 0:
             return direction
         state = self.state[parameter]
-        state["momentum_buffer"] = direction + momentum * state["momentum_buffer"] if state else direction.clone()
-        return state["momentum_buffer"]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = direction.clone()
+        else:
+            state["momentum_buffer"].mul_(momentum).add_(direction, alpha=1 - group["dampening"])
+        velocity = state["momentum_buffer"]
+        return direction.add(velocity, alpha=momentum) if group["nesterov"] else velocity
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "steps": self.steps, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.steps = state_dict["steps"]
-        self._generator.set_state(state_dict["generator"])
+        """The inverse of :meth:`state_dict`; also takes one of ``torch.optim.SGD``."""
+        own = [{name: group[name] for name in NOISE} for group in self.param_groups]
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for group, noise in zip(self.param_groups, own, strict=True):
+            group.update({name: group.get(name, value) for name, value in noise.items()})
+        self.steps = state_dict.get("steps", 0)
+        if "generator" in state_dict:
+            self._generator.set_state(state_dict["generator"].cpu())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # of older pickles
+            for name in ("dampening", "weight_decay", "nesterov", "maximize"):
+                group.setdefault(name, 0)

@@ -156,6 +156,14 @@ def sgd(at: Slice) -> Right:
     return Right(at.old - at.group["lr"] * moved, {"momentum_buffer": velocity})
 
 
+def noisy_sgd(at: Slice) -> Right:
+    """As :func:`sgd`; at the first step, which began from v = 0, the direction with its noise is v/(1 − dampening)."""
+    begins = at.of_age(lambda t: (t == 1).double()) > 0
+    velocity = at.state["momentum_buffer"]
+    velocity = torch.where(begins, velocity / (1 - at.group["dampening"]), velocity)
+    return Right(at.old - at.group["lr"] * velocity, {"momentum_buffer": velocity})
+
+
 def forget_average(state: dict[str, Any], parameter: Tensor, dim: int, index: Tensor) -> None:
     """Adafactor: the second moments of the slices become the mean of the others', since its factors tie all weights of
     a row and of a column together, and its step is scaled by the whole tensor; the count goes on."""
@@ -172,8 +180,12 @@ def forget_everything(state: dict[str, Any], _parameter: Tensor, _dim: int, _ind
     state.clear()
 
 
+def _dampened(group: Group) -> bool:
+    return bool(group["dampening"] and group["momentum"])
+
+
 RULES: dict[type, Rule] = {
-    optim.SGD: Rule(sgd, needed=lambda group: bool(group["dampening"] and group["momentum"])),
+    optim.SGD: Rule(sgd, needed=_dampened),
     optim.Adam: Rule(adam),
     optim.AdamW: Rule(adam),
     optim.NAdam: Rule(nadam),
@@ -186,7 +198,7 @@ RULES: dict[type, Rule] = {
     ),
     optim.ASGD: Rule(asgd, kept=("ax",)),
     AdamGnT: Rule(),
-    NoisySGD: Rule(),
+    NoisySGD: Rule(noisy_sgd, needed=_dampened),
     optim.RMSprop: Rule(),
     optim.Adadelta: Rule(),
     optim.Rprop: Rule(first={"step_size": lambda group: group["lr"]}),

@@ -30,6 +30,8 @@ ELEMENTWISE = [
     (optim.Rprop, {"lr": 0.1}),
     (AdamGnT, {"weight_decay": 0.1}),
     (NoisySGD, {"sigma": 0.0, "momentum": 0.9}),
+    (NoisySGD, {"sigma": 0.0, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
+    (NoisySGD, {"sigma": 0.0, "momentum": 0.9, "nesterov": True}),
 ]
 FLOAT32_SCALARS = (optim.NAdam, optim.ASGD)  # torch keeps their products and rates in float32
 

@@ -30,16 +30,54 @@ def step(model, optimiser, x):
 # --- NoisySGD ---------------------------------------------------------------------------------------------------------
 
 
-def test_without_noise_it_is_sgd():
-    for momentum in (0.0, 0.9):
-        a, b = network(), network()
-        ours = NoisySGD(a.parameters(), 0.1, sigma=0.0, momentum=momentum)
-        theirs = torch.optim.SGD(b.parameters(), 0.1, momentum=momentum)
-        for _ in range(4):
-            step(a, ours, ROWS)
-            step(b, theirs, ROWS)
-        for p, q in zip(a.parameters(), b.parameters(), strict=True):
-            torch.testing.assert_close(p, q, rtol=0, atol=1e-15)
+SGD_OPTIONS = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "weight_decay": 0.1},
+    {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1, "maximize": True},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    {"weight_decay": 0.1},
+]
+
+
+def same(a, b):
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS)
+def test_without_noise_it_is_sgd(options):
+    a, b = network(), network()
+    ours, theirs = NoisySGD(a.parameters(), 0.1, sigma=0.0, **options), torch.optim.SGD(b.parameters(), 0.1, **options)
+    for _ in range(4):
+        step(a, ours, ROWS)
+        step(b, theirs, ROWS)
+    same(a, b)
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS)
+def test_a_checkpoint_of_sgd_goes_on(options):
+    b = network()
+    theirs = torch.optim.SGD(b.parameters(), 0.1, **options)
+    step(b, theirs, ROWS)
+    a = copy.deepcopy(b)
+    ours = NoisySGD(a.parameters(), 9.0, sigma=0.0, decay=0.5, scaling="norm")
+    ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
+    for _ in range(3):
+        step(a, ours, ROWS)
+        step(b, theirs, ROWS)
+    same(a, b)
+    assert [(g["sigma"], g["decay"], g["scaling"], g["lr"]) for g in ours.param_groups] == [(0.0, 0.5, "norm", 0.1)]
+    assert ours.steps == 3
+
+
+def test_decay_adds_nothing_to_the_noise():
+    """The noise is as long as the gradient says, whatever the weights are."""
+    w = nn.Parameter(torch.full((50, 50), 1e6, dtype=torch.float64))
+    w.grad = torch.ones_like(w)
+    optimiser = NoisySGD([w], 0.1, sigma=0.1, weight_decay=0.5, scaling="norm")
+    optimiser.step()
+    assert optimiser.noise_ratio == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize(("scaling", "ratio"), [("element", 0.05 * 10000**0.5), ("norm", 0.05)])
@@ -87,7 +125,19 @@ def test_noisy_sgd_state_round_trip():
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("bad", [{"lr": -1}, {"sigma": -1}, {"decay": 1.5}, {"scaling": "loud"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lr": -1},
+        {"sigma": -1},
+        {"decay": 1.5},
+        {"scaling": "loud"},
+        {"weight_decay": -1},
+        {"momentum": 0.9, "dampening": 1.0},
+        {"nesterov": True},
+        {"nesterov": True, "momentum": 0.9, "dampening": 0.5},
+    ],
+)
 def test_noisy_sgd_refuses_bad_settings(bad):
     with pytest.raises(InvalidInput):
         NoisySGD(network().parameters(), **bad)

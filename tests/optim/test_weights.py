@@ -55,6 +55,14 @@ def test_upgd_without_noise_is_the_formula(scope, protecting, published):
         torch.testing.assert_close(w.detach(), expected, rtol=1e-12, atol=1e-14)
 
 
+def test_upgd_moves_weights_none_of_which_has_a_utility_yet():
+    w = nn.Parameter(torch.zeros(3))
+    optimiser = UPGD([w], 0.1, sigma=0.0)
+    w.grad = torch.ones(3)
+    optimiser.step()
+    torch.testing.assert_close(w.detach(), torch.full((3,), -0.05))
+
+
 def test_upgd_noise_moves_useless_weights_and_states_go_on():
     a = nn.Parameter(normal(200, 200))
     optimiser = UPGD([a], 0.1, sigma=1.0, seed=3)
@@ -97,14 +105,23 @@ def test_fire_scales_linear_layers_and_convolutions_as_published():
         fire(model, only=["9"])
 
 
-def test_fire_leaves_no_clone_manifold():
+@pytest.mark.parametrize("iterations", [10, None])
+def test_fire_leaves_a_weight_of_zeros(iterations):
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    fire(layer, iterations=iterations)
+    assert torch.equal(layer.weight, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("iterations", [15, None])
+def test_fire_leaves_no_clone_manifold(iterations):
     """Equal rows stay equal and equal columns stay equal: the polar factor is no escape."""
     w = normal(3, 4)
     clones = w.repeat_interleave(2, 0).repeat_interleave(3, 1)
     layer = nn.Linear(12, 6).double()
     with torch.no_grad():
         layer.weight.copy_(clones)
-    fire(layer, iterations=15)
+    fire(layer, iterations=iterations)
     new = layer.weight.detach()
     torch.testing.assert_close(new[0::2], new[1::2], rtol=0, atol=1e-12)
     torch.testing.assert_close(new[:, 0::3], new[:, 2::3], rtol=0, atol=1e-12)
