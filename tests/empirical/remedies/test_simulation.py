@@ -48,7 +48,7 @@ def test_a_run_that_diverges_says_so() -> None:
     assert advance.rows == []
 
 
-def test_the_best_strength_is_that_of_the_largest_accuracy_on_the_tuning_seeds(tmp_path) -> None:
+def test_the_best_strength_is_that_of_the_largest_accuracy_on_the_tuning_seeds() -> None:
     """Chosen by the mean over tasks and seeds; a strength with a failed run is none."""
     from types import SimpleNamespace
 
@@ -129,7 +129,6 @@ def test_clones_part_where_theory_says_that_they_can(name: str) -> None:
     clone_pairs(model, paired=name in ("crelu", "fourier"))
     inner = optimiser(model, run, example)
     train(model, inner, run)
-    print(name,parted(model))
     assert (parted(model) > 1e-4) == REMEDIES[name].unclones, parted(model)
 
 
