@@ -13,10 +13,13 @@ COMMANDS = {
     "escape": "perturbations of a network that has lost plasticity: how much of a fresh network's speed comes back",
     "remedies": "interventions against loss of plasticity, tuned alike: which one helps, and what it costs",
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
+    "pack": "one archive of a folder of runs, with checkpoints, no larger than a limit",
+    "unpack": "merge such an archive into a folder of runs",
     "data": "fetch, import or list the real data sets",
     "claims": "recompute the measured claims from the saved records",
 }
-"""Command → what it does; the package of that name has ``command.main(arguments)``."""
+"""Command → what it does; the package of that name has ``command.main(arguments)``, but for these."""
+ELSEWHERE = {"unpack": ("pack", "unpack")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         return OK
     if not given or given[0] not in COMMANDS:
         raise InvalidInput("command", given[0] if given else "", "is unknown", f"one of: {', '.join(COMMANDS)}")
-    return importlib.import_module(f"empirical.{given[0]}.command").main(given[1:])
+    package, function = ELSEWHERE.get(given[0], (given[0], "main"))
+    return getattr(importlib.import_module(f"empirical.{package}.command"), function)(given[1:])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class Execution:
     """A Ray cluster that carries the runs out instead of this machine: auto, or its address (HOST:PORT)."""
     gpus_per_run: float = 1.0
     """On a cluster with a CUDA device: the share of a GPU that a run asks for, 0.25 say."""
+    stop_after: float = 0.0
+    """Seconds after which every run leaves with a checkpoint, and none begins any more; 0 is no limit."""
     tensorboard: str = ""
     """Folder for TensorBoard event files, one sub-folder a run."""
     wandb: str = ""
@@ -35,6 +37,8 @@ class Execution:
                 raise InvalidInput(name, getattr(self, name), f"must be at least {least}")
         if not 0 < self.gpus_per_run < float("inf"):
             raise InvalidInput("gpus_per_run", self.gpus_per_run, "must be positive and finite")
+        if not 0 <= self.stop_after < float("inf"):
+            raise InvalidInput("stop_after", self.stop_after, "must be seconds, finite", "0 is no limit")
         kind, _, number = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (kind == "cpu" and number) or (":" in self.device and not number.isdigit()):
             raise InvalidInput("device", self.device, "is unknown", "give cpu, cuda or cuda:N")

@@ -129,6 +129,45 @@ def _open(folder: Path) -> sqlite3.Connection:
     return database
 
 
+def checkpoint_of(folder: Path) -> bytes:
+    """The database of a run that is interrupted, in one piece. Raises :class:`Busy` if a process holds it."""
+    database = _open(folder)
+    try:
+        database.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        database.close()
+    return (folder / LIVE).read_bytes()
+
+
+def reached(body: bytes) -> int:
+    """The last step of such a database, which may come from anywhere. Raises ``ValueError`` if it is none of ours."""
+    database = sqlite3.connect(":memory:")
+    try:
+        database.execute("PRAGMA trusted_schema=OFF")
+        database.deserialize(body)
+        tables = [
+            row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+        ]
+        if tables != _schema():
+            raise ValueError("is no run's database")
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise ValueError("is a damaged database")
+        (step,) = database.execute("SELECT MAX(step) FROM checkpoints").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"is no run's database ({error})") from None
+    finally:
+        database.close()
+    return START if step is None else int(step)
+
+
+def _schema() -> list[str]:
+    """What a run's database consists of: these tables, and nothing that acts by itself."""
+    database = sqlite3.connect(":memory:")
+    for statement in _TABLES:
+        database.execute(statement)
+    return [row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")]
+
+
 def remove_live(folder: Path) -> None:
     """Delete what a kill between manifest and clean-up may have left."""
     for suffix in ("-wal", "-shm", ""):

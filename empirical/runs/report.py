@@ -1,7 +1,9 @@
 """What every experiment's command does with its runs: carry them out, show a table, name what is missing and where
 the results are, and say so in the exit code."""
 
+import math
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +13,15 @@ import numpy as np
 
 from empirical.runs.command import writable_folder
 from empirical.runs.execution import Execution, available_device
-from empirical.runs.run import Experiment, Job, Outcome
+from empirical.runs.run import STOPPED, Experiment, Job, Outcome
 from empirical.runs.saved import NETWORK, Group
 from empirical.runs.store import Record
 from empirical.runs.trackers import observers
 from lop_theory.cli import NOT_CERTIFIED, OK
 
 INTERRUPTED = 130
+UNFINISHED = 75
+"""The time of ``--stop-after`` is spent: the same command goes on (sysexits' EX_TEMPFAIL)."""
 
 
 def run_experiment(
@@ -31,7 +35,8 @@ def run_experiment(
     """Carry out the runs and report. ``show`` prints the experiment's own table of the finished records; ``figures``
     are those drawn from this experiment.
 
-    Returns 0, or 1 if a run failed or came to no end, or 130 on Ctrl-C. Raises ``InvalidInput``.
+    Returns 0, or 1 if a run failed or came to no end, 75 if the time was spent before, 130 on Ctrl-C.
+    Raises ``InvalidInput``.
     """
     root = writable_folder("out", execution.out).resolve()
     jobs = list(jobs_of(experiment, configs, execution, root))
@@ -49,13 +54,14 @@ def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution
     device = execution.device if execution.cluster else available_device(execution.device)
     there = experiment.on(execution.device)
     watching = tuple(observers(execution.tensorboard, execution.wandb, root))
+    until = time.time() + execution.stop_after if execution.stop_after else math.inf
     groups: dict[Hashable, list[Any]] = defaultdict(list)
     for config in dict.fromkeys(configs):
         groups[experiment.group(config)].append(config)
     for group in groups.values():
         size = execution.group_size(len(group))
         for first in range(0, len(group), size):
-            yield Job(there, tuple(group[first : first + size]), root, device, watching)
+            yield Job(there, tuple(group[first : first + size]), root, device, watching, until)
 
 
 def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
@@ -77,22 +83,29 @@ def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
 
 
 def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures: Sequence[str] = ()) -> int:
-    """Counts, paths, and a line for every run without a result."""
+    """Counts, paths, and a line for every run without a result; those that the time was too short for are counted."""
     skipped = sum(o.skipped for o in outcomes)
     ended = sum(o.record is not None for o in outcomes) - skipped
     print(f"{ended} runs done, {skipped} already finished")
     print(f"results: {out / experiment.name}/ID/record.parquet and manifest.json")
     if figures:
         print(f"figures of the saved results: python -m paper_figs {' '.join(figures)}")
-    bad = False
-    for outcome in outcomes:
-        problem = outcome.problem
-        if outcome.record is not None and outcome.record.manifest["status"] == "failed":
-            problem = f"failed: {outcome.record.manifest['cause']} ({outcome.record.folder})"
-        if problem:
-            bad = True
-            print(f"{experiment.label(outcome.config)}: {problem}", file=sys.stderr)
-    return NOT_CERTIFIED if bad else OK
+    problems = [(o.config, problem) for o in outcomes if (problem := _problem(o))]
+    stopped = sum(problem == STOPPED for _, problem in problems)
+    for config, problem in problems:
+        if problem != STOPPED:
+            print(f"{experiment.label(config)}: {problem}", file=sys.stderr)
+    if stopped:
+        print(f"{stopped} runs {STOPPED}; the same command goes on from their checkpoints", file=sys.stderr)
+    return NOT_CERTIFIED if len(problems) > stopped else UNFINISHED if stopped else OK
+
+
+def _problem(outcome: Outcome) -> str | None:
+    """Why the run has no result, if it has none."""
+    record = outcome.record
+    if record is not None and record.manifest["status"] == "failed":
+        return f"failed: {record.manifest['cause']} ({record.folder})"
+    return outcome.problem
 
 
 def checks_shown(group: Group) -> str:

@@ -1,5 +1,6 @@
 """Carry out runs: resume, train, measure, commit, finish. Runs that differ only in the seed may train side by side."""
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from empirical.runs.store import Record, Row, finished, run_id
 
 Arrays = dict[str, np.ndarray]
 HELD = "held by another process"
+STOPPED = "stopped: the time is spent"
 CHECKPOINT_SHARE = 0.05
 """Of a run's time that checkpoints take at most; what was trained since the last one is trained anew after a death."""
 
@@ -88,13 +90,15 @@ class Outcome(NamedTuple):
 
 class Job(NamedTuple):
     """A group of runs to carry out; goes to workers as it is. ``device`` is what the manifest calls it;
-    every observer is called with (config, rows) when rows have been committed, and with (config, None) at the end."""
+    every observer is called with (config, rows) when rows have been committed, and with (config, None) at the end.
+    At ``until`` (seconds of ``time.time()``) the runs leave with a checkpoint, and none begins any more."""
 
     experiment: Experiment
     configs: tuple[Any, ...]
     root: Path
     device: str
     observers: tuple[Callable[[Any, list[Row] | None], None], ...] = ()
+    until: float = math.inf
 
     @property
     def length(self) -> int:
@@ -125,8 +129,10 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
                 outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part)))
                 _show(job, record.config, None)
             done += sum(record.config.length for record in part)
-    report(job.length)
-    return [outcomes[config] for config in job.configs]
+    found = [outcomes.get(config, Outcome(config, None, problem=STOPPED)) for config in job.configs]
+    if all(outcome.problem != STOPPED for outcome in found):
+        report(job.length)
+    return found
 
 
 def _take(job: Job, config: Any) -> Outcome | LiveRecord:
@@ -135,6 +141,8 @@ def _take(job: Job, config: Any) -> Outcome | LiveRecord:
     place = folder / run_id(asdict(config))
     live = None
     if finished(place) is None:
+        if time.time() >= job.until:
+            return Outcome(config, None, problem=STOPPED)
         try:
             live = LiveRecord(folder, config, job.experiment.columns)
         except Busy:
@@ -160,9 +168,11 @@ def _by_step(live: list[LiveRecord]) -> list[tuple[int, list[LiveRecord]]]:
 
 
 def _train(job: Job, part: list[LiveRecord], step: int, report: Callable[[int], None]) -> list[LiveRecord]:
-    """Train to the end; the runs, all of them ready to be finished."""
+    """Train to the end, or until the time is spent; those of the runs that are ready to be finished."""
     if part[0].cause:
         return part
+    if time.time() >= job.until:
+        return []
     arrays = [record.resume(step) for record in part]
     configs = [record.config for record in part]
     length = configs[0].length
@@ -172,16 +182,36 @@ def _train(job: Job, part: list[LiveRecord], step: int, report: Callable[[int], 
     if step == START:
         pace.commit(job, part, simulation, [Advance(rows) for rows in simulation.first_rows()])
     waiting = [Advance([])] * len(part)
+    lease = Lease(job.until)
     while simulation.step < length and not all(record.cause for record in part):
         report(simulation.step * len(part))
         waiting = [
             Advance([*old.rows, *new.rows], new.cause) for old, new in zip(waiting, simulation.advance(), strict=True)
         ]
         failed = any(new.cause and not record.cause for new, record in zip(waiting, part, strict=True))
-        if failed or pace.due or simulation.step >= length:
+        over = lease.over
+        if failed or over or pace.due or simulation.step >= length:
             pace.commit(job, part, simulation, waiting)
             waiting = [Advance([])] * len(part)
-    return part
+        if over:
+            break
+        lease.next()
+    return [record for record in part if record.cause or simulation.step >= length]
+
+
+class Lease:
+    """Time that is lent: it is over when another advance, and a commit, would not end before it does."""
+
+    def __init__(self, until: float) -> None:
+        self._until, self._begun = until, time.time()
+
+    @property
+    def over(self) -> bool:
+        now = time.time()
+        return now + (now - self._begun) >= self._until
+
+    def next(self) -> None:
+        self._begun = time.time()
 
 
 class Pace:

@@ -1,7 +1,7 @@
 """``python -m empirical sweep paper-grid`` carries out the paper's grid; ``sweep status`` says what is done of it."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,11 +31,20 @@ class Sweep:
     """Only parts of the grid whose name contains one of these, such as cloning or noise."""
     dry_run: bool = False
     """Show the parts, their runs and the estimated GPU-hours, and carry out nothing."""
+    budget: float = 0.0
+    """Seconds, as --stop-after: then every run leaves with a checkpoint. Complete comparisons come first."""
     execution: Execution = Execution(gpus_per_run=0.25)
 
     def __post_init__(self) -> None:
         if not self.seeds or min(self.seeds) < 0:
             raise InvalidInput("seeds", self.seeds, "must be numbers from 0 on", "give at least one")
+        if self.budget and self.execution.stop_after:
+            raise InvalidInput("budget", self.budget, "is --stop-after under another name", "give one of them")
+
+    @property
+    def carried_out(self) -> Execution:
+        """Where and how, with the budget."""
+        return replace(self.execution, stop_after=self.budget or self.execution.stop_after)
 
     def chosen(self) -> list[Part]:
         """Parts of the grid. Raises ``InvalidInput`` if a name fits none."""
@@ -50,7 +59,7 @@ SWEEP = {name: Sweep(preset=name) for name in ("paper", "laptop", "smoke")}
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, 1 if a run failed or came to no end, 130 on Ctrl-C."""
+    """Exit code 0, 1 if a run failed or came to no end, 75 if the time was spent before, 130 on Ctrl-C."""
     if arguments in (["-h"], ["--help"]):
         print(USAGE)
         return OK
@@ -60,17 +69,25 @@ def main(arguments: list[str]) -> int:
     options = read(SWEEP, given, f"python -m empirical sweep {action}", flags=True)
     parts = options.chosen()
     if action == "paper-grid" and not options.dry_run:
-        return _carry_out(parts, options.execution)
+        return _carry_out(parts, options.carried_out)
     print_status(parts, options.execution)
     return OK
 
 
 def _carry_out(parts: list[Part], execution: Execution) -> int:
-    from empirical.runs.report import INTERRUPTED, carry_out_all, jobs_of, tell
+    from empirical.runs.report import INTERRUPTED, UNFINISHED, carry_out_all, jobs_of, tell
+    from empirical.sweep.estimate import assumed_seconds
     from empirical.sweep.experiments import experiment_named
+    from empirical.sweep.order import by_comparison
 
     root = writable_folder("out", execution.out).resolve()
-    jobs = [job for part in parts for job in jobs_of(experiment_named(part.experiment), part.runs, execution, root)]
+    jobs = [
+        job
+        for part in parts
+        for job in jobs_of(
+            experiment_named(part.experiment), by_comparison(part.runs, assumed_seconds), execution, root
+        )
+    ]
     try:
         outcomes = carry_out_all(jobs, execution)
     except KeyboardInterrupt:
@@ -82,7 +99,7 @@ def _carry_out(parts: list[Part], execution: Execution) -> int:
         tell(experiment_named(name), [o for o in outcomes if o.config.experiment == name], Path(execution.out))
         for name in names
     ]
-    return NOT_CERTIFIED if any(codes) else OK
+    return NOT_CERTIFIED if NOT_CERTIFIED in codes else UNFINISHED if UNFINISHED in codes else OK
 
 
 def print_status(parts: list[Part], execution: Execution) -> None:

@@ -41,6 +41,12 @@ def test_a_failed_run_stops_alone_and_exits_with_one(tmp_path: Path, capsys: pyt
     assert {r.manifest["status"] for r in records(tmp_path / "bitflip")} == {"failed"}
 
 
+def test_spent_time_is_said_counted_and_exit_code_75(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--out", str(tmp_path), "--stop-after", "1e-9"]) == 75
+    assert "6 runs stopped: the time is spent; the same command goes on" in capsys.readouterr().err
+    assert main([*TINY, "--out", str(tmp_path), "--stop-after", "1000"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -60,6 +66,7 @@ def test_a_failed_run_stops_alone_and_exits_with_one(tmp_path: Path, capsys: pyt
         (["--device", "gpu"], "cpu, cuda or cuda:N"),
         (["--device", "cuda"], "runs on the CPU"),
         (["--gpus-per-run", "0"], "gpus_per_run"),
+        (["--stop-after", "-1"], "stop_after"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

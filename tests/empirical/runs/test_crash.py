@@ -165,6 +165,8 @@ def test_checkpoints_take_a_small_share_of_the_time(
         def perf_counter() -> float:
             return now
 
+        time = perf_counter
+
     def observe(_config: TinyRun, rows: list[Row] | None) -> None:
         nonlocal now
         now += 1.0
@@ -296,3 +298,21 @@ def test_command_survives_killed_workers_and_stops_cleanly(tmp_path: Path) -> No
     assert "3 finished" in printed
     paused = [TinyRun(seed, pause=0.05) for seed in SEEDS]
     assert data_of(carry_out(job(root, paused))) == data_of(carry_out(job(tmp_path / "whole", paused)))
+
+
+def test_at_the_end_of_a_lease_every_run_leaves_with_a_checkpoint_and_goes_on(
+    tmp_path: Path, whole: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(run.time, "time", lambda: now[0])
+    monkeypatch.setattr(Simulation, "_die", lambda _: now.__setitem__(0, now[0] + 1))  # a window takes a second
+    lent = job(tmp_path)._replace(until=3.5)
+    assert {outcome.problem for outcome in carry_out(lent)} == {run.STOPPED}
+    assert now[0] == 3  # a fourth window would have ended too late
+    for one in RUNS:
+        live = LiveRecord(tmp_path / "tiny", one, COLUMNS)
+        assert max(live.steps()) == 3 * EVERY
+        live.close()
+    assert {outcome.problem for outcome in carry_out(lent._replace(until=3.0))} == {run.STOPPED}
+    assert now[0] == 3  # none begins when the time is spent
+    assert data_of(carry_out(lent._replace(until=np.inf))) == whole

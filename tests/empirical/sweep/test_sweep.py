@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from empirical.runs.run import Job, carry_out
 from empirical.runs.store import Record, records, run_id
 from empirical.sweep import command, estimate
 from empirical.sweep.grid import SEEDS, Part, paper_grid
+from empirical.sweep.order import by_comparison, comparison
 from empirical.sweep.status import counts, states
 from lop_theory.errors import InvalidInput
 from tests.empirical.runs.tiny import COLUMNS, EXPERIMENT, TinyRun
@@ -127,6 +128,29 @@ def test_the_command_carries_out_and_counts(
     assert main(["sweep", "status", *common]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if "│ all" in line)
     assert [cell.strip() for cell in row.split("│")[2:8]] == ["4", "2", "2", "0", "0", "0"]
+
+
+def test_a_comparison_is_complete_before_the_next_begins() -> None:
+    for part in PAPER:
+        ordered = by_comparison(part.runs, lambda run: float(run.model.name != "vit"))
+        assert Counter(ordered) == Counter(part.runs)
+        keys = [comparison(run) for run in ordered]
+        assert sum(a != b for a, b in pairwise(keys)) + 1 == len(set(keys))
+        names = [run.model.name == "vit" for run in ordered]
+        assert names == sorted(names, reverse=True)
+    arms = {(run.fresh, run.optimiser.repair) for run in by_comparison(PAPER[0].runs, lambda _: 0.0)[:15]}
+    assert {(True, "none"), (False, "none"), (False, "cbp")} <= arms
+
+
+def test_a_budget_stops_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "paper_grid", small_grid)
+    common = ["sweep", "paper-grid", "--out", str(tmp_path), "--seeds", "40", "--parts", "calm"]
+    assert main([*common, "--budget", "1e-9"]) == 75
+    with pytest.raises(SystemExit, match="2"):
+        main([*common, "--budget", "5", "--stop-after", "5"])
+    assert "is --stop-after under another name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

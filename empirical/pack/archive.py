@@ -1,0 +1,130 @@
+"""The archive: a ZIP file of runs, each with its record, or its database if it is under way, and an index of hashes.
+
+Nothing in it is executed: records are JSON and Parquet, a database has three tables and nothing else.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from empirical.runs.live import LIVE, Busy, checkpoint_of, reached
+from empirical.runs.store import DATA, MANIFEST, canonical
+from lop_theory.errors import InvalidInput
+
+INDEX = "index.json"
+_PLACE = re.compile(r"[a-z0-9_]{1,40}/[0-9a-f]{16}")
+_RECORD, _UNDER_WAY = {DATA, MANIFEST}, {LIVE}
+_MOST_BYTES = 4_000_000_000
+"""Of all files of an archive: a small one that unpacks to more is refused before it does."""
+_ENTRY_BYTES = 200
+"""What an entry of a ZIP file takes besides its content, generously."""
+
+
+class Run(NamedTuple):
+    """``place`` is EXPERIMENT/ID; ``files`` are those of a record, or the database of a run that is under way."""
+
+    place: str
+    files: dict[str, bytes]
+
+    @property
+    def ended(self) -> bool:
+        return MANIFEST in self.files
+
+    @property
+    def size(self) -> int:
+        """Bytes in an archive, at most."""
+        return sum(len(body) + _ENTRY_BYTES for body in self.files.values())
+
+    @property
+    def step(self) -> int:
+        """How far a run is that is under way."""
+        return reached(self.files[LIVE])
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """What can travel: runs that have ended, in the order in which they did, then those that are interrupted, the
+    furthest first. A run that a process holds stays."""
+    manifests = sorted(folder.glob(f"*/*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, path))
+    ended = [_ended(path.parent) for path in manifests]
+    live = []
+    for path in sorted(folder.glob(f"*/*/{LIVE}")):
+        if not (path.parent / MANIFEST).exists():
+            with suppress(Busy):
+                live.append(Run(_place(path.parent), {LIVE: checkpoint_of(path.parent)}))
+    return ended + sorted(live, key=lambda run: -run.step)
+
+
+def _ended(folder: Path) -> Run:
+    return Run(_place(folder), {name: (folder / name).read_bytes() for name in (DATA, MANIFEST)})
+
+
+def _place(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def fitting(runs: Iterable[Run], limit: float) -> tuple[list[Run], list[Run]]:
+    """The runs that an archive of ``limit`` bytes holds, taken in their order, and those that it does not."""
+    taken, left, used = list[Run](), list[Run](), 0
+    for run in runs:
+        size = run.size + len(run.files) * _ENTRY_BYTES  # its lines in the index
+        (taken if used + size <= limit else left).append(run)
+        used += size if used + size <= limit else 0
+    return taken, left
+
+
+def packed(runs: Iterable[Run]) -> bytes:
+    """The archive. Equal records give equal bytes."""
+    files = {f"{run.place}/{name}": body for run in runs for name, body in run.files.items()}
+    index = {name: [len(body), hashlib.sha256(body).hexdigest()] for name, body in files.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in {INDEX: canonical(index).encode(), **files}.items():
+            archive.writestr(zipfile.ZipInfo(name), body, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def unpacked(path: Path) -> list[Run]:
+    """The runs of an archive. Raises ``InvalidInput`` if it is truncated or altered, or holds anything else."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _grouped(_verified(archive))
+    except OSError as error:
+        raise InvalidInput("archive", str(path), f"cannot be read ({error.strerror or error})") from None
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InvalidInput(
+            "archive", str(path), f"is truncated or altered ({error})", "pack and copy it anew"
+        ) from None
+
+
+def _verified(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """Name → content, each of the size and hash that the index says."""
+    index: dict[str, Any] = json.loads(archive.read(INDEX))
+    if sorted(archive.namelist()) != sorted([INDEX, *index]):
+        raise ValueError("its index names other files than it holds")
+    if not 0 <= sum(size for size, _ in index.values()) <= _MOST_BYTES:
+        raise ValueError(f"it would unpack to more than {_MOST_BYTES:,} bytes")
+    found = {}
+    for name, (size, sha256) in index.items():
+        with archive.open(name) as entry:
+            body = entry.read(size + 1)
+        if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
+            raise ValueError(f"{name} is not what its index says")
+        found[name] = body
+    return found
+
+
+def _grouped(files: dict[str, bytes]) -> list[Run]:
+    found: dict[str, dict[str, bytes]] = {}
+    for name, body in files.items():
+        place, _, file = name.rpartition("/")
+        found.setdefault(place, {})[file] = body
+    for place, own in found.items():
+        if not _PLACE.fullmatch(place) or set(own) not in (_RECORD, _UNDER_WAY):
+            raise ValueError(f"{place!r} is no run")
+    return [Run(place, own) for place, own in found.items()]
