@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 HTML   := docs/_build/html
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test zoo check mutants thorough figures bench proofs proofs-numbers docs clean
+.PHONY: run test coverage zoo check mutants thorough figures bench proofs proofs-numbers docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -13,6 +13,9 @@ run: $(VENV)/.base            ## the main job: certify the gap bound for every a
 	$(BIN)/python -m lop_theory verify --fast
 
 test: check                   ## every gate, then the whole test suite
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
 zoo: $(VENV)/.dev             ## 120 tiny models, widened and certified in float32 and float64
