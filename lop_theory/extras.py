@@ -16,7 +16,10 @@ _EXTRA = {
     "wandb": "trackers",
     "hypothesis": "strategies",
     "latex2mathml": "report",
-    "transformers": "dev",
+    "transformers": "trainers",
+    "lightning": "trainers",
+    "accelerate": "trainers",
+    "gymnasium": "trainers",
 }
 
 
