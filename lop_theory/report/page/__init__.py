@@ -5,6 +5,6 @@ of claims as SVG) → statements (as Coq reads them) → explorer (what the page
 in one file).
 """
 
-from lop_theory.report.page.document import whole_page
+from lop_theory.report.page.document import asset, whole_page
 
-__all__ = ["whole_page"]
+__all__ = ["asset", "whole_page"]

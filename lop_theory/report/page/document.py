@@ -27,25 +27,26 @@ def whole_page(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], p
     known = {erratum.id: erratum for erratum in counterexamples()}
     page = Context(sorted(shown), pinned_statements(place / "proofs"), axioms(place / "proofs"))
     cards = [card(claim, findings.get(claim.id, ()), known.get(claim.id), page) for claim in claims]
-    return _asset("page.html").format(
+    return asset("page.html").format(
         title="Claims of “Barriers for Learning in an Evolving World”, verified",
         source=escape(PAPER),
         count=len(claims),
         summary=_summary(claims),
-        css=_asset("page.css"),
+        css=asset("page.css"),
         verdicts=_options(WORDS.items()),
         evidence=_options((kind.replace(" ", "-"), kind) for kind in EVIDENCE),
         cards="\n".join(cards),
         graph=claims_graph({claim.id: claim.uses for claim in claims}),
         figures="\n".join(_figure(figures, name) for name in sorted(shown)),
-        example=escape(_asset("example.json")),
+        example=escape(asset("example.json")),
         data=json.dumps({"activations": activations()}).replace("<", "\\u003c"),
-        scripts="\n".join(f"<script>{_asset(name)}</script>" for name in _SCRIPTS),
+        scripts="\n".join(f"<script>{asset(name)}</script>" for name in _SCRIPTS),
     )
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that the page is made of; ``page.css`` serves other pages, too."""
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
