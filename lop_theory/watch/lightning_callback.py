@@ -7,8 +7,8 @@ from lop_theory.watch.monitor import Monitor
 
 
 class LightningHooks:
-    """What Lightning's trainer calls; :func:`lightning_watch` makes a callback of it. ``monitor`` is there once training
-    has begun."""
+    """What Lightning's trainer calls; :func:`lightning_watch` makes a callback of it. ``monitor`` is there once
+    training has begun."""
 
     def __init__(self, submodule: str, report: str | None, options: dict[str, Any]) -> None:
         self.submodule, self.report, self.options = submodule, report, options

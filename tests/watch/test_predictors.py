@@ -42,7 +42,7 @@ def test_the_nearest_pair_is_the_nearest_of_all_pairs():
     best = min(far, key=far.get)
     found = nearest(v)
     assert (found.i, found.j) == best == (2, 7)
-    scale = math.sqrt(2 * float((oracle**2).sum(1).mean()))
+    scale = math.sqrt(2 * float((oracle**2).sum(1).mean().detach()))
     assert found.distance == pytest.approx(far[best] / scale, rel=1e-12)
 
 
