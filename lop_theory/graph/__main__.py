@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnos
 
 def _require_moderate(network: Network) -> None:
     """Refuse floats whose squares and sums could overflow."""
-    largest = max((abs(float(w)) for w in (*network.weight, *network.bias)), default=0.0)
+    largest = max(float(abs(values).max(initial=0.0)) for values in (network.weight, network.bias))
     if largest > LARGEST_FLOAT:
         raise InvalidInput(
             "weight",

@@ -120,7 +120,9 @@ class Columns:
             odd = next(name for name in names if type(name) not in (str, int))
             raise InvalidInput("edges", odd, "must be a node id: a string or an integer", "name every node")
         number = self._number
-        return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
+        for name in dict.fromkeys(names):
+            number.setdefault(name, len(number))
+        return np.fromiter(map(number.__getitem__, names), np.int64, len(names))
 
     def whole(self) -> EdgeColumns:
         ends = [np.concatenate([np.empty(0, dtype=np.int64), *side]) for side in zip(*self._ends, strict=True)]

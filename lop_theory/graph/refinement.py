@@ -124,12 +124,14 @@ def _sides(network: Network, numbers: Values, mode: Mode) -> list[Side]:
 def _entries(blocks: Blocks, sides: list[Side], splitters: IntArray, tolerance: float) -> Entries:
     """For every node that an edge joins to a splitter block: the sums of those edges."""
     owner, nodes = blocks.members_of(splitters)
-    touched, keys, numbers = [], [], []
-    for k, side in enumerate(sides):
-        degree = side.pointers[nodes + 1] - side.pointers[nodes]
+    degrees = [side.pointers[nodes + 1] - side.pointers[nodes] for side in sides]
+    ends = np.cumsum([0, *(degree.sum() for degree in degrees)])
+    touched, keys = np.empty((2, ends[-1]), dtype=np.int64)
+    numbers = np.empty((ends[-1], sides[0].numbers.shape[1]), dtype=sides[0].numbers.dtype)
+    for k, (side, degree) in enumerate(zip(sides, degrees, strict=True)):
+        own = slice(ends[k], ends[k + 1])
         edges = concatenated_ranges(side.pointers[nodes], degree)
-        touched.append(np.take(side.touched, edges))
-        keys.append(np.repeat(owner + k * splitters.size, degree))
-        numbers.append(np.take(side.numbers, edges, axis=0))
-    whole = (np.concatenate(touched), np.concatenate(keys), np.concatenate(numbers))
-    return collect(*whole, splitters.size * len(sides), blocks, tolerance)
+        np.take(side.touched, edges, out=touched[own], mode="clip")  # unlike the default, without a copy
+        keys[own] = np.repeat(owner + k * splitters.size, degree)
+        np.take(side.numbers, edges, axis=0, out=numbers[own], mode="clip")
+    return collect(touched, keys, numbers, splitters.size * len(sides), blocks, tolerance)
