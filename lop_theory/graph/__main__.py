@@ -5,13 +5,16 @@ import json
 import re
 from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import ROUNDINGS
 from lop_theory.graph.closure import escapes
+from lop_theory.graph.convert import network_of
 from lop_theory.graph.dag import Network
-from lop_theory.graph.diagnosis import FROZEN_UNDER, Diagnosis, diagnose
+from lop_theory.graph.dense import Mlp
+from lop_theory.graph.diagnosis import FROZEN_UNDER, MAX_PAIR_SEARCH, Diagnosis, diagnose, diagnose_layers
 from lop_theory.graph.io import Assumed, read_file, read_partition
 from lop_theory.graph.names import enclosing, listed, shown, told_apart
 from lop_theory.graph.progress import Say, spoken
@@ -72,28 +75,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnosis]:
-    network, assumed = read_file(options.file, options.activation, options.order)
-    partition = read_partition(options.partition, network.dag) if options.partition else None
-    if not is_exact(network.weight):
-        _require_moderate(network)
-    default = 0.0 if is_exact(network.weight) else 1e-9
+    reading = read_file(options.file, options.activation, options.order)
+    content = reading.content
+    if isinstance(content, Mlp) and (options.partition or len(content.bias) <= MAX_PAIR_SEARCH):
+        content = reading.network
+    exact = isinstance(content, Network) and is_exact(content.weight)
+    if not exact:
+        _require_moderate(content)
+    default = 0.0 if exact else 1e-9
     tolerance = default if options.tolerance is None else to_float(rational(options.tolerance, "tolerance"))
     if not 0 <= tolerance < inf:
         raise InvalidInput("tolerance", tolerance, "must be finite and not negative", "use 0 for exact sums")
-    found = diagnose(
-        network,
-        partition,
-        tolerance=tolerance,
-        input_range=options.inputs,
-        arithmetic=options.arithmetic,
-        say=say,
-    )
-    return assumed, found
+    asked: dict[str, Any] = {
+        "tolerance": tolerance,
+        "input_range": options.inputs,
+        "arithmetic": options.arithmetic,
+        "say": say,
+    }
+    found = diagnose_layers(content, **asked) if isinstance(content, Mlp) and tolerance else None
+    if found is None:
+        network = network_of(content) if isinstance(content, Mlp) else content
+        partition = read_partition(options.partition, network.dag) if options.partition else None
+        found = diagnose(network, partition, **asked)
+    return reading.assumed, found
 
 
-def _require_moderate(network: Network) -> None:
+def _require_moderate(content: Network | Mlp) -> None:
     """Refuse floats whose squares and sums could overflow."""
-    largest = max(float(abs(values).max(initial=0.0)) for values in (network.weight, network.bias))
+    weights = [layer.weight for layer in content.layers] if isinstance(content, Mlp) else [content.weight]
+    largest = max(float(abs(values).max(initial=0.0)) for values in (*weights, content.bias))
     if largest > LARGEST_FLOAT:
         raise InvalidInput(
             "weight",

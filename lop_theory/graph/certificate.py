@@ -17,7 +17,7 @@ speaks of float64 (or any finer arithmetic) as long as all values stay finite.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -26,8 +26,9 @@ import numpy as np
 from lop_theory.activations.catalogue import CATALOGUE, Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.dag import Network
-from lop_theory.graph.scalars import is_exact, rational, to_float
+from lop_theory.graph.dag import NO_ACTIVATION, Network
+from lop_theory.graph.dense import Mlp
+from lop_theory.graph.scalars import IntArray, Values, is_exact, rational, to_float
 
 End = fmpq | float  # a float end is infinite
 Interval = tuple[End, End]
@@ -72,43 +73,85 @@ def frozen_units(
 
     ``arithmetic`` is the one in which the network is trained: by default exact if its numbers are, else float64.
     """
-    dag = network.dag
-    spoken = arithmetic_of(network, arithmetic)
+    return frozen_among(units_of(network), input_range, arithmetic_of(network.bias, arithmetic))
+
+
+class Incoming(NamedTuple):
+    """The edges into a node: where they come from, and their weights."""
+
+    sources: Sequence[int] | IntArray
+    weights: Values
+
+
+class Units(NamedTuple):
+    """What the certificate reads of a network, by node (inputs have activation −1); ``into`` are the edges into one."""
+
+    ids: Sequence[Hashable]
+    bias: Values
+    activations: Sequence[Activation]
+    activation_of: IntArray
+    into: Callable[[int], Incoming]
+
+
+def units_of(network: Network) -> Units:
+    dag, pointers = network.dag, network.dag.in_pointers
+
+    def into(v: int) -> Incoming:
+        edges = slice(int(pointers[v]), int(pointers[v + 1]))
+        return Incoming(dag.source[edges], network.weight[edges])
+
+    return Units(dag.ids, network.bias, dag.activations, dag.activation_of, into)
+
+
+def units_of_layers(mlp: Mlp) -> Units:
+    places = mlp.places
+    layer_of = np.repeat(np.arange(len(places)), mlp.sizes)
+
+    def into(v: int) -> Incoming:
+        k = int(layer_of[v])
+        sources = places[k - 1]
+        return Incoming(range(sources.start, sources.stop), mlp.layers[k - 1].weight[v - places[k].start])
+
+    return Units(mlp.names, mlp.bias, mlp.activations, mlp.activation_of, into)
+
+
+def frozen_among(units: Units, input_range: tuple[object, object] | None, spoken: Arithmetic) -> tuple[Frozen, ...]:
+    """The certified units, in the order of the nodes."""
     rounding = ROUNDINGS[spoken]
     data = EVERYTHING if input_range is None else _input_interval(*input_range)
-    ranges: list[Interval] = [data] * dag.nodes
+    ranges: list[Interval] = [data] * len(units.ids)
     found: list[Frozen] = []
-    if not any(phi.flat_regions() for phi in dag.activations):
+    if not any(phi.flat_regions() for phi in units.activations):
         return ()
-    whole = [(phi, phi.flat_regions(), _computed(phi, _full_range(phi), rounding)) for phi in dag.activations]
-    for v in np.flatnonzero(~dag.is_input).tolist():
-        phi, flats, ranges[v] = whole[int(dag.activation_of[v])]
-        z = _pre_activation(network, v, ranges, rounding) if flats else EVERYTHING
+    whole = [(phi, phi.flat_regions(), _computed(phi, _full_range(phi), rounding)) for phi in units.activations]
+    for v in np.flatnonzero(units.activation_of != NO_ACTIVATION).tolist():
+        phi, flats, ranges[v] = whole[int(units.activation_of[v])]
+        z = _pre_activation(units.bias[v], units.into(v), ranges, rounding) if flats else EVERYTHING
         flat = next((f for f in flats if _inside(z, f)), None)
         if flat is not None and z != EVERYTHING:
-            found.append(Frozen(dag.ids[v], z, flat, spoken))
+            found.append(Frozen(units.ids[v], z, flat, spoken))
             ranges[v] = _computed(phi, _outward(phi.range_on(*_dyadic(z))), rounding)
     return tuple(found)
 
 
-def arithmetic_of(network: Network, asked: str | None = None) -> Arithmetic:
-    """The arithmetic that a certificate speaks of. Raises ``InvalidInput`` if it is unknown."""
-    chosen = asked or ("exact" if is_exact(network.weight) else "float64")
+def arithmetic_of(numbers: Values, asked: str | None = None) -> Arithmetic:
+    """The arithmetic that a certificate on such numbers speaks of. Raises ``InvalidInput`` if it is unknown."""
+    chosen = asked or ("exact" if is_exact(numbers) else "float64")
     if chosen not in ROUNDINGS:
         raise InvalidInput("arithmetic", chosen, "is unknown", f"one of: {', '.join(get_args(Arithmetic))}")
     return chosen
 
 
-def _pre_activation(network: Network, v: int, ranges: list[Interval], rounding: Rounding) -> Interval:
-    """The interval of z(v) as computed: exact sums at the two corners, then their rounding."""
-    dag, bias = network.dag, rational(network.bias[v])
+def _pre_activation(own: object, into: Incoming, ranges: list[Interval], rounding: Rounding) -> Interval:
+    """The interval of z as computed from its own bias: exact sums at the two corners, then their rounding."""
+    bias = rational(own)
     low: End = bias
     high: End = bias
-    sizes, edges = [abs(bias)] * 2, range(int(dag.in_pointers[v]), int(dag.in_pointers[v + 1]))
+    sizes = [abs(bias)] * 2
     factors = [fmpq(0)] * 2  # Σ |w| + |r|: what a factor that underflows is multiplied by
-    for e in edges:
-        w = rational(network.weight[e])
-        at_low, at_high = ranges[int(dag.source[e])] if w > 0 else ranges[int(dag.source[e])][::-1]
+    for source, weight in zip(into.sources, into.weights, strict=True):
+        w = rational(weight)
+        at_low, at_high = ranges[source] if w > 0 else ranges[source][::-1]
         low, high = _add(low, w, at_low), _add(high, w, at_high)
         sizes = [
             size + (abs(w * end) if isinstance(end, fmpq) else 0)
@@ -120,7 +163,7 @@ def _pre_activation(network: Network, v: int, ranges: list[Interval], rounding: 
         ]
         if _infinite(low) and _infinite(high):
             return EVERYTHING
-    errors = [_sum_error(len(edges), *pair, rounding) for pair in zip(sizes, factors, strict=True)]
+    errors = [_sum_error(len(into.weights), *pair, rounding) for pair in zip(sizes, factors, strict=True)]
     return _widened((low, high), errors)
 
 

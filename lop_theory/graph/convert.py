@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import isinf
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lop_theory.activations.catalogue import ALIASES, CATALOGUE, Activation, activation
 from lop_theory.balls import fmpq, parse_fmpq
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.dag import NO_ACTIVATION, Network, Node, RawGraph, assemble, build_network
+from lop_theory.graph.dag import Network, Node, RawGraph, assemble, build_network
+from lop_theory.graph.dense import Layer, Mlp
 from lop_theory.graph.names import shown
-from lop_theory.graph.scalars import FloatArray, to_float
+from lop_theory.graph.scalars import to_float
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -45,28 +46,28 @@ def _read_rational(text: str, owner: str) -> fmpq:
     return number
 
 
-class Layer(NamedTuple):
-    """A dense layer in PyTorch's orientation: ``weight[target, source]``, ``bias[target]``."""
-
-    weight: FloatArray
-    bias: FloatArray
-
-
 def from_layers(layers: Sequence[Layer], hidden: str | Activation, last: str | Activation = "identity") -> Network:
     """The DAG of an MLP; nodes are called ``l{layer}.{unit}``, the inputs ``x.{unit}``."""
+    return network_of(mlp_of(layers, hidden, last))
+
+
+def mlp_of(layers: Sequence[Layer], hidden: str | Activation, last: str | Activation = "identity") -> Mlp:
+    """The same as arrays. Raises ``InvalidInput`` for layers that do not fit together."""
     _check_layers(layers)
-    sizes = [layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in layers)]
+    read = (read_activation(a, "activation") if isinstance(a, str) else a for a in (hidden, last))
+    return Mlp(tuple(layers), *read)
+
+
+def network_of(mlp: Mlp) -> Network:
+    """The DAG of dense layers."""
+    layers, sizes = mlp.layers, mlp.sizes
     first = np.cumsum([0, *sizes])
-    names = [f"x.{i}" for i in range(sizes[0])]
-    names += [f"l{k}.{i}" for k, size in enumerate(sizes[1:], 1) for i in range(size)]
-    table = tuple(dict.fromkeys(read_activation(a, "activation") if isinstance(a, str) else a for a in (hidden, last)))
-    kinds = [NO_ACTIVATION] * sizes[0] + [0] * sum(sizes[1:-1]) + [len(table) - 1] * sizes[-1]
     sources = [first[k] + np.tile(np.arange(sizes[k]), sizes[k + 1]) for k in range(len(layers))]
     targets = [first[k + 1] + np.repeat(np.arange(sizes[k + 1]), sizes[k]) for k in range(len(layers))]
     outputs = list(range(int(first[-2]), int(first[-1])))
-    raw = RawGraph(names, np.concatenate(sources), np.concatenate(targets), sizes[0], outputs, table, np.array(kinds))
-    bias = np.concatenate([np.zeros(sizes[0]), *(layer.bias for layer in layers)])
-    return assemble(raw, np.concatenate([layer.weight.ravel() for layer in layers]), bias)
+    ends = (np.concatenate(sources), np.concatenate(targets))
+    raw = RawGraph(mlp.names, *ends, sizes[0], outputs, mlp.activations, mlp.activation_of)
+    return assemble(raw, np.concatenate([layer.weight.ravel() for layer in layers]), mlp.bias)
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:

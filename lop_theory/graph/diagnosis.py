@@ -4,19 +4,21 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.certificate import Frozen, arithmetic_of, frozen_units
+from lop_theory.graph import dense
+from lop_theory.graph.certificate import Frozen, arithmetic_of, frozen_among, frozen_units, units_of_layers
 from lop_theory.graph.cloning import Hypotheses, hypotheses
 from lop_theory.graph.dag import Network, exact_network
+from lop_theory.graph.dense import Mlp, coarsest
 from lop_theory.graph.dimensions import codimension
 from lop_theory.graph.equitable import Witness, block_constant
 from lop_theory.graph.io import as_json_number
 from lop_theory.graph.manifold import distance
 from lop_theory.graph.names import shown
 from lop_theory.graph.nearest import NearestPair, nearest_pair
-from lop_theory.graph.partition import Partition, block_ids
+from lop_theory.graph.partition import Partition, block_ids, block_names
 from lop_theory.graph.progress import Say, silent
 from lop_theory.graph.refinement import refine
-from lop_theory.verdict import Fails
+from lop_theory.verdict import Fails, Holds
 
 FROZEN_UNDER = "SGD without momentum or decay"
 MAX_PAIR_SEARCH = 5000  # nodes up to which all pairs of units are compared
@@ -81,7 +83,7 @@ def diagnose(
     With tolerance 0 float weights are read as the dyadic rationals they are, so that sums do not depend on their order.
     ``arithmetic`` is what certificates of frozen units speak of (``certificate``): exact, for floats float64.
     """
-    spoken = arithmetic_of(network, arithmetic)
+    spoken = arithmetic_of(network.bias, arithmetic)
     if tolerance == 0:
         network = exact_network(network)
     dag = network.dag
@@ -108,6 +110,44 @@ def diagnose(
         nearest=nearest_pair(network) if dag.nodes <= MAX_PAIR_SEARCH else None,
         block_constant=bool(block_constant(network, chosen, tolerance)),
         evidence="exact" if tolerance == 0 else f"tested within {tolerance:g} of the sums' size",
+    )
+
+
+def diagnose_layers(
+    mlp: Mlp,
+    *,
+    tolerance: float,
+    input_range: tuple[object, object] | None = None,
+    arithmetic: str | None = None,
+    say: Say = silent,
+) -> Diagnosis | None:
+    """The same for the coarsest partition of dense layers, as arrays; ``None`` if only the graph can decide
+    (``dense``). The nearest pair is not looked for.
+
+    The hypotheses hold by construction: refinement ends when all sums of a block agree, blocks lie in one layer, and
+    between two layers all edges exist. ``tolerance`` is positive.
+    """
+    spoken, names = arithmetic_of(mlp.bias, arithmetic), mlp.names
+    say(f"looking for clones among {len(names):,} nodes and {mlp.edges:,} edges")
+    chosen, classes = coarsest(mlp, tolerance), coarsest(mlp, tolerance, "in")
+    if chosen is None or classes is None:
+        return None
+    say("certifying frozen units")
+    frozen = frozen_among(units_of_layers(mlp), input_range, spoken)
+    say("measuring distances")
+    by_name, evidence = block_names(names, chosen), f"tested within {tolerance:g} of the sums' size"
+    exact, tested = Holds("exact"), Holds(evidence)
+    return Diagnosis(
+        partition=by_name,
+        forward_classes=block_names(names, classes),
+        trained_clones=by_name,
+        hypotheses=Hypotheses(exact, exact, tested, tested, tested, exact, exact),
+        frozen=frozen,
+        distance=dense.distance(mlp, chosen),
+        codimension=dense.codimension(mlp, chosen),
+        nearest=None,
+        block_constant=dense.block_constant(mlp, chosen, tolerance),
+        evidence=evidence,
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.convert import (
-    from_layers,
     from_networkx,
+    mlp_of,
+    network_of,
     read_activation,
     read_number,
     refuse_parameters,
@@ -18,6 +19,7 @@ from lop_theory.graph.convert import (
     written_parameters,
 )
 from lop_theory.graph.dag import Dag, EdgeColumns, Network, Node, build_network
+from lop_theory.graph.dense import Mlp
 from lop_theory.graph.json_text import Columns, decode
 from lop_theory.graph.names import shown
 from lop_theory.graph.partition import Partition, partition_from_blocks
@@ -40,10 +42,15 @@ class Assumed(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A network, with what had to be assumed to read it (``None``: nothing)."""
+    """A network, dense layers as arrays, with what had to be assumed to read it (``None``: nothing)."""
 
-    network: Network
+    content: Network | Mlp
     assumed: Assumed | None = None
+
+    @property
+    def network(self) -> Network:
+        """The content as a DAG."""
+        return network_of(self.content) if isinstance(self.content, Mlp) else self.content
 
 
 def read_network(path: str | Path, default_activation: str = "relu", order: Sequence[str] | None = None) -> Network:
@@ -240,7 +247,7 @@ def _check_graphml(root: "Element") -> None:
 
 def _read_state(file: Path, hidden: str, order: Sequence[str] | None) -> Reading:
     layers, found = layers_of_state(read_safetensors(file), order)
-    return Reading(from_layers(layers, hidden), Assumed(found.names, found.decided_by, hidden))
+    return Reading(mlp_of(layers, hidden), Assumed(found.names, found.decided_by, hidden))
 
 
 def as_json_number(value: Any) -> float | int | str:

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.closure import Decay, stays
-from lop_theory.graph.convert import Layer, from_layers
+from lop_theory.graph.convert import from_layers
 from lop_theory.graph.dag import Network
+from lop_theory.graph.dense import Layer
 from lop_theory.graph.manifold import distance, distance_to_translate
 from lop_theory.graph.optimiser_catalogue import OPTIMISERS, Spec
 from lop_theory.graph.partition import Partition, partition_from_blocks

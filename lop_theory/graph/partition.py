@@ -77,7 +77,12 @@ def singletons(dag: Dag) -> Partition:
 
 def block_ids(dag: Dag, partition: Partition) -> list[list[Hashable]]:
     """Blocks as lists of node ids."""
-    return [[dag.ids[int(v)] for v in block] for block in partition.members]
+    return block_names(dag.ids, partition)
+
+
+def block_names(ids: Sequence[Hashable], partition: Partition) -> list[list[Hashable]]:
+    """The same of any named nodes."""
+    return [[ids[v] for v in block.tolist()] for block in partition.members]
 
 
 class Cells(NamedTuple):

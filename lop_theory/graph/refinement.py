@@ -56,11 +56,12 @@ def refine(
     sides = _sides(network, numbers, mode)
     blocks = Blocks(start.block_of)
     fresh = np.arange(start.blocks)
-    while fresh.size:
-        while fresh.size:
+    nodes = network.dag.nodes  # once they are all alone, nothing is left to split
+    while fresh.size and blocks.count < nodes:
+        while fresh.size and blocks.count < nodes:
             entries = _entries(blocks, sides, fresh, tolerance)
             fresh = blocks.split(*group_equal(entries, blocks.block_of))
-        if tolerance > 0:  # sums of the largest parts were inferred from tolerated ones: confirm them
+        if tolerance > 0 and blocks.count < nodes:  # the largest parts' sums were inferred from tolerated ones: confirm
             entries = _entries(blocks, sides, np.arange(blocks.count), tolerance)
             fresh = blocks.split(*group_equal(entries, blocks.block_of))
     return partition_from_labels(blocks.block_of)

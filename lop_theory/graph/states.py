@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.convert import Layer
+from lop_theory.graph.dense import Layer
 
 Tensor = NDArray[Any]
 _DIGITS = re.compile(r"(\d+)")

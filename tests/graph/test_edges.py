@@ -362,7 +362,8 @@ def named(*names):
 def test_states_of_every_precision_are_read(kind, tmp_path):
     state = {key: value.to(kind) for key, value in named("0", "2", "4").items()}
     save_file(state, tmp_path / "n.safetensors")
-    network, assumed = read_file(tmp_path / "n.safetensors", "ReLU")
+    found = read_file(tmp_path / "n.safetensors", "ReLU")
+    network, assumed = found.network, found.assumed
     assert assumed.layers == ("0", "2", "4")
     expected = {float(v) for value in state.values() for v in value.double().ravel()}
     assert set(network.weight) | set(network.bias) == expected | {0.0}
@@ -383,7 +384,8 @@ def test_the_order_of_layers_comes_from_numbers_or_shapes_or_is_asked_for(tmp_pa
     save_file(square, file)
     with pytest.raises(InvalidInput, match=r"several orders.*--order"):
         read_network(file)
-    network, assumed = read_file(file, order=["encoder", "hidden", "classifier"])
+    found = read_file(file, order=["encoder", "hidden", "classifier"])
+    network, assumed = found.network, found.assumed
     assert assumed.decided_by == "as given"
     assert np.allclose(network.weight[:9], square["encoder.weight"].ravel().double())
     with pytest.raises(InvalidInput, match="every layer once"):
