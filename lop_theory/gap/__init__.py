@@ -2,7 +2,7 @@
 
     ρ² − K(ρ)² ≥ λρ²(1 − ρ²),   λ = 1 − a_1²,   −1 ≤ ρ ≤ 1
 
-Reading order: kernel (K from the coefficients) → quartic_bound (gap, bound) → kappa (the sharp constant κ ≥ λ) →
+Reading order: kernel (K from the coefficients) → quartic_bound (gap, bound) → ratio, kappa (the sharp constant κ ≥ λ) →
 certificate (numbers that anyone can re-check) → checker (re-checks them by another route) → rank (what the gap means
 for the rank of a layer) → analysis (all of it for one activation) → printout, plot. The command is ``python -m
 lop_theory.gap``.

@@ -1,14 +1,11 @@
 """The sharp per-activation constant κ = inf_{0<|ρ|<1} r(ρ), r(ρ) = (ρ² − K²)/(ρ²(1 − ρ²))   [gap-sharp].
 
-On [0, 1]:  r(ρ) = N(ρ)/(1 + ρ),  N = S·F,  S(ρ) = Σ_j T_{j+2} ρ^j,  F(ρ) = 1 + K(ρ)/ρ,
-
-where S and F have non-negative coefficients. So S, F, N and their derivatives increase, a truncated series is a lower
-bound, and a cell [u, v] needs one evaluation: r ≥ N(u)/(1 + v). Negative ρ never lie lower  [gap-parity]. Three ways
-to close the enclosure:
+Negative ρ never lie lower  [gap-parity]. On [0, 1] (``ratio``) three ways close the enclosure:
 
 - φ̄ odd or even: κ = λ(1 + c), approached at ρ → 0 (exact);
 - the infimum is at ρ → 1: κ = r(1⁻) = K′(1) − 1, with r decreasing on [p, 1] certified cell by cell;
-- it is inside: r″ > 0 on [p, q] certified, then κ ∈ [r(m) − r′(m)²/(2 min r″), r(m)] for the best m found.
+- it is inside: r″ > 0 on [p, q] certified, then κ ∈ [r(m) − r′(m)²/(2 min r″), r(m)] for the best m found. It may lie
+  next to 0, where r′(0) = −2c·a_2² ≤ 0.
 
 Where none closes, κ is enclosed by cells alone, which gives fewer digits but is as rigorous.
 """
@@ -19,16 +16,29 @@ from typing import Literal, NamedTuple
 
 from lop_theory.balls import arb, arb_poly, hull, ipow, precision
 from lop_theory.gap.kernel import Kernel, derivative_at_one, from_expansion
+from lop_theory.gap.ratio import (
+    Ratio,
+    derivatives,
+    floor_by_tangents,
+    floor_on,
+    least_curvature,
+    ratio_of,
+    slope,
+    value,
+)
 from lop_theory.hermite.expansion import expand
 
 _ORDERS = {
-    "integration by parts": (48, 192, 768, 3072),
-    "trapezoid rule": (48, 192, 512),
-    "Gauss–Legendre panels": (48, 192),
+    "integration by parts": (48, 192, 768, 3072, 24576),
+    "trapezoid rule": (48, 192, 768),
+    "Gauss–Legendre panels": (48, 192, 768),
 }
 _MAX_CELLS = 4000
-_CELL_BUDGET = 300
+_CELL_BUDGET = 200
 _CELL_BITS = 64
+_GRID = 64
+_FEW = 512
+_WIDTHS = tuple(0.5**k for k in range(2, 15))
 
 
 class Kappa(NamedTuple):
@@ -37,20 +47,6 @@ class Kappa(NamedTuple):
     value: arb
     at: arb
     method: Literal["parity", "linear", "end", "interior", "cells"]
-
-
-class Series(NamedTuple):
-    """Truncated S and F (coefficients ≥ 0) with what bounds their tails: T_n, and the totals S(1), F′(1), S′(1)
-    where these are finite.
-    """
-
-    s: arb_poly
-    f: arb_poly
-    size: int
-    tail: arb
-    s_left: arb
-    f_slope_left: arb
-    s_slope_left: arb
 
 
 def sharp_constant(kern: Kernel) -> Kappa:
@@ -66,109 +62,53 @@ def sharp_constant(kern: Kernel) -> Kappa:
 
 def _search(kern: Kernel) -> Kappa:
     """Try the end, then the inside, with more and more coefficients; fall back on cells."""
-    expansion, best, wider, series = kern.expansion, None, kern, _series(kern)
-    for order in _ORDERS[expansion.method]:
-        wider = from_expansion(expand(expansion.expr, order, expansion.digits))
-        series = _series(wider)
-        best = _at_end(wider, series) or _inside(series, expansion.bits) or best
+    expansion, best, wider, ratio = kern.expansion, None, kern, ratio_of(kern)
+    for order in (kern.order, *_ORDERS[expansion.method]):
+        if order > kern.order:
+            wider = from_expansion(expand(expansion.expr, order, expansion.digits))
+            ratio = ratio_of(wider)
+        elif not _suffices(ratio):
+            continue
+        best = _at_end(wider, ratio) or _inside(ratio, expansion.bits) or best
         if best is not None and best.value.rad() < arb(10) ** -expansion.digits:
             return best
-    return best or _by_cells(wider, series)
+    return best or _by_cells(wider, ratio)
 
 
-# ---- enclosures of S, F and N with their tails ----
+def _suffices(ratio: Ratio) -> bool:
+    """Whether the infimum lies so near 0, by the look of it, that the tail is negligible there."""
+    place = _coarse_minimum(ratio) + arb(1) / _GRID
+    return bool(ratio.tail * ipow(place, ratio.size) < arb(2) ** -64)
 
 
-def _series(kern: Kernel) -> Series:
-    n = kern.order
-    s = arb_poly(list(kern.tails[2 : n + 1]))
-    f = arb_poly([1 + kern.c, *kern.squares[2:]])
-    first, second = derivative_at_one(kern, 1), derivative_at_one(kern, 2)
-    s_left = _remaining(first - 1, s(arb(1)))
-    f_slope_left = _remaining(first - 1, f.derivative()(arb(1)))
-    s_slope_left = _remaining((second - 2 * first + 2) / 2, s.derivative()(arb(1)))
-    return Series(s, f, n - 1, kern.tails[n].abs_upper(), s_left, f_slope_left, s_slope_left)
+# ---- the end ----
 
 
-def _remaining(total: arb, partial: arb) -> arb:
-    left = total - partial
-    return left.abs_upper() if left.is_finite() else arb.pos_inf()
-
-
-def _geometric(m: int, rho: arb, order: int) -> arb:
-    """The order-th derivative of ρ^m/(1 − ρ) = Σ_{j≥m} ρ^j, +inf at ρ = 1 (order ≤ 2)."""
-    if not rho < 1:
-        return arb.pos_inf()
-    if rho.is_zero():
-        return arb(0)
-    q = rho / (1 - rho)
-    factor = (arb(1), m + q, m * (m - 1) + 2 * m * q + 2 * q * q)[order]
-    return ipow(rho, m - order) * factor / (1 - rho)
-
-
-def _enclose(poly: arb_poly, tail: arb, rho: arb) -> arb:
-    """poly(ρ) + [0, tail]."""
-    return poly(rho) + arb(0.5, 0.5) * tail.abs_upper()
-
-
-def _derivatives(series: Series, rho: arb, order: int) -> list[arb]:
-    """[N, N′, N″][: order + 1] at ρ ∈ [0, 1]."""
-    s, f = series.s, series.f
-    s_values: list[arb] = []
-    f_values: list[arb] = []
-    for i in range(order + 1):
-        geometric = series.tail * _geometric(series.size, rho, i)
-        left = (series.s_left, series.s_slope_left, arb.pos_inf())[i]
-        s_values.append(_enclose(s, geometric.min(left), rho))
-        f_left = (series.tail, series.f_slope_left, arb.pos_inf())[i]
-        f_values.append(_enclose(f, geometric.min(f_left), rho))
-        s, f = s.derivative(), f.derivative()
-    values = [s_values[0] * f_values[0]]
-    if order >= 1:
-        values.append(s_values[1] * f_values[0] + s_values[0] * f_values[1])
-    if order >= 2:
-        values.append(s_values[2] * f_values[0] + 2 * s_values[1] * f_values[1] + s_values[0] * f_values[2])
-    return values
-
-
-def ratio(series: Series, rho: arb) -> arb:
-    """r(ρ) on [0, 1]."""
-    return _derivatives(series, rho, 0)[0] / (1 + rho)
-
-
-def _below(series: Series, u: arb, v: arb) -> arb:
-    """A lower bound of r on the cell [u, v], from the truncated series alone."""
-    return (series.s(u) * series.f(u) / (1 + v)).lower()
-
-
-# ---- the three cases ----
-
-
-def _at_end(kern: Kernel, series: Series) -> Kappa | None:
+def _at_end(kern: Kernel, ratio: Ratio) -> Kappa | None:
     """The infimum at ρ → 1: r′ ≤ 0 on [p, 1] and r ≥ r(1⁻) on [0, p]."""
     end = derivative_at_one(kern) - 1
     if not end.is_finite():
         return None
     for start in (0.5, 0.75, 0.875, 0.9375, 0.96875):
-        if _decreasing(series, arb(start)) and _above(series, arb(0), arb(start), end.upper()):
+        if _decreasing(ratio, arb(start)) and _above(ratio, arb(0), arb(start), end.upper()):
             return Kappa(end, arb(1), "end")
     return None
 
 
-def _decreasing(series: Series, start: arb, cells: int = 32) -> bool:
+def _decreasing(ratio: Ratio, start: arb, cells: int = 32) -> bool:
     """N′(v)(1 + v) ≤ N(u) on every cell of [start, 1], which is (1 + ρ)²r′ ≤ 0 there."""
     points = [start + (1 - start) * i / cells for i in range(cells + 1)]
     points.reverse()  # from the end, where an infinite K″(1) fails at once
-    return all(_derivatives(series, v, 1)[1] * (1 + v) <= _derivatives(series, u, 0)[0] for v, u in pairwise(points))
+    return all(derivatives(ratio, v, 1)[1] * (1 + v) <= derivatives(ratio, u, 0)[0] for v, u in pairwise(points))
 
 
-def _above(series: Series, lo: arb, hi: arb, level: arb) -> bool:
+def _above(ratio: Ratio, lo: arb, hi: arb, level: arb) -> bool:
     """Whether r > level on [lo, hi], by bisection."""
     stack, used = [(lo, hi)], 0
     while stack:
         u, v = stack.pop()
         used += 1
-        if _below(series, u, v) > level:
+        if floor_on(ratio, u, v) > level:
             continue
         if used > _MAX_CELLS or v - u < arb(2) ** -40:
             return False
@@ -177,112 +117,104 @@ def _above(series: Series, lo: arb, hi: arb, level: arb) -> bool:
     return True
 
 
-def _inside(series: Series, bits: int) -> Kappa | None:
-    """The infimum at an interior point."""
-    start = _coarse_minimum(series)
-    if start is None:
-        return None
-    m = _newton(series, start, bits)
-    for width in (0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.002):
-        p, q = (m - width).mid(), (m + width).mid()
-        if not (p > 0 and q < 1):
+# ---- the inside ----
+
+
+def _inside(ratio: Ratio, bits: int) -> Kappa | None:
+    """The infimum at an interior point, possibly next to 0."""
+    start = _coarse_minimum(ratio)
+    m = _newton(ratio, start - arb(1) / (4 * _GRID) if start == 1 else start, bits)
+    for width in _WIDTHS:
+        p, q = (m - width).mid().max(arb(0)), (m + width).mid()
+        if not q < 1:
             continue
-        curvature = _least_curvature(series, p, q)
+        curvature = least_curvature(ratio, p, q)
         if curvature > 0:
-            return _closed(series, m, p, q, curvature)
+            return _closed(ratio, m, (p, q), curvature)
     return None
 
 
-def _closed(series: Series, m: arb, p: arb, q: arb, curvature: arb) -> Kappa | None:
+def _closed(ratio: Ratio, m: arb, ends: tuple[arb, arb], curvature: arb) -> Kappa | None:
     """Strong convexity on [p, q] and r > r(m) outside."""
-    top = ratio(series, m)
-    tilt = _first(series, m)
+    p, q = ends
+    top, tilt = value(ratio, m), slope(ratio, m)
     drop = tilt * tilt / (2 * curvature)
     shift = (abs(tilt) / curvature).abs_upper()
-    if (
-        shift < m - p
-        and shift < q - m
-        and _above(series, arb(0), p, top.upper())
-        and _above(series, q, arb(1), top.upper())
-    ):
-        return Kappa(hull((top - drop).lower(), top.upper()), m + arb(0, shift), "interior")
-    return None
-
-
-def _coarse_minimum(series: Series, cells: int = 64) -> arb | None:
-    """The grid point of least r, if it is an inner one."""
-    points = [arb(i) / cells for i in range(cells + 1)]
-    values = [float((series.s(x) * series.f(x) / (1 + x)).mid()) for x in points]
-    best = min(range(cells + 1), key=values.__getitem__)
-    if best == 0:
+    outside = q - m > shift and _above(ratio, q, arb(1), top.upper())
+    inside = p.is_zero() or (m - p > shift and _above(ratio, arb(0), p, top.upper()))
+    if not (outside and inside):
         return None
-    return points[best] if best < cells else points[cells] - arb(1) / (4 * cells)
+    at = hull((m - shift).lower().max(arb(0)), (m + shift).upper())
+    return Kappa(hull((top - drop).lower(), top.upper()), at, "interior")
 
 
-def _newton(series: Series, start: arb, bits: int) -> arb:
+def _coarse_minimum(ratio: Ratio) -> arb:
+    """The grid point at which r seems to be least, by its first terms."""
+    points = [arb(i) / _GRID for i in range(_GRID + 1)]
+    s, f = (arb_poly([poly[j] for j in range(min(poly.length(), _FEW))]) for poly in (ratio.s[0], ratio.f[0]))
+    return min(points, key=lambda x: float((s(x) * f(x) / (1 + x)).mid()))
+
+
+def _newton(ratio: Ratio, start: arb, bits: int) -> arb:
     """A critical point of r to about half the working accuracy, found on midpoints; its quality is certified later."""
-    m = start
+    m, exact = start, ratio._replace(tail=arb(0))
     for _ in range(60):
-        n0, n1, n2 = (v.mid() for v in _derivatives(series._replace(tail=arb(0)), m, 2))
+        n0, n1, n2 = (v.mid() for v in derivatives(exact, m, 2))
         g = 1 + m
         first, second = (n1 - n0 / g) / g, (n2 - 2 * n1 / g + 2 * n0 / (g * g)) / g
         step = first / second if second > 0 else first.sgn() / 256
-        step = step.max(-m / 4).min(m / 4).max((m - 1) / 2)
+        step = step.max(-m / 4 - arb(1) / _GRID).min(m / 2).max((m - 1) / 2)
         m = (m - step).mid()
         if abs(step) < arb(2) ** -(bits // 2 + 8):
             break
     return m
 
 
-def _first(series: Series, rho: arb) -> arb:
-    """r′(ρ) = (N′(1 + ρ) − N)/(1 + ρ)²."""
-    n0, n1 = _derivatives(series, rho, 1)
-    return (n1 - n0 / (1 + rho)) / (1 + rho)
+# ---- cells alone ----
 
 
-def _least_curvature(series: Series, p: arb, q: arb, cells: int = 12) -> arb:
-    """A lower bound of r″ = (N″(1 + ρ)² − 2N′(1 + ρ) + 2N)/(1 + ρ)³ on [p, q], each term at the end that makes it
-    least.
-    """
-    points = [(p + (q - p) * i / cells).mid() for i in range(cells + 1)]
-    values = [_derivatives(series, x, 2) for x in points]
-    least = arb.pos_inf()
-    for u, v, at_u, at_v in zip(points, points[1:], values, values[1:], strict=False):
-        top = at_u[2] * (1 + u) ** 2 - 2 * at_v[1] * (1 + v) + 2 * at_u[0]
-        least = least.min((top.lower() / (1 + v) ** 3) if top > 0 else arb(-1))
-    return least
-
-
-def _by_cells(kern: Kernel, series: Series) -> Kappa:
+def _by_cells(kern: Kernel, ratio: Ratio) -> Kappa:
     """Branch and bound on [0, 1]: the least upper value found above, the least cell bound below."""
-    with precision(_CELL_BITS):
-        points = [arb(i) / 64 for i in range(1, 64)] + [1 - ipow(arb(0.5), k) for k in range(7, 24)]
-        uppers = [(ratio(series, x).upper(), x) for x in points]
-        uppers.append(((derivative_at_one(kern) - 1).upper(), arb(1)))
-        top, place = min((pair for pair in uppers if pair[0].is_finite()), key=lambda pair: float(pair[0]))
-        lower, where = _lower_cells(series, top)
-        return Kappa(hull(lower.min(top), top), hull(place, where), "cells")
+    with precision(max(_CELL_BITS, kern.expansion.bits)):
+        at_end = derivative_at_one(kern) - 1
+        points = [arb(i) / _GRID for i in range(_GRID)] + [1 - ipow(arb(0.5), k) for k in range(7, 24)] + [arb(1)]
+        heap, top, place = _halved(ratio, points, (at_end.upper(), arb(1)))
+        lower, candidates = top, [place]
+        for item in heap:
+            lower = lower.min(item[2])
+            if not item[2] > top:
+                candidates += item[3][:1] + item[4][:1]
+        return Kappa(hull(lower, top), hull(*candidates).min(arb(1)), "cells")
 
 
-def _lower_cells(series: Series, upper: arb) -> tuple[arb, arb]:
-    """(lower bound of inf r, hull of the cells that could hold it): the weakest cell is halved until the budget is
-    spent.
-    """
+Point = tuple[arb, list[arb]]
+"""A place ρ with [N, N′] there."""
+
+
+def _halved(
+    ratio: Ratio, points: list[arb], end: tuple[arb, arb]
+) -> tuple[list[tuple[float, int, arb, Point, Point]], arb, arb]:
+    """(cells with their bounds, least upper value, its place): the weakest cell is halved until the budget is spent."""
     serial = count()  # breaks ties between equal float keys; the bound itself is the exact third entry
+    top, place = end if end[0].is_finite() else (arb.pos_inf(), end[1])
 
-    def cell(u: arb, v: arb) -> tuple[float, int, arb, arb, arb]:
-        bound = _below(series, u, v)
-        return float(bound), next(serial), bound, u, v
+    def at(rho: arb) -> Point:
+        nonlocal top, place
+        found = derivatives(ratio, rho, 1)
+        upper = (found[0] / (1 + rho)).upper()
+        if upper < top:
+            top, place = upper, rho
+        return rho, found
 
-    heap = [cell(arb(i) / 64, arb(i + 1) / 64) for i in range(64)]
+    def cell(a: Point, b: Point) -> tuple[float, int, arb, Point, Point]:
+        bound = floor_by_tangents(a[1], b[1], a[0], b[0]).max(floor_on(ratio, a[0], b[0]))
+        return float(bound), next(serial), bound, a, b
+
+    heap = [cell(a, b) for a, b in pairwise(map(at, points))]
     heapify(heap)
     for _ in range(_CELL_BUDGET):
-        *_, u, v = heappop(heap)
-        middle = ((u + v) / 2).mid()
-        heappush(heap, cell(u, middle))
-        heappush(heap, cell(middle, v))
-    lower = heap[0][2]
-    for item in heap:
-        lower = lower.min(item[2])
-    candidates = [end for item in heap if not item[2] > upper for end in item[3:]]
-    return lower, hull(*(candidates or heap[0][3:]))
+        *_, a, b = heappop(heap)
+        middle = at(((a[0] + b[0]) / 2).mid())
+        heappush(heap, cell(a, middle))
+        heappush(heap, cell(middle, b))
+    return heap, top, place
