@@ -10,7 +10,7 @@ rays, at ±∞ and in the complex plane) → gaussian (the weight w(z) = e^{−z
 
 from typing import TYPE_CHECKING
 
-from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula, hermite_formula
+from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula
 from lop_theory.activations.expression import Expr, to_text
 from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import Piece, breakpoints, flat_pieces, pieces
@@ -35,7 +35,6 @@ __all__ = [
     "exact_function",
     "flat_pieces",
     "from_formula",
-    "hermite_formula",
     "numpy_function",
     "parity",
     "parse",

@@ -24,11 +24,11 @@ from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.strip import analytic_half_width
 from lop_theory.activations.symbolic import Parity, derivative
+from lop_theory.activations.vocabulary import hermite
 from lop_theory.balls import arb, fmpq, parse_fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
 
-_POSITIVE = ("alpha", "beta", "omega")
-_MAX_HERMITE = 40
+_POSITIVE = ("alpha", "beta", "omega", "tau", "cap")
 
 
 class Activation(NamedTuple):
@@ -274,22 +274,10 @@ def _read_parameters(key: str, entry: Entry, given: Mapping[str, object]) -> dic
 
 def _hermite(k: fmpq) -> Expr:
     """He_k as a polynomial in x (standardising divides by √k!)."""
-    if k.q != 1 or not 1 <= k <= _MAX_HERMITE:
-        raise InvalidInput("k", str(k), f"must be a whole number from 1 to {_MAX_HERMITE}", "use --param k=3")
-    return parse(hermite_formula(int(k.p)))
-
-
-@lru_cache(maxsize=64)
-def hermite_formula(k: int) -> str:
-    """He_k in Horner form, so that a formula of any degree stays short and exact."""
-    below, this = [1], [0, 1]
-    for n in range(1, k):
-        shifted, lower = [0, *this], [n * c for c in below] + [0] * 2
-        below, this = this, [a - b for a, b in zip(shifted, lower, strict=False)]
-    text = str(this[-1])
-    for coefficient in reversed(this[:-1]):
-        text = f"({text})*x" + (f" + {coefficient}" if coefficient else "")
-    return text
+    try:
+        return hermite(X, num(k))
+    except ValueError as error:
+        raise InvalidInput("k", str(k), str(error), "use --param k=3") from None
 
 
 def _nearest(name: str) -> str:

@@ -64,6 +64,26 @@ CATALOGUE: dict[str, Entry] = {
     "relu_squared": Entry("relu(x)**2", {}, None, {"0": "0"}),
     "gaussian": Entry("exp(-x**2/2)"),
     "hermite": Entry("", {"k": "3"}),
+    # ---- published later, each as its paper defines it ----
+    "prelu": Entry("relu(x) + weight*min(x, 0)", {"weight": "0.25"}, None, {"0": "weight"}),  # He et al. 2015
+    "rrelu": Entry("relu(x) + slope*min(x, 0)", {"slope": "11/48"}, None, {"0": "slope"}),  # Xu et al. 2015, evaluation
+    "very_leaky_relu": Entry("relu(x) + slope*min(x, 0)", {"slope": "1/3"}, None, {"0": "slope"}),  # Graham 2014
+    "smooth_leaky": Entry("alpha*x + (1 - alpha)*x*sigmoid(beta*x)", {"alpha": "0.1", "beta": "1"}),  # optim's module
+    "crelu_positive": Entry("relu(x)", {}, None, {"0": "0"}),  # Shang et al. 2016: the two halves of CReLU
+    "crelu_negative": Entry("relu(-x)", {}, None, {"0": "0"}),
+    "clipped_relu": Entry("max(0, min(cap, x))", {"cap": "1"}, None, {"0": "0", "cap": "0"}),  # Hannun et al. 2014
+    "hardtanh_range": Entry(  # torch.nn.Hardtanh(min_val, max_val)
+        "max(min_val, min(max_val, x))", {"min_val": "-2", "max_val": "2"}, None, {"min_val": "0", "max_val": "0"}
+    ),
+    "quick_gelu": Entry("x*sigmoid(1.702*x)"),  # Hendrycks & Gimpel 2016, §2
+    "squareplus": Entry("(x + sqrt(x**2 + b))/2", {"b": "4"}),  # Barron 2021
+    "softplus_tau": Entry("tau*softplus(x/tau)", {"tau": "1/2"}),  # softplus at temperature τ: relu as τ → 0
+    "snake": Entry("x + sin(alpha*x)**2/alpha", {"alpha": "1"}),  # Ziyin et al. 2020
+    "star_relu": Entry("s*relu(x)**2 + b", {"s": "0.8944", "b": "-0.4472"}, None, {"0": "0"}),  # Yu et al. 2022
+    "tanhexp": Entry("x*tanh(exp(x))"),  # Liu & Di 2020
+    "serf": Entry("x*erf(softplus(x))"),  # Nag & Bhattacharyya 2021
+    "logish": Entry("x*log(1 + sigmoid(x))"),  # Zhu et al. 2021
+    "phish": Entry("x*tanh(x*(1 + erf(x/sqrt(2)))/2)"),  # Naveen 2022
 }
 
 ALIASES = {
@@ -72,4 +92,7 @@ ALIASES = {
     "atan": "arctan",
     "logistic": "sigmoid",
     "linear": "identity",
+    "starrelu": "star_relu",
+    "quickgelu": "quick_gelu",
+    "smooth_leaky_relu": "smooth_leaky",
 }

@@ -13,6 +13,7 @@ Word = Callable[..., Expr]
 
 MAX_POWER = 64
 MAX_BITS = 4096
+MAX_HERMITE = 40
 
 HALF, TWO, MINUS_ONE = num(fmpq(1, 2)), num(2), num(-1)
 QUARTER, EIGHTH, THIRD, TWENTY = num(fmpq(1, 4)), num(fmpq(1, 8)), num(fmpq(1, 3)), num(20)
@@ -194,6 +195,20 @@ def logaddexp(a: Expr, b: Expr) -> Expr:
     return add(a, call("softplus", sub(b, a)))
 
 
+def hermite(x: Expr, k: Expr) -> Expr:
+    """The probabilists' He_k in Horner form, so that it stays short and exact at any degree."""
+    if k.op != "num" or k.number.q != 1 or not 1 <= k.number <= MAX_HERMITE:
+        raise ValueError(f"k must be a whole number from 1 to {MAX_HERMITE}")
+    below, this = [1], [0, 1]
+    for n in range(1, int(k.number.p)):
+        shifted, lower = [0, *this], [n * c for c in below] + [0] * 2
+        below, this = this, [a - b for a, b in zip(shifted, lower, strict=False)]
+    found = num(this[-1])
+    for coefficient in reversed(this[:-1]):
+        found = add(mul(found, x), num(coefficient))
+    return found
+
+
 WORDS: Mapping[str, Word] = {
     **{name: _basic(name) for name in FUNCTIONS},
     "relu": rectified,
@@ -258,6 +273,7 @@ WORDS: Mapping[str, Word] = {
     "rrelu": leaky_random,
     "gelu": gelu,
     "softplus": softplus,
+    "hermite": hermite,
 }  # fmt: skip
 
 SYNONYMS = {
