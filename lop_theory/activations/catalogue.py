@@ -12,7 +12,6 @@ activations share, as in Coq, where ``act'`` is a free function and only ``Backp
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 

@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from lop_theory.activations.catalogue import CATALOGUE, Activation, activation, from_formula
 from lop_theory.budget import DEFAULT_SECONDS, announce, note
@@ -34,6 +35,7 @@ def parser() -> Parser:
     found.add_argument("--digits", type=int, default=15, metavar="D", help="decimals of every enclosure (default 15)")
     found.add_argument("--coefficients", action="store_true", help="print the Hermite coefficients a_1 ... a_19 too")
     found.add_argument("--exact", action="store_true", help="print lambda in closed form where one is known (SymPy)")
+    found.add_argument("--card", action="store_true", help="all of one activation: gain, chaos, frozen, scale and bias")
     found.add_argument("--json", action="store_true", help="one JSON object per activation, one a line")
     found.add_argument("--certificate", metavar="FILE", help="save the certificate of the one activation named")
     found.add_argument("--check", metavar="FILE", help="re-check a saved certificate independently")
@@ -132,7 +134,7 @@ def _same_file(a: str, b: str) -> bool:
 def report(analyses: Iterable[Analysis], options: Namespace, closed: dict[str, str]) -> int:
     """Print every analysis as it is made and write the files asked for; the exit code."""
     certified = True
-    if options.all and not options.json:
+    if options.all and not (options.json or options.card):
         print(HEADER, flush=True)
     for analysis in analyses:
         certified &= bool(analysis.verdict)
@@ -146,13 +148,35 @@ def _print_one(analysis: Analysis, options: Namespace, closed: str | None) -> No
     if options.json:
         import json
 
-        print(json.dumps(as_json(analysis) | ({} if closed is None else {"lambda_exact": closed})))
+        print(json.dumps(_data(analysis, options) | ({} if closed is None else {"lambda_exact": closed})))
         return
-    print(row(analysis) if options.all else block(analysis))
+    print(_text(analysis, options))
     if options.coefficients:
         print(coefficient_lines(analysis))
     if closed is not None:
         print(f"  lambda exact  {closed}")
+
+
+def _text(analysis: Analysis, options: Namespace) -> str:
+    if options.card:
+        from lop_theory.gap.card import card_of
+        from lop_theory.gap.card_lines import card_block
+
+        note(f"{block(analysis)}\n  card          unfinished: the time is spent (--seconds)")
+        return card_block(card_of(analysis))
+    return row(analysis) if options.all else block(analysis)
+
+
+def _data(analysis: Analysis, options: Namespace) -> dict[str, Any]:
+    if options.card:
+        import json
+
+        from lop_theory.gap.card import card_of
+        from lop_theory.gap.card_lines import card_json
+
+        note(json.dumps(as_json(analysis) | {"finished": False}))
+        return card_json(card_of(analysis))
+    return as_json(analysis)
 
 
 def _write_files(analysis: Analysis, options: Namespace) -> None:
@@ -166,7 +190,8 @@ def _write_files(analysis: Analysis, options: Namespace) -> None:
     if options.plot is not None:
         from lop_theory.gap.plot import picture
 
-        write_whole(writable("plot", options.plot), picture(analysis, options.plot.rpartition(".")[2].lower()))
+        kind = options.plot.rpartition(".")[2].lower()
+        write_whole(writable("plot", options.plot), picture(analysis, kind, card=options.card))
 
 
 def check_file(path: str) -> int:

@@ -105,15 +105,24 @@ def at_minus_one(kern: Kernel) -> arb:
     expansion = kern.expansion
     if expansion.parity != "mixed":
         return arb(-1 if expansion.parity == "odd" else 1)
+    product = _mirror(expansion.expr, expansion.bits)
     with precision(expansion.bits + 16):
-        product = _mirror(expansion.expr, expansion.bits)
-        found = (product - expansion.mean * expansion.mean) / expansion.variance
-        return found
+        if product is None:
+            return _alternating(standard_kernel(expansion.expr, expansion.digits))
+        return (product - expansion.mean * expansion.mean) / expansion.variance
+
+
+def _alternating(kern: Kernel) -> arb:
+    """Σ_{k<n} (−1)^k a_k² ± T_n."""
+    return arb_poly(list(kern.squares))(arb(-1)) + arb(0, kern.tails[kern.order].abs_upper())
 
 
 @lru_cache(maxsize=256)
-def _mirror(expr: Expr, bits: int) -> arb:
-    return mirror_product(expr, bits)
+def _mirror(expr: Expr, bits: int) -> arb | None:
+    try:
+        return mirror_product(expr, bits)
+    except InvalidInput:  # φ(z)φ(−z) is integrable, but its square need not be
+        return None
 
 
 def derivative_at_one(kern: Kernel, order: int = 1) -> arb:

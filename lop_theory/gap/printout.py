@@ -12,7 +12,7 @@ UNIT = (0, 1)
 # ---- JSON ----
 
 
-def _bounds(ball: arb, digits: int, within: tuple[int, int] | None = None) -> dict[str, str]:
+def enclosure_pair(ball: arb, digits: int, within: tuple[int, int] | None = None) -> dict[str, str]:
     lower, upper = _ends(ball, digits + 3, within)
     return {"lower": lower, "upper": upper}
 
@@ -31,14 +31,14 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     kern, digits = analysis.kern, analysis.kern.expansion.digits
     return {
         "activation": analysis.activation.label,
-        "a1_squared": _bounds(kern.c, digits, UNIT),
-        "lambda": _bounds(kern.strength, digits, UNIT),
-        "kappa": _bounds(analysis.kappa.value, digits),
+        "a1_squared": enclosure_pair(kern.c, digits, UNIT),
+        "lambda": enclosure_pair(kern.strength, digits, UNIT),
+        "kappa": enclosure_pair(analysis.kappa.value, digits),
         "kappa_at": place(analysis.kappa),
         "kappa_method": analysis.kappa.method,
-        "k_minus_one": _bounds(analysis.minus_one, digits, (-1, 1)),
+        "k_minus_one": enclosure_pair(analysis.minus_one, digits, (-1, 1)),
         "parity": kern.expansion.parity,
-        "hermite": [_bounds(a, digits) for a in kern.expansion.coefficients],
+        "hermite": [enclosure_pair(a, digits) for a in kern.expansion.coefficients],
         "route": kern.expansion.method,
         "certified": bool(analysis.verdict),
         "evidence": analysis.verdict[0],
@@ -160,7 +160,7 @@ def unfinished(label: str, known: Known, *, in_json: bool) -> str:
     if in_json:
         import json
 
-        found = {key: _bounds(ball, digits, within) for key, (ball, within) in balls.items()}
+        found = {key: enclosure_pair(ball, digits, within) for key, (ball, within) in balls.items()}
         state = {"certified": bool(known.verdict), "finished": False, "evidence": known.verdict[0]}
         return json.dumps({"activation": label, **found, **state})
     lines = [f"  {key:<13} {enclosure(ball, digits, within)}" for key, (ball, within) in balls.items()]

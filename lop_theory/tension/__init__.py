@@ -2,11 +2,12 @@
 
     λ(a, b) = 1 − a_1²   against   P(|φ′(aZ + b)| < ε)      (paper App. A.2)
 
-Reading order: modulation (one unit, closed forms and limits) → monotone (certified turns of λ in scale and bias) →
-frozen (the frozen probability in three readings, and its floor for monotone φ). ``python -m lop_theory.tension`` is
-the command.
+Reading order: modulation (one unit, closed forms and limits) → course (where λ certainly rises and falls in scale and
+bias) → monotone (certified turns and monotonicity) → frozen (the frozen probability in three readings, and its floor
+for monotone φ). ``python -m lop_theory.tension`` is the command.
 """
 
+from lop_theory.tension.course import Segment, rises_and_falls
 from lop_theory.tension.frozen import FrozenProbability, frozen_probability, monotone_floor
 from lop_theory.tension.modulation import (
     Unit,
@@ -20,6 +21,7 @@ from lop_theory.tension.monotone import Turn, certify_monotone, strength_at, tur
 
 __all__ = [
     "FrozenProbability",
+    "Segment",
     "Turn",
     "Unit",
     "certify_monotone",
@@ -27,6 +29,7 @@ __all__ = [
     "frozen_probability",
     "monotone_floor",
     "relu_bias_strength",
+    "rises_and_falls",
     "scale_limit",
     "strength_at",
     "tail_limit",

@@ -2,7 +2,8 @@
 
 from lop_theory.activations.catalogue import CATALOGUE, activation
 from lop_theory.balls import arb
-from lop_theory.cli import Parser, run
+from lop_theory.budget import DEFAULT_SECONDS, announce, note
+from lop_theory.cli import Parser, read_seconds, run
 from lop_theory.hermite.expansion import expand
 from lop_theory.tension.modulation import Unit, direction_verdict, unit
 from lop_theory.verdict import Fails, Verdict
@@ -16,11 +17,12 @@ def _verdict_text(found: Verdict) -> str:
 
 
 def _table() -> None:
-    print(f"{'activation':<14} {'lambda as a function of the scale':<50} lambda as a function of the bias")
+    print(f"{'activation':<14} {'lambda as a function of the scale':<50} lambda as a function of the bias", flush=True)
     for name in CATALOGUE:
+        note(f"{name:<14} unfinished: the time is spent (--seconds)")
         if not expand(activation(name).expr, 2).linear:
             scale, bias = (_verdict_text(direction_verdict(name, d)) for d in ("scale", "bias"))
-            print(f"{name:<14} {scale:<50} {bias}")
+            print(f"{name:<14} {scale:<50} {bias}", flush=True)
 
 
 def _print_unit(found: Unit) -> None:
@@ -41,13 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--epsilon", default="0.01", metavar="E", help="a unit is frozen where |phi'| < E (default 0.01)"
     )
+    parser.add_argument(
+        "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="say what is known after S s (default 30)"
+    )
     options = parser.parse_args(arguments)
+    announce(read_seconds(options.seconds))
     if options.act is None:
         _table()
     else:
+        note(f"{options.act}    unfinished: the time is spent (--seconds)")
         _print_unit(unit(options.act, scale=options.scale, bias=options.bias, epsilon=options.epsilon))
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, budget=True)

@@ -7,7 +7,7 @@ import mpmath as mp
 import pytest
 from hypothesis import given
 
-from lop_theory.activations.catalogue import activation
+from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import arb, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.gap.kernel import (
@@ -125,3 +125,18 @@ def test_fixed_points(name):
             for _ in range(400):
                 rho = value(kern, rho).mid().max(arb(-1)).min(arb(1))
             assert abs(rho) < 0.2
+
+
+@pytest.mark.claim("kernel-bounds")
+@pytest.mark.parametrize(("alpha", "beta"), [("1/8", "1"), ("1/8", "1/3"), ("3/16", "1/2"), ("-1/4", "1")])
+def test_kernel_at_minus_one_where_the_square_of_the_product_is_not_integrable(alpha, beta):
+    """φ = exp(αx² + βx): E φ(Z)φ(−Z) = E exp(2αZ²) = (1 − 4α)^{−1/2}."""
+    expr = from_formula(f"exp({alpha}*x**2 + {beta}*x)").expr
+    a, b = (mp.mpf(Fraction(text).numerator) / Fraction(text).denominator for text in (alpha, beta))
+    with mp.workdps(30):
+        mean = lambda p, q: mp.exp(q * q / (2 * (1 - 2 * p))) / mp.sqrt(1 - 2 * p)  # noqa: E731 - E exp(pZ² + qZ)
+        first = mean(a, b)
+        expected = (mean(2 * a, 0) - first**2) / (mean(2 * a, 2 * b) - first**2)
+        found = at_minus_one(correlation_kernel(expr))
+        assert abs(mp.mpf(found.mid().str(25, radius=False)) - expected) < 1e-14
+        assert found.rad() < 1e-14

@@ -1,6 +1,8 @@
 """``python -m lop_theory.tension``: every line it prints is computed, and bad input is one line."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +10,7 @@ from lop_theory.activations import activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.hermite import expand
+from lop_theory.tension import __main__ as command
 from lop_theory.tension.__main__ import main
 from lop_theory.tension.monotone import strength_at
 
@@ -21,10 +24,11 @@ def test_a_unit_prints_its_strength_and_its_frozen_probabilities(capsys):
     assert lines[-1].startswith("  floor for monotone phi")
 
 
-def test_the_table_has_a_row_for_every_nonlinear_activation_and_its_turns_are_turns(capsys):
+def test_the_table_has_a_row_for_every_nonlinear_activation_and_its_turns_are_turns(capsys, monkeypatch):
+    monkeypatch.setattr(command, "CATALOGUE", ("identity", "relu", "gelu"))
     assert main([]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
-    assert "identity" not in rows
+    assert set(rows) == {"relu", "gelu"}
     assert rows["relu"].count("monotone on the grid (not proved)") == 2  # 1-homogeneous in scale, decreasing in bias
     places = re.search(r"NOT monotone \(([^)]*)\)", rows["gelu"])
     assert places is not None
@@ -47,3 +51,14 @@ def test_the_table_has_a_row_for_every_nonlinear_activation_and_its_turns_are_tu
 def test_bad_input_is_named(arguments, named):
     with pytest.raises(InvalidInput, match=re.escape(named)):
         main(arguments)
+
+
+def test_a_budget_holds():
+    """At the limit the command says what it was at, with exit code 1."""
+    call = [sys.executable, "-m", "lop_theory.tension", "--seconds", "0.2"]
+    found = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[-1].endswith("the time is spent (--seconds)")
+    found = subprocess.run([*call[:-1], "0"], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "must be positive" in found.stderr

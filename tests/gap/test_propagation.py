@@ -1,0 +1,68 @@
+"""Gain, order or chaos, and the correlation to which inputs tend, against Gauss–Hermite quadrature in floats."""
+
+import numpy as np
+import pytest
+
+from lop_theory.activations.catalogue import activation, from_formula
+from lop_theory.balls import arb
+from lop_theory.gap.kernel import correlation_kernel
+from lop_theory.gap.propagation import propagate
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
+WEIGHTS = WEIGHTS / np.sqrt(2 * np.pi)
+
+
+def _map(phi, rho):
+    """C(ρ) = E φ(X)φ(Y)/E φ²."""
+    y = rho * NODES[:, None] + np.sqrt(1 - rho * rho) * NODES[None, :]
+    product = WEIGHTS @ (phi(NODES)[:, None] * phi(y)) @ WEIGHTS
+    return product / (WEIGHTS @ phi(NODES) ** 2)
+
+
+@pytest.mark.parametrize("text", ["gelu(x)", "silu(2*x)", "tanh(x)+1/2", "sin(x)+x**2/4", "x**2/3+x", "exp(-x**2)+x"])
+def test_numbers_against_quadrature(text):
+    act = from_formula(text)
+    phi, slope = act.numpy(), act.derivative_numpy()
+    found = propagate(correlation_kernel(act.expr))
+    second = WEIGHTS @ phi(NODES) ** 2
+    for ball, expected in [
+        (found.mean, WEIGHTS @ phi(NODES)),
+        (found.second, second),
+        (found.gain, second**-0.5),
+        (found.chi, WEIGHTS @ slope(NODES) ** 2 / second),
+    ]:
+        assert float(ball) == pytest.approx(expected, abs=1e-8)
+    assert found.phase == ("chaos" if found.chi > 1 else "order")
+    place = float(found.tends_to)
+    if found.phase == "chaos":
+        assert 0 <= place < 1
+        assert _map(phi, place) == pytest.approx(place, abs=1e-8)
+        step = 1e-4
+        rate = (_map(phi, place + step) - _map(phi, max(place - step, -1))) / (2 * step)
+        assert float(found.rate) == pytest.approx(rate, abs=1e-6)
+        assert found.rate < 1
+    rho = 0.3
+    for _ in range(3000):
+        rho = _map(phi, min(rho, 1.0)) if abs(rho - place) > 1e-4 else place
+    assert rho == pytest.approx(place, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"),
+    [("relu(x)", "edge"), ("leaky_relu(x, 0.3)", "edge"), ("abs(x)", "edge"), ("x", "edge"), ("softplus(x)", "order"),
+     ("sign(x)", "chaos"), ("relu(x)**2", "chaos"), ("sigmoid(x)", "order"), ("exp(x)", "undecided"),
+     ("relu(x)+1/10", "order")],
+)  # fmt: skip
+def test_phases(text, phase):
+    found = propagate(correlation_kernel(from_formula(text).expr))
+    assert found.phase == phase
+    assert (found.tends_to is None) == (phase == "undecided" or text == "x")
+    if phase == "order":
+        assert found.tends_to == 1
+
+
+def test_odd_activations_tend_to_zero():
+    found = propagate(correlation_kernel(activation("tanh").expr))
+    assert found.tends_to is not None
+    assert found.tends_to.contains(arb(0))
+    assert found.tends_to.rad() < 1e-15
