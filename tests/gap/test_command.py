@@ -28,7 +28,8 @@ def command(module: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Comple
 
 
 def gap(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return command("lop_theory.gap", *arguments)
+    """The command with a budget that a loaded machine keeps too; one given comes later and counts."""
+    return command("lop_theory.gap", "--seconds", "600", *arguments)
 
 
 def test_table_of_one_activation():
@@ -48,7 +49,7 @@ def test_json_of_the_whole_catalogue():
         assert row["certified"] is True
         for key in ("a1_squared", "lambda", "kappa"):
             assert Decimal(row[key]["lower"]) <= Decimal(row[key]["upper"])
-            assert Decimal(row[key]["upper"]) - Decimal(row[key]["lower"]) < Decimal("1e-4")
+            assert Decimal(row[key]["upper"]) - Decimal(row[key]["lower"]) < Decimal("1e-9")
         assert Decimal(row["lambda"]["lower"]) <= 1 - Decimal(row["a1_squared"]["lower"])
         assert {"kappa_at", "digits", "seconds"} <= set(row)
 
