@@ -1,6 +1,6 @@
 (* Every statement of Statements.v, proved by the theorem of the same name. *)
 From lop Require Import Statements.
-From lop Require Backprop Cloning Counterexamples Dag Frozen Gap Gaussian Hypotheses Manifolds Mehler MehlerGeneral Modules OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
+From lop Require Attention Backprop Certificate Cloning Counterexamples Dag Differentiable FixedPoints Frozen Gap Gaussian Hypotheses Layers Manifolds Mehler MehlerGeneral Modules Normalisation Optimisers OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
 
 Theorem quartic_gap : Statements.quartic_gap. Proof. exact (@OrderedField.quartic_gap). Qed.
 Theorem odd_quartic_gap : Statements.odd_quartic_gap. Proof. exact (@OrderedField.odd_quartic_gap). Qed.
@@ -115,3 +115,40 @@ Theorem mehler_instance : Statements.mehler_instance. Proof. exact (@MehlerGener
 Theorem gaussian_moments : Statements.gaussian_moments. Proof. exact (@Gaussian.gaussian_moments). Qed.
 Theorem stein : Statements.stein. Proof. exact (@Stein.stein). Qed.
 Theorem freezing_bound : Statements.freezing_bound. Proof. exact (@Stein.freezing_bound). Qed.
+Theorem fixed_points : Statements.fixed_points. Proof. exact (@FixedPoints.fixed_points). Qed.
+Theorem ends_repel : Statements.ends_repel. Proof. exact (@FixedPoints.ends_repel). Qed.
+Theorem iterates_vanish : Statements.iterates_vanish. Proof. exact (@FixedPoints.iterates_vanish). Qed.
+Theorem iterates_from_minus_one : Statements.iterates_from_minus_one. Proof. exact (@FixedPoints.iterates_from_minus_one). Qed.
+Theorem linear_step : Statements.linear_step. Proof. exact (@FixedPoints.linear_step). Qed.
+Theorem linear_arrow_loses : Statements.linear_arrow_loses. Proof. exact (@FixedPoints.linear_arrow_loses). Qed.
+Theorem certificate_holds : Statements.certificate_holds. Proof. exact (@Certificate.certificate_holds). Qed.
+Theorem equivariant_closed : Statements.equivariant_closed. Proof. exact (@Optimisers.equivariant_closed). Qed.
+Theorem equivariant_trains : Statements.equivariant_trains. Proof. exact (@Optimisers.equivariant_trains). Qed.
+Theorem equivariant_affine : Statements.equivariant_affine. Proof. exact (@Optimisers.equivariant_affine). Qed.
+Theorem muon_equivariant : Statements.muon_equivariant. Proof. exact (@Optimisers.muon_equivariant). Qed.
+Theorem sequence_backprop : Statements.sequence_backprop. Proof. exact (@Differentiable.sequence_backprop). Qed.
+Theorem extend_cert : Statements.extend_cert. Proof. exact (@Differentiable.extend_cert). Qed.
+Theorem extend_backprop : Statements.extend_backprop. Proof. exact (@Differentiable.extend_backprop). Qed.
+Theorem wired_cert : Statements.wired_cert. Proof. exact (@Differentiable.wired_cert). Qed.
+Theorem composed_backprop : Statements.composed_backprop. Proof. exact (@Differentiable.composed_backprop). Qed.
+Theorem grouped_cert : Statements.grouped_cert. Proof. exact (@Layers.grouped_cert). Qed.
+Theorem grouped_backprop : Statements.grouped_backprop. Proof. exact (@Layers.grouped_backprop). Qed.
+Theorem biased_cert : Statements.biased_cert. Proof. exact (@Layers.biased_cert). Qed.
+Theorem biased_backprop : Statements.biased_backprop. Proof. exact (@Layers.biased_backprop). Qed.
+Theorem convolution_cert : Statements.convolution_cert. Proof. exact (@Layers.convolution_cert). Qed.
+Theorem convolution_backprop : Statements.convolution_backprop. Proof. exact (@Layers.convolution_backprop). Qed.
+Theorem activation_cert : Statements.activation_cert. Proof. exact (@Layers.activation_cert). Qed.
+Theorem activation_backprop : Statements.activation_backprop. Proof. exact (@Layers.activation_backprop). Qed.
+Theorem linear_backprop : Statements.linear_backprop. Proof. exact (@Layers.linear_backprop). Qed.
+Theorem fixed_map_cert : Statements.fixed_map_cert. Proof. exact (@Layers.fixed_map_cert). Qed.
+Theorem fixed_map_backprop : Statements.fixed_map_backprop. Proof. exact (@Layers.fixed_map_backprop). Qed.
+Theorem norm_cert : Statements.norm_cert. Proof. exact (@Normalisation.norm_cert). Qed.
+Theorem norm_backprop : Statements.norm_backprop. Proof. exact (@Normalisation.norm_backprop). Qed.
+Theorem gain_cert : Statements.gain_cert. Proof. exact (@Normalisation.gain_cert). Qed.
+Theorem gain_backprop : Statements.gain_backprop. Proof. exact (@Normalisation.gain_backprop). Qed.
+Theorem normalisation_cert : Statements.normalisation_cert. Proof. exact (@Normalisation.normalisation_cert). Qed.
+Theorem normalisation_backprop : Statements.normalisation_backprop. Proof. exact (@Normalisation.normalisation_backprop). Qed.
+Theorem head_cert : Statements.head_cert. Proof. exact (@Attention.head_cert). Qed.
+Theorem head_backprop : Statements.head_backprop. Proof. exact (@Attention.head_backprop). Qed.
+Theorem attention_cert : Statements.attention_cert. Proof. exact (@Attention.attention_cert). Qed.
+Theorem attention_backprop : Statements.attention_backprop. Proof. exact (@Attention.attention_backprop). Qed.

@@ -198,7 +198,7 @@ Qed.
 Lemma coefficient_le k : a k ^ 2 <= 1.
 Proof. by rewrite -[X in _ <= X]a_total; apply: (term_le_Series (fun k => a k ^ 2)) a_summable => j; apply: pow2_ge_0. Qed.
 
-(* [kernel-bounds] K'(0) = c *)
+(* [kernel-bounds] [fixed-points] K'(0) = c *)
 Theorem kernel_slope : is_derive (kernel a) 0 (lin a).
 Proof.
 set p := fun k => a k ^ 2.
@@ -212,7 +212,7 @@ have -> : PSeries (PS_derive p) 0 = lin a by rewrite PSeries_0 /PS_derive /= Rmu
 by [].
 Qed.
 
-(* [kernel-bounds] c < 1 iff the activation is nonlinear: some coefficient beyond the first is not 0 *)
+(* [kernel-bounds] [fixed-points] c < 1 iff the activation is nonlinear: some coefficient beyond the first is not 0 *)
 Theorem lin_lt_1 : lin a < 1 <-> exists k, a k.+2 <> 0.
 Proof.
 have tail := tail_total; have ex := shifted _ a_summable; split=> [lt | [k ne]]; last first.

@@ -154,6 +154,7 @@ Definition freezing_bound : Prop :=
 (* ---- Networks and matrices, over any ring or field ---- *)
 From lop Require Import Rank Dag Cloning Backprop Trajectory Rates Counterexamples Hypotheses Frozen Manifolds Modules.
 From lop Require Import Stability Flow Curvature Saddle Polynomials.
+From lop Require Certificate FixedPoints Optimisers Differentiable Layers Normalisation Attention.
 
 (* on the unit circle the gradient is tangent everywhere and the gradient flow stays, but a discrete step of any size
    leaves, except at the critical points *)
@@ -168,7 +169,51 @@ Definition curved_flow_stays : Prop :=
   (forall t : R, is_derive x t (- circle_dx (x t) (y t))) ->
   (forall t : R, is_derive y t (- circle_dy (x t) (y t))) -> forall t : R, x t ^ 2 + y t ^ 2 = x 0 ^ 2 + y 0 ^ 2.
 
+(* ---- What iterating the kernel does to correlations; certificates ---- *)
+
+(* K fixes 0 and 1, -1 exactly when the activation is odd, and nothing else *)
+Definition fixed_points : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, lin a < 1 -> Rabs rho <= 1 ->
+  kernel a rho = rho <-> rho = 0 \/ rho = 1 \/ rho = -1 /\ odd_kernel a.
+
+(* the ends repel: the distance of |K| to 1 is at least 1 + lambda |rho| times that of |rho| *)
+Definition ends_repel : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, Rabs rho <= 1 ->
+  (1 + decorr a * Rabs rho) * (1 - Rabs rho) <= 1 - Rabs (kernel a rho).
+
+(* iterating K drives every |rho| < 1 to 0, never towards clones *)
+Definition iterates_vanish : Prop :=
+  forall a : nat -> R, standardised a -> forall rho : R, lin a < 1 -> Rabs rho < 1 ->
+  is_lim_seq (fun n => FixedPoints.iterate a n rho) 0.
+
+(* from -1: an odd activation stays, an even one is at 1 after one step, any other goes to 0 *)
+Definition iterates_from_minus_one : Prop :=
+  forall a : nat -> R, standardised a -> lin a < 1 ->
+  (odd_kernel a -> forall n : nat, FixedPoints.iterate a n (-1) = -1) /\
+  (even_kernel a -> forall n : nat, FixedPoints.iterate a n.+1 (-1) = 1) /\
+  (~ odd_kernel a -> ~ even_kernel a -> is_lim_seq (fun n => FixedPoints.iterate a n (-1)) 0).
+
+(* what the checker of gap certificates accepts holds: lambda is enclosed, and kappa / unit bounds
+   r = (rho^2 - K^2) / (rho^2 (1 - rho^2)) from below, for every activation whose coefficients lie in the boxes *)
+Definition certificate_holds : Prop :=
+  forall (c : Certificate.certificate) (a : nat -> R),
+  Certificate.check c = true -> standardised a -> Certificate.encloses c a ->
+  IZR (fst (Certificate.lambda c)) <= IZR (Certificate.unit c) * decorr a <= IZR (snd (Certificate.lambda c)) /\
+  (forall rho : R, 0 < Rabs rho < 1 -> IZR (Certificate.kappa c) / IZR (Certificate.unit c) <= ratio a rho).
+
 Local Open Scope ring_scope.
+
+(* Theorem 3.1 covers the second arrow: C -> corr (W C W^T) -> K(.) *)
+Definition linear_step : Prop :=
+  forall (a : nat -> R) (m n : nat) (W : 'M[R]_(m.+1, n)) (C : 'M[R]_n), standardised a -> FixedPoints.psd C ->
+  let M := FixedPoints.cov W C in (forall i, 0 < M i i) ->
+  1 + decorr a * potential (FixedPoints.corr M) <= er2 (map_mx (kernel a) (FixedPoints.corr M)) / er2 (FixedPoints.corr M).
+
+(* the first arrow may lose rank, and the whole step with it: two uncorrelated units, rank 2 *)
+Definition linear_arrow_loses : Prop :=
+  exists W : 'M[R]_2, let M := FixedPoints.cov W 1%:M in (forall i, 0 < M i i) /\ er2 (1%:M : 'M[R]_2) = 2%:R /\
+  Rlt (er2 (FixedPoints.corr M)) (Rdiv (IZR 1001) (IZR 1000)) /\
+  exists a : nat -> R, standardised a /\ decorr a != 0 /\ Rlt (er2 (map_mx (kernel a) (FixedPoints.corr M))) (Rdiv (IZR 1001) (IZR 1000)).
 
 (* quartic_gap *)
 Definition quartic_gap : Prop :=
@@ -548,6 +593,43 @@ Definition flow_escape : Prop :=
   forall t r2 : R, 0 < dist2 Q x0 theta 0 -> 0 < r2 -> 0 <= t -> r2 <= dist2 Q x0 theta t ->
   Rle (Rdiv (ln (Rdiv r2 (dist2 Q x0 theta 0))) (2%:R * L)) t.
 
+(* the closure criterion: an update that commutes with permutations within blocks maps block-constant histories to
+   block-constant updates, on complete layers *)
+Definition equivariant_closed : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), Optimisers.complete A blk ->
+  (forall u v : V, edge A u v -> hidden A v) ->
+  forall (U : Optimisers.optimiser R V) (t : nat) (gw : seq {ffun V * V -> R}) (gb : seq {ffun V -> R}),
+  Optimisers.equivariant blk U -> all_prop (Optimisers.constant_matrix A blk) gw ->
+  all_prop (Optimisers.constant_vector blk) gb ->
+  block_constant A blk (fun u v : V => if edge A u v then (U t gw gb).1 (u, v) else 0) /\
+  Optimisers.constant_vector blk (U t gw gb).2.
+
+(* any equivariant optimiser with uniform decay keeps RE and CE, and with them cloning *)
+Definition equivariant_trains : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), Optimisers.complete A blk ->
+  (forall u v : V, edge A u v -> hidden A v) ->
+  forall (U : Optimisers.optimiser R V) (keep : nat -> R) (batch : nat -> seq (sample R V)) (w0 : V -> V -> R) (b0 : V -> R),
+  Optimisers.equivariant blk U -> (forall t : nat, all_prop (valid A blk) (batch t)) ->
+  Optimisers.tied_training A blk (Optimisers.Training w0 b0 [::] [::]) ->
+  forall t : nat, Optimisers.tied_training A blk (Optimisers.train A U keep batch w0 b0 t).
+
+(* without decay the weights stay in w0 + BC *)
+Definition equivariant_affine : Prop :=
+  forall (R : comRingType) (V B : finType) (A : arch R V) (blk : V -> B), Optimisers.complete A blk ->
+  (forall u v : V, edge A u v -> hidden A v) ->
+  forall (U : Optimisers.optimiser R V) (keep : nat -> R) (batch : nat -> seq (sample R V)) (w0 : V -> V -> R) (b0 : V -> R),
+  Optimisers.equivariant blk U -> (forall t : nat, all_prop (valid A blk) (batch t)) ->
+  Optimisers.tied_training A blk (Optimisers.Training w0 b0 [::] [::]) ->
+  forall t : nat, (forall t : nat, keep t = 1) -> let s := Optimisers.train A U keep batch w0 b0 t in
+  block_constant A blk (fun u v => Optimisers.weights s u v - w0 u v) /\
+  block_equal blk (fun v => Optimisers.biases s v - b0 v).
+
+(* Muon is equivariant: momentum, a norm, Newton-Schulz polynomials on each layer's matrix, in exact arithmetic *)
+Definition muon_equivariant : Prop :=
+  forall (R : comRingType) (V B : finType) (blk : V -> B) (layers : seq (B -> B -> bool)) (a b c beta : R)
+    (unitise : R -> R) (steps : nat) (eta : nat -> R),
+  Optimisers.equivariant blk (@Optimisers.muon R V B blk layers a b c beta unitise steps eta).
+
 (* Theorem A.2, sequential wiring over matching profiles *)
 Definition sequence_cert : Prop :=
   forall (F : fieldType) (P Q : lmodType F) (I J O BI BJ BO : finType) (m : layer P I J) (n : layer Q J O) (pI : I ->
@@ -614,6 +696,174 @@ Definition misaligned_groupnorm : Prop :=
   forall (F : fieldType) (sigma : {ffun bool -> F} -> F) (M T : [lmodType F of F^o] -> Prop),
   (forall x : {ffun bool -> F}, sigma x != 0) -> 2%:R != 0 :> F -> (exists w : [lmodType F of F^o], M w) ->
   ~ cert (groupnorm sigma) misaligned misaligned M T.
+
+(* ---- Modules over the reals: certificates, and backward passes that are derivatives ---- *)
+Notation real := R_fieldType.
+
+(* one module after another *)
+Definition sequence_backprop : Prop :=
+  forall (P Q : lmodType real) (K L I J O : finType) (co : P -> K -> R) (co' : Q -> L -> R) (m : layer P I J)
+    (n : layer Q J O) (ok : P -> (I -> R) -> Prop) (ok' : Q -> (J -> R) -> Prop),
+  Differentiable.backprop co m ok -> Differentiable.backprop co' n ok' ->
+  Differentiable.backprop (Differentiable.both_coords co co') (sequence m n)
+    (fun w x => ok w.1 x /\ ok' w.2 (fwd m w.1 x)).
+
+(* a module added to an environment: adjoints of the ports that it reads are added up *)
+Definition extend_backprop : Prop :=
+  forall (P : lmodType real) (K E J O : finType) (co : P -> K -> R) (m : layer P J O) (r : J -> E)
+    (ok : P -> (J -> R) -> Prop),
+  Differentiable.backprop co m ok -> Differentiable.backprop co (Differentiable.extend m r) (fun w x => ok w (x \o r)).
+
+(* over any DAG: where every module is differentiable, the composed backward pass is the derivative *)
+Definition composed_backprop : Prop :=
+  forall (I : finType) (P : lmodType real) (K E : finType) (net : layer P I E) (co : P -> K -> R)
+    (ok : P -> (I -> R) -> Prop),
+  Differentiable.composed net co ok -> Differentiable.backprop co net ok.
+
+(* a module added to an environment, reading fairly *)
+Definition extend_cert : Prop :=
+  forall (P : lmodType real) (E J O BE BJ BO : finType) (m : layer P J O) (r : J -> E) (pE : E -> BE) (pJ : J -> BJ)
+    (pO : O -> BO) (M T : P -> Prop),
+  cert m pJ pO M T -> Differentiable.fair_reads r pJ pE ->
+  cert (Differentiable.extend m r) pE (sum_profile pE pO) M T.
+
+(* Theorem A.2 over any DAG: certified modules in topological order, each reading fairly any ports before it *)
+Definition wired_cert : Prop :=
+  forall (I BI : finType) (pI : I -> BI) (P : lmodType real) (E BE : finType) (net : layer P I E) (pE : E -> BE)
+    (M T : P -> Prop), Differentiable.wired pI net pE M T -> cert net pI pE M T.
+
+(* the same certified module on every group: groups may be clones of each other, ports within them too *)
+Definition grouped_cert : Prop :=
+  forall (G U U' : finType) (Q : lmodType real) (one : layer Q U U') (B BU BU' : finType) (blk : G -> B) (q : U -> BU)
+    (q' : U' -> BU') (M T : Q -> Prop),
+  cert one q q' M T ->
+  cert (Layers.grouped G one) (Layers.grouped_profile blk q) (Layers.grouped_profile blk q') (Layers.each blk M)
+    (Layers.each blk T).
+
+(* and its backward pass is the derivative where each group's is *)
+Definition grouped_backprop : Prop :=
+  forall (G U U' K : finType) (Q : lmodType real) (one : layer Q U U') (co : Q -> K -> R) (ok : Q -> (U -> R) -> Prop),
+  Differentiable.backprop co one ok ->
+  Differentiable.backprop (fun (w : {ffun G -> Q}) (k : G * K) => co (w k.1) k.2) (Layers.grouped G one)
+    (fun w x => forall g, ok (w g) (Layers.part x g)).
+
+(* a bias shared within blocks keeps a certificate *)
+Definition biased_cert : Prop :=
+  forall (P : lmodType real) (I O BI BO : finType) (m : layer P I O) (pI : I -> BI) (pO : O -> BO) (M T : P -> Prop),
+  cert m pI pO M T ->
+  cert (Layers.biased m) pI pO (both M (Layers.shared_bias pO)) (both T (Layers.shared_bias pO)).
+
+(* a bias *)
+Definition biased_backprop : Prop :=
+  forall (P : lmodType real) (K I O : finType) (m : layer P I O) (co : P -> K -> R) (ok : P -> (I -> R) -> Prop),
+  Differentiable.backprop co m ok ->
+  Differentiable.backprop (Differentiable.both_coords co (fun (b : [lmodType real of {ffun O -> R^o}]) o => b o))
+    (Layers.biased m) (fun w x => ok w.1 x).
+
+(* a linear layer; with `biased`, a linear layer with bias *)
+Definition linear_backprop : Prop :=
+  forall I O : finType,
+  Differentiable.backprop (fun (w : {ffun O * I -> R^o}) k => w k) (linear real I O) (fun _ _ => True).
+
+(* convolution: every offset's channel matrix equitable, gradients constant on pairs of blocks *)
+Definition convolution_cert : Prop :=
+  forall (C C' S S' D : finType) (off : S' -> S -> option D) (B B' : finType) (blk : C -> B) (blk' : C' -> B'),
+  cert (Layers.convolution C C' off) (Layers.grouped_profile blk (@id S)) (Layers.grouped_profile blk' (@id S'))
+    (@Layers.conv_equitable C C' D B B' blk blk') (@Layers.conv_constant C C' D B B' blk blk').
+
+(* convolution, with any strides, padding and dilation *)
+Definition convolution_backprop : Prop :=
+  forall (C C' S S' D : finType) (off : S' -> S -> option D),
+  Differentiable.backprop (fun (w : [lmodType real of {ffun C' * C * D -> R^o}]) k => w k) (Layers.convolution C C' off)
+    (fun _ _ => True).
+
+(* an activation is certified for every profile *)
+Definition activation_cert : Prop :=
+  forall (U BU : finType) (q : U -> BU) (f f' : R -> R),
+  cert (Layers.activation U f f') q q (fun _ => True) (fun _ => True).
+
+(* an activation, where f' is the derivative of f at every preactivation *)
+Definition activation_backprop : Prop :=
+  forall (U : finType) (f f' : R -> R),
+  Differentiable.backprop Differentiable.no_coord (Layers.activation U f f')
+    (fun _ x => forall u, is_derive f (x u) (f' (x u))).
+
+(* a fixed linear map whose block sums agree, such as pooling over positions, is certified *)
+Definition fixed_map_cert : Prop :=
+  forall (I O BI BO : finType) (k : O -> I -> R) (pI : I -> BI) (pO : O -> BO),
+  (forall J o o', pO o = pO o' -> \sum_(i | pI i == J) k o i = \sum_(i | pI i == J) k o' i) ->
+  (forall K i i', pI i = pI i' -> \sum_(o | pO o == K) k o i = \sum_(o | pO o == K) k o i') ->
+  cert (Layers.fixed_map k) pI pO (fun _ => True) (fun _ => True).
+
+(* a fixed linear map *)
+Definition fixed_map_backprop : Prop :=
+  forall (I O : finType) (k : O -> I -> R),
+  Differentiable.backprop Differentiable.no_coord (Layers.fixed_map k) (fun _ _ => True).
+
+(* normalisation is certified for every profile, whatever the multiplicities *)
+Definition norm_cert : Prop :=
+  forall (U BU : finType) (q : U -> BU) (center : bool) (eps : R),
+  cert (Normalisation.norm U center eps) q q (fun _ => True) (fun _ => True).
+
+(* normalisation, by the batch or the sample, centred or not *)
+Definition norm_backprop : Prop :=
+  forall (U : finType) (center : bool) (eps : R), 0 < eps ->
+  Differentiable.backprop Differentiable.no_coord (Normalisation.norm U center eps) (fun _ _ => True).
+
+(* scale and shift, tied within blocks that the ports read fairly *)
+Definition gain_cert : Prop :=
+  forall (U A BU BA : finType) (a : U -> A) (q : U -> BU) (pA : A -> BA), Differentiable.fair_reads a q pA ->
+  cert (Normalisation.gain a) q q (@tied real A BA [lmodType real of R^o * R^o] pA)
+    (@tied real A BA [lmodType real of R^o * R^o] pA).
+
+(* scale and shift *)
+Definition gain_backprop : Prop :=
+  forall (U A : finType) (a : U -> A),
+  Differentiable.backprop (@Normalisation.gain_coord A) (Normalisation.gain a) (fun _ _ => True).
+
+(* BatchNorm, LayerNorm, RMSNorm, InstanceNorm, aligned GroupNorm: groups may be clones of each other, and so may the
+   ports within a group *)
+Definition normalisation_cert : Prop :=
+  forall (G U A B BU BA : finType) (center : bool) (eps : R) (a : G * U -> A) (blk : G -> B) (q : U -> BU) (pA : A -> BA),
+  Differentiable.fair_reads a (Layers.grouped_profile blk q) pA ->
+  let tied_gains := both (@Layers.each G Differentiable.no_params B blk (fun _ => True))
+    (@tied real A BA [lmodType real of R^o * R^o] pA) in
+  cert (Normalisation.normalisation center eps a) (Layers.grouped_profile blk q) (Layers.grouped_profile blk q)
+    tied_gains tied_gains.
+
+(* and their backward pass is the derivative, for every input *)
+Definition normalisation_backprop : Prop :=
+  forall (G U A : finType) (center : bool) (eps : R) (a : G * U -> A), 0 < eps ->
+  Differentiable.backprop (Differentiable.both_coords
+      (fun (w : {ffun G -> Differentiable.no_params}) (k : G * void) => Differentiable.no_coord (w k.1) k.2)
+      (@Normalisation.gain_coord A))
+    (Normalisation.normalisation center eps a) (fun _ _ => True).
+
+(* queries and keys cloned alike, values cloned: with any multiplicities *)
+Definition head_cert : Prop :=
+  forall (S T D E : finType) (mask : S -> pred T) (scale : R) (BD BE : finType) (cls : D -> BD) (cls' : E -> BE),
+  cert (Attention.head D E mask scale) (@Attention.port_profile S T D E BD BE cls cls')
+    (@Attention.out_profile S E BE cls') (fun _ => True) (fun _ => True).
+
+(* attention of one head, with any mask *)
+Definition head_backprop : Prop :=
+  forall (S T D E : finType) (mask : S -> pred T) (scale : R),
+  Differentiable.backprop Differentiable.no_coord (Attention.head D E mask scale) (fun _ _ => True).
+
+(* attention: heads may be clones of each other, and so may widths within a head *)
+Definition attention_cert : Prop :=
+  forall (H S T D E B BD BE : finType) (mask : S -> pred T) (scale : R) (blk : H -> B) (cls : D -> BD) (cls' : E -> BE),
+  cert (Attention.attention H D E mask scale) (Layers.grouped_profile blk (@Attention.port_profile S T D E BD BE cls cls'))
+    (Layers.grouped_profile blk (@Attention.out_profile S E BE cls'))
+    (@Layers.each H Differentiable.no_params B blk (fun _ => True))
+    (@Layers.each H Differentiable.no_params B blk (fun _ => True)).
+
+(* attention over heads, with any mask *)
+Definition attention_backprop : Prop :=
+  forall (H S T D E : finType) (mask : S -> pred T) (scale : R),
+  Differentiable.backprop
+    (fun (w : {ffun H -> Differentiable.no_params}) (k : H * void) => Differentiable.no_coord (w k.1) k.2)
+    (Attention.attention H D E mask scale) (fun _ _ => True).
 
 (* the normal space is invariant and the quadratic form splits *)
 Definition normal_splitting : Prop :=

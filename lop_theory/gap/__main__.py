@@ -38,6 +38,7 @@ def parser() -> Parser:
     found.add_argument("--card", action="store_true", help="all of one activation: gain, chaos, frozen, scale and bias")
     found.add_argument("--json", action="store_true", help="one JSON object per activation, one a line")
     found.add_argument("--certificate", metavar="FILE", help="save the certificate of the one activation named")
+    found.add_argument("--coq", metavar="FILE", help="save it as a Coq file that proves what follows from its numbers")
     found.add_argument("--check", metavar="FILE", help="re-check a saved certificate independently")
     found.add_argument(
         "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="say what is known after S s (default 30)"
@@ -114,21 +115,25 @@ def _closed_forms(chosen: list[Activation]) -> dict[str, str]:
 
 def require_paths(options: Namespace, count: int) -> None:
     """Refuse unwritable outputs before computing."""
-    for parameter in ("certificate", "plot"):
-        path = getattr(options, parameter)
+    outputs = {name: getattr(options, name) for name in ("certificate", "coq", "plot")}
+    for parameter, path in outputs.items():
         if path is None:
             continue
         if count != 1:
             raise InvalidInput(parameter, path, "takes one activation", "name one with --act or --formula")
         writable(parameter, path)
-    if options.plot is not None and options.certificate is not None and _same_file(options.plot, options.certificate):
-        raise InvalidInput("plot", options.plot, "is the certificate's file too", "give two files")
+    _require_apart({name: path for name, path in outputs.items() if path is not None})
     if options.plot is not None and not options.plot.lower().endswith((".png", ".pdf", ".svg")):
         raise InvalidInput("plot", options.plot, "must end in .png, .pdf or .svg", "rename it")
 
 
-def _same_file(a: str, b: str) -> bool:
-    return Path(a).resolve() == Path(b).resolve()
+def _require_apart(outputs: dict[str, str]) -> None:
+    """Refuse one file for two outputs."""
+    seen: dict[Path, str] = {}
+    for parameter, path in outputs.items():
+        other = seen.setdefault(Path(path).resolve(), parameter)
+        if other != parameter:
+            raise InvalidInput(parameter, path, f"is the file of --{other} too", "give two files")
 
 
 def report(analyses: Iterable[Analysis], options: Namespace, closed: dict[str, str]) -> int:
@@ -187,6 +192,10 @@ def _write_files(analysis: Analysis, options: Namespace) -> None:
 
         data = to_json(analysis.certificate, analysis.kern, analysis.activation.label)
         write_whole(writable("certificate", options.certificate), (json.dumps(data, indent=1) + "\n").encode())
+    if options.coq is not None:
+        from lop_theory.gap.coq import script
+
+        write_whole(writable("coq", options.coq), script(analysis).encode())
     if options.plot is not None:
         from lop_theory.gap.plot import picture
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audit import coq, ledger, sources
 
-_REALS = "Rdefinitions."
+_REALS = re.compile(r"\b(?:Rdefinitions|Rstruct)\.")
 _ARGUMENTS = re.compile(r"\n\s*\n\s*Arguments .*", re.S)
 
 
@@ -53,7 +53,9 @@ def answered(folder: Path, links: list[str]) -> dict[str, str]:
 
 def groups(links: list[str], answers: dict[str, str], modules: list[str]) -> dict[str, list[str]]:
     """The links whose statements speak of Coq's real numbers ("reals"), and the others ("none": no axiom at all)."""
-    real = {link for link in links if _REALS in "".join(closure(answers, link.partition(":")[2], modules).values())}
+    real = {
+        link for link in links if _REALS.search("\n".join(closure(answers, link.partition(":")[2], modules).values()))
+    }
     return {"none": [link for link in links if link not in real], "reals": [link for link in links if link in real]}
 
 

@@ -167,6 +167,8 @@ def test_undecided_exits_with_one():
         (["--act", "relu", "--param", "slope"], ["NAME=NUMBER"]),
         (["--act", "leaky_relu", "--param", "slope=.1", "--param", "slope=.2"], ["slope", "twice"]),
         (["--act", "tanh", "--plot", "/tmp/x.png", "--certificate", "/tmp/x.png"], ["plot", "two files"]),
+        (["--act", "tanh", "--coq", "/tmp/x.v", "--certificate", "/tmp/x.v"], ["coq", "two files"]),
+        (["--all", "--coq", "/tmp/x.v"], ["coq", "one activation"]),
         (["--act", "tanh", "--seconds", "-1"], ["seconds", "positive"]),
         (["--formula", "relu(x-1e400)"], ["constant"]),
         (["--formula", "sin(1e300*x)"], ["panels"]),
