@@ -1,7 +1,7 @@
 """``python -m mutants [PACKAGE …]``: kill a seeded sample of mutants of each package with its own tests."""
 
 import argparse
-import random
+import hashlib
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,13 +64,18 @@ def _package(name: str, options: argparse.Namespace, deadline: float) -> tuple[l
     population = [m for file in sorted((SNAPSHOT / package).rglob("*.py")) for m in mutants_of(file, SNAPSHOT)]
     if options.file:
         population = [m for m in population if m.file.endswith(options.file)]
-    chosen = random.Random(f"{options.seed}:{name}").sample(population, min(options.sample, len(population)))
+    chosen = sampled(population, options.sample, options.seed)
     reached = coverage_map(SNAPSHOT, CACHE, package, PACKAGES[name], options.workers)
     pool = [Worker(SNAPSHOT, CACHE / f"tree{k}", PACKAGES[name]) for k in range(options.workers)]
     found = _judge(chosen, reached, pool, options.seconds, deadline)
     for worker in pool:
         worker.close()
     return sorted(found), len(population)
+
+
+def sampled(population: list[Mutant], size: int, seed: int) -> list[Mutant]:
+    """Those of the smallest hashes, so that a change elsewhere in the package leaves the others in the sample."""
+    return sorted(population, key=lambda m: hashlib.sha256(repr((seed, m.key)).encode()).digest())[:size]
 
 
 def _judge(

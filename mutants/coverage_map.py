@@ -16,23 +16,27 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
     "HYPOTHESIS_PROFILE": "mutants",
 }
+STARTED = 0.05  # CPU seconds of children that say that a test started a process
 
 
 class CoverageMap(NamedTuple):
-    """``tests[file][line]`` are names of tests, ``seconds`` their durations, ``imported[file]`` what importing runs."""
+    """``tests[file][line]`` are names of tests, ``seconds`` their durations, ``imported[file]`` what importing runs;
+    ``commands`` are the tests that start processes, of whose lines nothing is known."""
 
     seconds: dict[str, float]
+    commands: list[str]
     tests: dict[str, dict[str, list[str]]]
     imported: dict[str, list[int]]
 
     def reaching(self, file: str, first: int, last: int) -> list[str]:
-        """Tests that run a line of first..last, quickest first; for lines run by importing all, the file's first."""
+        """Tests that run a line of first..last, quickest first; for lines run by importing all, the file's first; for
+        lines that no test is seen to run, those that start processes."""
         lines = self.tests.get(file, {})
         hit = {t for line in range(first, last + 1) for t in lines.get(str(line), [])}
         if not hit and not set(self.imported.get(file, [])).isdisjoint(range(first, last + 1)):
             own = {t for found in lines.values() for t in found}
             return sorted(self.seconds, key=lambda t: (t not in own, self.seconds[t], t))
-        return sorted(hit, key=lambda t: (self.seconds[t], t))
+        return sorted(hit or self.commands, key=lambda t: (self.seconds[t], t))
 
     def time_of(self, tests: Iterable[str]) -> float:
         return sum(self.seconds[t] for t in tests)
@@ -56,7 +60,8 @@ def coverage_map(root: Path, cache: Path, package: str, tests: tuple[str, ...], 
             whole = lines.setdefault(file, {})
             for line, names in found.items():
                 whole[line] = whole.get(line, []) + names
-    return CoverageMap(seconds, lines, {file: sorted(own) for file, own in imported.items()})
+    commands = [name for part in parts for name in part.commands]
+    return CoverageMap(seconds, commands, lines, {file: sorted(own) for file, own in imported.items()})
 
 
 def _folder_map(root: Path, cache: Path, package: str, tests: str, workers: int) -> CoverageMap:
@@ -88,9 +93,11 @@ def _measure(root: Path, data: Path, package: str, tests: str, workers: int) -> 
     return _read(root, data, json.loads(durations.read_text()))
 
 
-def _read(root: Path, data: Path, seconds: dict[str, float]) -> CoverageMap:
+def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> CoverageMap:
     from coverage import CoverageData
 
+    seconds = {name: whole for name, (whole, _) in spent.items()}
+    commands = [name for name, (_, children) in spent.items() if children > STARTED]
     coverage: Any = CoverageData(str(data))
     coverage.read()
     lines: dict[str, dict[str, list[str]]] = {}
@@ -101,4 +108,4 @@ def _read(root: Path, data: Path, seconds: dict[str, float]) -> CoverageMap:
         imported[file] = sorted(line for line, found in contexts if "" in found)
         found = {line: {c.partition("|")[0] for c in names} for line, names in contexts}
         lines[file] = {str(line): sorted(names & seconds.keys()) for line, names in found.items()}
-    return CoverageMap(seconds, lines, imported)
+    return CoverageMap(seconds, commands, lines, imported)

@@ -105,7 +105,7 @@ def _variants(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
         for k, op in enumerate(node.ops):
             ops = [*node.ops[:k], COMPARISONS[type(op)](), *node.ops[k + 1 :]]
             yield ast.Compare(node.left, ops, node.comparators)
-    elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC and not isinstance(node.left, ast.JoinedStr):
+    elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC and not _is_symmetric(node):
         yield ast.BinOp(node.left, ARITHMETIC[type(node.op)](), node.right)
     elif isinstance(node, ast.BoolOp):
         yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
@@ -120,6 +120,13 @@ def _variants(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
         yield from _swapped(node)
     else:
         yield from _larger(node)
+
+
+def _is_symmetric(node: ast.BinOp) -> bool:
+    """Text, or a sum with the ball ``within(…)`` = [−r, r], of which the difference is the same."""
+    calls = [side for side in (node.left, node.right) if isinstance(side, ast.Call)]
+    symmetric = isinstance(node.op, ast.Add) and any(ast.unparse(call.func) == "within" for call in calls)
+    return symmetric or isinstance(node.left, ast.JoinedStr)
 
 
 def _constants(value: object) -> Iterator[ast.AST]:

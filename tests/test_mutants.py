@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from mutants.__main__ import sampled
 from mutants.operators import mutants_of, mutated
 from mutants.patching import changes, ran_at_import
 from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
@@ -71,6 +72,7 @@ PROBE = """
 import sys
 from pathlib import Path
 from mutants.coverage_map import coverage_map
+from mutants.__main__ import sampled
 from mutants.operators import mutants_of
 from mutants.server import Request, Worker
 
@@ -158,6 +160,20 @@ def test_only_what_importing_does_not_see_is_patched():
     assert (changed.before.co_qualname, changed.before.co_flags) == ("A.f", changed.after.co_flags)
     assert not ran_at_import(changed, set())
     assert ran_at_import(changed, {changed.before.co_firstlineno + 1})
+
+
+def test_a_sum_with_a_symmetric_ball_is_no_difference():
+    before = {m.before for m in _mutants("def f(a, r):\n    return a + within(r) - within(a) + (a + r)\n")}
+    assert "a + r" in before
+    assert "a + within(r)" not in before
+
+
+def test_a_sample_keeps_what_did_not_change():
+    found = _mutants(SOURCE)
+    first = sampled(found, 6, 0)
+    assert first == sampled(found[::-1], 6, 0) != sampled(found, 6, 1)
+    left = [m for m in found if m not in first[:2]]
+    assert sampled(left, 4, 0) == first[2:]
 
 
 def _mutants(text):
