@@ -7,7 +7,8 @@ replaced weight as a newly made parameter.
 Reading order: axis (owners of places) → flow (units through a traced graph) → units (what computes and reads them) →
 stacks (the same of plain sequential models) → noisy_sgd, adam_gnt, upgd (optimisers of their own) → rules (an update by
 the age of a weight) → clocks (ages) → wrapping (an optimiser around another) → l2_init, projection → layer (units bound
-to tensors) → watch (statistics of passes) → companion (all of it) → continual_backprop, dormancy (what redo and
+to tensors) → watch (statistics of passes) → movement (how much the
+function moves) → companion (all of it) → continual_backprop, dormancy (what redo and
 regrama share), redo, regrama, snr, partial_resets (CCBP) → shrink_perturb, direction_aware (DASH), isometry (between
 tasks) → spectrum (penalties) → activations (modules).
 """

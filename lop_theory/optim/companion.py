@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.clocks import Clocks
 from lop_theory.optim.layer import Layer
+from lop_theory.optim.movement import movements
 from lop_theory.optim.units import Found, find_units
 from lop_theory.optim.watch import Watch
 from lop_theory.optim.wrapping import Wrapping, innermost
@@ -96,13 +97,21 @@ class Companion(Wrapping, ABC):
             for watch in own:
                 watch.detach()
 
-    def describe(self) -> str:
-        """A line for every layer: units, readers, and whether the function moves when a unit is replaced."""
-        return "\n".join(
+    def take_over(self, k: int, units: Tensor) -> None:
+        """Called before units of layer k are replaced, for their readers to take over what they gave; here nothing."""
+
+    def describe(self, model: nn.Module | None = None, example_input: Any = None) -> str:
+        """A line for every layer: units, readers, and whether the function moves when a unit is replaced; with the
+        model and a batch of inputs also by how much (:func:`lop_theory.optim.movement.movements`)."""
+        lines = [
             f"{layer.name}: {layer.size} units, read by {', '.join(r.module for r in layer.units.readers)}"
             + (f"; the function moves: {layer.moves()}" if layer.moves() else "")
             for layer in self.layers
-        )
+        ]
+        if model is not None:
+            moved = movements(self, unwrapped(model), example_input)
+            lines = [f"{line}; replacing a unit moves {by}" for line, by in zip(lines, moved, strict=True)]
+        return "\n".join(lines)
 
     def companion_state(self) -> dict[str, Any]:
         own = {"generator": self.generator.get_state(), "clocks": self.clocks.state_dict()}

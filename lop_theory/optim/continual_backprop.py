@@ -134,9 +134,12 @@ class ContinualBackprop(Companion):
         order = self.corrected(self.utility[k], k)[eligible].argsort(stable=True)
         return eligible[order[:count]]
 
-    def _renew(self, k: int, layer: Layer, units: Tensor) -> None:
+    def take_over(self, k: int, units: Tensor) -> None:
         if self.settings.absorb:
-            layer.absorb(units, self._read(k))
+            self.layers[k].absorb(units, self._read(k))
+
+    def _renew(self, k: int, layer: Layer, units: Tensor) -> None:
+        self.take_over(k, units)
         self.replace(layer, units, self.settings.init)
         self.age[k][units] = self.utility[k][units] = 0
         self._steps[k][units.cpu().numpy()] = 0

@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.optim import ContinualBackprop, ReDo, find_units  # noqa: E402
 from lop_theory.optim.continual_backprop import Settings  # noqa: E402
+from lop_theory.optim.movement import movements  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -422,3 +423,56 @@ def test_all_layers_are_scored_before_any_is_changed():
         method.step()
     assert len(both.replaced[0]) == 3
     assert both.replaced[1] == later.replaced[1]
+
+
+def seen(model, x, passes=1):
+    """Continual backprop that has seen the inputs, and replaced nothing."""
+    method = ContinualBackprop(still(model), model, example_input=x, settings=Settings(rate=0.0))
+    for _ in range(passes):
+        model(x)
+        method.step()
+    return method
+
+
+def test_the_movement_is_that_of_a_replacement():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 4)).double()
+    x = torch.randn(64, 8, dtype=torch.float64)
+    method = seen(model, x)
+    before, state = model(x).detach(), copy.deepcopy(model.state_dict())
+    (found,) = movements(method, model, x, units=3)
+    expected = []
+    for unit in range(3):
+        other = copy.deepcopy(model)
+        h = torch.relu(model[0](x))[:, unit].detach()
+        with torch.no_grad():
+            other[2].bias += other[2].weight[:, unit] * h.mean()
+            other[2].weight[:, unit] = 0
+        change = (other(x) - before).detach()
+        expected.append(float(change.square().mean().sqrt() / before.square().mean().sqrt()))
+    assert found.single == pytest.approx(max(expected), rel=1e-9)
+    assert found.mean < 1e-12
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_movement_says_where_the_mean_is_not_taken_over():
+    torch.manual_seed(0)
+    x = torch.randn(64, 8, dtype=torch.float64)
+    coupled = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 4)).double()
+    silent = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4, bias=False)).double()
+    whole = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).double()
+    moved = [movements(seen(model, x), model, x)[0].mean for model in (coupled, silent, whole)]
+    assert moved[0] > 1e-3
+    assert moved[1] > 1e-3
+    assert moved[2] < 1e-12
+    dormant = ReDo(still(whole), whole, example_input=x)
+    assert movements(dormant, whole, x)[0].mean > 1e-3  # ReDo takes nothing over
+    assert "single outputs" in dormant.describe(whole, x)
+    assert whole.training
+    with pytest.raises(InvalidInput, match="floating-point"):
+        movements(dormant, Shapes(), x)
+
+
+class Shapes(nn.Module):
+    def forward(self, x):
+        return x.shape[0]
