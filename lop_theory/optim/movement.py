@@ -63,10 +63,8 @@ def _moved(before: Tensor, after: Tensor) -> tuple[float, float]:
 
 def _outputs(model: nn.Module, given: Any) -> Tensor:
     """Samples × all floating-point outputs, in float64."""
-    if isinstance(given, dict):
-        found = model(**given)
-    else:
-        found = model(*given) if isinstance(given, tuple) else model(given)
+    args, named = ((), given) if isinstance(given, dict) else (given if isinstance(given, tuple) else (given,), {})
+    found = model(*args, **named)
     leaves = [leaf for leaf in tree_leaves(dict(found) if hasattr(found, "keys") else found) if _is_output(leaf)]
     if not leaves:
         raise InvalidInput("model", type(model).__name__, "must return floating-point tensors of several samples")

@@ -61,7 +61,7 @@ class Watch:
         if "spread" in self.wanted:
             centre = self.centre(self.sums["total"] / self.count).to(wide)
             view = [1 if d in others else x.shape[d] for d in range(x.ndim)]
-            self.sums["spread"] += (wide - centre.reshape(view)).abs().sum(others).reshape(-1)
+            self.sums["spread"] += (wide - centre.reshape(view)).abs_().sum(others).reshape(-1)
 
     def mean(self, name: str = "total") -> Tensor:
         """A sum over its terms, per place; 0 where nothing was seen."""
