@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,13 @@ from torch.utils._pytree import tree_leaves
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.layer import Layer
 
-if TYPE_CHECKING:
-    from lop_theory.optim.companion import Companion
+
+class Replacing(Protocol):
+    """What replaces units: a :class:`lop_theory.optim.companion.Companion`."""
+
+    layers: list[Layer]
+
+    def take_over(self, k: int, units: Tensor) -> None: ...
 
 
 class Movement(NamedTuple):
@@ -28,7 +33,7 @@ class Movement(NamedTuple):
 
 
 @torch.no_grad()
-def movements(companion: "Companion", model: nn.Module, example_input: Any, units: int = 4) -> list[Movement]:
+def movements(companion: Replacing, model: nn.Module, example_input: Any, units: int = 4) -> list[Movement]:
     """Of every layer, when one of ``units`` units, evenly spread, is replaced as the method does it (fresh incoming and
     zero outgoing weights), in evaluation mode on ``example_input``. The more inputs, the better a mean.
 
@@ -45,7 +50,7 @@ def movements(companion: "Companion", model: nn.Module, example_input: Any, unit
             module.training = mode
 
 
-def _layer(companion: "Companion", k: int, seen: tuple[nn.Module, Any, Tensor], count: int) -> Movement:
+def _layer(companion: Replacing, k: int, seen: tuple[nn.Module, Any, Tensor], count: int) -> Movement:
     layer, found = companion.layers[k], []
     for unit in torch.linspace(0, layer.size - 1, min(count, layer.size)).round().long().unique():
         with _kept(layer):
