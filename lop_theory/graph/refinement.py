@@ -29,11 +29,11 @@ Mode = Literal["in", "out", "both"]
 
 
 class Side(NamedTuple):
-    """Edges as seen from splitter nodes: CSR of the nodes at the other end, with the numbers to sum."""
+    """Edges as seen from splitter nodes: CSR of the nodes at the other end, and of the edges (``None``: in order)."""
 
     pointers: IntArray
     touched: IntArray
-    numbers: Values
+    edges: IntArray | None
 
 
 def refine(
@@ -53,16 +53,16 @@ def refine(
     if is_thin(network.dag):
         start = _along_chains(network, start, mode, tolerance)
     numbers = _numbers(network, tolerance, support=support)
-    sides = _sides(network, numbers, mode)
+    sides = _sides(network, mode)
     blocks = Blocks(start.block_of)
     fresh = np.arange(start.blocks)
     nodes = network.dag.nodes  # once they are all alone, nothing is left to split
     while fresh.size and blocks.count < nodes:
         while fresh.size and blocks.count < nodes:
-            entries = _entries(blocks, sides, fresh, tolerance)
+            entries = _entries(blocks, sides, numbers, fresh, tolerance)
             fresh = blocks.split(*group_equal(entries, blocks.block_of))
         if tolerance > 0 and blocks.count < nodes:  # the largest parts' sums were inferred from tolerated ones: confirm
-            entries = _entries(blocks, sides, np.arange(blocks.count), tolerance)
+            entries = _entries(blocks, sides, numbers, np.arange(blocks.count), tolerance)
             fresh = blocks.split(*group_equal(entries, blocks.block_of))
     return partition_from_labels(blocks.block_of)
 
@@ -112,27 +112,26 @@ def _numbers(network: Network, tolerance: float, *, support: bool) -> Values:
     return np.hstack([ones, weight]) if support else weight
 
 
-def _sides(network: Network, numbers: Values, mode: Mode) -> list[Side]:
+def _sides(network: Network, mode: Mode) -> list[Side]:
     dag = network.dag
     sides = []
     if mode != "out":
-        sides.append(Side(dag.out_pointers, dag.target_by_source, numbers[dag.out_order]))
+        sides.append(Side(dag.out_pointers, dag.target_by_source, dag.out_order))
     if mode != "in":
-        sides.append(Side(dag.in_pointers, dag.source, numbers))
+        sides.append(Side(dag.in_pointers, dag.source, None))
     return sides
 
 
-def _entries(blocks: Blocks, sides: list[Side], splitters: IntArray, tolerance: float) -> Entries:
+def _entries(blocks: Blocks, sides: list[Side], numbers: Values, splitters: IntArray, tolerance: float) -> Entries:
     """For every node that an edge joins to a splitter block: the sums of those edges."""
     owner, nodes = blocks.members_of(splitters)
     degrees = [side.pointers[nodes + 1] - side.pointers[nodes] for side in sides]
     ends = np.cumsum([0, *(degree.sum() for degree in degrees)])
-    touched, keys = np.empty((2, ends[-1]), dtype=np.int64)
-    numbers = np.empty((ends[-1], sides[0].numbers.shape[1]), dtype=sides[0].numbers.dtype)
+    touched, keys, edges = np.empty((3, ends[-1]), dtype=np.int64)
     for k, (side, degree) in enumerate(zip(sides, degrees, strict=True)):
         own = slice(ends[k], ends[k + 1])
-        edges = concatenated_ranges(side.pointers[nodes], degree)
-        np.take(side.touched, edges, out=touched[own], mode="clip")  # unlike the default, without a copy
+        places = concatenated_ranges(side.pointers[nodes], degree)
+        np.take(side.touched, places, out=touched[own], mode="clip")  # unlike the default, without a copy
         keys[own] = np.repeat(owner + k * splitters.size, degree)
-        np.take(side.numbers, edges, axis=0, out=numbers[own], mode="clip")
-    return collect(touched, keys, numbers, splitters.size * len(sides), blocks, tolerance)
+        edges[own] = places if side.edges is None else np.take(side.edges, places)
+    return collect(touched, keys, (edges, numbers), splitters.size * len(sides), blocks, tolerance)

@@ -28,13 +28,22 @@ class Entries(NamedTuple):
 
 
 def collect(
-    touched: IntArray, keys: IntArray, numbers: Values, key_count: int, blocks: Blocks, tolerance: float
+    touched: IntArray,
+    keys: IntArray,
+    summed: tuple[IntArray, Values],
+    key_count: int,
+    blocks: Blocks,
+    tolerance: float,
 ) -> Entries:
-    """Sum the numbers by (touched node, key); a sum of zero is as good as no edge. Keys come in ascending order."""
+    """Sum the numbers of edges, ``summed`` = (edges, numbers of all edges), by (touched node, key); a sum of zero is as
+    good as no edge. Keys come in ascending order.
+    """
     order = stable_order(touched)
+    edges, numbers = summed
     code = np.take(touched, order) * key_count + np.take(keys, order)
     begin = np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.empty(0, dtype=np.int64)
-    totals: Values = np.add.reduceat(np.take(numbers, order, axis=0), begin, axis=0) if len(begin) else numbers[:0]
+    rows = np.take(numbers, np.take(edges, order), axis=0)
+    totals: Values = np.add.reduceat(rows, begin, axis=0) if len(begin) else numbers[:0]
     node, key = np.divmod(code[begin], key_count)
     sums = carry(totals) if tolerance == 0 else _classes(node, key, totals, key_count, blocks, tolerance)
     nonzero = (sums != 0).any(axis=1)
