@@ -9,9 +9,12 @@ from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import arb, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.gap.checker import _recomputed
-from lop_theory.gap.kappa import _coarse_minimum, _inside, _least_curvature, _series, ratio
+from lop_theory.gap.kappa import _coarse_minimum, _inside
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
 from lop_theory.gap.rank import polynomial_kernel
+from lop_theory.gap.ratio import derivatives as ratio_derivatives
+from lop_theory.gap.ratio import floor_by_tangents, floor_on, least_curvature, ratio_of, value
+from lop_theory.gap.ratio import slope as ratio_slope
 
 PLACES = ["-0.95", "-0.5", "-0.125", "0", "0.125", "0.5", "0.75", "0.95"]
 
@@ -52,23 +55,28 @@ def test_slope_at_the_ends():
     assert slope(sign, arb("0.5")).is_finite()
 
 
+CELLS = [("0.1", "0.125"), ("0.5", "0.53125"), ("0.8", "0.8125"), ("0.9", "0.90625")]
+
+
 def r_of(name, n=200):
-    kern = correlation_kernel(activation(name).expr, n)
-    return kern, _series(kern)
+    return ratio_of(correlation_kernel(activation(name).expr, n))
+
+
+def inside(p, q, steps=8):
+    return [(arb(p) + (arb(q) - arb(p)) * k / steps).mid() for k in range(steps + 1)]
 
 
 @pytest.mark.claim("gap-sharp")
 @pytest.mark.parametrize("name", ["relu", "silu", "selu"])
-@pytest.mark.parametrize(("p", "q"), [("0.1", "0.125"), ("0.5", "0.53125"), ("0.8", "0.8125"), ("0.9", "0.90625")])
+@pytest.mark.parametrize(("p", "q"), CELLS)
 def test_the_least_curvature_is_below_the_second_derivative_and_near_it(name, p, q):
-    _, series = r_of(name)
+    ratio = r_of(name)
     with precision(128):
-        bound = _least_curvature(series, arb(p), arb(q))
+        bound = least_curvature(ratio, arb(p), arb(q))
         h = arb(2) ** -24
         seconds = []
-        for k in range(9):
-            x = (arb(p) + (arb(q) - arb(p)) * k / 8).mid()
-            around = [ratio(series, (x + step * h).mid()) for step in (-1, 0, 1)]
+        for x in inside(p, q):
+            around = [value(ratio, (x + step * h).mid()) for step in (-1, 0, 1)]
             seconds.append(float(((around[0] - 2 * around[1] + around[2]) / h**2).mid()))
     assert float(bound) <= min(seconds) + 1e-6
     if bound > 0:
@@ -76,18 +84,33 @@ def test_the_least_curvature_is_below_the_second_derivative_and_near_it(name, p,
 
 
 @pytest.mark.claim("gap-sharp")
-def test_no_interior_point_where_the_grid_is_least_at_zero():
-    """tanh: r increases from ρ = 0 on, so there is nothing inside; relu's least point is inside."""
-    kern, series = r_of("tanh", 48)
+@pytest.mark.parametrize("name", ["relu", "silu", "selu"])
+@pytest.mark.parametrize(("p", "q"), CELLS)
+def test_floors_lie_below_the_ratio_and_near_it(name, p, q):
+    ratio = r_of(name)
     with precision(96):
-        assert _coarse_minimum(series) is None
-        assert _inside(series, 53) is None
-    kern, series = r_of("relu", 48)
+        u, v = arb(p), arb(q)
+        values = [float(value(ratio, x).mid()) for x in inside(u, v)]
+        first, second = ratio_derivatives(ratio, u, 1), ratio_derivatives(ratio, v, 1)
+        floors = [float(floor_on(ratio, u, v)), float(floor_by_tangents(first, second, u, v))]
+        slopes = [float(ratio_slope(ratio, x).mid()) for x in (u, v)]
+        h = arb(2) ** -30
+        quotients = [float(((value(ratio, x + h) - value(ratio, x - h)) / (2 * h)).mid()) for x in (u, v)]
+    assert max(floors) <= min(values)
+    assert floors[0] >= min(values) - 0.1
+    assert floors[1] >= min(values) - 0.005
+    assert slopes == pytest.approx(quotients, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.claim("gap-sharp")
+def test_an_interior_minimum_of_relu():
+    ratio = r_of("relu", 48)
     with precision(96):
-        assert float(_coarse_minimum(series)) == pytest.approx(0.6846, abs=1 / 64)
-        inside = _inside(series, 53)
-    assert inside.method == "interior"
-    assert kern.expansion.parity == "mixed"
+        assert float(_coarse_minimum(ratio)) == pytest.approx(0.6846, abs=1 / 32)
+        found = _inside(ratio, 53)
+    assert found.method == "interior"
+    assert float(found.value) == pytest.approx(0.355306965635053, rel=1e-6)
+    assert float(found.at) == pytest.approx(0.68466145, abs=1e-4)
 
 
 @pytest.mark.claim("rank-gain")
