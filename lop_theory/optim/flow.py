@@ -39,6 +39,8 @@ ACROSS = frozenset("layer_norm native_layer_norm group_norm native_group_norm so
 REDUCING = frozenset("mean sum amax amin var".split())
 SUMS = frozenset("linear conv1d conv2d conv3d convolution addmm mm matmul".split())
 ADDING = frozenset("add sub".split())
+SCORES = "its units enter attention scores"
+"""Why queries and keys are lost."""
 
 
 @dataclass
@@ -166,7 +168,7 @@ def _read(program: Program, flow: Flow, node: Node, data: list[Node]) -> str | N
 
 def _attention(flow: Flow, node: Node, data: list[Node]) -> str | None:
     """Values are averaged over tokens, unit by unit; queries and keys enter scores."""
-    flow.lose([value for value in data if value is not node.args[2]], "its units enter attention scores")
+    flow.lose([value for value in data if value is not node.args[2]], SCORES)
     if node.args[2] in data:
         flow.reached[node] = flow.reached[node.args[2]]
     return None

@@ -17,13 +17,21 @@ GAINS = {"leaky_relu": (2 / (1 + 0.01**2)) ** 0.5, "tanh": 5 / 3, "sigmoid": 1.0
 
 
 class Incoming(NamedTuple):
-    """A producer: unit i is ``rows[i]`` of its weight along ``dim``."""
+    """A producer: unit i is rows ``rows[i]`` of its weight along ``dim``, one or (of heads) several."""
 
     module: nn.Module
     weight: Tensor
     bias: Tensor | None
     dim: int
     rows: Tensor
+
+    def of(self, units: Tensor) -> Tensor:
+        """All rows of units."""
+        return self.rows[units].flatten()
+
+    def by_unit(self, values: Tensor) -> Tensor:
+        """Values of rows, averaged over those of every unit."""
+        return values[self.rows].mean(1)
 
 
 class Outgoing(NamedTuple):
@@ -71,7 +79,7 @@ class Layer:
 
     def incoming_size(self) -> Tensor:
         """Mean |w_in| of every unit."""
-        sizes = [_per_slice(i.weight, i.dim)[i.rows] for i in self.incoming]
+        sizes = [i.by_unit(_per_slice(i.weight, i.dim)) for i in self.incoming]
         return torch.stack(sizes).mean(0).double()
 
     def outgoing_size(self) -> Tensor:
@@ -87,15 +95,15 @@ class Layer:
     def incoming_gradient(self) -> Tensor:
         """Mean |∂L/∂w_in| of every unit; 0 without gradients."""
         slopes = [i.weight.grad if i.weight.grad is not None else torch.zeros_like(i.weight) for i in self.incoming]
-        sizes = [_per_slice(g, i.dim)[i.rows] for g, i in zip(slopes, self.incoming, strict=True)]
+        sizes = [i.by_unit(_per_slice(g, i.dim)) for g, i in zip(slopes, self.incoming, strict=True)]
         return torch.stack(sizes).mean(0).double()
 
     def mix(self, shares: Tensor, init: str, generator: torch.Generator) -> None:
         """w_in ← (1 − p) w_in + p·fresh, w_out ← (1 − p) w_out, p a share of every unit."""
         for weights in self.incoming:
-            rows, rank = weights.rows, weights.weight.ndim
-            share = _aligned(shares, weights.dim, rank).to(weights.weight)
-            new = self.fresh(weights, self.size, init, generator)
+            rows, rank = weights.of(self.every), weights.weight.ndim
+            share = _aligned(shares.repeat_interleave(weights.rows.shape[1]), weights.dim, rank).to(weights.weight)
+            new = self.fresh(weights, len(rows), init, generator)
             old = weights.weight.index_select(weights.dim, rows)
             weights.weight.index_copy_(weights.dim, rows, (1 - share) * old + share * new)
         for reader in self.outgoing:
@@ -106,7 +114,7 @@ class Layer:
         """All weights that belong to units."""
         found = []
         for weights in self.incoming:
-            rows = weights.rows[units]
+            rows = weights.of(units)
             found += [Place(weights.weight, weights.dim, rows)]
             found += [Place(weights.bias, 0, rows)] if weights.bias is not None else []
         found += [Place(reader.weight, reader.dim, reader.columns(units)) for reader in self.outgoing]
@@ -118,8 +126,8 @@ class Layer:
     def renew(self, units: Tensor, init: str, generator: torch.Generator) -> None:
         """Fresh incoming weights, zero biases, neutral normalisation, zero outgoing weights."""
         for weights in self.incoming:
-            rows = weights.rows[units]
-            weights.weight.index_copy_(weights.dim, rows, self.fresh(weights, len(units), init, generator))
+            rows = weights.of(units)
+            weights.weight.index_copy_(weights.dim, rows, self.fresh(weights, len(rows), init, generator))
             if weights.bias is not None:
                 weights.bias.index_fill_(0, rows, 0.0)
         for reader in self.outgoing:
@@ -131,7 +139,7 @@ class Layer:
                     scaling.state[name].index_fill_(0, own, value)
 
     def fresh(self, weights: Incoming, count: int, init: str, generator: torch.Generator) -> Tensor:
-        """New weights of ``count`` units, uniform in ± a bound (:func:`bound`); where a module's own initialisation is
+        """New weights of ``count`` rows, uniform in ± a bound (:func:`bound`); where a module's own initialisation is
         not PyTorch's, normal with the deviation of its present weights."""
         shape = list(weights.weight.shape)
         shape[weights.dim] = count
@@ -194,7 +202,8 @@ def gain(activation: str | None) -> float:
 def _incoming(module: nn.Module, dim: int, rows: object) -> Incoming:
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
-    return Incoming(module, weight, bias, dim, _indices(rows, weight.device))
+    found = _indices(rows, weight.device)
+    return Incoming(module, weight, bias, dim, found.view(len(found), -1))
 
 
 def _outgoing(module: nn.Module, dim: int, owners: object) -> Outgoing:

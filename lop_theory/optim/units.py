@@ -6,7 +6,7 @@ Found on the traced graph, so that functional activations, pooling, reshapes, br
 values of attention are followed as they are, and what cannot be replaced is named with the reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +15,12 @@ from torch import nn
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.axis import OTHER, Axis, Owners
 from lop_theory.optim.flow import SUMS, Flow, data_of, follow, learned, shape, weight_of
+from lop_theory.optim.heads import Heads, attention_heads
 from lop_theory.trace import Node, Program, operator_name, trace
 
 
 class Producer(NamedTuple):
-    """Rows ``rows[i]`` along ``dim`` of a module's weight (and of its bias) compute unit i."""
+    """Row ``rows[i]`` along ``dim`` of a module's weight (and of its bias) computes unit i; of heads, all ``rows[i]``."""
 
     module: str
     dim: int
@@ -75,28 +76,50 @@ class Found(NamedTuple):
     skipped: dict[str, str]
 
 
-def find_units(model: nn.Module, example_input: Any) -> Found:
+def find_units(model: nn.Module, example_input: Any, *, heads: bool = False) -> Found:
     """All replaceable units of a model.
 
     ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs, as for
-    :func:`lop_theory.trace.trace`. Raises ``InvalidInput`` if the model cannot be traced or has no such units.
+    :func:`lop_theory.trace.trace`. ``heads``: whole attention heads (queries, keys and values) where they can be
+    followed, instead of single values. Raises ``InvalidInput`` if the model cannot be traced or has no such units.
     """
     program = trace(model, example_input, training=True)
     sums = [node for node in program.graph.nodes if operator_name(node) in SUMS and weight_of(program, node)]
-    flows, skipped = [], {}
-    for node in sums:
-        flow = follow(program, node)
-        reason = flow.stop or _unfit(model, program, flow, sums)
-        if reason:
-            skipped[program.where(node)] = reason
-        else:
-            flows.append(flow)
-    units = [_described(model, program, group) for group in _gated(flows)]
-    if not units:
+    flows = {node: follow(program, node) for node in sums}
+    reasons = {node: flow.stop or _unfit(model, program, flow, sums) for node, flow in flows.items()}
+    whole, refused = _whole_heads(model, program, flows) if heads else ([], {})
+    taken = {producer for found in whole for producer in found.rows}
+    free = [flow for node, flow in flows.items() if reasons[node] is None and node not in taken]
+    skipped = {program.where(n): reason for n, reason in reasons.items() if reason and n not in taken} | refused
+    groups = [(heads.values.producer, _headed(program, heads)) for heads in whole]
+    groups += [(group[0].producer, _described(model, program, group)) for group in _gated(free)]
+    if not groups:
         why = "; ".join(f"{where}: {reason}" for where, reason in skipped.items()) or "it has no weighted sums"
         raise InvalidInput("model", type(model).__name__, f"must have hidden units that can be replaced ({why})")
     skipped |= {program.where(node): "its weight is computed, not a parameter" for node in _computed(program)}
-    return Found(tuple(units), skipped)
+    return Found(tuple(units for _, units in sorted(groups, key=lambda pair: sums.index(pair[0]))), skipped)
+
+
+def _whole_heads(model: nn.Module, program: Program, flows: Mapping[Node, Flow]) -> tuple[list[Heads], dict[str, str]]:
+    """Heads that can be replaced; the other attentions, with the reason."""
+    found, refused = [], {}
+    for node, heads in attention_heads(program, list(flows.values())):
+        reason = heads if isinstance(heads, str) else heads.values.stop
+        if isinstance(heads, Heads) and reason is None:
+            reason = next(filter(None, (_unfit(model, program, flows[p], list(flows)) for p in heads.rows)), None)
+        if isinstance(heads, Heads) and reason is None:
+            found.append(heads)
+        else:
+            refused[program.where(node)] = reason or ""
+    return found, refused
+
+
+def _headed(program: Program, heads: Heads) -> Units:
+    """The heads of an attention as units."""
+    readers = tuple(_reader(program, heads.values, node, heads.number) for node in heads.values.readers)
+    producers = tuple(Producer(_path(program, node), _row_dim(node), rows) for node, rows in heads.rows.items())
+    name = f"heads of {', '.join(p.module for p in producers)}"
+    return Units(name, int(heads.number.max()) + 1, producers, readers, (), readers[0].point, None, None)
 
 
 def _computed(program: Program) -> list[Node]:
