@@ -20,7 +20,7 @@ from lop_theory.trace import Node, Program, operator_name, trace
 
 
 class Producer(NamedTuple):
-    """Row ``rows[i]`` along ``dim`` of a module's weight (and of its bias) computes unit i; of heads, all ``rows[i]``."""
+    """Row ``rows[i]`` along ``dim`` of a module's weight and bias computes unit i; of heads, all of ``rows[i]``."""
 
     module: str
     dim: int
