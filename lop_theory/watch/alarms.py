@@ -107,15 +107,22 @@ def _dormant(layer: Layer, still: frozenset[int]) -> list[Alarm]:
 
 
 def _merged(found: Iterable[Alarm]) -> list[Alarm]:
-    """Units that are frozen each by itself, as one alarm a layer."""
-    merged: dict[tuple[str, str], Alarm] = {}
+    """One alarm a layer for what has one verdict a block: trapped clones, and units that are frozen each by itself."""
+    merged: dict[tuple[str, str, str], Alarm] = {}
+    blocks: dict[tuple[str, str, str], int] = {}
     separate: list[Alarm] = []
     for alarm in found:
-        key = (alarm.layer, alarm.kind)
-        if alarm.found != "frozen":
+        key = alarm.layer, alarm.kind, alarm.found
+        if alarm.found not in ("frozen", "trapped"):
             separate.append(alarm)
-        elif key in merged:
-            merged[key] = merged[key]._replace(units=(*merged[key].units, *alarm.units))
-        else:
-            merged[key] = alarm
-    return [*merged.values(), *separate]
+            continue
+        first = merged.get(key)
+        merged[key] = alarm if first is None else first._replace(units=(*first.units, *alarm.units))
+        blocks[key] = blocks.get(key, 0) + 1
+    return [*(_counted(alarm, blocks[key]) for key, alarm in merged.items()), *separate]
+
+
+def _counted(alarm: Alarm, blocks: int) -> Alarm:
+    if alarm.found == "frozen" or blocks == 1:
+        return alarm
+    return alarm._replace(reason=f"{blocks} blocks, each {alarm.reason}")

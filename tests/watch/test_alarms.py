@@ -41,6 +41,13 @@ def test_trapped_clones_are_permanent_under_what_cannot_part_them():
     assert kinds(found(model)) == {("1", "undecided", "trapped"): (0, 1)}  # no optimiser known: nothing is predicted
 
 
+def test_blocks_of_a_layer_are_one_alarm():
+    model = clone(clone(mlp(activation=nn.Tanh)), 4, 7)
+    (alarm,) = found(model, adam(model))
+    assert alarm.units == (0, 1, 4, 7)
+    assert alarm.reason.startswith("2 blocks, each equal on all data")
+
+
 def test_dropout_makes_them_reversible():
     model = clone(mlp())
     model.insert(2, nn.Dropout(0.2))

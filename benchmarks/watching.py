@@ -1,0 +1,60 @@
+"""What the monitor costs: CPU seconds of one record over those of a training step, on the shapes of ResNet-18 and of
+GPT-2 small (two blocks), and what that makes of a run with ``every=500``. Measured in one run.
+
+    python -m benchmarks watching
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.interventions import cases, step_seconds
+from lop_theory import watch
+from lop_theory.watch.measurement import GROUPS
+
+EVERY, PROBE = 500, 2
+CHOICES = {"all numbers": GROUPS, "without curvature and tangents": ("pairs", "churn")}
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
+def mean_square(output: Tensor) -> Tensor:
+    """One loss a sample."""
+    return output.flatten(1).square().mean(1)
+
+
+def record_seconds(model: nn.Module, x: Tensor, measures: tuple[str, ...]) -> float:
+    """Of a logged step and the one before it; the first, which also traces the model, is left out."""
+    monitor = watch(model, x, every=2, loss=mean_square, measures=measures)
+    monitor.step()
+    monitor.step()
+    return seconds(lambda: (monitor.step(), monitor.step()))
+
+
+def main() -> None:
+    """A line for each model and choice of numbers."""
+    torch.set_num_threads(1)
+    for name, (build, x) in cases().items():
+        torch.manual_seed(0)
+        model = build()
+        optimiser = torch.optim.AdamW(model.parameters())
+        step_seconds(optimiser, model, x)
+        step = min(step_seconds(optimiser, model, x) for _ in range(2))
+        for choice, measures in CHOICES.items():
+            cost = record_seconds(model, x[:PROBE], measures)
+            share = cost / (EVERY * step)
+            print(f"{name}, {choice}: step {step:.2f} CPU s, record {cost:.1f} CPU s, every={EVERY}: + {share:.2%}")
+        counted = watch(model, x[:PROBE], every=10**9, measures=())
+        idle = seconds(lambda counted=counted: [counted.step() for _ in range(1000)]) / 1000
+        print(f"{name}: a step that is not logged costs {idle * 1e6:.1f} µs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""PPO in a world that changes, watched: CartPole whose observations are permuted, turned round and rescaled every so
+often. Units fall silent, the monitor says of which kind that is, and the remedy that it proposes is tried.
+
+In the style of CleanRL's single file; it stands on ``examples/trainers/ppo.py``. Under two minutes of CPU.
+Run: ``python examples/watch_ppo.py`` (``pip install 'lop-theory[trainers]'``).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor, nn
+from trainers.ppo import ENVIRONMENTS, STEPS, loss_of, rollout
+
+from lop_theory import watch
+from lop_theory.optim import ReDo
+
+WORLDS, ITERATIONS, EPOCHS, BATCH, EVERY = 5, 40, 4, 64, 160
+SCALE = 6.0
+Make = Callable[[nn.Module, Tensor], torch.optim.Optimizer]
+
+
+class Agent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+        self.actor, self.critic = nn.Linear(64, 2), nn.Linear(64, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.trunk(x)
+        return self.actor(h), self.critic(h).squeeze(-1)
+
+
+class World:
+    """CartPole seen through a permutation, signs and a scale; the first world and the last have none."""
+
+    def __init__(self, number: int) -> None:
+        draw = np.random.default_rng(number)
+        self.order, self.signs = draw.permutation(4), draw.choice([-1.0, 1.0], 4)
+        self.scale = 1.0 if number in (0, WORLDS - 1) else SCALE
+        self.inside = gymnasium.make_vec("CartPole-v1", ENVIRONMENTS)
+        self.steps = self.ends = 0
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        return (x[:, self.order] * self.signs * self.scale).astype(np.float32)
+
+    def reset(self, seed: int) -> Tensor:
+        return torch.as_tensor(self.seen(self.inside.reset(seed=seed)[0]))
+
+    def step(self, action: np.ndarray) -> Any:
+        x, reward, ended, cut, info = self.inside.step(action)
+        self.steps, self.ends = self.steps + len(x), self.ends + int((ended | cut).sum())
+        return self.seen(x), reward, ended, cut, info
+
+    def lasted(self) -> float:
+        """Steps an episode since the last call."""
+        found, self.steps, self.ends = self.steps / max(1, self.ends), 0, 0
+        return found
+
+
+def adam(agent: nn.Module, _: Tensor) -> torch.optim.Optimizer:
+    return torch.optim.Adam(agent.parameters(), lr=3e-3, eps=1e-5)
+
+
+def redo(agent: nn.Module, x: Tensor) -> torch.optim.Optimizer:
+    return ReDo(adam(agent, x), agent, example_input=x, tau=0.025, period=80)
+
+
+def learn(agent: nn.Module, optimiser: torch.optim.Optimizer, number: int, probe: list[Tensor]) -> float:
+    """Steps that an episode lasts in a world, over the second half of the iterations; ``probe`` gets what is seen."""
+    world = World(number)
+    x = world.reset(seed=number)
+    for k in range(ITERATIONS):
+        if k == ITERATIONS // 2:
+            world.lasted()
+        columns, x = rollout(agent, world, x)
+        probe[:] = columns[:1]
+        for _ in range(EPOCHS):
+            for numbers in torch.randperm(ENVIRONMENTS * STEPS).split(BATCH):
+                optimiser.zero_grad()
+                loss_of(agent, [column[numbers] for column in columns]).backward()
+                nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
+                optimiser.step()
+    return world.lasted()
+
+
+def run(make: Make, worlds: range) -> tuple[watch.Monitor, list[float]]:
+    """An agent that lives through the worlds, and how long its episodes last in each."""
+    torch.manual_seed(0)
+    agent, probe = Agent(), [torch.zeros(2, 4)]
+    optimiser = make(agent, torch.randn(2, 4))
+    with watch(agent, lambda: probe[0], every=EVERY, optimizer=optimiser, measures=("pairs", "tangents")) as monitor:
+        lasted = [learn(agent, optimiser, number, probe) for number in worlds]
+    return monitor, lasted
+
+
+def lost(monitor: watch.Monitor) -> float:
+    """Share of the trunk's units that are dead at the last logged step."""
+    return float(np.mean([layer.dead for layer in monitor.records[-1].layers.values()]))
+
+
+def main(report: str = "ppo.html") -> dict[str, tuple[float, float]]:
+    """By run: steps that an episode lasts in the last world, share of dead units."""
+    torch.set_num_threads(1)
+    runs = {"Adam": (adam, range(WORLDS)), "ReDo": (redo, range(WORLDS)), "fresh": (adam, range(WORLDS - 1, WORLDS))}
+    found = {}
+    for name, (make, worlds) in runs.items():
+        monitor, lasted = run(make, worlds)
+        found[name] = lasted[-1], lost(monitor)
+        ranks = [record.whole.ntk_rank for record in monitor.records]
+        print(f"{name}: an episode lasts, world by world: {' '.join(f'{steps:.0f}' for steps in lasted)}")
+        print(
+            f"  dead units at the end {lost(monitor):.0%}; rank of the tangent kernel {ranks[0]:.1f} -> {ranks[-1]:.1f}"
+        )
+        if name == "Adam":
+            print(*(f"  {alarm}" for alarm in monitor.alarms()), sep="\n")
+            print("  what can leave it:", *next(a.remedies for a in monitor.alarms() if a.remedies), sep="\n    ")
+            monitor.report(report)
+    return found
+
+
+if __name__ == "__main__":
+    main()
