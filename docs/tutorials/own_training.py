@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
+from lop_theory import watch
 from lop_theory.metrics import measure
 
 torch.set_num_threads(1)
@@ -118,3 +119,26 @@ for name, colour in zip(last[1], ("tab:blue", "tab:orange"), strict=True):
 axes[1].set(title="share of dead units", xlabel="task", ylim=(0, 1))
 axes[2].set(title="effective rank", xlabel="task", ylim=(0, None))
 axes[1].legend(frameon=False)
+
+# %%
+# The same loop with a monitor, which counts the optimiser's steps by itself, and says
+# of every loss whether it is permanent, reversible, useful or undecided, and what can
+# leave it. ``monitor.report("plasticity.html")`` writes all of it as one page;
+# ``python examples/watch_vit.py`` and ``examples/watch_ppo.py`` try the remedies.
+
+watched = fresh()
+optimiser = torch.optim.Adam(watched.parameters(), lr=0.02)
+labels = torch.randint(0, 4, (256,), generator=torch.Generator().manual_seed(0))
+one_a_sample = partial(nn.functional.cross_entropy, target=labels, reduction="none")
+with watch(watched, inputs, every=2 * STEPS, loss=one_a_sample) as monitor:
+    for _ in range(4 * STEPS):
+        optimiser.zero_grad()
+        loss_of(watched(inputs), labels).backward()
+        optimiser.step()
+
+assert [record.step for record in monitor.records] == [2 * STEPS, 4 * STEPS]
+for alarm in monitor.alarms():
+    print(alarm)
+whole = monitor.records[-1].whole
+print(f"tangent kernel: rank {whole.ntk_rank:.1f} of {whole.ntk_limit}")
+assert {alarm.kind for alarm in monitor.alarms()} & {"reversible", "undecided"}
