@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
-from flint import acb, acb_series, arb, arb_mat, arb_poly, arb_series, ctx, fmpq, fmpq_poly, fmpz, fmpz_poly
+from flint import acb, acb_poly, acb_series, arb, arb_mat, arb_poly, arb_series, ctx, fmpq, fmpq_poly, fmpz, fmpz_poly
 
 __all__ = [
     "acb",
+    "acb_poly",
     "acb_series",
     "arb",
     "arb_mat",

@@ -1,14 +1,17 @@
 """A formula on complex boxes: finite only where φ is analytic on the whole box."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from lop_theory.activations.ball_table import constant_value
+from lop_theory.activations.ball_table import ball_polynomial, constant_value
 from lop_theory.activations.expression import Expr
 from lop_theory.activations.lowering import ARITHMETIC, Backend, lower
 from lop_theory.activations.singularities import complex_quotient
-from lop_theory.balls import acb, arb, fmpq
+from lop_theory.activations.symbolic import derivative
+from lop_theory.balls import acb, acb_poly, arb, fmpq, working_bits
 
+_LONGEST = 12
 _ACB_NAN = acb(arb.nan(), arb.nan())
 
 
@@ -84,7 +87,43 @@ def _analytic_quotient(expr: Expr, plain: Callable[[acb], acb]) -> Callable[[acb
     return complex_quotient(expr, plain, lambda box: top(box).is_finite() and bottom(box).is_finite())
 
 
-COMPLEX = BOXES._replace(quotient=_analytic_quotient)
+def _centred(expr: Expr) -> Callable[[acb], acb] | None:
+    """A sum of powers by Taylor's formula at the middle of the box: sharp beside a double zero, where plain arithmetic
+    is not."""
+    poly = ball_polynomial(expr) if expr.op in ("add", "mul") else None
+    if poly is None or not 3 <= poly.length() <= _LONGEST:
+        return None
+    lifted = acb_poly(poly)
+
+    def evaluate(x: acb) -> acb:
+        middle = acb(x.real.mid(), x.imag.mid())
+        return lifted(acb_poly([middle, 1]))(x - middle)
+
+    return evaluate
+
+
+def _by_mean_value(expr: Expr, plain: Callable[[acb], acb]) -> Callable[[acb], acb]:
+    """u(m) + u′(box)·(box − m) where plain arithmetic meets the cut, as it does beside a double zero of u."""
+    if expr.op == "x":
+        return plain
+
+    def evaluate(x: acb) -> acb:
+        value = plain(x)
+        if _off_cut(value) or not value.is_finite():
+            return value
+        middle = acb(x.real.mid(), x.imag.mid())
+        return plain(middle) + _slope(expr, working_bits())(x) * (x - middle)
+
+    return evaluate
+
+
+@lru_cache(maxsize=1024)
+def _slope(expr: Expr, bits: int) -> Callable[[acb], acb]:
+    del bits  # part of the cache key: constants are embedded at the precision in force
+    return lower(derivative(expr), BOXES)
+
+
+COMPLEX = BOXES._replace(quotient=_analytic_quotient, polynomial=_centred, under_root=_by_mean_value)
 
 
 def complex_function(expr: Expr) -> Callable[[acb], acb]:

@@ -20,6 +20,12 @@ class Expr(NamedTuple):
     args: tuple["Expr", ...] = ()
     number: fmpq = fmpq(0)
 
+    def __hash__(self) -> int:
+        """As for any tuple, but without the slow hash of a rational where there is none."""
+        if self.number == 0:
+            return hash((self.op, self.args))
+        return hash((self.op, self.args, int(self.number.p), int(self.number.q)))
+
     def __str__(self) -> str:
         return to_text(self)
 

@@ -16,7 +16,9 @@ Function = Callable[[Any], Any]
 class Backend(NamedTuple):
     """``table`` maps an operation to a function of its arguments, ``constant`` embeds a rational, ``power`` raises to
     one; ``embed``, where it is given, makes the number that an expression without x is, and ``quotient`` the function
-    of a division from the plain one (to fill in removable singularities).
+    of a division from the plain one (to fill in removable singularities); ``polynomial`` the function of an expression
+    that spells out a polynomial, or ``None`` for any other, and ``under_root`` the function of what stands under a root
+    or logarithm from the plain one.
     """
 
     table: Mapping[str, Callable[..., Any]]
@@ -25,6 +27,8 @@ class Backend(NamedTuple):
     power: Callable[[Any, fmpq], Any]
     embed: Callable[[Expr], Any] | None = None
     quotient: Callable[[Expr, Function], Function] | None = None
+    polynomial: Callable[[Expr], Function | None] | None = None
+    under_root: Callable[[Expr, Function], Function] | None = None
 
 
 def lower(expr: Expr, backend: Backend) -> Function:
@@ -34,11 +38,26 @@ def lower(expr: Expr, backend: Backend) -> Function:
     if is_constant(expr):
         constant = _constant(expr, backend)
         return lambda _x: constant
+    if backend.polynomial is not None and (found := backend.polynomial(expr)) is not None:
+        return found
     if expr.op == "pow":
-        base, exponent, raise_to = lower(expr.args[0], backend), expr.number, backend.power
+        base, exponent, raise_to = _under_root(expr, backend), expr.number, backend.power
         return lambda x: raise_to(base(x), exponent)
+    if expr.op in _ROOTS and backend.under_root is not None:
+        root, inside = backend.table[expr.op], _under_root(expr, backend)
+        return lambda x: root(inside(x))
     plain = _apply(backend.table[expr.op], expr.args, backend)
     return backend.quotient(expr, plain) if expr.op == "div" and backend.quotient is not None else plain
+
+
+_ROOTS = ("sqrt", "log")
+
+
+def _under_root(expr: Expr, backend: Backend) -> Function:
+    """The function of the only argument."""
+    plain = lower(expr.args[0], backend)
+    cut = expr.op in _ROOTS or expr.number.q != 1
+    return backend.under_root(expr.args[0], plain) if cut and backend.under_root is not None else plain
 
 
 def _constant(expr: Expr, backend: Backend) -> Any:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lop_theory.activations.expression import ONE, ZERO, Expr, neg, num, rebuild, sub
+from lop_theory.activations.polynomial_range import has_no_real_root
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED, Parity, derivative, parity, polynomial
 from lop_theory.activations.zeros import SIGN_BITS, sign_changes
@@ -83,18 +84,7 @@ def rational_roots(poly: fmpq_poly) -> tuple[list[fmpq], bool]:
         return [], True
     _, factors = poly.numer().factor()
     roots = sorted(fmpq(-f[0], f[1]) for f, _ in factors if f.degree() == 1)
-    return roots, all(f.degree() == 1 or _no_real_root(fmpq_poly(f)) for f, _ in factors)
-
-
-def _no_real_root(poly: fmpq_poly) -> bool:
-    """Sturm's theorem on the whole line."""
-    chain = [poly, poly.derivative()]
-    while chain[-1].degree() > 0:
-        chain.append(-(chain[-2] % chain[-1]))
-    right = [p[p.degree()] > 0 for p in chain if p.degree() >= 0]
-    left = [(p[p.degree()] > 0) ^ (p.degree() % 2 == 1) for p in chain if p.degree() >= 0]
-    changes = [sum(a != b for a, b in pairwise(signs)) for signs in (left, right)]
-    return changes[0] == changes[1]
+    return roots, all(f.degree() == 1 or has_no_real_root(fmpq_poly(f)) for f, _ in factors)
 
 
 def _branch(node: Expr, sign: fmpq) -> Expr:

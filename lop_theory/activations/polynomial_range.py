@@ -4,7 +4,7 @@ from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
-from lop_theory.balls import arb, arb_poly, fmpq, ipow, to_exact
+from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, ipow, to_exact
 
 _INF = arb.pos_inf()
 _CELLS = 16
@@ -77,3 +77,20 @@ def _beyond_roots(poly: arb_poly, lo: fmpq) -> fmpq | None:
     sizes = [abs(slope[i] / top).abs_upper() for i in range(slope.length() - 1)]
     largest = reduce(lambda a, b: a.max(b), sizes, arb(0))
     return max(lo, fmpq(0)) + to_exact(largest.upper()) + 1
+
+
+def is_nonnegative(poly: fmpq_poly) -> bool:
+    """Whether p ≥ 0 on the whole line: it is so far out, and every real root has even multiplicity."""
+    _, factors = poly.numer().factor()
+    return bool(poly[poly.degree()] > 0) and all(m % 2 == 0 or has_no_real_root(fmpq_poly(f)) for f, m in factors)
+
+
+def has_no_real_root(poly: fmpq_poly) -> bool:
+    """Sturm's theorem on the whole line."""
+    chain = [poly, poly.derivative()]
+    while chain[-1].degree() > 0:
+        chain.append(-(chain[-2] % chain[-1]))
+    right = [p[p.degree()] > 0 for p in chain if p.degree() >= 0]
+    left = [(p[p.degree()] > 0) ^ (p.degree() % 2 == 1) for p in chain if p.degree() >= 0]
+    changes = [sum(a != b for a, b in pairwise(signs)) for signs in (left, right)]
+    return changes[0] == changes[1]

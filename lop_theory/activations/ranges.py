@@ -4,9 +4,9 @@ from functools import lru_cache
 
 from lop_theory.activations.ball_table import ball_polynomial
 from lop_theory.activations.expression import Expr, is_constant
-from lop_theory.activations.polynomial_range import Range, enclose_polynomial
+from lop_theory.activations.polynomial_range import Range, enclose_polynomial, is_nonnegative
 from lop_theory.activations.real_balls import real_function
-from lop_theory.activations.symbolic import affine
+from lop_theory.activations.symbolic import affine, polynomial
 from lop_theory.balls import arb, arb_poly, fmpq, hull, working_bits
 
 _INF = arb.pos_inf()
@@ -51,7 +51,8 @@ def _range(expr: Expr, lo: fmpq | float, hi: fmpq | float) -> Range | None:
         return Range(value.lower(), value.upper()) if value.is_finite() else None
     poly = _polynomial(expr, working_bits())
     if poly is not None:
-        return enclose_polynomial(poly, lo, hi)
+        found = enclose_polynomial(poly, lo, hi)
+        return Range(found.lo.max(arb(0)), found.hi) if _is_square(expr) else found
     args = [_range(arg, lo, hi) for arg in expr.args]
     known = [arg for arg in args if arg is not None]
     if len(known) < len(args):
@@ -64,6 +65,13 @@ def _polynomial(expr: Expr, bits: int) -> arb_poly | None:
     del bits  # part of the cache key: constants are embedded at the precision in force
     poly = ball_polynomial(expr)
     return poly if poly is not None and poly.length() > 2 else None
+
+
+@lru_cache(maxsize=4096)
+def _is_square(expr: Expr) -> bool:
+    """Whether the expression spells out a rational polynomial without negative values."""
+    poly = polynomial(expr)
+    return poly is not None and is_nonnegative(poly)
 
 
 def _span(*ends: arb) -> Range | None:

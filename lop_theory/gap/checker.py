@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from fractions import Fraction
+from itertools import accumulate
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -204,24 +205,33 @@ def _down(value: Fraction, unit: Fraction) -> Fraction:
 
 def _cells(data: dict[str, Any], low: list[Fraction], high: list[Fraction], unit: Fraction) -> str | None:
     c, strength = low[1], max(Fraction(0), 1 - high[1])
-    tails = [max(Fraction(0), 1 - sum(high[1:m], Fraction(0))) for m in range(3, len(low) + 1)]
+    tails = [max(Fraction(0), 1 - rest) for rest in accumulate(high[1:])][1:]
+    squares, remaining = _in_units(low, unit), _in_units(tails, unit)
     floors: list[Fraction] = []
     for i, text in enumerate(data["slack"]):
         u, v = Fraction(i, _CELLS), Fraction(i + 1, _CELLS)
-        growth = _polynomial(low, u) + c * u + (1 - c) * u * u
-        rounded = _down(c * strength * (1 - v) + growth * _polynomial(tails, u), unit)
+        growth = _polynomial(squares, i) / unit + c * u + (1 - c) * u * u
+        rounded = _down(c * strength * (1 - v) + growth * _polynomial(remaining, i) / unit, unit)
         if Fraction(text) != rounded or rounded < 0:
             return f"slack[{i}]"
         floors.append(_down(rounded / (1 + v), unit))
     return None if Fraction(data["kappa_floor"]) == strength + min(floors) else "kappa_floor"
 
 
-def _polynomial(coefficients: list[Fraction], u: Fraction) -> Fraction:
-    """Σ_k coefficients[k]·u^k."""
-    total = Fraction(0)
+def _in_units(values: list[Fraction], unit: Fraction) -> list[int]:
+    """Multiples of 1/unit as whole numbers."""
+    found = [value * unit for value in values]
+    assert all(value.denominator == 1 for value in found)
+    return [value.numerator for value in found]
+
+
+def _polynomial(coefficients: list[int], i: int) -> Fraction:
+    """Σ_k coefficients[k]·u^k at u = i/CELLS, in whole numbers over CELLS^degree."""
+    total, scale = 0, 1
     for coefficient in reversed(coefficients):
-        total = total * u + coefficient
-    return total
+        total = total * i + coefficient * scale
+        scale *= _CELLS
+    return Fraction(total, scale // _CELLS) if coefficients else Fraction(0)
 
 
 # ---- coefficients, by the independent route ----

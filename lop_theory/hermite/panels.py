@@ -7,6 +7,7 @@ where that is not finite (a kink, a pole, a branch point nearby) is bisected, an
 enclosed by its width times the range of φ. Beyond ±X the tail is bounded by the growth of φ (``tails.tail_bounds``).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,17 +27,25 @@ _SEMI_MAJOR, _SEMI_MINOR = fmpq(_RHO**2 + 1, 2 * _RHO), fmpq(_RHO**2 - 1, 2 * _R
 _MAX_PANELS = 6000
 _MAX_REACH = 200
 _BOUND_BITS = 64
+_HOPEFUL = fmpq(1, 2**12)
 _PANEL_BITS = 48  # beyond the target: a panel of width 2^−bits keeps digits at |x| up to 200
+
+
+class _Branch(NamedTuple):
+    """A piece's expression, lowered once for all its panels."""
+
+    expr: Expr
+    on_boxes: Callable[[acb], acb]
+    on_balls: Callable[[arb], arb]
 
 
 class Panel(NamedTuple):
     """[lo, hi] with its branch-free expression; ``size`` bounds |φ| on the rectangle around the ellipse, ``None``
-    marks a
-    tiny panel that is enclosed by its range."""
+    marks a tiny panel that is enclosed by its range."""
 
     lo: fmpq
     hi: fmpq
-    expr: Expr
+    branch: _Branch
     size: arb | None
 
 
@@ -50,13 +59,12 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
     with precision(2 * bits + _PANEL_BITS):  # twice, to tell both sides of a double zero from it
         panels = _panels(expr, reach, bits)
     with precision(bits + _PANEL_BITS):
-        totals, second = [arb(0)] * n, arb(0)
+        totals, second = arb_mat(1, n), arb(0)
         for panel in panels:
             column, square = _tiny(panel, expr, n) if panel.size is None else _gauss(panel, n, bits)
-            totals = [t + c for t, c in zip(totals, column, strict=True)]
-            second += square
+            totals, second = totals + column, second + square
         linear, squared = within(mass_outside(tails, arb(reach), 1)), within(mass_outside(tails, arb(reach), 2))
-        return [t + linear for t in totals], second + squared
+        return [t + linear for t in totals.entries()], second + squared
 
 
 # ---- the tails ----
@@ -65,7 +73,7 @@ def moments(expr: Expr, n: int, bits: int) -> tuple[list[arb], arb]:
 def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
     """X and the growth bounds such that what lies beyond ±X contributes less than 2^−bits."""
     target = arb(2) ** -(bits + 2)
-    reach = fmpq(int((2.8 * bits) ** 0.5) + 1)
+    reach = nearest = fmpq(int(4 * (2.8 * bits) ** 0.5), 4)
     while reach <= _MAX_REACH:
         bounds = tail_bounds(expr, reach)
         if (
@@ -74,7 +82,7 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, list[TailBound]]:
             and mass_outside(bounds, arb(reach), 2) < target
         ):
             return reach, bounds
-        reach += 4
+        reach += fmpq(1, 4) if reach < nearest + 1 else 4
     for panel in _panels(expr, fmpq(8), 30):  # an undefined place explains more than a missing growth bound
         if panel.size is None:
             _tiny(panel, expr, 1)
@@ -94,17 +102,18 @@ def _not_integrable(expr: Expr, bounds: list[TailBound] | None) -> InvalidInput:
 
 def _panels(expr: Expr, reach: fmpq, bits: int) -> list[Panel]:
     stack = [
-        (u, v, part.expr)
+        (u, v, branch)
         for part in isolated_pieces(expr, reach, bits + 10)
         if part.lo is not None and part.hi is not None
+        for branch in [_Branch(part.expr, complex_function(part.expr), real_function(part.expr))]
         for u, v in _unit_cells(part.lo, part.hi)
     ]
     done: list[Panel] = []
     narrowest = fmpq(1, 2 ** (bits + 8))
     while stack:
         lo, hi, branch = stack.pop()
-        size = _size_near(branch, lo, hi) if hi - lo >= narrowest else None
-        if size is not None or hi - lo < narrowest:
+        size = _size_near(branch.on_boxes, lo, hi) if hi - lo >= narrowest else None
+        if size is not None or hi - lo < narrowest or _is_negligible(branch.expr, lo, hi, bits):
             done.append(Panel(lo, hi, branch, size))
             continue
         middle = (lo + hi) / 2
@@ -118,25 +127,35 @@ def _panels(expr: Expr, reach: fmpq, bits: int) -> list[Panel]:
     return done
 
 
+def _is_negligible(branch: Expr, lo: fmpq, hi: fmpq, bits: int) -> bool:
+    """Whether width times range is far below the target, so that a panel beside a kink need not be cut further."""
+    if hi - lo > _HOPEFUL and abs(lo + hi) < 20:
+        return False
+    with precision(_BOUND_BITS):
+        values = extended_range(branch, lo, hi)
+        size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
+        return size.is_finite() and all(part < arb(2) ** -(bits + 12) for part in _crude(lo, hi, size))
+
+
 def _unit_cells(lo: fmpq, hi: fmpq) -> list[tuple[fmpq, fmpq]]:
     inner = range(int(lo.floor()) + 1, int(hi.ceil()))
     return list(pairwise([lo, *map(fmpq, inner), hi]))
 
 
-def _size_near(expr: Expr, lo: fmpq, hi: fmpq) -> arb | None:
+def _size_near(on_boxes: Callable[[acb], acb], lo: fmpq, hi: fmpq) -> arb | None:
     """A bound of |φ| on the rectangle around the Bernstein ellipse of [lo, hi], or ``None`` where φ may not be
     analytic.
     """
     centre, radius = arb((lo + hi) / 2), (hi - lo) / 2
     box = acb(centre + within(arb(radius * _SEMI_MAJOR)), within(arb(radius * _SEMI_MINOR)))
-    value = complex_function(expr)(box)
+    value = on_boxes(box)
     size = value.abs_upper() if value.is_finite() else None
     weight_up = (-(_nearest_to_zero((lo + hi) / 2, radius * _SEMI_MAJOR) ** 2) / 4).exp()
     return size if size is not None and size * weight_up < 2 ** (_BOUND_BITS * 4) else None
 
 
-def _require_defined(expr: Expr, branch: Expr, x: fmpq) -> None:
-    if not real_function(branch)(arb(x)).is_finite() and extended_range(branch, x, x) is None:
+def _require_defined(expr: Expr, branch: _Branch, x: fmpq) -> None:
+    if not branch.on_balls(arb(x)).is_finite() and extended_range(branch.expr, x, x) is None:
         raise InvalidInput(
             "formula", str(expr), f"is undefined or unbounded near x = {_show(x)}", "φ must be finite on the whole line"
         )
@@ -146,18 +165,18 @@ def _show(x: fmpq) -> str:
     return f"{as_float(x):.6g}"
 
 
-def _tiny(panel: Panel, whole: Expr, n: int) -> tuple[list[arb], arb]:
+def _tiny(panel: Panel, whole: Expr, n: int) -> tuple[arb_mat, arb]:
     """Width times range times what bounds he_k·w and w. The whole formula may know better than its branch that a root's
     argument is not negative."""
-    values = extended_range(panel.expr, panel.lo, panel.hi) or extended_range(whole, panel.lo, panel.hi)
+    values = extended_range(panel.branch.expr, panel.lo, panel.hi) or extended_range(whole, panel.lo, panel.hi)
     size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
     if not size.is_finite():
         raise InvalidInput(
-            "formula", str(panel.expr), f"is undefined or unbounded near x = {_show(panel.lo)}",
+            "formula", str(panel.branch.expr), f"is undefined or unbounded near x = {_show(panel.lo)}",
             "φ must be finite on the whole line",
         )  # fmt: skip
     linear, squared = _crude(panel.lo, panel.hi, size)
-    return [within(linear)] * n, within(squared)
+    return arb_mat([[within(linear)] * n]), within(squared)
 
 
 def _crude(lo: fmpq, hi: fmpq, size: arb) -> tuple[arb, arb]:
@@ -170,15 +189,14 @@ def _crude(lo: fmpq, hi: fmpq, size: arb) -> tuple[arb, arb]:
 # ---- Gauss–Legendre on one panel ----
 
 
-def _gauss(panel: Panel, n: int, bits: int) -> tuple[list[arb], arb]:
+def _gauss(panel: Panel, n: int, bits: int) -> tuple[arb_mat, arb]:
     assert panel.size is not None
     linear, squared, count = _panel_error(panel.lo, panel.hi, panel.size, n, bits)
     table = _panel_grid(panel.lo, panel.hi, count, n, working_bits())
-    phi = real_function(panel.expr)
-    values = [phi(x) for x in table.nodes]
+    values = [panel.branch.on_balls(x) for x in table.nodes]
     row = arb_mat([values]) * table.hermite
     square = arb_mat([[v * v for v in values]]) * table.weights
-    return [c + linear for c in row.entries()], square[0, 0] + squared
+    return row + arb_mat([[linear] * n]), square[0, 0] + squared
 
 
 def _panel_error(lo: fmpq, hi: fmpq, size: arb, n: int, bits: int) -> tuple[arb, arb, int]:

@@ -45,6 +45,7 @@ _SIGN_BITS = 4
 _BOX_BITS = 64
 _EXTRA_BITS = (0, 40, 120, 280, 600, 1240, 2520)
 _REACH = 400
+_STEP = 16
 
 
 class Unsettled(ArithmeticError):  # noqa: N818 - an undecided verdict, not a mistake
@@ -93,14 +94,14 @@ def standardised(expr: Expr, n: int, digits: int) -> list[arb]:
 
 def _reach(expr: Expr, bits: int) -> tuple[fmpq, arb, arb]:
     """X, and bounds below 2^−bits of ∫|φ he_k|w and ∫φ²w beyond ±X."""
-    reach = fmpq(2 * int((0.7 * bits) ** 0.5) + 4)
+    reach = fmpq(2 * int((0.7 * bits) ** 0.5))
     while reach <= _REACH:
         bounds = tail_bounds(expr, reach)
         if bounds is not None:
             outside = [mass_outside(bounds, arb(reach), power) for power in (1, 2)]
             if all(mass < ipow(arb(0.5), bits) for mass in outside):
                 return reach, outside[0], outside[1]
-        reach += 4
+        reach += 2
     raise Unsettled("no growth bound shows that φ is square-integrable")
 
 
@@ -251,12 +252,12 @@ def _expanded(cell: Cell, n: int, bits: int) -> tuple[arb_mat, arb]:
     """The integrals of φ·he_k·w and φ²·w over the cell, from N terms in s = t/r and Cauchy's estimate of the rest."""
     assert cell.size is not None
     linear, squared = _amplitudes(cell, cell.size)
-    terms = max(0, _magnitude(linear.max(squared)) + bits + 12)
+    terms = _rounded(max(0, _magnitude(linear.max(squared)) + bits + 12), _STEP)
     halved = ipow(arb(0.5), max(terms - 1, 0))  # Σ_{i ≥ N} 2^−i
     rest, rest_of_square = within(linear * halved), within(squared * halved)
     if terms == 0:
         return arb_mat([[rest] * n]), rest_of_square
-    with precision(bits + 64 + max(0, _magnitude(linear))), series_length(terms):
+    with precision(_rounded(bits + 64 + max(0, _magnitude(linear)), 4 * _STEP)), series_length(terms):
         x = arb_series([arb(cell.centre), arb(cell.radius)])
         try:
             phi = series_function(cell.expr)(x) + arb_series([0])
@@ -264,7 +265,11 @@ def _expanded(cell: Cell, n: int, bits: int) -> tuple[arb_mat, arb]:
             raise Unsettled(f"no Taylor series at x = {float(arb(cell.centre)):.6g}") from None
         product = phi * (-(x * x) / 2).exp()
         scale = cell.radius / (2 * arb.pi()).sqrt()
-        row = arb_mat([_monomial_moments(product, terms, n)]) * _shifted_hermite(cell, n, working_bits()) * scale
+        row = (
+            arb_mat([_monomial_moments(product, terms, n)])
+            * _shifted_hermite(cell.centre, cell.radius, n, working_bits())
+            * scale
+        )
         total = _monomial_moments(phi * product, terms, 1)[0] * scale
     return row + arb_mat([[rest] * n]), total + rest_of_square
 
@@ -276,6 +281,11 @@ def _amplitudes(cell: Cell, size: arb) -> tuple[arb, arb]:
         far = abs(arb(cell.centre)) + arb(cell.radius)
         density = 2 * arb(cell.radius) * (2 * arb(cell.radius) ** 2 - near * near / 2).exp() / (2 * arb.pi()).sqrt()
         return (size * density * CRAMER * (far * far / 4).exp()).upper(), (size * size * density).upper()
+
+
+def _rounded(value: int, step: int) -> int:
+    """The next multiple of the step: tables of few sizes are shared by many cells."""
+    return -(-value // step) * step
 
 
 def _magnitude(size: arb) -> int:
@@ -293,15 +303,16 @@ def _monomial_moments(series: arb_series, terms: int, n: int) -> list[arb]:
     return [product[last - j] for j in range(n)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _even_moments(last: int, bits: int) -> arb_poly:
     del bits  # part of the cache key
     return arb_poly([arb(2) / (m + 1) if m % 2 == 0 else arb(0) for m in range(last, -1, -1)])
 
 
-def _shifted_hermite(cell: Cell, n: int, bits: int) -> arb_mat:
+@lru_cache(maxsize=1024)
+def _shifted_hermite(middle: fmpq, half: fmpq, n: int, bits: int) -> arb_mat:
     """G with he_k(c + rs) = Σ_j G_jk s^j."""
-    centre, radius = arb(cell.centre), arb(cell.radius)
+    centre, radius = arb(middle), arb(half)
     values, table = hermite_values(centre, max(n, 2)), _appell(n, bits)
     rows, scale = [], arb(1)
     for j in range(n):

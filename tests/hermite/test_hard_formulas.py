@@ -48,6 +48,20 @@ def test_is_expanded(text):
     assert all(a.rad() <= 1e-15 for a in expand(from_formula(text).expr, 4).coefficients)
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("sqrt(x**2+x+1/4)", "abs(x+1/2)"),
+        ("sqrt(x**4-2*x**2+1)", "abs(x**2-1)"),
+        ("abs(1-cos(x))**1.5", "abs(sin(x/2))**3"),
+    ],
+)
+def test_roots_of_double_zeros(text, same):
+    """Where the argument of a root touches 0 without a change of sign."""
+    found, plain = (expand(from_formula(formula).expr, 8).coefficients for formula in (text, same))
+    assert all(a.overlaps(b) and a.rad() <= 1e-15 for a, b in zip(found, plain, strict=True))
+
+
 @pytest.mark.parametrize(("name", "scale"), [("silu", "300"), ("mish", "100"), ("sigmoid", "-1000")])
 def test_large_scales(name, scale):
     assert all(a.rad() <= 1e-15 for a in expand(activation(name, scale=scale).expr, 4).coefficients)
