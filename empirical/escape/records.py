@@ -1,13 +1,11 @@
 """Saved records of the escape experiment: speeds of learning by branch, and what they say of lost plasticity."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.continual.options import REPAIRS
 from empirical.continual.records import END, TRAINING
 from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, half_lost
 from empirical.runs import saved
@@ -27,19 +25,12 @@ NAMES = {
     "escape": "escape direction",
 }
 """Branches in words."""
-COMMITTED, SEEDS = 1, 3
-"""Protocol and number of seeds of the committed records. In protocol 1 Adam took replaced weights for old ones, so
-continual backprop and ReDo moved them by several learning rates a step: those two branches are left out."""
 Measure = Callable[[Group, Stage], np.ndarray]
 
 
-def cell(preset: str = "laptop", root: Path = FOLDER, protocol: int = COMMITTED) -> Group:
-    """The runs of a preset, by default those of the committed protocol and seeds. Raises ``InvalidInput`` naming the
-    command that makes what is missing."""
-    runs = [replace(run, protocol=protocol) for run in ESCAPE[preset].runs()]
-    if protocol == COMMITTED:
-        runs = runs[:SEEDS]
-    (found,) = saved.groups("escape", preset, runs, alike, root).values()
+def cell(preset: str = "laptop", root: Path = FOLDER) -> Group:
+    """The runs of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
+    (found,) = saved.groups("escape", preset, ESCAPE[preset].runs(), alike, root).values()
     return found
 
 
@@ -56,9 +47,8 @@ def starts(group: Group) -> list[Start]:
 
 
 def branches(group: Group) -> list[Branch]:
-    """The branches that were run, in order, without those whose training was at fault (:data:`COMMITTED`)."""
-    faulty = REPAIRS if group.config["protocol"] == COMMITTED else ()
-    return [branch for branch in group.config["branches"] if branch not in faulty]
+    """The branches that were run, in order."""
+    return list(group.config["branches"])
 
 
 def stage(group: Group, start: Start, branch: Branch) -> Stage:

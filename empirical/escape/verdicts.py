@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from empirical.continual.options import REPAIRS
 from empirical.escape import claims, records
 from empirical.escape.options import STAGE_1, Stage
 from empirical.runs.measured import Measured
@@ -15,8 +16,11 @@ def does_not_come_back(group: Group) -> bool:
     return all(b.above == 0 and b.mean < -0.3 for b in behind)
 
 
-def shrink_and_perturb_restores(group: Group) -> bool:
-    return bool(records.recovered(group, Stage("half", "shrink_perturb")).min() > 0.5)
+def resets_and_shrinking_restore(group: Group) -> bool:
+    """Shrink and perturb most of it, ReDo and continual backprop a part, in every seed."""
+    back = {name: records.recovered(group, Stage("half", name)) for name in (*REPAIRS, "shrink_perturb")}
+    parts = all(0.1 < back[name].min() and back[name].max() < 0.8 for name in REPAIRS)
+    return bool(parts and back["shrink_perturb"].min() > 0.5)
 
 
 def noise_restores_little(group: Group) -> bool:
@@ -28,12 +32,11 @@ def _collapsed(group: Group) -> np.ndarray:
     return records.silent_units(group, STAGE_1).whole_layers[:, -1].any(1)
 
 
-def nothing_comes_back(group: Group) -> bool:
-    back = [
-        np.abs(records.recovered(group, Stage("end", name))[_collapsed(group)])
-        for name in ("noise", "dropout", "escape")
-    ]
-    return all(values.max() < 0.02 for values in back)
+def redo_alone_comes_back_always(group: Group) -> bool:
+    """Nothing by noise and dropout, next to nothing by the escape direction; half or more by ReDo, in every seed."""
+    back = {name: np.abs(records.recovered(group, Stage("end", name))) for name in claims.perturbed(group)}
+    idle = max(back["noise"].max(), back["dropout"].max()) < 0.02 and back["escape"].max() < 0.05
+    return bool(idle and back["redo"].min() > 0.5 and back["cbp"].min() < 0.1)
 
 
 def nor_by_noise(group: Group) -> bool:
@@ -41,9 +44,13 @@ def nor_by_noise(group: Group) -> bool:
 
 
 def silent_units_stay(group: Group) -> bool:
-    """None revives where theory says so; elsewhere some do."""
+    """None revives where theory says so, but where units are replaced; elsewhere some do."""
     ruled = {n: claims.ruled(group, s) for n, s in claims.stages_by_branch(group).items()}
-    return all(here[1] == 0 and elsewhere[1] > 0 for here, elsewhere in ruled.values())
+    replaced = {records.NAMES[name] for name in REPAIRS}
+    return all(
+        elsewhere[1] > 0 and (here[1] > 0 if name in replaced else here[1] == 0)
+        for name, (here, elsewhere) in ruled.items()
+    )
 
 
 def saddles_elsewhere(group: Group) -> bool:
@@ -58,8 +65,10 @@ def a_plateau_where_a_layer_is_dead(group: Group) -> bool:
 
 VERDICTS = {
     "escape-lop": Measured(claims.loss_of_plasticity, does_not_come_back),
-    "escape-half": Measured(partial(claims.recovery, start="half"), shrink_and_perturb_restores, noise_restores_little),
-    "escape-collapse": Measured(partial(claims.recovery, start="end"), nothing_comes_back, nor_by_noise),
+    "escape-half": Measured(
+        partial(claims.recovery, start="half"), resets_and_shrinking_restore, noise_restores_little
+    ),
+    "escape-collapse": Measured(partial(claims.recovery, start="end"), redo_alone_comes_back_always, nor_by_noise),
     "escape-silent": Measured(claims.silence, silent_units_stay),
     "escape-curvature": Measured(claims.curvatures, saddles_elsewhere, a_plateau_where_a_layer_is_dead),
 }

@@ -18,7 +18,7 @@ def group() -> Group:
 
 
 def test_the_records_are_whole() -> None:
-    assert len(whole_records("escape")) >= 3
+    assert len(whole_records("escape")) >= 5
 
 
 @pytest.mark.claim("escape-lop")
@@ -31,19 +31,29 @@ def test_the_network_loses_plasticity(group: Group) -> None:
 
 
 @pytest.mark.claim("escape-half")
-def test_shrink_and_perturb_restores_half_lost_plasticity_and_the_escape_direction_does_not(group: Group) -> None:
+def test_shrinking_restores_half_lost_plasticity_resets_a_part_and_noise_and_the_escape_direction_do_not(
+    group: Group,
+) -> None:
     assert claims.recovery(group, "half") in stated("escape-half")
-    assert records.recovered(group, Stage("half", "shrink_perturb")).min() > 0.5
-    assert abs(records.recovered(group, Stage("half", "escape")).mean()) < 0.2
+    back = {name: records.recovered(group, Stage("half", name)) for name in claims.perturbed(group)}
+    assert back["shrink_perturb"].min() > 0.5
+    assert back["redo"].min() > 0.1
+    assert back["cbp"].min() > 0.1
+    assert back["redo"].mean() < back["shrink_perturb"].mean()
+    assert abs(back["escape"].mean()) < 0.2
+    assert abs(back["noise"].mean()) < 0.2
 
 
 @pytest.mark.claim("escape-collapse")
-def test_noise_dropout_and_the_escape_direction_bring_nothing_back_from_a_collapse(group: Group) -> None:
+def test_redo_always_brings_most_back_from_a_collapse_others_sometimes_or_never(group: Group) -> None:
     assert claims.recovery(group, "end") in stated("escape-collapse")
+    back = {name: np.abs(records.recovered(group, Stage("end", name))) for name in claims.perturbed(group)}
+    assert max(back["noise"].max(), back["dropout"].max()) < 0.02
+    assert back["escape"].max() < 0.05
+    assert back["redo"].min() > 0.5
+    assert back["cbp"].min() < 0.1 < back["cbp"].mean()
     collapsed = records.silent_units(group, STAGE_1).whole_layers[:, -1].any(1)
-    for name in ("noise", "dropout", "escape"):
-        assert np.abs(records.recovered(group, Stage("end", name))[collapsed]).max() < 0.02
-    assert collapsed.any()
+    assert collapsed.sum() == 4
 
 
 @pytest.mark.claim("escape-silent")
@@ -52,15 +62,14 @@ def test_silent_units_stay_silent_where_theory_says_so(group: Group) -> None:
     assert claims.silence(group) in stated("escape-silent")
     for name, stages in claims.stages_by_branch(group).items():
         (silent, revived), (_, elsewhere) = claims.ruled(group, stages)
-        assert revived == 0
+        assert (revived > 0) == (name in ("continual backprop", "ReDo"))
         assert elsewhere > 0
         assert silent > 0 or name == "fresh network"
 
 
-def test_branches_whose_training_was_at_fault_are_no_evidence(group: Group) -> None:
-    assert group.config["protocol"] == records.COMMITTED == 1
-    assert {"cbp", "redo"} <= set(group.config["branches"])
-    assert not {"cbp", "redo"} & set(records.branches(group))
+def test_the_records_are_of_the_protocol_in_which_replaced_weights_have_clocks_of_their_own(group: Group) -> None:
+    assert group.config["protocol"] == 2
+    assert {"cbp", "redo"} <= set(records.branches(group))
 
 
 @pytest.mark.claim("escape-curvature")
@@ -76,5 +85,5 @@ def test_a_collapsed_network_lies_on_a_plateau_and_the_others_on_saddles(group: 
 def test_the_figure_is_drawn_from_the_records_and_names_them(tmp_path: Path) -> None:
     caption = fig_escape.draw(tmp_path / "escape")
     assert "permuted glyphs with pixel noise 0.3" in caption
-    assert "seeds 40, 41, 42" in caption
+    assert "seeds 40, 41, 42, 43, 44" in caption
     assert (tmp_path / "escape.png").stat().st_size > 10_000
