@@ -19,7 +19,7 @@ def does_not_come_back(group: Group) -> bool:
 def resets_and_shrinking_restore(group: Group) -> bool:
     """Shrink and perturb most of it, ReDo and continual backprop a part, in every seed."""
     back = {name: records.recovered(group, Stage("half", name)) for name in (*REPAIRS, "shrink_perturb")}
-    parts = all(0.1 < back[name].min() and back[name].max() < 0.8 for name in REPAIRS)
+    parts = all(back[name].min() > 0.1 and back[name].max() < 0.8 for name in REPAIRS)
     return bool(parts and back["shrink_perturb"].min() > 0.5)
 
 
