@@ -38,7 +38,10 @@ def parser() -> Parser:
     found.add_argument("--card", action="store_true", help="all of one activation: gain, chaos, frozen, scale and bias")
     found.add_argument("--json", action="store_true", help="one JSON object per activation, one a line")
     found.add_argument("--certificate", metavar="FILE", help="save the certificate of the one activation named")
-    found.add_argument("--coq", metavar="FILE", help="save it as a Coq file that proves what follows from its numbers")
+    found.add_argument(
+        "--coq", metavar="FILE", help="a Coq file: the certificate, and lambda proved from its integrals"
+    )
+    found.add_argument("--coq-certificate", metavar="FILE", help="a Coq file of the certificate alone (any activation)")
     found.add_argument("--check", metavar="FILE", help="re-check a saved certificate independently")
     found.add_argument(
         "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="say what is known after S s (default 30)"
@@ -92,6 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
         raise InvalidInput("act", None, "nothing to do", "give --act NAME, --formula TEXT, --all or --check FILE")
     chosen = list(_chosen(options))
     require_paths(options, len(chosen))
+    if options.coq is not None:
+        from lop_theory.gap.coq import require_expressible
+
+        require_expressible(chosen[0].expr)
     closed = _closed_forms(chosen) if options.exact else {}
     return report((_analysed(act, options) for act in chosen), options, closed)
 
@@ -115,7 +122,7 @@ def _closed_forms(chosen: list[Activation]) -> dict[str, str]:
 
 def require_paths(options: Namespace, count: int) -> None:
     """Refuse unwritable outputs before computing."""
-    outputs = {name: getattr(options, name) for name in ("certificate", "coq", "plot")}
+    outputs = {name: getattr(options, name) for name in ("certificate", "coq", "coq_certificate", "plot")}
     for parameter, path in outputs.items():
         if path is None:
             continue
@@ -192,10 +199,12 @@ def _write_files(analysis: Analysis, options: Namespace) -> None:
 
         data = to_json(analysis.certificate, analysis.kern, analysis.activation.label)
         write_whole(writable("certificate", options.certificate), (json.dumps(data, indent=1) + "\n").encode())
-    if options.coq is not None:
-        from lop_theory.gap.coq import script
+    for parameter, path in (("coq", options.coq), ("coq_certificate", options.coq_certificate)):
+        if path is not None:
+            from lop_theory.gap import coq
 
-        write_whole(writable("coq", options.coq), script(analysis).encode())
+            text = coq.script(analysis) if parameter == "coq" else coq.certificate_script(analysis)
+            write_whole(writable(parameter, path), text.encode())
     if options.plot is not None:
         from lop_theory.gap.plot import picture
 

@@ -35,7 +35,8 @@ NUMBERS = """# Numbers proved by Coq
 This file is written by `make numbers-readme` in `proofs/` from `claims.toml` and the audit. `make proofs-numbers` (in
 the project's root) compiles and audits these files; besides the packages of the other proofs it needs Debian's
 `libcoq-interval`. The axioms are those of Coq's reals, and its primitive integers and floating-point numbers, with
-which CoqInterval computes.
+which CoqInterval computes. `Formula.v` serves the files that `python -m lop_theory.gap --coq` writes for other
+activations.
 
 | Paper | Claim | Theorem | What is proved |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""The certificate as a Coq file: Coq accepts the tool's own numbers, and none that says more."""
+"""Coq files of an activation: Coq accepts the tool's own numbers and none that says more; the rest is named."""
 
 import shutil
 import subprocess
@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.errors import InvalidInput
 from lop_theory.gap import analyse
-from lop_theory.gap.coq import script
+from lop_theory.gap.coq import certificate_script, require_expressible, script, strength
 from lop_theory.verdict import Undecided
 
 PROOFS = Path(__file__).parent.parent.parent / "proofs"
-needs_proofs = pytest.mark.skipif(
-    shutil.which("coqc") is None or not (PROOFS / "Certificate.vo").is_file(),
-    reason="the proofs are not compiled (`make proofs`): no certificate was given to Coq",
-)
+
+
+def needs(file: str, target: str) -> pytest.MarkDecorator:
+    missing = shutil.which("coqc") is None or not (PROOFS / file).is_file()
+    return pytest.mark.skipif(missing, reason=f"{file} is not compiled (`make {target}`): nothing was given to Coq")
 
 
 def compiled(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -32,7 +34,7 @@ def refusal(name: str, field: str) -> str:
     return f"Goal check (Certificate {terms}) = false. Proof. vm_compute; reflexivity. Qed.\n"
 
 
-@needs_proofs
+@needs("Certificate.vo", "proofs")
 @pytest.mark.claim("gap-certificate")
 def test_coq_checks_the_certificates_of_the_tool(tmp_path):
     planted = [
@@ -46,27 +48,81 @@ def test_coq_checks_the_certificates_of_the_tool(tmp_path):
         refusal("cells", "64"),
         refusal("unit", "0"),
     ]
-    run = compiled(script(analyse("silu")) + "".join(planted), tmp_path)
+    run = compiled(certificate_script(analyse("silu")) + "".join(planted), tmp_path)
     assert run.returncode == 0, run.stderr
     assert "ClassicalDedekindReals" in run.stdout
 
 
-@needs_proofs
+@needs("Certificate.vo", "proofs")
 def test_a_floor_that_is_too_high_is_not_compiled(tmp_path):
     analysis = analyse("relu")
     floor = analysis.certificate.kappa_floor
-    assert compiled(script(analysis).replace(f"  {floor}.", f"  {floor + 1}."), tmp_path).returncode != 0
+    assert compiled(certificate_script(analysis).replace(f"  {floor}.", f"  {floor + 1}."), tmp_path).returncode != 0
+
+
+@needs("numbers/Formula.vo", "proofs-numbers")
+def test_coq_proves_lambda_from_the_integrals(tmp_path):
+    run = compiled(script(analyse("softsign")), tmp_path)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_file_holds_the_certificate():
     analysis = analyse("erf")
-    text = script(analysis)
+    text = certificate_script(analysis)
     for lo, hi in analysis.certificate.coefficients[1:]:
         assert f"({lo}, {hi})" in text
     assert f"\n  {analysis.certificate.kappa_floor}." in text
 
 
+@pytest.mark.parametrize("name", ["tanh", "silu", "mish", "elu", "hardtanh", "softsign", "relu", "gaussian", "sin"])
+def test_the_interval_for_coq_holds_lambda(name):
+    analysis = analyse(name, digits=8)
+    text = strength(analysis.activation.expr)
+    stated = next(line for line in text.splitlines() if line.startswith("Theorem strength_between"))
+    low, high = (float(word.rstrip(".")) for word in stated.split("activation ")[1].split())
+    assert low <= float(analysis.kern.strength) <= high
+    assert high - low < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("formula", "word"),
+    [
+        ("erf(x)", "erf(x)"),
+        ("sign(x)", "not continuous"),
+        ("x**2", "2|x|"),
+        ("100*tanh(x)", "2|x|"),
+        ("log(2 + cos(x))", "log"),
+        ("1/(2 + cos(x))", "away from 0"),
+        ("abs(x)**(1/3)", "square root"),
+    ],
+)
+def test_what_coq_cannot_take_is_named(formula, word):
+    with pytest.raises(InvalidInput) as refusal_:
+        require_expressible(from_formula(formula).expr)
+    assert word in str(refusal_.value)
+    assert "--coq-certificate" in str(refusal_.value)
+
+
+def test_a_formula_written_in_two_ways_is_one_function_to_coq():
+    texts = (strength(from_formula(text).expr) for text in ("softplus(x)", "log(1 + exp(x))"))
+    direct, spelled = (text.partition("Ltac enclose")[0] for text in texts)
+    assert direct == spelled
+
+
 def test_what_is_not_certified_is_refused():
     analysis = analyse("tanh", digits=5)._replace(verdict=Undecided("planted"))
     with pytest.raises(InvalidInput, match="not certified"):
-        script(analysis)
+        certificate_script(analysis)
+
+
+def test_a_label_cannot_end_the_comment_that_it_stands_in():
+    analysis = analyse("tanh", digits=5)
+    act = analysis.activation
+    text = certificate_script(analysis._replace(activation=act._replace(name='x *) Axiom cheat : 0 = 1. (* "')))
+    assert text.count("(*") == text.count("*)")
+    assert "*) Axiom" not in text
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "selu", "celu", "gelu_tanh", "arctan", "sigmoid", "logsigmoid"])
+def test_more_of_the_catalogue_is_expressed(name):
+    require_expressible(activation(name).expr)
