@@ -122,7 +122,7 @@ def strength(expr: Expr) -> str:
         text=coq_text(plain),
         chain="\n".join(chain.lines),
         names=", ".join(chain.names),
-        last=f"e{last.index}",
+        last=f"e{last.place}",
         smooth=last.smooth,
         linear=linear,
         lo=decimal(low),
