@@ -28,12 +28,13 @@ from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, gr
 from lop_theory.modules.observation import Observed, observe
 from lop_theory.modules.propagation import Rules
 from lop_theory.modules.readers import parameter
+from lop_theory.modules.training import training_rule
 from lop_theory.modules.verdicts import Skipped
 
 FEW = 16
 
 
-def detect(
+def detect(  # noqa: PLR0913 - one optional wish each
     model: nn.Module,
     data: Any,
     *,
@@ -41,6 +42,7 @@ def detect(
     criteria: Criteria = DEFAULT,
     rules: Rules | None = None,
     mask: Mask = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Detection:
     """Clones, twins, near-clones, dead, constant, dormant, saturated and frozen units of every hidden layer, each block
     with a verdict (:data:`lop_theory.modules.verdicts.MEANINGS`).
@@ -50,7 +52,8 @@ def detect(
     :class:`~lop_theory.modules.batches.Loader` says otherwise. ``mask`` leaves padding out: a key of the batch such as
     ``"attention_mask"``, a tensor, or a function of the batch.
     Gradients come from ``loss(output)`` (of a loader: ``loss(output, batch)``), or from a random linear function of
-    the outputs. The model is not touched: parameters, gradients, buffers, mode and random streams are as before.
+    the outputs. With ``optimizer`` the verdict is about that one: equal units whose moments differ, or whose weights it
+    decays unevenly, are separating, not trapped. The model is not touched: parameters, gradients, buffers, mode and random streams are as before.
 
     Raises ``InvalidInput`` for data that the model cannot be called with.
     """
@@ -65,8 +68,9 @@ def detect(
             skipped.append(Skipped(s.name, trouble))
         else:
             drafts.append(_draft(s, found, criteria))
-    evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified)
     known, reason = _structure(model, found, drafts, rules)
+    rule = None if optimizer is None or known is None else training_rule(model, optimizer, known.blocks)
+    evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
     notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)

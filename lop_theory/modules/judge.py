@@ -11,8 +11,9 @@ from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.equitable import Structure, block_constant
 from lop_theory.modules.frozen import Interval
 from lop_theory.modules.gathered import Gathered, likeness
-from lop_theory.modules.likeness import groups, twin_blocks
+from lop_theory.modules.likeness import groups, one_nonzero_value, twin_blocks
 from lop_theory.modules.readers import opposition, outgoing, parameter
+from lop_theory.modules.training import TrainingRule
 from lop_theory.modules.verdicts import Block
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Evidence(NamedTuple):
     gathered: Mapping[str, Gathered]
     tolerance: float
     certified: Mapping[str, Mapping[int, Interval]]
+    rule: TrainingRule | None = None
 
 
 def judged(layer: "Layer", evidence: Evidence, known: Structure | None, reason: str) -> tuple[Block, ...]:
@@ -81,7 +83,7 @@ def _equal(
     inside: dict[int, list[int]] = {}
     for unit in group:
         inside.setdefault(int(blocks[unit]), []).append(unit)
-    found = [Block("trapped", tuple(u), _why_trapped(layer, evidence, known)) for u in inside.values() if len(u) > 1]
+    found = [_kept(layer, tuple(u), evidence, known) for u in inside.values() if len(u) > 1]
     if len(inside) > 1:
         first = tuple(units[0] for units in inside.values())
         found.append(Block("separating", first, _why_separating(layer, first, known, n)))
@@ -95,17 +97,48 @@ def _axis(layer: "Layer", of: Mapping[str, tuple[np.ndarray, ...]]) -> np.ndarra
     return blocks if len(blocks) == layer.units else None
 
 
-def _why_trapped(layer: "Layer", evidence: Evidence, known: Structure) -> str:
+def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Structure) -> Block:
+    """Trapped, unless the optimizer at hand parts them or is not known to treat them alike."""
+    names = _own_weights(layer, evidence, known)
+    if evidence.rule is not None:
+        parting = _parting(evidence, names, known)
+        if parting:
+            return Block("separating", units, f"weights in RE∩CE, but {parting}")
+        if evidence.rule.unknown:
+            return Block("cloned", units, f"weights in RE∩CE; not checked further: {evidence.rule.unknown}")
+    return Block("trapped", units, _why_trapped(evidence, names, known))
+
+
+def _own_weights(layer: "Layer", evidence: Evidence, known: Structure) -> list[str]:
+    """Parameters of the layer's module and of the layers that read it."""
+    weights = [layer.weight[0]] if layer.weight is not None else []
+    weights += [s.weight[0] for s in evidence.seen if s.weight is not None and s.reads == layer.module]
+    owners = {name.rpartition(".")[0] for name in weights}
+    return [name for name in known.blocks if name in weights or name.rpartition(".")[0] in owners]
+
+
+def _parting(evidence: Evidence, names: list[str], known: Structure) -> str:
+    """What of the optimizer parts units whose weights do not."""
+    rule = evidence.rule
+    assert rule is not None
+    untied = next((name for name in names if name in rule.untied), None)
+    if untied is not None:
+        return f"the state of {rule.name} for {untied} is not tied: {rule.untied[untied].reason}"
+    uneven = [name for name in names if name in rule.coupled and not _constant(evidence, name, known)]
+    return f"{rule.name} divides the decay of {uneven[0]}, whose weights differ within the block" if uneven else ""
+
+
+def _constant(evidence: Evidence, name: str, known: Structure) -> bool:
+    return block_constant(parameter(evidence.model, name), known.blocks[name], known.tolerance)
+
+
+def _why_trapped(evidence: Evidence, names: list[str], known: Structure) -> str:
     """Theorem A.1 and its hypotheses, and what would part them."""
-    names = {layer.weight[0]} if layer.weight is not None else set()
-    names |= {s.weight[0] for s in evidence.seen if s.weight is not None and s.reads == layer.module}
-    constant = all(
-        block_constant(parameter(evidence.model, name), known.blocks[name], known.tolerance)
-        for name in names
-        if name in known.blocks
-    )
+    constant = all(_constant(evidence, name, known) for name in names)
     decay = "weight decay keeps it" if constant else "coupled L2 with an adaptive update parts them"
     noise = f"; {known.noise[0]}" if known.noise else ""
+    if evidence.rule is not None:
+        noise = f"; so it is with this {evidence.rule.name}, whose state is tied{noise}"
     return (
         f"weights in RE∩CE to {known.tolerance:.0e} (Theorem A.1): no permutation-equivariant optimiser with tied "
         f"state parts them without gradient noise or dropout; weights {'' if constant else 'not '}block-constant: "
@@ -129,6 +162,8 @@ def _twins(layer: "Layer", evidence: Evidence) -> list[Block]:
     gathered = evidence.gathered[layer.module]
     moving = torch.ones(layer.units, dtype=torch.bool)
     moving[[*layer.dead, *layer.constant, *_later(layer)]] = False
+    if symmetry == "scale":
+        moving &= ~one_nonzero_value(gathered.summed()).cpu()
     blocks, size = twin_blocks(gathered, evidence.tolerance, moving)
     found: list[Block] = []
     for block in groups(blocks):

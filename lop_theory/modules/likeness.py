@@ -25,6 +25,13 @@ def constant(gathered: Gathered, tolerance: float) -> Tensor:
     return high - low <= max(tolerance, RESOLUTION * gathered.eps) * largest
 
 
+def one_nonzero_value(m: Moments) -> Tensor:
+    """Units that are zero but for one value (mask): by Cauchy's inequality (Σh)² = n Σh² over the n nonzero samples.
+    Any two that are nonzero on the same samples are multiples of each other."""
+    count = (m.samples * (1 - m.near_zero)).round().clamp_min(1)
+    return (m.samples * m.mean).square() >= (1 - 1e-9) * count * m.gram.diagonal()
+
+
 def equal_blocks(gathered: Gathered, tolerance: float, eligible: Tensor) -> tuple[int, ...]:
     """Units whose distance is at most ``tolerance`` × how much they vary (and the rounding of their size)."""
     like = likeness(gathered)

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.arguments import as_arguments, defaults, leaves
+from lop_theory.trace.packing import Step, packed, unpacked, without_annotations
 
 Node = Any  # an fx.Node; its arguments are a union too wide for a type checker
 Observer = Callable[[Node, Any], Any]
@@ -39,6 +40,11 @@ class Program(NamedTuple):
     updates: Mapping[str, str]  # placeholder name -> node that holds its tensor's new value after the run
     signature: Signature | None
     ranges: Mapping[str, tuple[int, int]]  # symbol -> smallest and largest size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A graph is saved as its steps (:mod:`~lop_theory.trace.packing`)."""
+        _, *rest = self._replace(signature=without_annotations(self.signature))
+        return _restored, (packed(self.graph), *rest)
 
     @property
     def user_inputs(self) -> tuple[str, ...]:
@@ -77,6 +83,10 @@ class Program(NamedTuple):
             if not low <= size <= high or (isinstance(extent, str) and bound.setdefault(extent, size) != size):
                 raise _other_call(expected.path, tuple(value.shape), f"must have the shape {expected.shape}")
         return value
+
+
+def _restored(steps: tuple[Step, ...], *rest: Any) -> Program:
+    return Program(unpacked(steps), *rest)
 
 
 _ABSENT = object()

@@ -38,6 +38,8 @@ from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
 _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
+WRITES_UNSEEN = frozenset("batch_norm instance_norm".split())  # running statistics, which their schemas do not declare
+KEPT = frozenset("reshape flatten unflatten contiguous chunk dropout".split())  # aliases that rules know as they are
 
 
 class _Whole(nn.Module):
@@ -90,8 +92,10 @@ def mode(model: nn.Module, *, training: bool) -> Generator[None]:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """``torch.export`` logs and prints hundreds of lines before it raises; one line of ours says what matters."""
-    level = logging.root.manager.disable
+    """``torch.export`` logs and prints hundreds of lines before it raises; one line of ours says what matters. Its
+    structured log would collect a stack a record as long as it has a handler, which a disabled logger never removes."""
+    level, structured = logging.root.manager.disable, logging.getLogger("torch.__trace")
+    handlers, structured.handlers = structured.handlers, []
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -99,15 +103,17 @@ def _quiet() -> Generator[None]:
             yield
     finally:
         logging.disable(level)
+        structured.handlers = handlers
 
 
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
     with _quiet(), random_state():
         try:
-            exported = _export(_Whole(model), args, kwargs)
-            _cut_gradients(exported)
-            pure = exported.run_decompositions({})
+            pure = exported = _export(_Whole(model), args, kwargs)
+            if not _is_pure(exported.graph):
+                _cut_gradients(exported)
+                pure = exported.run_decompositions({})
         except Exception as error:
             raise NotTraceable(
                 type(model).__name__,
@@ -128,6 +134,22 @@ def _export(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tor
         return torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
     except Exception:
         return torch.export.export(whole, args, kwargs, strict=False)
+
+
+def _is_pure(graph: fx.Graph) -> bool:
+    """Whether functionalisation, which traces a second time, would change nothing that matters."""
+    return all(_is_pure_call(node) for node in graph.nodes if node.op not in ("placeholder", "output"))
+
+
+def _is_pure_call(node: Node) -> bool:
+    """An operator that writes nothing, and that functionalisation leaves or that has a rule as it is."""
+    target, name = node.target, operator_name(node)
+    if not isinstance(target, torch._ops.OpOverload):
+        return node.op == "call_function" and getattr(target, "__module__", "") in ("_operator", "math", "torch.sym")
+    aliases = any(result.alias_info is not None for result in target._schema.returns)
+    composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    changed = aliases and composite and name not in KEPT
+    return not (target._schema.is_mutable or changed or name in WRITES_UNSEEN or name.startswith("lift"))
 
 
 def _cut_gradients(exported: torch.export.ExportedProgram) -> None:

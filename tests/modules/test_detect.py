@@ -175,6 +175,51 @@ def test_trapped_units_stay_equal_under_training_and_separating_ones_part(optimi
         assert (gap < 1e-15) == tied
 
 
+class Unknown(torch.optim.Optimizer):
+    """Not one of PyTorch's."""
+
+
+def test_the_optimizer_at_hand_decides_whether_units_are_trapped():
+    model = tanh_network(tied=True)
+    parameters = list(model.parameters())
+    found = {}
+    for name, optimizer in {
+        "fresh": torch.optim.Adam(parameters),
+        "untied": torch.optim.SGD(parameters, 1e-2, momentum=0.9),
+        "unknown": Unknown(parameters, {}),
+    }.items():
+        if name == "untied":
+            model(ROWS).square().mean().backward()
+            optimizer.step()
+            optimizer.state[model[0].weight]["momentum_buffer"][1] *= 1.5
+        found[name] = kinds(detect(model, ROWS, optimizer=optimizer), "1")
+    assert "this Adam, whose state is tied" in found["fresh"]["trapped"].reason
+    assert "SGD for 0.weight is not tied: momentum_buffer" in found["untied"]["separating"].reason
+    assert "Unknown treats all units alike is not known" in found["unknown"]["cloned"].reason
+    optimizer = torch.optim.SGD(parameters, 1e-2, momentum=0.9)
+    optimizer.state[model[0].weight]["momentum_buffer"] = torch.randn(8, 4, dtype=torch.float64)
+    for _ in range(2):
+        model(ROWS).square().mean().backward()
+        optimizer.step()
+    assert "trapped" not in kinds(detect(model, ROWS), "1")  # they did part
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [(torch.optim.Adam, "separating"), (torch.optim.AdamW, "trapped")])
+def test_coupled_decay_under_adaptive_updates_parts_weights_that_differ(kind, verdict):
+    mixed = expand(network(), 2, example_input=ROWS, redistribute=1)
+    optimizer = kind(mixed.parameters(), 1e-3, weight_decay=0.1)
+    assert set(kinds(detect(mixed, ROWS, optimizer=optimizer), "2")) == {verdict}
+
+
+def test_units_with_one_nonzero_value_are_no_twins():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        model[0].bias.fill_(-1.0)
+        model[0].weight.abs_().add_(0.1)
+    data = torch.cat([torch.zeros(7, 4), torch.full((1, 4), 9.0)]).double()
+    assert not detect(model, data).verdicts("twin")
+
+
 def test_two_per_cent_are_not_hidden_by_large_neighbours():
     model = tanh_network(tied=True, scaled=True)
     with torch.no_grad():

@@ -47,7 +47,7 @@ def mobilenet(_=1):
 def vit(k=1, heads=None):
     config = transformers.ViTConfig(
         hidden_size=8 * k,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         num_attention_heads=heads or 2 * k,
         intermediate_size=12 * k,
         image_size=32,

@@ -45,10 +45,7 @@ def test_the_clone_is_an_instance_of_the_models_own_class_and_carries_its_record
     assert record.widened["a.weight"] == ((4, 5), (8, 5))
     assert record.narrow["o.bias"] == "the output"
     assert "own class" in str(record)
-    buffer = io.BytesIO()
-    torch.save(clone, buffer)
-    buffer.seek(0)
-    for other in (copy.deepcopy(clone), torch.load(buffer, weights_only=False)):
+    for other in (copy.deepcopy(clone), saved_and_loaded(clone)):
         assert expansion(other).widened == record.widened
         assert isinstance(certify(other, base=base, example_input=X), Holds)
     with pytest.raises(InvalidInput, match="was not made by expand"):
@@ -80,6 +77,48 @@ def test_a_model_with_its_width_as_a_number_runs_the_trace_and_says_so():
     assert "widths as numbers" in expansion(clone).reason
     assert isinstance(certify(clone, base=base, example_input=X), Holds)
     assert gap(clone, base, X[:7]) < 1e-14
+
+
+def saved_and_loaded(module):
+    buffer = io.BytesIO()
+    torch.save(module, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
+
+
+def test_a_rewritten_trace_can_be_saved_and_still_refuses_other_calls():
+    base = Model(lambda s, x, t=1.0: s.o(torch.tanh(s.a(x)).split(2, -1)[0].repeat(1, 2)) / x.shape[0]).double()
+    clone = expand(base, 2, example_input=X, traced=True)
+    for other in (saved_and_loaded(clone), copy.deepcopy(saved_and_loaded(copy.deepcopy(clone)))):
+        assert gap(other, base, X) < 1e-14
+        assert gap(other, base, X[:7]) < 1e-14
+        assert isinstance(certify(other, base=base, example_input=X), Holds)
+        assert expansion(other).widened == expansion(clone).widened
+        with pytest.raises(InvalidInput, match="does not describe the call"):
+            other(X, t=2.0)
+        with torch.no_grad():
+            other.state()["a.weight"][0] *= 1.01
+        assert isinstance(certify(other, example_input=X), Fails)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_clones_train_under_compile_and_distributed_data_parallel(traced, tmp_path):
+    base = Model(tanh).double()
+    clone = expand(base, 2, example_input=X, traced=traced)
+    compiled = torch.compile(clone, backend="eager")
+    assert gap(compiled, base, X) < 1e-14
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    try:
+        parallel = nn.parallel.DistributedDataParallel(clone)
+        optimizer = torch.optim.Adam(parallel.parameters(), 1e-2)
+        for model in (parallel, compiled):
+            optimizer.zero_grad()
+            model(X).square().mean().backward()
+            optimizer.step()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert gap(clone, base, X) > 1e-3
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
 
 
 class Lie(torch.autograd.Function):
