@@ -53,7 +53,8 @@ def detect(  # noqa: PLR0913 - one optional wish each
     ``"attention_mask"``, a tensor, or a function of the batch.
     Gradients come from ``loss(output)`` (of a loader: ``loss(output, batch)``), or from a random linear function of
     the outputs. With ``optimizer`` the verdict is about that one: equal units whose moments differ, or whose weights it
-    decays unevenly, are separating, not trapped. The model is not touched: parameters, gradients, buffers, mode and random streams are as before.
+    decays unevenly, are separating, not trapped. The model is not touched: parameters, gradients, buffers, mode and
+    random streams are as before.
 
     Raises ``InvalidInput`` for data that the model cannot be called with.
     """

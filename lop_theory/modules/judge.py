@@ -110,11 +110,12 @@ def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Str
 
 
 def _own_weights(layer: "Layer", evidence: Evidence, known: Structure) -> list[str]:
-    """Parameters of the layer's module and of the layers that read it."""
+    """Parameters of the layer's module and of the layers that read it (buffers are not trained)."""
     weights = [layer.weight[0]] if layer.weight is not None else []
     weights += [s.weight[0] for s in evidence.seen if s.weight is not None and s.reads == layer.module]
     owners = {name.rpartition(".")[0] for name in weights}
-    return [name for name in known.blocks if name in weights or name.rpartition(".")[0] in owners]
+    named = (name for name, _ in evidence.model.named_parameters(remove_duplicate=False) if name in known.blocks)
+    return [name for name in named if name in weights or name.rpartition(".")[0] in owners]
 
 
 def _parting(evidence: Evidence, names: list[str], known: Structure) -> str:

@@ -195,7 +195,7 @@ def spread_offence(program: Program, name: str, pair: tuple[Tensor, Tensor], axe
     """The clones that differ most along some axis, if by more than rounding explains; ``pair`` is a value and how it
     moves."""
     values, moved = pair[0].detach(), pair[1]
-    for dim, index in enumerate(axes):
+    for dim, index in enumerate(axes if values.numel() else ()):
         if len(index) <= index.max(initial=-1) + 1:
             continue
         leaders = _leaders(index).to(values.device)

@@ -1,8 +1,9 @@
 """The optimizer that a model is really trained with: does it keep trapped units together?  [clone-trajectory]
 
-Theorem A.1 asks for an update that is equivariant under permutations within blocks and for state that is tied. PyTorch's
-own optimizers are equivariant; their moments are looked at. Weight decay that is added to the gradient and then divided
-by a size of the gradient (Adam with ``weight_decay``) is not linear in the weight, and parts weights that differ.
+Theorem A.1 asks for an update that is equivariant under permutations within blocks and for state that is tied. The
+optimizers of PyTorch are equivariant; their moments are looked at. Weight decay that is added to the gradient and then
+divided by a size of the gradient (Adam with ``weight_decay``) is not linear in the weight, and parts weights that
+differ.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,15 @@ from lop_theory.errors import InvalidInput
 from lop_theory.trace.caches import caches_off
 from lop_theory.trace.program import Program, run, state_of
 from lop_theory.trace.random import random_state
-from lop_theory.trace.unseen import HookWatch, NotTraceable, custom_function, floating, one_line, outputs_of_modules
+from lop_theory.trace.unseen import (
+    GradientFlags,
+    HookWatch,
+    NotTraceable,
+    custom_function,
+    floating,
+    one_line,
+    outputs_of_modules,
+)
 
 SLACK = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -120,7 +128,8 @@ def _pass(
 
     with torch.enable_grad():
         args, kwargs = pytree.tree_map(fresh, given)
-        output = call(args, kwargs)
+        with GradientFlags():
+            output = call(args, kwargs)
         total = random_functional(floating(output))
         wanted = [*parameters.values(), *roots]
         gradients: list[Tensor | None] = [None] * len(wanted)

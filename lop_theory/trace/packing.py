@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch.fx.node import map_aggregate, map_arg
 
 from lop_theory.errors import InvalidInput
 
 Node = Any
+_map_nodes: Any = map_arg  # both map into anything, though their types say nodes
+_map_leaves: Any = map_aggregate
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def packed(graph: fx.Graph) -> tuple[Step, ...]:
 
 def _step(node: Node) -> Step:
     value = node.meta.get("val")
-    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda other: Reference(other.name))
+    args, kwargs = _map_nodes((node.args, node.kwargs), lambda other: Reference(other.name))
     return Step(
         node.op, node.name, _named(node), args, dict(kwargs), value.dtype if isinstance(value, Tensor) else None
     )
@@ -59,9 +62,9 @@ def unpacked(steps: tuple[Step, ...]) -> fx.Graph:
     graph, made = fx.Graph(), dict[str, Node]()
     for step in steps:
         target = _operator(step.target) if step.op == "call_function" else step.target
-        args, kwargs = fx.node.map_aggregate(
+        args, kwargs = _map_leaves(
             (step.args, step.kwargs), lambda leaf: made[leaf.name] if isinstance(leaf, Reference) else leaf
-        )  # type: ignore[misc]
+        )
         node = graph.create_node(step.op, target, args, kwargs, step.name)
         if step.dtype is not None:
             node.meta["val"] = torch.empty(0, dtype=step.dtype, device="meta")

@@ -172,6 +172,7 @@ def _program(
     # A copied graph avoids Python's builtin names; names are then stable under every further copy.
     renamed = {old.name: new.name for old, new in zip(exported.graph.nodes, graph.nodes, strict=True)}
     state, constants = _lifted(model, exported, renamed)
+    _replace_views(graph)
     _replace_copies(graph)
     updates = _updates(exported, graph, renamed)
     _refuse_impure(model, graph)
@@ -210,6 +211,14 @@ def _lifted(
             else:
                 constants[renamed[name]] = exported.constants[target]
     return state, constants
+
+
+def _replace_views(graph: fx.Graph) -> None:
+    """``view`` asks for strides, which kernels lay out otherwise than their descriptions say; in a pure graph
+    ``reshape`` means the same."""
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
 
 
 def _replace_copies(graph: fx.Graph) -> None:

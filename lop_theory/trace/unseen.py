@@ -53,6 +53,18 @@ class HookWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class GradientFlags(TorchFunctionMode):
+    """While active, asking for the gradient of a value that has one already is no error: a model may ask for that of
+    its input, which here is computed."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__self__", None) is Tensor.requires_grad and args[1:] == (True,) and args[0].requires_grad:
+            return None
+        return func(*args, **(kwargs or {}))
+
+
 def custom_function(outputs: Iterable[Tensor]) -> str | None:
     """The name of a ``torch.autograd.Function`` that the outputs were computed with."""
     waiting = [t.grad_fn for t in outputs if t.grad_fn is not None]

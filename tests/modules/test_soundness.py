@@ -87,7 +87,7 @@ def saved_and_loaded(module):
 
 
 def test_a_rewritten_trace_can_be_saved_and_still_refuses_other_calls():
-    base = Model(lambda s, x, t=1.0: s.o(torch.tanh(s.a(x)).split(2, -1)[0].repeat(1, 2)) / x.shape[0]).double()
+    base = Model(lambda s, x, t=1.0: s.o(torch.tanh(s.a(x)).split(2, -1)[0].repeat(1, 2)) / (t * x.shape[0])).double()
     clone = expand(base, 2, example_input=X, traced=True)
     for other in (saved_and_loaded(clone), copy.deepcopy(saved_and_loaded(copy.deepcopy(clone)))):
         assert gap(other, base, X) < 1e-14

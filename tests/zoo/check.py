@@ -14,8 +14,8 @@ CLONED = ("trapped", "separating", "cloned", "twin")
 
 
 def check(model: nn.Module, inputs: Any) -> None:
-    """No clone is found; expand, and some are; certify against the base in both precisions, train a step, certify again;
-    1 % off is not certified."""
+    """No clone is found; expand, and some are; certify against the base in both precisions, train a step, certify
+    again; 1 % off is not certified."""
     base, given = model.double().eval(), cast(inputs, torch.float64)
     assert not detect(base, given).verdicts(*CLONED), ("false clones", detect(base, given).table())
     clone = expand(base, 2, example_input=given)

@@ -133,7 +133,8 @@ def unbind(call: Call) -> list[Axes]:
 
 
 def narrow(call: Call, size: int | None = None) -> Axes:
-    """slice: the part of a sum of axes; a stride other than 1 asks for an axis that is not cloned."""
+    """slice: the part of a sum of axes; a stride other than 1 asks for an axis that is not cloned, and so
+    does a part without entries."""
     x = call["self"]
     dim = call["dim"] % len(x.shape)
     n, size = x.shape[dim], call.shape[dim] if size is None else size
@@ -143,7 +144,7 @@ def narrow(call: Call, size: int | None = None) -> Axes:
         call.domain.record(call, Offset("end", (x.axes[dim],)))
         return x.axes
     start = min(max((s := call["start"] or 0) + (n if s < 0 else 0), 0), n)
-    if call.get("step", 1) != 1 or not call.domain.cloned(x.axes[dim]):
+    if not size or call.get("step", 1) != 1 or not call.domain.cloned(x.axes[dim]):
         call.domain.rigid(x.axes[dim])
         return (*x.axes[:dim], call.domain.new(size), *x.axes[dim + 1 :])
     sizes = [start, size, n - start - size]
@@ -181,8 +182,8 @@ def slice_scatter(call: Call) -> Axes:
 
 
 def cat(call: Call) -> Axes:
-    tensors = [t for t in call["tensors"] if t.shape != (0,)]
     dim = call["dim"] % len(call.shape)
+    tensors = [t for t in call["tensors"] if t.shape != (0,) and (t.shape[dim] or not call.shape[dim])]
     axes = [reduce(call.domain.tie, same) for same in zip(*(_without(t.axes, dim) for t in tensors), strict=True)]
     return (*axes[:dim], call.domain.concat([t.axes[dim] for t in tensors]), *axes[dim:])
 
