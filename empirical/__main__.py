@@ -10,6 +10,7 @@ COMMANDS = {
     "bitflip": "slowly changing regression: loss of plasticity under SGD, recovery under continual backprop",
     "cloning": "a network and its clone, side by side: whether training leaves the manifold of cloned units",
     "continual": "classification task after task: networks lose plasticity, or keep it",
+    "persistence": "networks of clones under changing data: whether they stay clones, in three arithmetics",
     "escape": "perturbations of a network that has lost plasticity: how much of a fresh network's speed comes back",
     "remedies": "interventions against loss of plasticity, tuned alike: which one helps, and what it costs",
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",

@@ -12,6 +12,7 @@ COMMANDS = {
     "tension": "decorrelation strength against frozen probability, with a verdict per claim",
     "graph": "cloned and frozen manifolds of a network given as a graph",
     "modules": "clones, dead and saturated units of a PyTorch checkpoint",
+    "stability": "the ways out of a model's clone manifold: spectrum, escape, predicted and measured steps",
     "report": "the claims ledger as a table",
 }
 

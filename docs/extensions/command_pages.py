@@ -14,6 +14,7 @@ COMMANDS = (
     "lop_theory.tension",
     "lop_theory.graph",
     "lop_theory.modules",
+    "lop_theory.stability",
     "lop_theory.report",
     "empirical",
     "empirical bitflip",

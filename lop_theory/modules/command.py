@@ -80,11 +80,18 @@ def as_batch(data: Any, dtype: torch.dtype) -> Any:
     return data if data.dtype == torch.bool else data.long()
 
 
-def _inputs(options: Namespace, model: nn.Module) -> Any:
+def read_batch(path: Path, model: nn.Module, *, keys: bool = False) -> Any:
+    """The inputs in a file, in the model's precision. A dict of one tensor that ``forward`` has no keyword for is that
+    tensor, unless its ``keys`` are needed."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    batch = as_batch(load_tensors(options.data, "--data"), dtype)
-    if isinstance(batch, dict) and len(batch) == 1 and not options.mask and not _takes(model, next(iter(batch))):
-        batch = next(iter(batch.values()))
+    batch = as_batch(load_tensors(path, "--data"), dtype)
+    if isinstance(batch, dict) and len(batch) == 1 and not keys and not _takes(model, next(iter(batch))):
+        return next(iter(batch.values()))
+    return batch
+
+
+def _inputs(options: Namespace, model: nn.Module) -> Any:
+    batch = read_batch(options.data, model, keys=bool(options.mask))
     size = options.batch_size
     if size is None:
         return batch
@@ -116,7 +123,7 @@ def _detected(options: Namespace) -> Detection:
 
 
 @contextmanager
-def _quiet(*, wanted: bool) -> Generator[None]:
+def quiet(*, wanted: bool) -> Generator[None]:
     """What frameworks say while they work is for --verbose."""
     if not wanted:
         yield
@@ -134,7 +141,7 @@ def _quiet(*, wanted: bool) -> Generator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with _quiet(wanted=not options.verbose):
+    with quiet(wanted=not options.verbose):
         return _run(options)
 
 

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.detection import Detection
-from lop_theory.stability.manifold import Clones, clones_of_structure, normal, redistributions
-from lop_theory.stability.normal_hessian import Curvature, curvature, lanczos
+from lop_theory.stability.found import clones_of
+from lop_theory.stability.krylov import lanczos, random_start
+from lop_theory.stability.manifold import Clones, normal, redistributions
+from lop_theory.stability.objective import Curvature, curvature
 
 
 class Escape(NamedTuple):
@@ -42,8 +44,7 @@ def escape_direction(at: Curvature, clones: Clones, *, seed: int = 0) -> Escape 
     flat, space = redistributions(clones, at.coordinates), normal(clones, at.coordinates)
     if not flat.dimension:
         return None
-    draw = torch.randn(flat.ambient, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    start = flat.project(draw.to(at.gradient))
+    start = flat.project(random_start(flat, at.gradient, seed))
     start = start / start.norm()
     lowest = lanczos(at.product, space, start, steps=2).lowest
     downhill = -1.0 if float(lowest.vector @ at.gradient) > 0 else 1.0
@@ -72,7 +73,7 @@ def escaped(
             "detection", len(detection.layers), "has no trapped units", "there is nothing to escape from"
         )
     at = curvature(model, detection.example, loss)
-    found = escape_direction(at, clones_of_structure(detection.structure, at.coordinates), seed=seed)
+    found = escape_direction(at, clones_of(model, detection.example, detection), seed=seed)
     if found is None:
         raise InvalidInput(
             "detection", len(detection.layers), "no weight reads the trapped units", "nothing can part them"

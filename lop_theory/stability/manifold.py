@@ -27,25 +27,36 @@ Labels = Mapping[str, tuple[Tensor | None, ...]]
 class Clones(NamedTuple):
     """``labels[parameter][dim]`` is the block of every coordinate, ``None`` where each is a block of its own.
 
-    ``summed`` names the weights stored (targets, sources, ...): their sources are summed over.
+    ``summed[weight]`` is the dimension of its sources, which are summed over.
     """
 
     labels: Labels
-    summed: frozenset[str]
+    summed: Mapping[str, int]
 
 
 def clones_of_profile(profile: Profile, summed: Sequence[str], coordinates: Coordinates) -> Clones:
-    """The clones of a widened model (``clone.profile``); ``summed`` names its linear and convolution weights."""
+    """The clones of a widened model (``clone.profile``); ``summed`` names its linear and convolution weights, stored
+    (targets, sources, ...)."""
     labels = {name: tuple(_compact(torch.as_tensor(m)) for m in profile.state[name]) for name in coordinates.names}
-    return Clones(labels, frozenset(summed))
+    return Clones(labels, dict.fromkeys(summed, 1))
 
 
 def clones_of_structure(found: Structure, coordinates: Coordinates) -> Clones:
-    """The clones of any traced model: the coarsest equitable partition of :func:`lop_theory.modules.detect`."""
+    """The clones of any traced model: the coarsest equitable partition of :func:`lop_theory.modules.detect`.
+
+    Where a weight is used in two ways (tied embeddings), or its two sides share a width, what is summed over is not
+    certain: :func:`lop_theory.stability.clones_of` tests it.
+    """
     labels = {name: tuple(_compact(torch.as_tensor(m)) for m in found.blocks[name]) for name in coordinates.names}
-    plan, axes = found.plan, found.axes
-    summed = {n for n in coordinates.names if len(axes[n]) > 1 and plan.find(axes[n][1]) in found.summed.get(n, ())}
-    return Clones(labels, frozenset(summed))
+    dims = {name: summed_dimensions(found, name) for name in coordinates.names}
+    return Clones(labels, {name: max(found, key=lambda d: d == 1) for name, found in dims.items() if found})
+
+
+def summed_dimensions(found: Structure, name: str) -> list[int]:
+    """The dimensions of a weight along which it may be summed over, by the width classes of the trace."""
+    summed = found.summed.get(name, frozenset())
+    dims = [d for d, axis in enumerate(found.axes[name]) if found.plan.find(axis) in summed]
+    return dims if len(found.axes[name]) > 1 else []
 
 
 def clones_of_layers(model: nn.Sequential, blocks: Mapping[str, Sequence[int]]) -> Clones:
@@ -62,7 +73,7 @@ def clones_of_layers(model: nn.Sequential, blocks: Mapping[str, Sequence[int]]) 
             raise InvalidInput("blocks", name, "must give one block a unit of a hidden layer", f"layers: {known}")
         _label_layer(labels, names, layers[name], _compact(torch.as_tensor(block)))
     summed = [names[id(m.weight)] for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    return Clones({name: tuple(dims) for name, dims in labels.items()}, frozenset(summed))
+    return Clones({name: tuple(dims) for name, dims in labels.items()}, dict.fromkeys(summed, 1))
 
 
 def _label_layer(
@@ -110,24 +121,24 @@ def redistributions(clones: Clones, coordinates: Coordinates) -> Subspace:
     sources."""
 
     def project(vector: Tensor) -> Tensor:
-        parts = {name: torch.zeros_like(part) for name, part in coordinates.unflatten(vector).items()}
-        for name, label in _sources(clones):
-            whole = coordinates.unflatten(vector)[name]
-            parts[name] = whole - _block_means(whole, label, 1)
+        whole = coordinates.unflatten(vector)
+        parts = {name: torch.zeros_like(part) for name, part in whole.items()}
+        for name, dim, label in _sources(clones):
+            parts[name] = whole[name] - _block_means(whole[name], label, dim)
         return coordinates.flatten(parts)
 
     shapes = dict(zip(coordinates.names, coordinates.shapes, strict=True))
     dimension = 0
-    for name, label in _sources(clones):
-        sources = shapes[name][1]
+    for name, dim, label in _sources(clones):
+        sources = shapes[name][dim]
         dimension += prod(shapes[name]) // sources * (sources - _blocks(label, sources))
     return Subspace(project, dimension, coordinates.dimension)
 
 
-def _sources(clones: Clones) -> list[tuple[str, Tensor]]:
-    """Weights whose sources are cloned, with the sources' labels."""
-    found = [(name, labels[1]) for name, labels in clones.labels.items() if name in clones.summed]
-    return [(name, label) for name, label in found if label is not None]
+def _sources(clones: Clones) -> list[tuple[str, int, Tensor]]:
+    """Weights whose sources are cloned, the dimension of the sources, and their labels."""
+    found = [(name, dim, clones.labels[name][dim]) for name, dim in clones.summed.items()]
+    return [(name, dim, label) for name, dim, label in found if label is not None]
 
 
 def _blocks(label: Tensor | None, size: int) -> int:

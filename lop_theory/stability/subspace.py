@@ -22,12 +22,12 @@ def complement(space: Subspace) -> Subspace:
     return Subspace(lambda vector: vector - space.project(vector), space.ambient - space.dimension, space.ambient)
 
 
-def spanned(space: Subspace, *, dtype: torch.dtype = torch.float64) -> Tensor:
-    """An orthonormal basis (ambient, dimension), from the dense projection: for small spaces.
-
-    The singular values of a projection are 1 (the basis) and 0.
-    """
-    assert space.ambient <= DENSE_LIMIT
-    identity = torch.eye(space.ambient, dtype=dtype)
-    projection = torch.stack([space.project(row) for row in identity], dim=1)
-    return torch.linalg.svd(projection)[0][:, : space.dimension]
+def spanned(space: Subspace, *, dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
+    """An orthonormal basis (ambient, dimension) of a small space: random vectors, projected, twice made orthonormal
+    (the second time what the first has rounded away comes back into the space)."""
+    assert space.dimension <= DENSE_LIMIT
+    draw = torch.randn(space.dimension, space.ambient, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = draw.to(dtype=dtype, device=device)
+    for _ in range(2):
+        rows = torch.linalg.qr(torch.stack([space.project(row) for row in rows], dim=1))[0].T if len(rows) else rows
+    return torch.stack([space.project(row) for row in rows], dim=1) if len(rows) else rows.T

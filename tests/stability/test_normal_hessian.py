@@ -19,7 +19,7 @@ from lop_theory.stability import (
     spanned,
     tangent,
 )
-from lop_theory.stability.normal_hessian import Extremes, Ritz
+from lop_theory.stability.krylov import Extremes, Ritz
 from tests.stability.nets import Case, cloned, dense_hessian, indicator_basis, profile_labels
 
 

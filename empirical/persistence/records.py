@@ -1,0 +1,83 @@
+"""Saved persistence records, one group of seeds a setting: distances, the Grönwall bound along the run, rounding.
+
+All lengths are in units of the norm of the weights at the start.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from empirical.persistence.options import PERSISTENCE, Setting, setting
+from empirical.runs import saved
+from empirical.runs.saved import FOLDER, Group
+from empirical.runs.store import Record
+
+Cells = dict[Setting, Group]
+SLACK = 0.02
+"""Of the bound, between two measurements: the curvature's change meanwhile, and second order in the distance."""
+FLOOR = 1e-13
+"""Distances up to this are rounding of float64, in which they are computed."""
+NEAR = 1e-2
+"""The bound is of first order: distances beyond this are not judged, nor what comes after them."""
+
+
+def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
+    """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
+    runs = PERSISTENCE[preset].runs()
+    return saved.groups("persistence", preset, runs, lambda run: setting(asdict(run)), root)
+
+
+def grouped(records: Iterable[Record]) -> Cells:
+    """Settings of any finished records, in their order."""
+    found: dict[Setting, list[Record]] = {}
+    for record in records:
+        found.setdefault(setting(record.config), []).append(record)
+    return {key: saved.group_of(own) for key, own in found.items()}
+
+
+def steps(group: Group) -> np.ndarray:
+    """Steps of the measurements."""
+    return group.stacked("step")[0][0]
+
+
+def distances(group: Group) -> np.ndarray:
+    """Seeds × measurements: ‖P(θ − w)‖."""
+    distance, norm = group.stacked("distance", "norm")
+    return distance / norm[:, :1]
+
+
+def drift(group: Group) -> np.ndarray:
+    """Seeds × measurements: Σε, the largest distance that rounding alone can have led to, had nothing amplified it."""
+    rounding, norm = group.stacked("rounding", "norm")
+    return np.cumsum(rounding, 1) / norm[:, :1]
+
+
+def factors(group: Group) -> np.ndarray:
+    """Seeds × intervals: by how much the distance grows at most, the larger g of both ends at every step."""
+    lowest, highest = group.stacked("lowest", "highest")
+    rate = group.config["step_size"]
+    growth = np.maximum(np.abs(1 - rate * lowest), np.abs(1 - rate * highest))
+    return np.maximum(growth[:, 1:], growth[:, :-1]) ** np.diff(steps(group))
+
+
+def bounds(group: Group) -> np.ndarray:
+    """Seeds × measurements: b₀ = d₀, b ← (1 + slack) G (b + Σε of the interval), the Grönwall bound with rounding."""
+    rounding, norm = group.stacked("rounding", "norm")
+    grown, added = (1 + SLACK) * factors(group), rounding / norm[:, :1]
+    found = [distances(group)[:, 0]]
+    for k in range(grown.shape[1]):
+        found.append(grown[:, k] * (found[-1] + added[:, k + 1]))
+    return np.stack(found, 1)
+
+
+def judged(group: Group) -> np.ndarray:
+    """Seeds × measurements: whether the distance has been small until then, so that the bound speaks of it."""
+    near = distances(group) <= NEAR
+    return np.logical_and.accumulate(near, 1)
+
+
+def exceeded(group: Group) -> np.ndarray:
+    """Seeds × measurements: whether a small distance is above the bound."""
+    return judged(group) & (distances(group) > np.maximum(bounds(group), FLOOR))

@@ -1,0 +1,176 @@
+"""The command: an analysis in text, JSON and pictures; every bad input is one line and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from lop_theory.stability.command import main
+
+FACTORY = "tests.stability.test_command:mlp"
+
+
+def mlp(width: int = 3, dropout: float = 0.0, activation: str = "GELU", zero: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, width), getattr(nn, activation)(), nn.Dropout(dropout), nn.Linear(width, 2)]
+    if zero:
+        nn.init.zeros_(layers[0].weight)
+        nn.init.zeros_(layers[0].bias)
+    return nn.Sequential(*layers)
+
+
+def raw(output: torch.Tensor) -> torch.Tensor:
+    return output.square()
+
+
+def constant(_: torch.Tensor) -> torch.Tensor:
+    return torch.ones(())
+
+
+def own(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (output - targets).square().mean()
+
+
+@pytest.fixture
+def files(tmp_path):
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(16, 4, generator=draw)
+    torch.save(x, tmp_path / "x.pt")
+    torch.save(torch.randn(16, 2, generator=draw), tmp_path / "y.pt")
+    torch.save((x[:, 0] > 0).long(), tmp_path / "labels.pt")
+    return tmp_path
+
+
+def asked(files, *more: str, model: str = FACTORY, targets: str = "y.pt") -> list[str]:
+    given = ["--targets", str(files / targets)] if targets else []
+    return [model, "--data", str(files / "x.pt"), *given, "--seeds", "2", "--steps", "300", *more]
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_an_analysis_counts_what_it_finds(files, capsys):
+    code, out, _ = run(capsys, *asked(files, "--widen", "2", "--redistribute", "1", "--json"))
+    found = json.loads(out)
+    assert code == 0
+    assert found["kind"] == "saddle"
+    assert found["on_manifold"]
+    assert found["normal_share_of_gradient"] < 1e-12
+    assert sum(found["inertia"][name] for name in ("negative", "zero", "positive")) == found["normal"]
+    assert found["spectrum"]["complete"]
+    assert found["spectrum"]["lowest"][0]["value"] < found["escape"]["curvature"] < 0
+    assert max(pair["residual"] for pair in found["spectrum"]["lowest"]) < 1e-12
+    assert found["flat"]["form"] < 1e-12
+    for one in found["departures"]:
+        assert one["measured"] is not None
+        assert abs(one["along"] - one["measured"]) <= 1
+        assert one["at_least"] <= one["measured"]
+
+
+def test_few_products_decide_nothing_but_a_saddle(files, capsys):
+    code, out, _ = run(
+        capsys, *asked(files, "--widen", "2", "--dense", "0", "--products", "2", "--seeds", "0", "--json")
+    )
+    found = json.loads(out)
+    assert not found["spectrum"]["converged"]
+    assert not found["inertia"]["exact"]
+    assert (found["kind"], code) in (("saddle", 0), (None, 1))
+
+
+def test_text_and_picture(files, capsys):
+    picture = files / "out.png"
+    code, out, _ = run(
+        capsys, *asked(files, "--widen", "2", "--targets", str(files / "labels.pt"), "--plot", str(picture))
+    )
+    assert code == 0
+    for word in ("spectrum", "inertia", "saddle", "redistributions", "along the manifold", "measured", "mean±std"):
+        assert word in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_checkpoint_of_clones_and_a_loss_of_ones_own(files, capsys):
+    from lop_theory.modules import expand
+
+    clone = expand(mlp().eval(), 2, example_input=torch.load(files / "x.pt"))
+    torch.save(clone.state_dict(), files / "clone.pt")
+    wide = ["--model", FACTORY, "--args", '{"width": 6}', "--loss", "tests.stability.test_command:own"]
+    code, out, _ = run(capsys, *asked(files, *wide, model=str(files / "clone.pt")))
+    assert code == 0
+    assert "saddle" in out
+
+
+def test_beside_the_manifold_is_said():
+    from lop_theory.modules import expand
+    from lop_theory.stability import Settings, analyse, clones_of
+    from lop_theory.stability.printout import printed
+
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
+    clone = expand(mlp().eval(), 2, example_input=x)
+    clones = clones_of(clone, x)
+    with torch.no_grad():
+        clone[0].weight[0] += 0.1
+    found = analyse(clone, x, lambda y: (y - 1).square().mean(), clones, settings=Settings(seeds=(0,)))
+    assert not found.on_manifold
+    assert found.departures == ()
+    assert "BESIDE" in printed(found)
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ([], "has no units that compute the same"),
+        (["--widen", "2", "--loss", "tests.stability.test_command:raw", "--targets", ""], "must be one real number"),
+        (["--widen", "2", "--loss", "tests.stability.test_command:constant", "--targets", ""], "does not depend"),
+        (["--widen", "2", "--train-mode", "--args", '{"dropout": 0.5}'], "draws random numbers"),
+        (["--widen", "2", "--args", '{"activation": "ReLU", "zero": true}'], "has a kink at these weights"),
+        (["--widen", "1"], "--widen=1: must be at least 2"),
+        (["--widen", "2", "--loss", "hinge"], "--loss='hinge': is unknown"),
+        (["--widen", "2", "--loss", "nowhere:loss"], "cannot be imported"),
+        (["--widen", "2", "--targets", ""], "--targets"),
+        (["--widen", "2", "--radius", "1e-7"], "0 < start < radius"),
+        (["--widen", "2", "--step-size", "-1"], "--step-size=-1.0: must be positive"),
+        (["--widen", "2", "--device", "cuda:99"], "--device='cuda:99': is not there"),
+        (["--widen", "2", "--plot", "nowhere/a.png"], "does not exist"),
+        (["--widen", "2", "--step-size", "1e9"], "descent diverges"),
+    ],
+)
+def test_bad_input_is_one_line(files, capsys, more, what):
+    words = list(more)
+    if "--targets" in words:
+        place = words.index("--targets")
+        del words[place : place + 2]
+        arguments = asked(files, *words, targets="")
+    else:
+        arguments = asked(files, *words)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2, err
+    assert out == ""
+    assert what in err
+    assert err.count("\n") == 1
+
+
+def test_data_that_do_not_fit_and_a_pickle_that_wants_code(files, capsys):
+    torch.save(torch.randn(3, 5), files / "wrong.pt")
+    arguments = [FACTORY, "--data", str(files / "wrong.pt"), "--targets", str(files / "y.pt"), "--widen", "2"]
+    code, _, err = run(capsys, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "does not fit the model" in err
+    torch.save(mlp(), files / "pickle.pt")
+    code, _, err = run(capsys, *asked(files, "--model", FACTORY, model=str(files / "pickle.pt")))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "not a plain file of tensors" in err
+
+
+def test_without_torch_it_is_one_line():
+    program = "import sys; sys.modules['torch'] = None; from lop_theory.cli import run; " \
+        "from lop_theory.stability.__main__ import main; run(lambda: main(['a:b', '--data', 'x.pt']))"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: this command needs torch")
+    assert done.stderr.count("\n") == 1

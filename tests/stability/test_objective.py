@@ -1,0 +1,181 @@
+"""What has a second derivative and what has none: fused attention, shared weights, noise, kinks, losses."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lop_theory.errors import InvalidInput
+from lop_theory.stability import curvature, objective_of
+
+
+class Attention(nn.Module):
+    """Attention by the fused kernel, chosen by the model's own code or left to PyTorch."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.embed, self.out, self.fused = nn.Linear(4, 8), nn.Linear(8, 2), fused
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.embed(x).reshape(*x.shape[:2], 2, 4).transpose(1, 2)
+        if self.fused:
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                h = nn.functional.scaled_dot_product_attention(h, h, h, is_causal=True)
+        else:
+            weights = (h @ h.mT / 2).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+            h = weights.softmax(-1) @ h
+        return self.out(h.transpose(1, 2).reshape(*x.shape[:2], 8))
+
+
+def test_fused_attention_has_the_curvature_of_its_formula() -> None:
+    torch.manual_seed(0)
+    fused, plain, x = Attention(True).double(), Attention(False).double(), torch.randn(3, 5, 4).double()
+    plain.load_state_dict(fused.state_dict())
+    found = [curvature(model, x, lambda y: y.square().mean()) for model in (fused, plain)]
+    v = torch.randn(found[0].coordinates.dimension).double()
+    assert torch.allclose(found[0].gradient, found[1].gradient, atol=1e-12)
+    assert torch.allclose(found[0].product(v), found[1].product(v), atol=1e-12)
+    assert found[0].product(v).norm() > 1e-3
+
+
+def test_a_trace_with_views_behind_fused_attention() -> None:
+    from lop_theory.modules import expand
+
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Attention(True)), torch.randn(3, 5, 4)
+    clone = expand(model, 2, example_input=x, traced=True)
+    at = curvature(clone, x, lambda y: y.square().mean(), dtype=torch.float64)
+    assert at.product(torch.ones_like(at.gradient)).isfinite().all()
+
+
+def test_shared_weights_are_one_parameter() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.read = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+            self.read.weight = self.embed.weight
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.read(torch.tanh(self.embed(ids)))
+
+    model, ids = Tied().double(), torch.arange(5)
+    at = curvature(model, ids, lambda y: y.square().mean())
+    assert at.coordinates.dimension == 15
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        return (torch.tanh(weight[ids]) @ weight.T).square().mean()
+
+    whole = torch.func.hessian(loss)(model.embed.weight.detach()).reshape(15, 15)
+    v = torch.randn(15).double()
+    assert torch.allclose(at.product(v), whole @ v, atol=1e-12)
+
+
+def test_noise_is_refused_by_name_and_no_noise_is_not() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1))
+    with pytest.raises(InvalidInput, match=r"draws random numbers.*model.eval"):
+        curvature(model, torch.ones(2, 2), lambda y: y.mean())
+    assert curvature(model.eval(), torch.ones(2, 2), lambda y: y.square().mean()).value >= 0
+    model[1].p = 0.0
+    assert curvature(model.train(), torch.ones(2, 2), lambda y: y.square().mean()).value >= 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "what"),
+    [
+        (lambda y: y, "must be one real number"),
+        (lambda y: {"loss": y.mean()}, "must be one real number"),
+        (lambda y: y.mean() * torch.inf, "is not finite"),
+        (lambda y: y.detach().mean(), "does not depend"),
+    ],
+)
+def test_losses_that_are_none(loss, what) -> None:
+    with pytest.raises(InvalidInput, match=what):
+        curvature(nn.Linear(2, 3), torch.ones(2, 2), loss)
+
+
+def test_a_function_without_second_derivative_is_found() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, slope):
+            return slope * 3 * ctx.saved_tensors[0] ** 2
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(2))
+
+        def forward(self, x):
+            return Once.apply(self.w * x)
+
+    for loss in (torch.sum, lambda y: y.square().sum()):  # PyTorch says nothing, and H is 0
+        with pytest.raises(InvalidInput, match="hides a part"):
+            objective_of(Model(), torch.ones(2), loss, dtype=torch.float64).check_second_order()
+
+
+def test_the_derivative_of_the_gradient_is_checked_and_passes_for_plain_operators() -> None:
+    torch.manual_seed(0)
+    for activation in (nn.Tanh(), nn.ReLU(), nn.GELU()):
+        model = nn.Sequential(nn.Linear(3, 20), activation, nn.Linear(20, 2))
+        x = torch.randn(50, 3)
+        objective_of(model, x, lambda y: y.square().mean(), dtype=torch.float64).check_second_order()
+        hidden = objective_of(model, x, lambda y: (y * y.detach()).mean(), dtype=torch.float64)
+        with pytest.raises(InvalidInput, match="hides a part"):
+            hidden.check_second_order()
+
+
+class Layer(nn.Module):
+    """y = f(w x) for a function with kinks, w = (0, 1)."""
+
+    def __init__(self, function, weights=(0.0, 1.0)) -> None:
+        super().__init__()
+        self.w, self.function = nn.Parameter(torch.tensor(weights)), function
+
+    def forward(self, x):
+        return self.function(self.w * x)
+
+
+KINKED = {
+    "relu": torch.relu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "abs": torch.abs,
+    "hardtanh": lambda z: nn.functional.hardtanh(z, 0.0, 5.0),
+    "clamp": lambda z: z.clamp(min=0.0),
+    "where": lambda z: torch.where(z > 0, z, 2 * z),
+    "max": lambda z: torch.stack([z, 2 * z]).max(0).values,
+    "amax": lambda z: torch.stack([z, -z]).amax(0),
+    "maximum": lambda z: torch.maximum(z, 3 * z),
+    "max_pool": lambda z: nn.functional.max_pool1d(torch.stack([z, 2 * z], -1)[None], 2),
+    "relu6": lambda z: nn.functional.relu6(z + 6),
+    "hardswish": lambda z: nn.functional.hardswish(z - 3),
+    "in place": lambda z: torch.relu_(z.clone()),
+    "prelu": lambda z: nn.functional.prelu(z, torch.tensor([0.3], dtype=z.dtype)),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_at_the_point_are_found_and_beside_it_not(name: str) -> None:
+    x = torch.ones(2)
+    at = objective_of(Layer(KINKED[name]), x, lambda y: y.square().sum(), dtype=torch.float64)
+    assert at.kinks()
+    beside = objective_of(Layer(KINKED[name], (0.3, 1.0)), x, lambda y: y.square().sum(), dtype=torch.float64)
+    assert beside.kinks() == ()
+
+
+def test_zeros_whatever_the_weights_are_no_kinks() -> None:
+    """Black pixels, and ties of dead units in a maximum."""
+    black = Layer(torch.relu, (1.0, 1.0))
+    at = objective_of(black, torch.tensor([0.0, 1.0]), lambda y: y.square().sum(), dtype=torch.float64)
+    assert at.kinks() == ()
+    dead = Layer(lambda z: nn.functional.max_pool1d(torch.relu(torch.stack([z - 9, 2 * z - 9], -1))[None], 2))
+    assert objective_of(dead, torch.ones(2), lambda y: y.sum() + (dead.w * 0).sum(), dtype=torch.float64).kinks() == ()
+
+
+@pytest.mark.parametrize("function", [torch.tanh, nn.functional.gelu, nn.functional.silu, torch.sin])
+def test_smooth_functions_have_none(function) -> None:
+    assert objective_of(Layer(function), torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64).kinks() == ()
