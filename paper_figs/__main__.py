@@ -31,7 +31,9 @@ FIGURES = {
     "B.13": "fig_b13",
     "B.14": "fig_b14",
     "escape": "fig_escape",
+    "low_rank": "fig_low_rank",
     "optimisers": "fig_optimisers",
+    "stability": "fig_stability",
 }
 """Figure id → module of this package with ``draw(stem) -> caption``."""
 

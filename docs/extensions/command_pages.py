@@ -21,6 +21,7 @@ COMMANDS = (
     "empirical cloning",
     "empirical continual",
     "empirical escape",
+    "empirical persistence",
     "empirical sweep",
     "empirical data",
     "empirical claims",

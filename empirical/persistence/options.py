@@ -1,8 +1,8 @@
 """What a user can set of the persistence experiment.
 
-Arms: *copies* begins on the manifold, clones equal bit by bit; *redistributed* begins on it, too, but for rounding, with
-clones that are no copies; *beside* begins at a small distance; *noise*, the control, is copies under gradient noise,
-which the theory does not keep on the manifold: the bound must fail.
+Arms: *copies* begins on the manifold, clones equal bit by bit; *redistributed* begins on it, too, but for rounding,
+with clones that are no copies; *beside* begins at a small distance; *noise*, the control, is copies under gradient
+noise, which the theory does not keep on the manifold: the bound must fail.
 """
 
 from collections.abc import Mapping

@@ -17,8 +17,8 @@ from empirical.runs.store import Record
 Cells = dict[Setting, Group]
 SLACK = 0.02
 """Of the bound, between two measurements: the curvature's change meanwhile, and second order in the distance."""
-FLOOR = 1e-13
-"""Distances up to this are rounding of float64, in which they are computed."""
+ROUNDING = 2.0**-52
+"""Of float64, against which ε is measured: a step moves the weights by at most so much of their norm more."""
 NEAR = 1e-2
 """The bound is of first order: distances beyond this are not judged, nor what comes after them."""
 
@@ -50,8 +50,14 @@ def distances(group: Group) -> np.ndarray:
 
 def drift(group: Group) -> np.ndarray:
     """Seeds × measurements: Σε, the largest distance that rounding alone can have led to, had nothing amplified it."""
+    return np.cumsum(_added(group), 1)
+
+
+def _added(group: Group) -> np.ndarray:
+    """Seeds × measurements: Σε since the measurement before, the first 0."""
     rounding, norm = group.stacked("rounding", "norm")
-    return np.cumsum(rounding, 1) / norm[:, :1]
+    count = np.diff(steps(group), prepend=0)
+    return (rounding + count * ROUNDING * norm) / norm[:, :1]
 
 
 def factors(group: Group) -> np.ndarray:
@@ -64,8 +70,7 @@ def factors(group: Group) -> np.ndarray:
 
 def bounds(group: Group) -> np.ndarray:
     """Seeds × measurements: b₀ = d₀, b ← (1 + slack) G (b + Σε of the interval), the Grönwall bound with rounding."""
-    rounding, norm = group.stacked("rounding", "norm")
-    grown, added = (1 + SLACK) * factors(group), rounding / norm[:, :1]
+    grown, added = (1 + SLACK) * factors(group), _added(group)
     found = [distances(group)[:, 0]]
     for k in range(grown.shape[1]):
         found.append(grown[:, k] * (found[-1] + added[:, k + 1]))
@@ -80,4 +85,4 @@ def judged(group: Group) -> np.ndarray:
 
 def exceeded(group: Group) -> np.ndarray:
     """Seeds × measurements: whether a small distance is above the bound."""
-    return judged(group) & (distances(group) > np.maximum(bounds(group), FLOOR))
+    return judged(group) & (distances(group) > bounds(group))

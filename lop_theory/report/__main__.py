@@ -67,6 +67,8 @@ def _page(claims: list[Claim]) -> str:
             parts += [f"**Corrected:** {claim.corrected}", ""]
         if claim.history:
             parts += [f"**History:** {claim.history}", ""]
+        if claim.shown:
+            parts += [f"**Shown by:** `{claim.shown}`", ""]
         links = [*claim.proofs, *claim.tests, *claim.code, *(f"figure {f}" for f in claim.figures)]
         parts += [", ".join(f"`{link}`" for link in links), ""]
     return "\n".join(parts)

@@ -22,7 +22,7 @@ _LISTS = ("evidence", "code", "tests", "proofs", "refuted", "figures", "uses", "
 _FORMS = {
     "id": "[a-z0-9-]+",
     "uses": "[a-z0-9-]+",
-    "figures": "[A-Za-z0-9.]+",
+    "figures": "[A-Za-z0-9._]+",
     "verdict": "|".join(VERDICTS),
     "evidence": "|".join(EVIDENCE),
 }
@@ -30,7 +30,7 @@ _FORMS = {
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")
 _OPTIONAL = (
     "source", "corrected", "code", "tests", "proofs", "refuted", "proved", "pinned", "figures", "uses", "checks",
-    "history",
+    "history", "shown",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ class Claim(NamedTuple):
     checks: tuple[str, ...] = ()
     source: str = PAPER
     history: str = ""
+    shown: str = ""
 
 
 def load(path: Path) -> list[Claim]:
@@ -141,6 +142,8 @@ def _of_claim(claim: Claim, root: Path) -> Iterator[str]:
     if not claim.tests and not claim.proofs:
         yield "neither a test nor a proof backs it"
     yield from (problem for link in claim.code + claim.checks if (problem := _code_problem(link)))
+    if claim.shown and (problem := _code_problem(" ".join(claim.shown.split()[:3]))):
+        yield f"shown: {problem}"
     yield from (problem for link in claim.tests if (problem := _test_problem(link, claim.id, root)))
     yield from (problem for link in claim.proofs if (problem := _proof_problem(link, root)))
     yield from (f"figure {name} has no module" for name in claim.figures if not _has_figure(name, root))

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from lop_theory.stability.isometry import equitable_residual, newton_schulz, odd_polynomial, polar_factor
     from lop_theory.stability.krylov import Extremes, Ritz, Spectrum, extreme_spectrum, lanczos
     from lop_theory.stability.layout import Coordinates, coordinates
-    from lop_theory.stability.low_rank import balance, dead_directions
+    from lop_theory.stability.low_rank import (
+        LinearRun,
+        Regression,
+        balance,
+        dead_directions,
+        deficient,
+        descend_linear,
+        least_loss,
+    )
     from lop_theory.stability.manifold import (
         Clones,
         clones_of_layers,
@@ -56,7 +64,9 @@ __all__ = [
     "Escape",
     "Escaped",
     "Extremes",
+    "LinearRun",
     "Objective",
+    "Regression",
     "Ritz",
     "Settings",
     "Spectrum",
@@ -77,7 +87,9 @@ __all__ = [
     "coordinates",
     "curvature",
     "dead_directions",
+    "deficient",
     "dense",
+    "descend_linear",
     "equitable_residual",
     "escape_direction",
     "escape_time",
@@ -90,6 +102,7 @@ __all__ = [
     "growth_factor",
     "kind",
     "lanczos",
+    "least_loss",
     "moment_rate",
     "newton_schulz",
     "normal",
@@ -120,7 +133,7 @@ _HOMES = {
     "frozen": "certified_frozen frozen_coordinates revival_distance",
     "gated_pair": "gate_of pair_of remainder_bound",
     "isometry": "equitable_residual newton_schulz odd_polynomial polar_factor",
-    "low_rank": "balance dead_directions",
+    "low_rank": "LinearRun Regression balance dead_directions deficient descend_linear least_loss",
     "manifold": "Clones clones_of_layers clones_of_profile clones_of_structure normal redistributions tangent",
     "normal_hessian": "dense kind normal_extremes",
     "objective": "Curvature Objective curvature objective_of",

@@ -8,12 +8,16 @@ from torch.func import functional_call, grad
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import (
+    Regression,
     balance,
     check_growth,
     dead_directions,
+    deficient,
     dense,
+    descend_linear,
     escape_time,
     growth_factor,
+    least_loss,
     normal,
     normal_extremes,
     steps_to_escape,
@@ -96,6 +100,51 @@ def test_the_balance_moves_at_second_order_in_the_step_only() -> None:
         moved.append(float((balance(*after) - balance(w1, w2)).norm()))
     assert moved[0] / moved[1] == pytest.approx(4, rel=1e-6)
     assert moved[0] < 1e-3
+
+
+def deep(seed: int) -> tuple[list[torch.Tensor], list[Regression]]:
+    """Four layers 5 → 4 → 4 → 3 and two tasks of 12 samples."""
+    draw = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(*s, generator=draw, dtype=torch.float64) / 2 for s in ((4, 5), (4, 4), (3, 4))]
+    pairs = [[torch.randn(d, 12, generator=draw, dtype=torch.float64) for d in (5, 3)] for _ in range(2)]
+    return weights, [Regression(*pair) for pair in pairs]
+
+
+@pytest.mark.claim("low-rank-run")
+@pytest.mark.parametrize("seed", range(3))
+def test_the_balance_drifts_by_the_identity_on_a_run_with_changing_data(seed: int) -> None:
+    weights, tasks = deep(seed)
+    coarse, fine = (descend_linear(weights, tasks, rate, round(0.5 / rate)) for rate in (2e-3, 1e-3))
+    for k in range(2):
+        assert coarse.unexplained[k] < 1e-13
+        assert coarse.drift[k] > 1e-6
+        assert coarse.drift[k] / fine.drift[k] == pytest.approx(2, rel=0.02)
+    leaves = [w.clone().requires_grad_() for w in weights]
+    task = tasks[0]
+    loss = (leaves[2] @ leaves[1] @ leaves[0] @ task.inputs - task.targets).square().sum() / 24
+    slopes = torch.autograd.grad(loss, leaves)
+    one = descend_linear(weights, tasks[:1], 0.1, 1)
+    assert one.losses == pytest.approx((float(loss.detach()),))
+    assert all(torch.allclose(w - 0.1 * g, v) for w, g, v in zip(weights, slopes, one.weights, strict=True))
+
+
+@pytest.mark.claim("low-rank-run")
+def test_a_missing_direction_bounds_the_loss_and_the_whole_network_goes_below() -> None:
+    weights, (task, _) = deep(0)
+    axes = torch.eye(4).double()
+    lacking = deficient(deficient(weights, 0, axes[0]), 0, axes[1])  # along axes zeros stay exact
+    assert dead_directions(*lacking[:2]).shape[1] == 2
+    bound = least_loss(task, 2)
+    free, held = (descend_linear(start, [task], 0.1, 1500) for start in (weights, lacking))
+    assert min(held.losses) >= bound * (1 - 1e-12)
+    assert bound > least_loss(task, 3)
+    assert held.losses[-1] == pytest.approx(bound, rel=1e-2)
+    oblique = deficient(deficient(weights, 0, axes[0] + axes[1]), 0, axes[2] - axes[3])
+    assert dead_directions(*oblique[:2]).shape[1] == 2
+    assert min(descend_linear(oblique, [task], 0.1, 1500).losses) < bound  # a saddle: rounding grows, and leaves
+    assert free.losses[-1] < bound
+    whole = torch.linalg.lstsq(task.inputs.T, task.targets.T).solution.T
+    assert least_loss(task, 3) == pytest.approx(task.loss(whole))
 
 
 @pytest.mark.claim("low-rank")
