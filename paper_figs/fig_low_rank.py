@@ -51,7 +51,7 @@ def draw(stem: Path) -> str:
     losses = descend_linear(oblique, tasks[:1], 0.1, STEPS).losses
     right.plot(losses, ":", color="C3", label="2 oblique directions missing: rounding")
     right.set(xlabel="step", ylabel="loss", xscale="log", ylim=(0.4, 0.7), title="what missing directions cost")
-    right.legend(fontsize=7, frameon=False)
+    right.legend(fontsize=7, frameon=False, loc="lower left")
     save(figure, stem)
     return (
         "Deep linear networks 5 → 4 → 4 → 3 under gradient descent. Left: how far ‖W₂ᵀW₂ − W₁W₁ᵀ‖ of adjacent layers "
