@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.departure import Departure, Descent, departures
 from lop_theory.stability.escape import Escape, escape_direction
 from lop_theory.stability.found import clones_of
-from lop_theory.stability.inertia import ZERO, Flat, Inertia, Whole, flatness, inertia, whole
+from lop_theory.stability.inertia import ZERO, Flat, Inertia, Whole, flatness, inertia_of, whole
 from lop_theory.stability.krylov import Ritz, Spectrum, extreme_spectrum, lanczos, random_start
 from lop_theory.stability.manifold import Clones, normal, redistributions
 from lop_theory.stability.normal_hessian import Kind, kind_of
@@ -99,7 +99,7 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
         tangent=tangent,
         on_manifold=tangent <= limit,
         spectrum=spectrum,
-        inertia=inertia(spectrum.values, exact=spectrum.complete),
+        inertia=inertia_of(spectrum.values, exact=spectrum.complete),
         flat=flat,
         kind=_kind(spectrum),
         escape=escape,

@@ -74,9 +74,9 @@ def _run(options: Namespace) -> int:
         target = None if options.plot is None else _plot_file(options.plot)
         found = _analysed(options)
         if target is not None:
-            from lop_theory.stability.plot import plot
+            from lop_theory.stability.plot import write_plot
 
-            plot(found, target)
+            write_plot(found, target)
     except (InvalidInput, ModuleNotFoundError) as error:
         if options.verbose:
             traceback.print_exc()

@@ -62,7 +62,7 @@ def whole(at: Curvature, space: Subspace) -> Whole:
     return Whole(values, basis, vectors, images)
 
 
-def inertia(values: Tensor, *, exact: bool) -> Inertia:
+def inertia_of(values: Tensor, *, exact: bool) -> Inertia:
     """Counts of eigenvalues, or of Ritz values (then zeros are not counted)."""
     limit = ZERO * float(values.abs().max())
     low, high = int((values < -limit).sum()), int((values > limit).sum())

@@ -32,7 +32,7 @@ def draw_departures(ax: Any, found: Analysis) -> None:
     ax.axhline(found.settings.radius, color="gray", linewidth=0.6)
 
 
-def plot(found: Analysis, target: Path) -> None:
+def write_plot(found: Analysis, target: Path) -> None:
     """Write the picture."""
     from matplotlib.figure import Figure
 
