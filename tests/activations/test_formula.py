@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory.activations.arrays import numpy_function
+from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.expression import FUNCTIONS, Expr, to_text
 from lop_theory.activations.formula import parse
@@ -283,3 +284,9 @@ def test_removable_singularities_are_filled_in(text, place, value):
 @pytest.mark.parametrize("text", ["1/x", "cos(x)/x", "sin(x)/x**2", "abs(x)/x", "(exp(x) - 1.0001)/x", "x/sin(x - 1)"])
 def test_true_singularities_stay(text):
     assert not real_function(parse(text))(arb(0, 1e-3) if "- 1)" not in text else arb(1, 1e-3)).is_finite()
+
+
+@pytest.mark.parametrize("text", ["x*(((9**64)**64)**64)", "x + 3**64**2", f"x*{10**1300}", "x + 1/7**64**64"])
+def test_numbers_of_too_many_bits_are_refused_inside_a_formula(text):
+    with pytest.raises(InvalidInput):
+        from_formula(text)

@@ -92,7 +92,7 @@ def two_blocks(draw, support):
     return network, partition, exact([[draw(st.integers(-2, 2))]]), exact([[draw(st.integers(-2, 2))]])
 
 
-SEARCH = settings(max_examples=5000, derandomize=True, database=None)
+SEARCH = settings(settings.get_profile("default"), max_examples=5000, database=None)
 
 
 @pytest.mark.claim("clone-support")

@@ -145,3 +145,51 @@ def test_the_longest_chain_of_additions(samples, length, monkeypatch):
     m = M.moments(torch.randn(samples, 3))
     assert m.chain == samples // length + length
     assert m.samples == samples
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 8), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.b(F.glu(self.a(x)))
+
+
+class Raw(nn.Module):
+    """An activation of the input itself, of which no layer says where its units are."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(2, 4, 3)
+
+    def forward(self, x):
+        return torch.relu(self.a(x)), torch.relu(x)
+
+
+class Dropped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.b(F.dropout(torch.relu(self.a(x)), 0.5, self.training))
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "right"),
+    [
+        (Gated(), X, {"glu": 4}),
+        (Raw(), IMAGE[:, :2], {"relu": 4, "relu#2": 2}),
+        (Raw(), IMAGE[:, :2].double(), None),
+        (Dropped().eval(), X, {"relu": 8}),
+        (Dropped().train(), X, {"relu": 8}),
+    ],
+    ids=["glu", "input of images", "wrong dtype", "dropout off", "dropout on"],
+)
+def test_which_layers_are_measured_and_how_many_units_they_have(model, x, right):
+    if right is None:
+        with pytest.raises(RuntimeError):
+            M.measure(model, x)
+    else:
+        assert {name: found.units for name, found in M.measure(model, x).items()} == right

@@ -184,3 +184,33 @@ def test_tokens_are_samples():
     assert float(method.watches[0][0].count) == 20
     method.step()
     assert method.replaced == [[]]
+
+
+class Torn(nn.Module):
+    """Batch normalisation over positions: the units, in the last dimension, are not its channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Linear(8, 6), nn.BatchNorm1d(5), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.two(self.norm(torch.relu(self.one(x))))
+
+
+def test_a_batch_norm_over_another_dimension_tears_units():
+    with pytest.raises(InvalidInput, match="one:linear: its units are torn by .*batch_norm"):
+        find_units(Torn().eval(), torch.randn(2, 5, 8))
+
+
+class Stacked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.out = nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(torch.cat([torch.relu(self.one(x)), torch.relu(self.other(x))]))
+
+
+def test_a_concatenation_without_a_dimension_is_along_the_first():
+    with pytest.raises(InvalidInput, match="one:linear: its units are torn by cat"):
+        find_units(Stacked(), torch.randn(4, 8))
