@@ -477,3 +477,9 @@ def test_tensors_of_one_sample_need_two_dimensions():
     dag = star(1.0, 2.0).dag
     with pytest.raises(InvalidInput, match=r"inputs.*\(1, batch\)"):
         forward_tensors(dag, torch.zeros(dag.edges), torch.zeros(dag.nodes), torch.zeros(1))
+
+
+def test_zeros_before_the_decimal_point_stay():
+    number = fmpq(1234560) + fmpq(1, 3)
+    assert enclosing(number, number, 6) == "[1234560, 1234561]"
+    assert enclosing(fmpq(100, 1) + fmpq(1, 3), fmpq(200, 1) + fmpq(1, 3), 2) == "[100, 201]"

@@ -198,7 +198,7 @@ class Torn(nn.Module):
 
 
 def test_a_batch_norm_over_another_dimension_tears_units():
-    with pytest.raises(InvalidInput, match="one:linear: its units are torn by .*batch_norm"):
+    with pytest.raises(InvalidInput, match=r"one:linear: its units are torn by .*batch_norm"):
         find_units(Torn().eval(), torch.randn(2, 5, 8))
 
 
