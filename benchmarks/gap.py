@@ -1,10 +1,13 @@
 """The gap command: start-up, rigorous coefficients against acb.integral and mpmath.quad, the whole catalogue."""
 
+import tempfile
+
 import mpmath as mp
 
 from benchmarks.timing import best_seconds, process_cpu_seconds
 from lop_theory.activations.catalogue import activation
 from lop_theory.gap.certificate import certify, verdict
+from lop_theory.gap.checker import check, read
 from lop_theory.gap.kernel import correlation_kernel
 from lop_theory.hermite.adaptive import coefficient
 from lop_theory.hermite.expansion import raw_moments
@@ -59,8 +62,46 @@ def _against_integrators(count: int, sample: list[int]) -> None:
         )
 
 
+HARD = {
+    "narrow bump": ["--formula", "exp(-10**4*(x-2)**2)+x/100"],
+    "78 absolute values": [
+        "--formula",
+        "+".join("(" + "+".join(f"abs(x-({k}/20))" for k in range(j, j + 13)) + ")" for j in range(-39, 39, 13)),
+    ],
+    "abs of a polynomial of degree 13": ["--formula", "abs(x**13-3*x**7+x-1/3)"],
+    "max(sin x, cos x)": ["--formula", "max(sin(x),cos(x))"],
+    "mish at scale 100": ["--act", "mish", "--scale", "100"],
+    "tanh with bias 100": ["--act", "tanh", "--bias", "100"],
+    "x*sigmoid(x+x^3/10)": ["--formula", "x*sigmoid(x+x**3/10)"],
+    "card of gelu": ["--act", "gelu", "--card"],
+}
+
+
+def _hard() -> None:
+    base = process_cpu_seconds(["-m", "lop_theory.gap", "--act", "tanh"], repeats=3)
+    for name, arguments in HARD.items():
+        found = process_cpu_seconds(["-m", "lop_theory.gap", *arguments], repeats=2)
+        print(f"fresh process, {name}: {found / base:.1f} x the CPU of --act tanh (target <= 10)")
+
+
+def _checking() -> None:
+    """A certificate made and checked, in fresh processes and warm (where making it reuses its grids)."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            path = f"{folder}/{name}.json"
+            made = process_cpu_seconds(["-m", "lop_theory.gap", "--act", name, "--certificate", path], repeats=3)
+            checked = process_cpu_seconds(["-m", "lop_theory.gap", "--check", path], repeats=3)
+            data = read(path)
+            act = activation(name)
+            warm = best_seconds(lambda a=act: certify(correlation_kernel(a.expr)), repeats=5, inner=5)
+            again = best_seconds(lambda d=data: check(d), repeats=5)
+            print(f"check of {name:<5}: {checked / made:.1f} x making it; warm {again / warm:.0f} x (target <= 20)")
+
+
 def main() -> None:
     _start_up()
+    _hard()
+    _checking()
     _warm()
     _against_integrators(20, [1, 7, 13, 19])
     _against_integrators(100, [1, 49, 99])

@@ -94,7 +94,7 @@ def standardised(expr: Expr, n: int, digits: int) -> list[arb]:
 
 def _reach(expr: Expr, bits: int) -> tuple[fmpq, arb, arb]:
     """X, and bounds below 2^−bits of ∫|φ he_k|w and ∫φ²w beyond ±X."""
-    reach = fmpq(2 * int((0.7 * bits) ** 0.5))
+    reach = fmpq(4 * int((0.7 * bits) ** 0.5 / 2))
     while reach <= _REACH:
         bounds = tail_bounds(expr, reach)
         if bounds is not None:
@@ -110,7 +110,7 @@ def _reach(expr: Expr, bits: int) -> tuple[fmpq, arb, arb]:
 
 def _cells(expr: Expr, reach: fmpq, bits: int) -> Iterator[Cell]:
     inside = {place for place in removable_places(expr) if -reach < place < reach}  # series of quotients start beside
-    ends = sorted({*map(fmpq, range(-int(reach.p), int(reach.p) + 1, 2)), *inside})
+    ends = sorted({*map(fmpq, range(-int(reach.p), int(reach.p) + 1, 4)), *inside})
     stack = [(lo, hi, expr) for lo, hi in pairwise(ends)]
     narrowest = fmpq(1, 2 ** (bits + 8))
     for _ in range(_MAX_CELLS):
