@@ -21,6 +21,7 @@ from lop_theory.graph.progress import Say, spoken
 from lop_theory.graph.scalars import is_exact, rational, to_float
 
 LARGEST_FLOAT = 1e140
+MAX_PAIR_EDGES = 10**6
 EPILOG = """\
 FILE is JSON {"inputs": [id…], "outputs": [id…], "nodes": [{"id": …, "activation": "tanh", "bias": 0}…],
 "edges": [[source, target, weight]…]} with weights as numbers or rational strings such as "1/4"; a GraphML file with
@@ -28,6 +29,7 @@ node attributes activation, bias, role and edge attribute weight; or the safeten
 order of the layers and the hidden activation that were assumed are printed (--order, --activation set them).
 Integers and strings are exact; one decimal number makes the file approximate: two sums are equal if they differ by at
 most T times the (mean) absolute sum of their own terms, so that the scale of the weights does not matter.
+The nearest pair of clones is looked for among up to 5,000 nodes, in dense layers of up to a million edges.
 "Frozen for ever" speaks of the arithmetic it names and includes its rounding, while all values stay finite.
 
 exit status: 0 done; 1 a partition was given and training is not guaranteed to stay; 2 the input is unusable."""
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnosis]:
     reading = read_file(options.file, options.activation, options.order)
     content = reading.content
-    if isinstance(content, Mlp) and (options.partition or len(content.bias) <= MAX_PAIR_SEARCH):
+    if isinstance(content, Mlp) and (options.partition or _is_small(content)):
         content = reading.network
     exact = isinstance(content, Network) and is_exact(content.weight)
     if not exact:
@@ -98,6 +100,11 @@ def _run(options: argparse.Namespace, say: Say) -> tuple[Assumed | None, Diagnos
         partition = read_partition(options.partition, network.dag) if options.partition else None
         found = diagnose(network, partition, **asked)
     return reading.assumed, found
+
+
+def _is_small(mlp: Mlp) -> bool:
+    """Whether its units are compared pair by pair, in the graph."""
+    return len(mlp.bias) <= MAX_PAIR_SEARCH and mlp.edges <= MAX_PAIR_EDGES
 
 
 def _require_moderate(content: Network | Mlp) -> None:

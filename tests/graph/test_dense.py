@@ -139,7 +139,8 @@ def test_one_side_that_shows_that_layers_cannot_mix_is_enough(side):
     assert (coarsest(mlp, TOLERANCE, "in") is None) == (side == "out")
 
 
-def test_the_command_reads_wide_layers_as_arrays(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("limit", ["MAX_PAIR_SEARCH", "MAX_PAIR_EDGES"])
+def test_the_command_reads_wide_layers_as_arrays(limit, tmp_path, monkeypatch, capsys):
     from safetensors.numpy import save_file
 
     from lop_theory.graph import __main__ as command
@@ -150,7 +151,7 @@ def test_the_command_reads_wide_layers_as_arrays(tmp_path, monkeypatch, capsys):
     save_file(state, tmp_path / "m.safetensors")
     assert command.main([str(tmp_path / "m.safetensors")]) == 0
     graph = capsys.readouterr().out
-    monkeypatch.setattr(command, "MAX_PAIR_SEARCH", 0)
+    monkeypatch.setattr(command, limit, 6 if limit == "MAX_PAIR_SEARCH" else 19)
     monkeypatch.setattr(command, "diagnose", lambda *_: pytest.fail("the graph was built"))
     assert command.main([str(tmp_path / "m.safetensors")]) == 0
     arrays = capsys.readouterr().out
