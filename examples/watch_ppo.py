@@ -5,6 +5,7 @@ In the style of CleanRL's single file; it stands on ``examples/trainers/ppo.py``
 Run: ``python examples/watch_ppo.py`` (``pip install 'lop-theory[trainers]'``).
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from trainers.ppo import ENVIRONMENTS, STEPS, loss_of, rollout
 
 from lop_theory import watch
-from lop_theory.optim import ReDo
+from lop_theory.optim import ReDo, shrink_and_perturb
 
 WORLDS, ITERATIONS, EPOCHS, BATCH, EVERY = 5, 25, 4, 64, 200
 SCALE = 6.0
@@ -86,14 +87,14 @@ def learn(agent: nn.Module, optimiser: torch.optim.Optimizer, number: int, probe
     return world.lasted()
 
 
-def run(make: Make, worlds: range) -> tuple[watch.Monitor, list[float]]:
-    """An agent that lives through the worlds, and how long its episodes last in each."""
+def run(make: Make) -> tuple[watch.Monitor, list[float], Tensor]:
+    """An agent that lives through the worlds, how long its episodes last in each, and what it saw last."""
     torch.manual_seed(0)
     agent, probe = Agent(), [torch.zeros(2, 4)]
     optimiser = make(agent, torch.randn(2, 4))
     with watch(agent, lambda: probe[0], every=EVERY, optimizer=optimiser, measures=("pairs", "tangents")) as monitor:
-        lasted = [learn(agent, optimiser, number, probe) for number in worlds]
-    return monitor, lasted
+        lasted = [learn(agent, optimiser, number, probe) for number in range(WORLDS)]
+    return monitor, lasted, probe[0]
 
 
 def fit(agent: nn.Module) -> float:
@@ -109,9 +110,9 @@ def fit(agent: nn.Module) -> float:
     return nn.functional.mse_loss(agent(x)[0], y).item()
 
 
-def lost(monitor: watch.Monitor) -> float:
-    """Share of the trunk's units that are dead at the last logged step."""
-    return float(np.mean([layer.dead for layer in monitor.records[-1].layers.values()]))
+def dead_units(agent: nn.Module, probe: Tensor) -> float:
+    """Share of the trunk's units that are dead on what is seen."""
+    return float(np.mean([layer.dead for layer in watch(agent, probe, measures=()).measure().layers.values()]))
 
 
 def main(report: str = "ppo.html") -> dict[str, tuple[float, float]]:
@@ -119,19 +120,24 @@ def main(report: str = "ppo.html") -> dict[str, tuple[float, float]]:
     torch.set_num_threads(1)
     found = {}
     for name, make in (("Adam", adam), ("ReDo", redo)):
-        monitor, lasted = run(make, range(WORLDS))
+        monitor, lasted, probe = run(make)
         control = monitor.control(fresh, fit)
-        found[name] = lost(monitor), control.fit_trained
+        found[name] = dead_units(monitor.model, probe), control.fit_trained
         print(f"{name}: an episode lasts, world by world: {' '.join(f'{steps:.0f}' for steps in lasted)}")
         print(
-            f"  dead units {lost(monitor):.0%}; "
+            f"  dead units {found[name][0]:.0%}; "
             f"error at a new task {control.fit_trained:.3f}, of a fresh agent {control.fit_fresh:.3f}"
         )
         if name == "Adam":
-            found["fresh"] = 0.0, control.fit_fresh
+            found["fresh"] = dead_units(fresh(), probe), control.fit_fresh
             print(*(f"  {alarm}" for alarm in monitor.alarms()), sep="\n")
             print("  what can leave it:", *next(a.remedies for a in monitor.alarms() if a.remedies), sep="\n    ")
             monitor.report(report)
+            again = copy.deepcopy(monitor.model)
+            shrink_and_perturb(again, shrink=0.2, perturb=0.1)
+            found["shrink and perturb"] = dead_units(again, probe), fit(again)
+            dead, error = found["shrink and perturb"]
+            print(f"after shrink and perturb: dead units {dead:.0%}; error at a new task {error:.3f}")
     return found
 
 

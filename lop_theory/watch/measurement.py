@@ -24,6 +24,8 @@ from lop_theory.watch.tangents import tangents_of
 GROUPS = ("pairs", "churn", "tangents", "curvature")
 """What is measured beside the units and their verdicts: nearest clone manifolds; churn and the size of a step; the
 tangent kernel; gain bound and normal curvature."""
+SLOW = frozenset({"tangents", "curvature"})
+"""Those that take many passes."""
 DORMANT, QUIET = 0.025, 0.01
 """ReDo's τ and GraMa's."""
 

@@ -20,7 +20,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.optim import Found, find_units
 from lop_theory.optim.layer import Layer as Units
 from lop_theory.watch.control import Control, Fit, fresh_control
-from lop_theory.watch.measurement import GROUPS, Before, Occasion, before, record
+from lop_theory.watch.measurement import GROUPS, SLOW, Before, Occasion, before, record
 from lop_theory.watch.optimiser_facts import facts_of
 from lop_theory.watch.probe import Loss, Probe, as_probe, call_as_inputs, measuring, on_device, unwrapped
 from lop_theory.watch.record import Alarm, Record, record_of
@@ -36,7 +36,8 @@ class Monitor:
     step are used. ``loss(output)``: a scalar, or better one loss a sample; without it the output's own ``loss``, and
     without that no curvature and no gain bound. ``every``: optimiser steps between records. ``optimizer``: the one
     whose steps count (default: the first that steps a parameter of the model inside the ``with`` block).
-    ``measures``: a subset of :data:`~lop_theory.watch.measurement.GROUPS`. ``sinks``: where records go
+    ``measures``: a subset of :data:`~lop_theory.watch.measurement.GROUPS`; ``slow``: those that cost many passes
+    (``"tangents"``, ``"curvature"``) are taken at the first record and every so many. ``sinks``: where records go
     (:mod:`lop_theory.watch.sinks`); a path is a file of JSON lines or Parquet.
 
     Use it as a context manager, or call :meth:`step` after every optimiser step. ``records`` is the history. Under
@@ -53,9 +54,11 @@ class Monitor:
         loss: Loss | None = None,
         optimizer: Optimizer | None = None,
         measures: Iterable[str] = GROUPS,
+        slow: int = 8,
         sinks: Sequence[Sink | str | Path] = (),
     ) -> None:
-        self.model, self.every, self.groups = unwrapped(model), _positive(every), _groups(measures)
+        self.model, self.every, self.groups = unwrapped(model), _positive("every", every), _groups(measures)
+        self.slow = _positive("slow", slow)
         self.records: list[Record] = []
         self.controls: list[Control] = []
         self.steps = 0
@@ -111,7 +114,7 @@ class Monitor:
         """Whatever goes wrong while measuring is said and does not stop the run."""
         self.steps += 1
         try:
-            found = self.measure() if self.steps % self.every == 0 else None
+            found = self._measure(self._due()) if self.steps % self.every == 0 else None
             self._prepare()
         except Exception as error:
             self._say(f"step {self.steps} not measured: {type(error).__name__}: {' '.join(str(error).split())}")
@@ -133,8 +136,16 @@ class Monitor:
         known = None if self._moving or self._probe is None else self._placed(self._probe)
         self._before = before(self.model, known, self.groups)
 
+    def _due(self) -> frozenset[str]:
+        """The groups of this record."""
+        whole = (self.steps // self.every - 1) % self.slow == 0
+        return self.groups if whole else self.groups - SLOW
+
     def measure(self) -> Record:
-        """A record of the present step, now."""
+        """A record of the present step, now, with everything in it."""
+        return self._measure(self.groups)
+
+    def _measure(self, groups: frozenset[str]) -> Record:
         probe = self._present()
         found = record(
             Occasion(
@@ -142,7 +153,7 @@ class Monitor:
                 probe=probe,
                 step=self.steps,
                 facts=self._facts,
-                groups=self.groups,
+                groups=groups,
                 units=self._traced(probe),
                 before=self._before,
                 last=self.records[-1] if self.records else None,
@@ -261,10 +272,10 @@ class Monitor:
         self._prepare()
 
 
-def _positive(every: int) -> int:
-    if every < 1 or every != int(every):
-        raise InvalidInput("every", every, "must be a whole number of steps, at least 1", "500 is the default")
-    return every
+def _positive(name: str, count: int) -> int:
+    if count < 1 or count != int(count):
+        raise InvalidInput(name, count, "must be a whole number, at least 1")
+    return count
 
 
 def _groups(measures: Iterable[str]) -> frozenset[str]:

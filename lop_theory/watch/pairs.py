@@ -36,10 +36,10 @@ def parameters_of_units(layer: Layer) -> Tensor:
     """Units × parameters: v of every unit, in the model's precision."""
     parts = []
     for weights in layer.incoming:
-        moved = weights.weight.detach().movedim(weights.dim, 0)[weights.rows]
-        parts.append(moved.reshape(layer.size, -1))
+        rows = weights.of(layer.every)
+        parts.append(weights.weight.detach().movedim(weights.dim, 0)[rows].reshape(layer.size, -1))
         if weights.bias is not None:
-            parts.append(weights.bias.detach()[weights.rows, None])
+            parts.append(weights.bias.detach()[rows].reshape(layer.size, -1))
     for reader in layer.outgoing:
         parts.append(_by_owner(reader.weight.detach().movedim(reader.dim, 0), reader.owners, layer.size))
     for scaling in layer.scaling:

@@ -54,6 +54,14 @@ def test_inside_with_the_optimisers_own_steps_count():
     assert list(monitor.records[0].layers) == ["1", "3"]
 
 
+def test_slow_numbers_are_taken_at_the_first_record_and_every_so_many():
+    model = mlp()
+    with watch(model, X, every=2, loss=losses, measures=("tangents",), slow=3) as monitor:
+        train(model, sgd(model), 8)
+        monitor.measure()
+    assert [found.whole.ntk_limit for found in monitor.records] == [16, 0, 0, 16, 16]
+
+
 def test_by_step_calls():
     model = mlp()
     monitor = watch(model, X, every=3, loss=losses, **SMALL)
@@ -174,7 +182,7 @@ def test_compiled_before_or_after(first):
 
 def test_nan_is_named():
     model = mlp()
-    with watch(model, X, every=1, loss=losses) as monitor:
+    with watch(model, X, every=1, loss=losses, slow=1) as monitor:
         with torch.no_grad():
             model[2].bias[0] = float("nan")
         train(model, sgd(model), 2)
@@ -226,7 +234,8 @@ def test_no_probe_is_said_once_and_stops_nothing(capsys):
 
 
 @pytest.mark.parametrize(
-    "options", [{"every": 0}, {"measures": ("ranks",)}, {"example_input": "text"}, {"sinks": ["/nowhere/a.jsonl"]}]
+    "options",
+    [{"every": 0}, {"slow": 0}, {"measures": ("ranks",)}, {"example_input": "text"}, {"sinks": ["/nowhere/a.jsonl"]}],
 )
 def test_bad_options_are_refused_at_once(options):
     with pytest.raises(InvalidInput):

@@ -231,7 +231,7 @@ def test_dormant_by_gradient_is_gramas():
 
 def test_training_moves_the_numbers_that_it_should():
     model = mlp()
-    with watch(model, X, every=20, loss=losses) as monitor:
+    with watch(model, X, every=20, loss=losses, slow=1) as monitor:
         train(model, torch.optim.Adam(model.parameters(), lr=0.01), 40)
     first, last = monitor.records
     assert last.whole.loss < first.whole.loss
