@@ -6,11 +6,14 @@ import mpmath as mp
 import pytest
 
 from lop_theory.activations.catalogue import activation, from_formula
-from lop_theory.balls import arb, precision
+from lop_theory.balls import arb, fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
+from lop_theory.gap.analysis import analyse
+from lop_theory.gap.checker import _inside as inside_interval
 from lop_theory.gap.checker import _recomputed
 from lop_theory.gap.kappa import _coarse_minimum, _inside
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
+from lop_theory.gap.printout import as_json
 from lop_theory.gap.rank import polynomial_kernel
 from lop_theory.gap.ratio import derivatives as ratio_derivatives
 from lop_theory.gap.ratio import floor_by_tangents, floor_on, least_curvature, ratio_of, value
@@ -140,3 +143,65 @@ def test_only_what_is_known_to_vanish_is_exactly_zero():
     even = _recomputed(from_formula("exp(-x**2)").expr, 5, 15)
     assert [a.is_zero() for a in even] == [True, True, False, True, False]
     assert [float(a) for a in _recomputed(from_formula("3 - 2*x").expr, 4, 15)] == [0, -1, 0, 0]
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize("n", [3, 4, 12])
+def test_what_the_truncated_series_leave_at_one(n):
+    """Of a polynomial all is known: S(1) = Σ (k−1)a_k², S′(1) = Σ (k−1)(k−2)a_k²/2, F′(1) = Σ (k−1)a_k² without
+    truncation, T_n what a_n², a_{n+1}², … sum to."""
+    expr = from_formula("x**5/40 + x**4/9 + x**3/5 + x").expr
+    squares = [float(s.mid()) for s in correlation_kernel(expr, 12).squares]
+    found = ratio_of(correlation_kernel(expr, n))
+    one, missing = arb(1), range(n, 12)
+    known = list(enumerate(squares))[1:]
+    whole = [sum((k - 1) * s for k, s in known), sum((k - 1) * (k - 2) / 2 * s for k, s in known)]
+    for order in (0, 1):
+        assert float(found.s[order](one).mid()) + float(found.s_left[order]) == pytest.approx(whole[order], abs=1e-8)
+    assert float(found.tail) == pytest.approx(sum(squares[k] for k in missing), abs=1e-8)
+    assert float(found.f_left[0]) == float(found.tail)
+    assert float(found.f[1](one).mid()) + float(found.f_left[1]) == pytest.approx(whole[0], abs=1e-8)
+    assert found.size == n - 1
+
+
+@pytest.mark.claim("gap")
+@pytest.mark.parametrize(
+    ("lo", "hi", "ball", "right"),
+    [
+        (0, 2, (1, 1), True),
+        (0, 1, (2, 3), False),
+        (4, 5, (2, 3), False),
+        (0, 2, (1, 3), None),
+        (2, 2, (1, 3), None),
+    ],
+)
+def test_an_interval_holds_a_ball_or_is_apart_from_it_or_neither(lo, hi, ball, right):
+    exact = arb((ball[0] + ball[1]) / 2, (ball[1] - ball[0]) / 2)
+    assert inside_interval(exact, fmpq(lo), fmpq(hi)) is right
+
+
+@pytest.mark.claim("gap")
+def test_where_an_interval_touches_a_ball_it_is_not_refuted():
+    ball = arb(1.5, 0.5)
+    below, above = to_exact(ball.lower()), to_exact(ball.upper())
+    assert inside_interval(ball, below, above) is True
+    assert inside_interval(ball, below - 1, below) is None
+    assert inside_interval(ball, above, above + 1) is None
+    tiny = fmpq(1, 10**40)
+    assert inside_interval(ball, below - 1, below - tiny) is False
+    assert inside_interval(ball, above + tiny, above + 1) is False
+    assert inside_interval(ball, below + tiny, above) is None
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "cos", "leaky_relu"])
+def test_printed_pairs_enclose_and_are_of_the_digits_asked_for(name):
+    found = as_json(analyse(name))
+    for key, right in {
+        "lambda": lambda a: a.kern.strength, "a1_squared": lambda a: a.kern.c, "k_minus_one": lambda a: a.minus_one,
+        "kappa": lambda a: a.kappa.value,
+    }.items():  # fmt: skip
+        ball = right(analyse(name))
+        low, high = (float(found[key][end]) for end in ("lower", "upper"))
+        assert low <= float(ball.mid()) + 1e-16
+        assert high >= float(ball.mid()) - 1e-16
+        assert high - low < 1e-13, key
