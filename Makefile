@@ -18,7 +18,7 @@ test: check                   ## every gate, then the whole test suite
 coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
-zoo: $(VENV)/.dev             ## 120 tiny models, widened and certified in float32 and float64
+zoo: $(VENV)/.dev             ## every model of the zoo: widened, certified in float32 and float64, trained, detected
 	ZOO=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/zoo $(PYTEST_ARGS)
 
 check: $(VENV)/.dev           ## format, lint, types, layers

@@ -374,8 +374,10 @@ def aligned(program: Program, base: Program) -> dict[str, str]:
 
 def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     return [
-        (a, b) for a, b in c.pairs.items() if a in mine and b in theirs and b in c.values and a not in c.rescaled
-    ]  # fmt: skip
+        (a, b)
+        for a, b in c.pairs.items()
+        if a in mine and b in theirs and b in c.values and a not in c.rescaled and mine[a].numel()
+    ]
 
 
 def _first_difference(c: Comparison) -> Offence | None:

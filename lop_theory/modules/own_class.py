@@ -214,8 +214,13 @@ def _options(model: nn.Module, read: set[tuple[type, str]], growth: set[Growth])
                     continue
                 key = Size(kind.__qualname__, name, tuple(value) if not isinstance(value, int) else value)
                 become = _become(name, value, inside)
-                found[key] = tuple(dict.fromkeys((*found.get(key, ()), *become)))
+                found[key] = _distinct((*found.get(key, ()), *become))
     return {size: values for size, values in found.items() if len(values) > 1}
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each once (lists among them), in order."""
+    return tuple(value for place, value in enumerate(values) if value not in values[:place])
 
 
 def _become(name: str, value: Any, inside: set[tuple[int, int]]) -> tuple[Any, ...]:

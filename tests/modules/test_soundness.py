@@ -121,6 +121,31 @@ def test_clones_train_under_compile_and_distributed_data_parallel(traced, tmp_pa
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
 
 
+def asks_for_a_gradient(s, x):
+    if s.training:
+        x.requires_grad = True
+    return tanh(s, x)
+
+
+def empty_slice(s, x):
+    h = torch.tanh(s.a(x)).reshape(-1, 2, 2)
+    return s.o(torch.cat([h[..., :2], h[..., 2:]], -1).flatten(1))
+
+
+def sizes_in_a_list(s, x):
+    return s.o(torch.tanh(s.a(x)).reshape(-1, *s.sizes))
+
+
+@pytest.mark.parametrize("function", [asks_for_a_gradient, empty_slice, sizes_in_a_list])
+def test_what_wav2vec_phi_and_segformer_do(function):
+    base = Model(function).double()
+    base.sizes = [4]
+    clone = expand(base, 2, example_input=X)
+    assert expansion(clone).widened["a.weight"] == ((4, 5), (8, 5))
+    assert expansion(clone).own_class == (function is not empty_slice)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+
+
 class Lie(torch.autograd.Function):
     @staticmethod
     def forward(_, h):

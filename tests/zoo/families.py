@@ -80,7 +80,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": family("LlamaConfig", "LlamaForCausalLM", DECODER, WORDS),
     "llama tied": family("LlamaConfig", "LlamaForCausalLM", {**DECODER, "tie_word_embeddings": True, "num_key_value_heads": 3}, WORDS),
     "mistral": family("MistralConfig", "MistralForCausalLM", DECODER, WORDS),
-    "mixtral": family("MixtralConfig", "MixtralForCausalLM", {**DECODER, "num_local_experts": 3}, WORDS),
+    "mixtral": family("MixtralConfig", "MixtralForCausalLM", {**DECODER, "num_local_experts": 3, "experts_implementation": "batched_mm"}, WORDS),
     "qwen2": family("Qwen2Config", "Qwen2ForCausalLM", DECODER, WORDS),
     "qwen3": family("Qwen3Config", "Qwen3ForCausalLM", {**DECODER, "head_dim": 4}, WORDS),
     "gemma": family("GemmaConfig", "GemmaForCausalLM", {**DECODER, "head_dim": 4}, WORDS),
@@ -133,12 +133,12 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     ),
     "convnext v2": family("ConvNextV2Config", "ConvNextV2ForImageClassification", {"num_stages": 2, "hidden_sizes": [4, 8], "depths": [1, 1], "num_labels": 2, "drop_path_rate": 0.0}, IMAGES),
     "resnet": family("ResNetConfig", "ResNetForImageClassification", {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic", "num_labels": 2}, IMAGES),
-    "mobilenet v2": family("MobileNetV2Config", "MobileNetV2ForImageClassification", {"image_size": 32, "depth_multiplier": 0.05, "num_labels": 2, "classifier_dropout_prob": 0.0}, IMAGES),
+    "mobilenet v2": family("MobileNetV2Config", "MobileNetV2ForImageClassification", {"image_size": 32, "depth_multiplier": 0.05, "num_labels": 2, "classifier_dropout_prob": 0.0, "initializer_range": 0.3}, IMAGES),
     "efficientnet": family(
         "EfficientNetConfig", "EfficientNetForImageClassification",
         {"image_size": 32, "width_coefficient": 0.1, "depth_coefficient": 0.1, "in_channels": [8, 8], "out_channels": [8, 8],
          "kernel_sizes": [3, 3], "strides": [1, 2], "num_block_repeats": [1, 1], "expand_ratios": [1, 2],
-         "depthwise_padding": [], "hidden_dim": 16, "dropout_rate": 0.0, "drop_connect_rate": 0.0, "num_labels": 2}, IMAGES,
+         "depthwise_padding": [], "hidden_dim": 128, "dropout_rate": 0.0, "drop_connect_rate": 0.0, "num_labels": 2}, IMAGES,
     ),
     "regnet": family("RegNetConfig", "RegNetForImageClassification", {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "groups_width": 2, "num_labels": 2}, IMAGES),
     "segformer": family(
