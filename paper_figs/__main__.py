@@ -33,6 +33,7 @@ FIGURES = {
     "escape": "fig_escape",
     "low_rank": "fig_low_rank",
     "optimisers": "fig_optimisers",
+    "persistence": "fig_persistence",
     "stability": "fig_stability",
 }
 """Figure id → module of this package with ``draw(stem) -> caption``."""

@@ -27,15 +27,17 @@ def persists(cells: Cells) -> bool | None:
     )
 
 
-def rounding_drifts(cells: Cells) -> bool:
-    """In float64 clones that are no copies stay within 1e-12; in float32 and bfloat16 they go further than they began,
-    and no further than rounding summed up: nothing is amplified."""
+def rounding_parts(cells: Cells) -> bool:
+    """Clones that are no copies: in float64 they stay within 1e-10; in float32 they go 50 times as far as they began, in
+    most seeds more than 10 times further than all rounding summed up; in bfloat16 as far, and no further than that sum.
+    """
     double, single, half = (cells[Setting("redistributed", a)] for a in ("float64", "float32", "bfloat16"))
-    moved = all((distances(group)[:, -1] > distances(group)[:, 0]).all() for group in (single, half))
-    return bool(distances(double).max() < 1e-12 and moved and all((amplified(g) <= 1).all() for g in (single, half)))
+    moved = all((distances(group)[:, -1] > 50 * distances(group)[:, 0]).all() for group in (single, half))
+    escaped = (amplified(single) > 10).sum() > len(single.seeds) / 2
+    return bool(distances(double).max() < 1e-10 and moved and escaped and (amplified(half) < 1).all())
 
 
 VERDICTS = {
     "persistence-run": Measured(claims.persists, persists),
-    "persistence-rounding": Measured(claims.rounding, rounding_drifts),
+    "persistence-rounding": Measured(claims.rounding, rounding_parts),
 }
