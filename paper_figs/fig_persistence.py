@@ -32,10 +32,11 @@ def draw(stem: Path) -> str:
         f"{config['classes_per_task']} classes, {config['steps']} steps of full-batch gradient descent each, step size "
         f"{config['step_size']:g}; dotted verticals: the data change), in three arithmetics; every seed "
         f"({', '.join(map(str, group.seeds))}). Solid: measured, exact zeros at the lower edge. Dashed: the Grönwall "
-        "bound computed along the run from the curvatures normal to the manifold and each step's rounding, until the "
-        "distance is 0.01, where it ends to speak of it. Dotted: rounding summed up, the most that drift without "
-        "amplification can be. Copies begin on the manifold, equal bit by bit; redistributed clones on it but for "
-        "rounding; beside: at 1e-4; noise, the control: copies whose gradients get noise, which breaks the bound."
+        "bound computed along the run from the curvatures normal to the manifold and each step's rounding, drawn to 1 "
+        "(it is of first order: distances beyond 0.01 are not judged by it). Dotted: rounding summed up, the most that "
+        "drift without amplification can be. Copies begin on the manifold, equal bit by bit; redistributed clones on "
+        "it but for rounding; beside: at 1e-4; noise, the control: copies whose gradients get noise, which breaks the "
+        "bound (not run in bfloat16)."
     )
 
 
@@ -47,7 +48,7 @@ def _draw_arithmetic(ax: Any, found: Cells, arithmetic: Arithmetic) -> None:
     config = next(iter(found.values())).config
     for task in range(1, config["tasks"]):
         ax.axvline(task * config["steps"], color="gray", linewidth=0.6, linestyle=":")
-    ax.set(xlabel="step", title=arithmetic, yscale="log", ylim=(LOWEST, 3))
+    ax.set(xlabel="step", title=arithmetic, yscale="log", ylim=(LOWEST / 10, 3))
 
 
 def _draw_group(ax: Any, group: Group, arm: str, colour: str) -> None:

@@ -28,9 +28,9 @@ def persists(cells: Cells) -> bool | None:
 
 
 def rounding_parts(cells: Cells) -> bool:
-    """Clones that are no copies: in float64 they stay within 1e-10; in float32 they go 50 times as far as they began, in
-    most seeds more than 10 times further than all rounding summed up; in bfloat16 as far, and no further than that sum.
-    """
+    """Clones that are no copies: in float64 they stay within 1e-10; in float32 they go 50 times as far as they began,
+    in most seeds more than 10 times further than all rounding summed up; in bfloat16 as far, and no further than that
+    sum."""
     double, single, half = (cells[Setting("redistributed", a)] for a in ("float64", "float32", "bfloat16"))
     moved = all((distances(group)[:, -1] > 50 * distances(group)[:, 0]).all() for group in (single, half))
     escaped = (amplified(single) > 10).sum() > len(single.seeds) / 2
