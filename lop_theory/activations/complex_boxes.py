@@ -33,7 +33,12 @@ def _acb_atan(u: acb) -> acb:
 
 
 def _acb_asinh(u: acb) -> acb:
-    return u.asinh() if abs(u.imag) < 1 or bool(u.real > 0) or bool(u.real < 0) else _ACB_NAN
+    """By the logarithm off the imaginary axis, where the library's own is not finite on wide boxes."""
+    if u.real > 0:
+        return _acb_log(u + (1 + u * u).sqrt())
+    if u.real < 0:
+        return -_acb_asinh(-u)
+    return u.asinh() if abs(u.imag) < 1 else _ACB_NAN
 
 
 def _acb_sigmoid(u: acb) -> acb:
