@@ -191,7 +191,7 @@ def test_nan_is_named():
     assert "layer 3" in notes
     assert len(monitor.records) == 2
     json.dumps(monitor.records[-1].as_json(), allow_nan=False)
-    assert "gradient=nan: is not finite" in notes
+    assert "curvature not measured: InvalidInput: loss=nan: is not finite" in notes
 
 
 class Untraceable(nn.Module):
