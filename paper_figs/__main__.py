@@ -34,6 +34,7 @@ FIGURES = {
     "low_rank": "fig_low_rank",
     "optimisers": "fig_optimisers",
     "persistence": "fig_persistence",
+    "remedies": "fig_remedies",
     "stability": "fig_stability",
 }
 """Figure id → module of this package with ``draw(stem) -> caption``."""

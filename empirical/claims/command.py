@@ -18,7 +18,14 @@ from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import load
 from lop_theory.report.place import LEDGER, root
 
-EXPERIMENTS = {"bitflip": "cells", "continual": "cells", "cloning": "cells", "escape": "cell", "persistence": "cells"}
+EXPERIMENTS = {
+    "bitflip": "cells",
+    "continual": "cells",
+    "cloning": "cells",
+    "escape": "cell",
+    "persistence": "cells",
+    "remedies": "cells",
+}
 """Experiment → the function of its ``records`` that reads what its claims are about."""
 
 _UNUSABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, OSError)

@@ -1,0 +1,26 @@
+"""When the claim about remedies holds: conditions on every seed of the saved records."""
+
+from empirical.remedies import claims
+from empirical.remedies.claims import Cells
+from empirical.remedies.options import REMEDIES, Name
+from empirical.remedies.records import late, share
+from empirical.runs.measured import Measured
+
+SURPASS: tuple[Name, ...] = (
+    "crelu", "parseval", "layer_norm", "redo", "l2_init", "cbp", "fire", "gradient_noise", "shrink_perturb",
+)  # fmt: skip
+"""With these the network learns the last tasks faster than a fresh one, in every seed."""
+PART: tuple[Name, ...] = ("dropout",)
+
+
+def remedies_surpass_fresh_networks(cells: Cells) -> bool:
+    """Plain training is near chance; and to take clones apart is neither needed nor enough."""
+    chance = 1 / cells["plain"].group.config["classes_per_task"]
+    lost = late(cells["plain"].group).max() < chance + 0.15
+    surpass = all(share(cells, name).min() > 1 for name in SURPASS)
+    part = all(share(cells, name).min() > 0 and share(cells, name).max() < 1 for name in PART)
+    apart = [REMEDIES[name].unclones for name in (*SURPASS, *PART)]
+    return bool(lost and surpass and part and not all(apart[: len(SURPASS)]) and all(apart[len(SURPASS) :]))
+
+
+VERDICTS = {"remedies": Measured(claims.comparison, remedies_surpass_fresh_networks)}

@@ -1,0 +1,57 @@
+"""The claim about remedies, recomputed from the committed records of the laptop runs."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+from empirical.remedies import claims, records
+from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS
+from empirical.remedies.verdicts import PART, SURPASS
+from paper_figs import fig_remedies
+from tests.empirical.ledger import stated, whole_records
+
+
+@pytest.fixture(scope="module")
+def cells() -> claims.Cells:
+    return records.cells()
+
+
+def test_the_records_are_whole(cells: claims.Cells) -> None:
+    kept = whole_records("remedies")
+    seeds = REMEDIES_PRESETS["laptop"].seeds
+    assert all(cell.group.seeds == seeds for cell in cells.values())
+    used = {record.folder.name for cell in cells.values() for record in cell.group.records}
+    assert used <= {record.folder.name for record in kept}
+
+
+def test_strengths_were_chosen_on_other_seeds_alone(cells: claims.Cells) -> None:
+    options = REMEDIES_PRESETS["laptop"]
+    kept = whole_records("remedies")
+    for name, (strength, _) in cells.items():
+        tuning = [record for record in kept if record.config["seed"] in options.tuning]
+        assert records.chosen(options, name, tuning) == strength
+        if len(REMEDIES[name].tried) > 1:
+            means = {s: [] for s in REMEDIES[name].tried}
+            for record in tuning:
+                if record.config["remedy"] == name:
+                    means[record.config["strength"]].append(record.columns("accuracy")[0].mean())
+            assert all(len(values) == 2 for values in means.values())
+            assert max(means, key=lambda s: sum(means[s])) == strength
+
+
+@pytest.mark.claim("remedies")
+def test_some_remedies_surpass_fresh_networks_and_need_not_take_clones_apart(cells: claims.Cells) -> None:
+    assert claims.comparison(cells) in stated("remedies")
+    assert set(CONTROLS) <= cells.keys()
+    for name in SURPASS:
+        assert (records.share(cells, name) > 1).all()
+    for name in PART:
+        assert (records.share(cells, name) < 1).all()
+    assert sum(REMEDIES[name].unclones for name in SURPASS) == 4
+    assert all(REMEDIES[name].unclones for name in PART)
+
+
+def test_the_figure_is_drawn_from_the_records(tmp_path: Path) -> None:
+    assert "seeds 40, 41, 42, 43, 44" in fig_remedies.draw(tmp_path / "remedies")
+    assert (tmp_path / "remedies.png").stat().st_size > 10_000
