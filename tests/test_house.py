@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("lop_theory", "empirical", "paper_figs")
 ROOMS = [
     *(f"lop_theory.{name}" for name in ("activations", "hermite", "gap", "tension", "verify", "report.page", "watch")),
-    *(f"empirical.{name}" for name in ("bitflip", "cloning", "continual", "escape", "persistence", "remedies", "sweep")),
+    *(
+        f"empirical.{name}"
+        for name in ("bitflip", "cloning", "continual", "escape", "persistence", "remedies", "sweep")
+    ),
     *(f"empirical.{name}" for name in ("streams", "training", "runs", "theory", "data")),
 ]
 
