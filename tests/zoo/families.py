@@ -138,7 +138,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
         "EfficientNetConfig", "EfficientNetForImageClassification",
         {"image_size": 32, "width_coefficient": 0.1, "depth_coefficient": 0.1, "in_channels": [8, 8], "out_channels": [8, 8],
          "kernel_sizes": [3, 3], "strides": [1, 2], "num_block_repeats": [1, 1], "expand_ratios": [1, 2],
-         "depthwise_padding": [], "hidden_dim": 128, "dropout_rate": 0.0, "drop_connect_rate": 0.0, "num_labels": 2}, IMAGES,
+         "depthwise_padding": [], "hidden_dim": 128, "initializer_range": 0.3, "dropout_rate": 0.0, "drop_connect_rate": 0.0, "num_labels": 2}, IMAGES,
     ),
     "regnet": family("RegNetConfig", "RegNetForImageClassification", {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "groups_width": 2, "num_labels": 2}, IMAGES),
     "segformer": family(
