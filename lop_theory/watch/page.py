@@ -82,7 +82,7 @@ def _body(history: History) -> str:
         _section("alarms", "Alarms at the last logged step", _alarms(last)),
         _section("when", "When they came", _history(records)),
         _section("table", f"Layers at step {last.step}", _table(last)),
-        _section("whole", "The whole model", _charts(WHOLE_CHARTS, WHOLE, records, lambda r, n: getattr(r.whole, n))),
+        _section("whole", "The whole model", _charts(WHOLE_CHARTS, WHOLE, records, _whole)),
         _section("control", "Fresh network as control", _controls(history.controls)) if history.controls else "",
         _section("layers", "Layers over time", "".join(_layer(name, records, name in alarmed) for name in last.layers)),
         _section("notes", "What to know before believing it", _notes(records)),
@@ -133,16 +133,15 @@ def _history(records: Sequence[Record]) -> str:
     return f'<div class="plots">{plot("units under an alarm", curves)}</div>' if curves else "<p>Never.</p>"
 
 
-def _table(record: Record) -> str:
+def _table(record: Record, label: str = "Layers") -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("layer", *COLUMNS))
     rows = "".join(
         f"<tr><td>{escape(name)}</td>{''.join(f'<td>{escape(c)}</td>' for c in cells(numbers))}"
         f"<td>{escape(alarm_counts(record, name))}</td></tr>"
         for name, numbers in record.layers.items()
     )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Layers"><table><tr>{head}</tr>{rows}</table></div>'
-    )
+    table = f"<table><tr>{head}</tr>{rows}</table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{table}</div>'
 
 
 def _charts(
@@ -164,6 +163,11 @@ def _charts(
     return f'<div class="plots">{"".join(drawn)}</div>'
 
 
+def _whole(record: Record, name: str) -> float:
+    """NaN where it was not measured: the largest rank of no predictions is none."""
+    return float(getattr(record.whole, name)) or (math.nan if name == "ntk_limit" else 0.0)
+
+
 def _layer(name: str, records: Sequence[Record], opened: bool) -> str:
     def value(record: Record, number: str) -> float:
         numbers = record.layers.get(name)
@@ -183,7 +187,7 @@ def _control(control: Control) -> str:
         fitted = (
             f"<p>Trained anew: the watched model {control.fit_trained:.4g}, the fresh one {control.fit_fresh:.4g}.</p>"
         )
-    table = f"<p>The fresh network's numbers on the same probe:</p>{_table(control.fresh)}"
+    table = f"<p>The fresh network's numbers on the same probe:</p>{_table(control.fresh, 'Fresh layers')}"
     return f"<h3>step {control.step}</h3>{fitted}{table}"
 
 
