@@ -11,7 +11,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.gap.analysis import analyse
 from lop_theory.gap.checker import _inside as inside_interval
 from lop_theory.gap.checker import _recomputed
-from lop_theory.gap.kappa import _coarse_minimum, _inside
+from lop_theory.gap.kappa import _closed, _coarse_minimum, _inside
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
 from lop_theory.gap.printout import as_json
 from lop_theory.gap.rank import polynomial_kernel
@@ -114,6 +114,47 @@ def test_an_interior_minimum_of_relu():
     assert found.method == "interior"
     assert float(found.value) == pytest.approx(0.355306965635053, rel=1e-6)
     assert float(found.at) == pytest.approx(0.68466145, abs=1e-4)
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(("p", "q"), [("0", "0.3"), ("0.3", "0.8"), ("0.55", "0.9")])
+def test_the_least_curvature_is_below_every_sampled_second_derivative(p, q):
+    """On wide cells, where r″ varies: r = N/(1 + ρ) of a polynomial, r″ by differences of exact values."""
+    ratio = ratio_of(correlation_kernel(from_formula("x + x**2 + x**3/4").expr, 12))
+    with precision(192):
+        bound, h = float(least_curvature(ratio, arb(p), arb(q))), arb(2) ** -20
+        around = [[value(ratio, x + step * h) for step in (-1, 0, 1)] for x in inside(p, q, 40)[1:-1]]
+        samples = [float(((a - 2 * b + c) / h**2).mid()) for a, b, c in around]
+    assert max(samples) > min(samples) + 0.1
+    assert 0.9 * min(samples) < bound <= min(samples)
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize("away", ["-0.02", "-0.001", "0.001", "0.02"])
+def test_the_infimum_is_enclosed_from_places_off_it(away):
+    """κ ∈ [r(m) − r′(m)²/(2 min r″), r(m)] for every m near it, not at the minimum alone."""
+    ratio = r_of("relu")
+    with precision(96):
+        best = _inside(ratio, 53)
+        m = (best.at + arb(away)).mid()
+        p, q = m - arb("0.125"), m + arb("0.125")
+        found = _closed(ratio, m, (p, q), least_curvature(ratio, p, q))
+        assert found is not None
+        assert found.value.lower() <= best.value.lower()
+        assert best.value.upper() <= found.value.upper()
+        assert found.at.lower() < best.at.mid() < found.at.upper()
+        assert found.value.rad() < (value(ratio, m) - best.value).upper() * 4
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(("p", "q"), [("0.1", "0.125"), ("0.5", "0.53125")])
+def test_where_the_ratio_falls_the_tangents_leave_its_right_end(p, q):
+    ratio = r_of("relu")
+    with precision(96):
+        u, v = arb(p), arb(q)
+        floor = floor_by_tangents(ratio_derivatives(ratio, u, 1), ratio_derivatives(ratio, v, 1), u, v)
+        assert ratio_slope(ratio, v) < 0
+        assert arb("-1e-12") < floor - value(ratio, v) < arb("1e-20")
 
 
 @pytest.mark.claim("rank-gain")

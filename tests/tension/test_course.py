@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.activations.expression import mul
-from lop_theory.balls import arb, fmpq, precision
+from lop_theory.balls import arb, arb_poly, fmpq, precision
 from lop_theory.hermite.expansion import raw_moments
 from lop_theory.tension import course
 from lop_theory.tension.course import constant_in_scale, modulated, rises_and_falls
@@ -100,3 +100,22 @@ def test_a_negative_scale_mirrors_the_bias():
     expr = activation("silu").expr
     forward, backward = (rises_and_falls(expr, "bias", BIASES, fixed=fmpq(a)) for a in (1, -1))
     assert [s.sign for s in forward] == [s.sign for s in backward]
+
+
+@pytest.mark.claim("tension-monotone")
+@pytest.mark.parametrize("growing", [0, 2])
+@pytest.mark.parametrize("t", ["-0.2", "0", "0.3"])
+def test_the_slope_of_the_tendency_is_that_of_its_differences(growing, t):
+    """Every term of it, with series that share no coefficient."""
+    with precision(192):
+        c, m, d = [3, 5, -2, 4], [2, -3, 6, 1], [30, 8, -5, 9]
+        zero, at, h = arb(0), arb(t), arb(2) ** -40
+
+        def series(coefficients):
+            poly = arb_poly(coefficients)
+            return course.Series((poly, poly.derivative(), poly.derivative().derivative()), (zero, zero, zero))
+
+        three = series(m), series(c), series(d)
+        slope = course._tendency(three, growing, at)[1]
+        ahead, behind = (course._tendency(three, growing, at + step)[0] for step in (h, -h))
+        assert abs((ahead - behind) / (2 * h) - slope) < 1e-15
