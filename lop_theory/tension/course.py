@@ -18,6 +18,7 @@ from lop_theory.activations.expression import Expr, X, add, compose, mul, num
 from lop_theory.activations.piecewise import exact_parity, pieces
 from lop_theory.activations.symbolic import polynomial
 from lop_theory.balls import arb, arb_poly, fmpq, ipow, precision, within
+from lop_theory.errors import InvalidInput
 from lop_theory.hermite.expansion import raw_moments
 
 Direction = Literal["scale", "bias"]
@@ -61,13 +62,26 @@ def rises_and_falls(
     expr: Expr, direction: Direction, interval: tuple[fmpq, fmpq], *, fixed: fmpq, cells: int = 300
 ) -> list[Segment]:
     """Where λ rises and falls as the parameter runs through the interval (of positive numbers for the scale), the
-    other one being ``fixed``; on each part at most ``cells`` cells are looked at. Raises ``InvalidInput`` as
-    ``expand`` does.
+    other one being ``fixed``; on each part at most ``cells`` cells are looked at. Raises ``InvalidInput`` for an
+    empty interval, a scale that is not positive (as the parameter) or 0 (as ``fixed``), and as ``expand`` does.
     """
+    _require(direction, interval, fixed)
     found: list[Segment] = []
     for part in _parts(direction, interval, fixed):
         found += _on_part(expr, direction, part, fixed, (cells, _FINER))
     return _merged(found)
+
+
+def _require(direction: Direction, interval: tuple[fmpq, fmpq], fixed: fmpq) -> None:
+    lo, hi = interval
+    if direction not in ("scale", "bias"):
+        raise InvalidInput("direction", direction, "must be 'scale' or 'bias'", "name what varies")
+    if not lo < hi:
+        raise InvalidInput("interval", f"[{lo}, {hi}]", "holds no more than one point", "give it as (lo, hi), lo < hi")
+    if direction == "scale" and not lo > 0:
+        raise InvalidInput("interval", f"[{lo}, {hi}]", "must hold positive scales only", "start it above 0")
+    if direction == "bias" and fixed == 0:
+        raise InvalidInput("fixed", str(fixed), "the scale must not be 0", "phi(0 x + b) is constant")
 
 
 def _on_part(

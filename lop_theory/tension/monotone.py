@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from lop_theory.activations.catalogue import activation
 from lop_theory.activations.expression import Expr
 from lop_theory.balls import arb, fmpq, precision
+from lop_theory.errors import InvalidInput
 from lop_theory.hermite.expansion import expand
 from lop_theory.tension.course import Direction, modulated, rises_and_falls
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
@@ -74,7 +75,11 @@ def certify_monotone(
     sense: Sense,
     cells: int = 300,
 ) -> Verdict:
-    """Whether λ is strictly monotone in the given sense for every parameter in the interval, certified by balls."""
+    """Whether λ is strictly monotone in the given sense for every parameter in the interval, certified by balls. Raises
+    ``InvalidInput`` as ``rises_and_falls`` does.
+    """
+    if sense not in ("increasing", "decreasing"):
+        raise InvalidInput("sense", sense, "must be 'increasing' or 'decreasing'", "name one of the two")
     wanted = 1 if sense == "increasing" else -1
     segments = rises_and_falls(_formula(function), direction, interval, fixed=fixed, cells=cells)
     wrong = next((s for s in segments if s.sign == -wanted), None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.activations.expression import mul
 from lop_theory.balls import arb, arb_poly, fmpq, precision
+from lop_theory.errors import InvalidInput
 from lop_theory.hermite.expansion import raw_moments
 from lop_theory.tension import course
 from lop_theory.tension.course import constant_in_scale, modulated, rises_and_falls
@@ -119,3 +120,18 @@ def test_the_slope_of_the_tendency_is_that_of_its_differences(growing, t):
         slope = course._tendency(three, growing, at)[1]
         ahead, behind = (course._tendency(three, growing, at + step)[0] for step in (h, -h))
         assert abs((ahead - behind) / (2 * h) - slope) < 1e-15
+
+
+@pytest.mark.claim("tension-monotone")
+@pytest.mark.parametrize(
+    ("direction", "interval", "fixed", "sense", "named"),
+    [("bias", (3, -3), 1, "increasing", "interval"), ("bias", (3, 3), 1, "increasing", "interval"),
+     ("scale", (2, 1), 0, "decreasing", "interval"), ("scale", (0, 2), 0, "increasing", "interval"),
+     ("scale", (-2, -1), 0, "increasing", "interval"), ("bias", (1, 2), 0, "increasing", "fixed"),
+     ("Bias", (1, 2), 1, "increasing", "direction"), ("scale", (1, 2), 1, "falling", "sense")],
+)  # fmt: skip
+def test_nothing_holds_on_no_interval(direction, interval, fixed, sense, named):
+    """An empty interval proves no monotonicity; a scale of 0 or below has no course."""
+    lo, hi = map(fmpq, interval)
+    with pytest.raises(InvalidInput, match=named):
+        certify_monotone("gelu", direction, (lo, hi), fixed=fmpq(fixed), sense=sense)
