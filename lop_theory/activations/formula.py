@@ -6,6 +6,7 @@ Nothing is ever evaluated as code. What people type is understood: x, or any one
 """
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -49,6 +50,10 @@ MAX_NODES = 20_000
 MAX_TREE_DEPTH = 200
 
 _SIGNS = {"·": "*", "×": "*", "−": "-", "²": "**2", "³": "**3", "⁴": "**4", "π": "pi", "^": "**"}
+_MISREAD = re.compile(  # Python would leave out a comment and read x²³ as x⁸, x³^2 as x⁹, x²3 as x²³, sin(xπ) as sin(x)
+    r"#|[²³⁴](?:[\w.]|\s*(?:[²³⁴^]|\*\*))|[^\W²³⁴]π|π[^\W²³⁴]"
+)
+_PRODUCT = re.compile(r"(?:pi|[a-z])x|x(?:pi|[a-z])|xx+")
 _MODULES = (
     "np",
     "numpy",
@@ -95,6 +100,11 @@ def _plain(text: str, room: int) -> str:
         raise _invalid(text, "is empty")
     if len(text) > MAX_LENGTH * room:
         raise _invalid(text, f"has {len(text)} characters, at most {MAX_LENGTH * room} are allowed")
+    if (found := _MISREAD.search(text)) is not None:
+        reason = f"column {found.start() + 1}: {found.group()!r} would not be read as it looks"
+        raise _invalid(
+            text, reason, "leave out comments, write products with * and put powers of powers in parentheses"
+        )
     plain = "".join(_SIGNS.get(c, c) for c in text.strip())
     if not plain.isascii() or any(c in plain for c in "\n\r\0\f"):
         raise _invalid(text, "must be one line of ASCII (and ² ³ π ·)")
@@ -202,6 +212,10 @@ class _Reader:
         }
         free -= {*self.names, *_INFINITE}
         (name,) = free if len(free) == 1 else ("x",)
+        if _PRODUCT.fullmatch(name):
+            raise _invalid(
+                self.text, f"{name} is one name, not a product", "write products with *, or name the variable x"
+            )
         return "x" if function_named(name) is not None else name
 
     def read(self, node: ast.expr, depth: int) -> Expr:

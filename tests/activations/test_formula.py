@@ -156,6 +156,9 @@ def test_fuzz_of_tokens(tokens):
         ("x\n+1", "one line"),
         ("х", "ASCII"),
         ("x @ x", "operator"),
+        *[(text, "as it looks") for text in ("tanh(x) # + x**3", "tanh(x) # *)", "x²³", "x ² ³", "x³**2", "x³ ^ 2")],
+        *[(text, "as it looks") for text in ("x²3", "x².5", "sin(xπ)", "sin(πx)", "sin(πt)", "tanh(π2)")],
+        *[(text, "not a product") for text in ("tanh(xx)", "sin(pix)", "sin(xpi)", "tanh(ax) + ax", "ex")],
     ],
 )
 def test_refusals_name_the_offence(text, word):
@@ -163,6 +166,16 @@ def test_refusals_name_the_offence(text, word):
         parse(text)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("(x²)³", "(x**2)**3"), ("x² if x > 0 else x³", "x**2 if x > 0 else x**3"), ("-x²/3", "-x**2/3"),
+     ("π²·x + x³·x²", "pi**2*x + x**3*x**2"), ("tanh(π·x)", "tanh(pi*x)"), ("tanh(inputs)", "tanh(x)"),
+     ("x^2^3", "x**8")],
+)  # fmt: skip
+def test_what_reads_as_it_looks_is_taken(text, plain):
+    assert parse(text) == parse(plain)
 
 
 def test_numbers_are_exact():
