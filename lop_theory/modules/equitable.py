@@ -34,9 +34,9 @@ precision lets exact clones drift apart. Coarser precisions: four roundings."""
 class Structure(NamedTuple):
     """``blocks[parameter]``: the block of every coordinate, dimension by dimension, for the doubly equitable partition;
     ``forward``: for the in-equitable one, whose units are equal on all data. ``noise`` names what separates clones at
-    random (dropout in training mode); ``skipped`` maps operators without a rule to where they were met. ``axes`` and
-    ``plan`` hold the width classes, ``summed`` the classes that a parameter's entries are summed over, ``entering``
-    those along which it also enters as it is."""
+    random (dropout in training mode), ``noisy`` the width classes that it acts on, with its name; ``skipped`` maps
+    operators without a rule to where they were met. ``axes`` and ``plan`` hold the width classes, ``summed`` the
+    classes that a parameter's entries are summed over, ``entering`` those along which it also enters as it is."""
 
     blocks: Mapping[str, tuple[Partition, ...]]
     forward: Mapping[str, tuple[Partition, ...]]
@@ -47,6 +47,7 @@ class Structure(NamedTuple):
     axes: Mapping[str, Axes]
     summed: Mapping[str, frozenset[Axis]]
     entering: Mapping[str, frozenset[Axis]]
+    noisy: Mapping[Axis, str] = {}
 
 
 class _Sum(NamedTuple):
@@ -103,9 +104,11 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     for both in (True, False):
         colours = _refined(plan, axes, sums, entries, both=both, tolerance=tolerance)
         found.append({name: tuple(colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
-    breaks = [e.reason for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
+    breaks = [e for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
+    reasons = tuple(dict.fromkeys(e.reason for e in breaks))
+    noisy = {leaf: e.reason for e in breaks for axis in e.axes for leaf in plan.leaves(axis)}
     roles = _parameter_roles(program, plan)
-    return Structure(found[0], found[1], tuple(dict.fromkeys(breaks)), skipped, tolerance, plan, axes, *roles)
+    return Structure(found[0], found[1], reasons, skipped, tolerance, plan, axes, *roles, noisy)
 
 
 def _parameter_roles(

@@ -182,7 +182,7 @@ def _notes(found: Observed, reason: str, known: Structure | None) -> tuple[str, 
     if reason:
         notes.append(f"whether training parts equal units was not checked: {reason}")
     if known is not None and known.noise:
-        notes.append(f"in this mode {known.noise[0]}: training with it parts clones")
+        notes.append(f"in this mode {known.noise[0]}: training with it parts clones that it acts on")
     return tuple(notes)
 
 

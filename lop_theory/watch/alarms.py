@@ -10,15 +10,21 @@
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lop_theory.modules.axes import Axis
 from lop_theory.modules.detection import Detection, Layer
+from lop_theory.modules.equitable import Structure
+from lop_theory.modules.interface import Partition
 from lop_theory.modules.judge import DIVERGING, OPPOSITE
 from lop_theory.modules.verdicts import Block
-from lop_theory.watch.optimiser_facts import Facts
+from lop_theory.watch.optimiser_facts import Facts, untied
 from lop_theory.watch.record import Alarm
 from lop_theory.watch.remedies import advice
-
-KINDS = ("permanent", "reversible", "useful", "undecided")
 
 MEANINGS = {
     "permanent": "certified: training as it is does not undo it",
@@ -28,13 +34,26 @@ MEANINGS = {
 }
 
 
-def alarms_of(detection: Detection, quiet: Mapping[str, Iterable[int]], facts: Facts) -> tuple[Alarm, ...]:
-    """Of every layer. ``quiet``: by layer, the units whose incoming weights no gradient reaches."""
+EQUAL = 1e-6
+"""Gradients that differ by less than this times the largest are equal to rounding."""
+
+
+class Seen(NamedTuple):
+    """What alarms are made of. ``gradients`` (units, weights): by layer, those of the mean loss for the incoming
+    weights of every unit, of layers whose weights the optimiser moves."""
+
+    model: nn.Module
+    detection: Detection
+    gradients: Mapping[str, Tensor]
+    facts: Facts
+
+
+def alarms_of(seen: Seen) -> tuple[Alarm, ...]:
+    """Of every layer."""
     found: list[Alarm] = []
-    for layer in hidden(detection):
-        still = frozenset(quiet.get(layer.module, ()))
-        judged = [_alarm(layer, block, detection, facts) for block in layer.verdicts]
-        found += [*filter(None, judged), *_silent(layer, still), *_dormant(layer, still)]
+    for layer in hidden(seen.detection):
+        judged = [_alarm(layer, block, seen) for block in layer.verdicts]
+        found += [*filter(None, judged), *_still(layer, seen.gradients.get(layer.module))]
     return tuple(_merged(found))
 
 
@@ -45,41 +64,87 @@ def hidden(detection: Detection) -> list[Layer]:
     return [layer for layer in detection.layers if layer.module not in sums]
 
 
-def _alarm(layer: Layer, block: Block, detection: Detection, facts: Facts) -> Alarm | None:
+def _alarm(layer: Layer, block: Block, seen: Seen) -> Alarm | None:
     match block.kind:
         case "trapped":
-            kind, reason = _trapped(block, detection, facts)
+            kind, reason = _trapped(layer, block, seen)
             return Alarm(layer.module, kind, "trapped", block.units, reason, advice("trapped"))
         case "frozen":
-            kind, reason = _frozen(block, facts)
+            kind, reason = _frozen(block, seen.facts)
             return Alarm(layer.module, kind, "frozen", block.units, f"{block.reason}; {reason}", advice("frozen"))
         case "separating":
-            return Alarm(layer.module, "reversible", "clones that part", block.units, block.reason)
+            kind, reason = _parting(block, seen.gradients.get(layer.module))
+            return Alarm(layer.module, kind, "clones that part", block.units, reason)
         case "near" | "twin" if gated(block):
             return Alarm(layer.module, "useful", "near-clones that compute", block.units, block.reason)
         case _:
             return None
 
 
-def _trapped(block: Block, detection: Detection, facts: Facts) -> tuple[str, str]:
-    """The clones' kind, and what the optimiser table says."""
-    constant = "not block-constant" not in block.reason
-    noise = detection.structure.noise if detection.structure is not None else ()
-    if noise:
-        return "reversible", f"{noise[0]}, which parts them"
+def _trapped(layer: Layer, block: Block, seen: Seen) -> tuple[str, str]:
+    """The clones' kind, and what the optimiser table says. Noise on other units parts no clones whose weights are
+    block-constant: every draw moves them alike."""
+    constant, facts = "not block-constant" not in block.reason, seen.facts
+    known = seen.detection.structure
+    assert known is not None
+    own = _classes(layer, known)
+    noise = next((known.noisy[axis] for axis in own if axis in known.noisy), None)
+    if noise is not None:
+        return "reversible", f"{noise}, which parts them"
+    if known.noise and not constant:
+        return "undecided", f"{known.noise[0]} of other units, which may part them"
+    state = untied(seen.model, facts, _only(known, own, block))
+    if state is not None:
+        return ("reversible" if state[0] else "undecided"), state[1]
     kinds = {True: "permanent", False: "reversible", None: "undecided"}
     return kinds[facts.keeps(constant)], f"equal on all data (Theorem A.1); {facts.sentence(constant)}"
 
 
+def _classes(layer: Layer, known: Structure) -> list[Axis]:
+    """The width classes of the layer's units, as a reader that flattens them has them too."""
+    assert layer.weight is not None
+    name, dim = layer.weight
+    return known.plan.leaves(known.axes[name][dim])
+
+
+def _only(known: Structure, own: list[Axis], block: Block) -> dict[str, tuple[Partition, ...]]:
+    """The blocks along the layer's width classes (of these units, where a coordinate is a unit), else singletons."""
+
+    def kept(index: Partition, axis: Axis) -> Partition:
+        alone = np.arange(len(index))
+        if not set(own) & set(known.plan.leaves(axis)):
+            return alone
+        if known.plan.leaves(axis) != own:
+            return index
+        inside = np.isin(alone, block.units)
+        return np.unique(np.where(inside, -1, alone), return_inverse=True)[1]
+
+    return {
+        name: tuple(kept(index, axis) for index, axis in zip(dims, known.axes[name], strict=True))
+        for name, dims in known.blocks.items()
+    }
+
+
+def _parting(block: Block, gradients: Tensor | None) -> tuple[str, str]:
+    """Whether the units' gradients differ, on this data."""
+    if gradients is None:
+        return "undecided", f"{block.reason}; but no gradient of their own weights was seen (are they trained?)"
+    rows = gradients[list(block.units)]
+    if float((rows - rows[0]).abs().max()) > EQUAL * float(gradients.abs().max()):
+        return "reversible", block.reason
+    return "undecided", f"{block.reason}; but on this data their gradients are equal"
+
+
 def _frozen(block: Block, facts: Facts) -> tuple[str, str]:
     """The certificate holds for gradient methods without decay, once moments have died away. Decoupled decay (of all
-    weights, or of all but biases) keeps it where the flat region ends at 0: it does not change the sign of a sum."""
+    weights, or of all but biases; not of biases more than of weights) keeps it where the flat region ends at 0: it does
+    not change the sign of a sum."""
     at_zero = block.interval is not None and 0.0 in block.interval.flat_region
     if facts.update is None:
         return "undecided", f"no gradient moves them, but {facts.name} is not in the optimiser table"
     if facts.update == "asymmetric":
         return "reversible", f"no gradient moves them, but {facts.name} moves weights without one"
-    if facts.decay != "none" and not (facts.decay == "decoupled" and at_zero):
+    if facts.decay != "none" and not (facts.decay == "decoupled" and at_zero and facts.proportional):
         return "undecided", f"no gradient moves them, but the {facts.decay} decay of {facts.name} does"
     return "permanent", f"{facts.name} does not move them out, once its moments have died away"
 
@@ -93,17 +158,22 @@ def _certified(layer: Layer) -> set[int]:
     return {u for block in layer.verdicts if block.kind == "frozen" for u in block.units}
 
 
-def _silent(layer: Layer, still: frozenset[int]) -> list[Alarm]:
-    """Dead units that no gradient reaches; those with one are dormant."""
-    units = tuple(u for u in layer.dead if u in still and u not in _certified(layer))
-    reason = "zero on this data and without a gradient from it; not certified to stay so"
-    return [Alarm(layer.module, "undecided", "silent", units, reason, advice("silent"))] if units else []
-
-
-def _dormant(layer: Layer, still: frozenset[int]) -> list[Alarm]:
-    units = tuple(u for u in layer.dormant if u not in still and u not in _certified(layer))
-    reason = "small beside the layer's mean, and a gradient reaches their weights"
-    return [Alarm(layer.module, "reversible", "dormant", units, reason, advice("dormant"))] if units else []
+def _still(layer: Layer, gradients: Tensor | None) -> list[Alarm]:
+    """Units that are small or zero and not certified: reversible where a gradient was seen to reach their weights."""
+    certified = _certified(layer)
+    moved = set() if gradients is None else set(torch.nonzero(gradients.abs().sum(1) > 0).flatten().tolist())
+    silent = tuple(u for u in layer.dead if u not in moved and u not in certified)
+    dormant = tuple(u for u in layer.dormant if u not in certified and u not in silent)
+    reached = tuple(u for u in dormant if u in moved)
+    rest = tuple(u for u in dormant if u not in moved)
+    unseen = "whether a gradient reaches their weights was not seen (are they trained?)"
+    without = unseen if gradients is None else "no gradient from it reaches their weights; not certified to stay so"
+    found = (
+        ("undecided", "silent", silent, f"zero on this data; {without}"),
+        ("reversible", "dormant", reached, "small beside the layer's mean, and a gradient reaches their weights"),
+        ("undecided", "dormant", rest, f"small beside the layer's mean; {without}"),
+    )
+    return [Alarm(layer.module, kind, name, u, why, advice(name)) for kind, name, u, why in found if u]
 
 
 def _merged(found: Iterable[Alarm]) -> list[Alarm]:

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from lop_theory.watch.alarms import KINDS
-from lop_theory.watch.record import LayerNumbers, Record
+from lop_theory.watch.record import KINDS, LayerNumbers, Record
 
 COLOURS = {"permanent": "red", "reversible": "yellow", "useful": "green", "undecided": "cyan"}
 COLUMNS = ("units", "dead", "dormant", "GraMa", "saturated", "duplicate", "rank", "clone distance", "alarms")

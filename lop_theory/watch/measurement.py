@@ -13,12 +13,13 @@ from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules import Detection, detect
 from lop_theory.modules.readers import parameter
 from lop_theory.optim.layer import Layer as Units
+from lop_theory.watch.alarms import Seen as Evidence
 from lop_theory.watch.alarms import alarms_of
 from lop_theory.watch.gain import Draws, best_gain, curvature_at, draws, normal_curvature
-from lop_theory.watch.optimiser_facts import Facts
+from lop_theory.watch.optimiser_facts import Facts, held
 from lop_theory.watch.pairs import Pair, distance, nearest, parameters_of_units, rate
 from lop_theory.watch.probe import Probe, measuring, output_of, rows_of
-from lop_theory.watch.record import NAN, LayerNumbers, Record, WholeNumbers
+from lop_theory.watch.record import NAN, Alarm, LayerNumbers, Record, WholeNumbers
 from lop_theory.watch.tangents import tangents_of
 
 GROUPS = ("pairs", "churn", "tangents", "curvature")
@@ -93,9 +94,9 @@ def record(at: Occasion) -> Record:
         drawn = sheet.attempt("gradients", lambda: draws(model, probe))
         whole = _whole(at, sheet, drawn, detection)
         pairs = _pairs(at, sheet) if "pairs" in at.groups else {}
-    slopes = _slopes(detection, drawn)
-    quiet = {name: torch.nonzero(sizes == 0).flatten().tolist() for name, sizes in slopes.items()}
-    found = alarms_of(detection, quiet, at.facts) if detection is not None else ()
+    gradients = _gradients(detection, drawn)
+    slopes = {name: rows.abs().mean(1).double() for name, rows in gradients.items()}
+    found = _alarms(at, sheet, detection, gradients) if detection is not None else ()
     by_weight = {} if detection is None else {s.name: s.weight[0] for s in detection.seen if s.weight}
     layers = {
         name: _layer(name, numbers, at, detection, slopes)._replace(**_near(by_weight.get(name), at, pairs))
@@ -104,6 +105,14 @@ def record(at: Occasion) -> Record:
     notes = [*sheet.notes, *_notes(detection)]
     known = {name: (pair.i, pair.j, pair.distance) for name, (pair, _) in pairs.items()}
     return Record(at.step, layers, whole, found, tuple(dict.fromkeys(notes)), known)
+
+
+def _alarms(at: Occasion, sheet: Sheet, detection: Detection, gradients: Mapping[str, Tensor]) -> tuple[Alarm, ...]:
+    moved = held(at.model, at.facts)
+    weights = {s.name: s.weight[0] for s in detection.seen if s.weight}
+    known = {name: rows for name, rows in gradients.items() if weights[name] in moved}
+    seen = Evidence(at.model, detection, known, at.facts)
+    return sheet.attempt("alarms", lambda: alarms_of(seen)) or ()
 
 
 def broken(model: nn.Module) -> list[str]:
@@ -174,8 +183,8 @@ def _curved(at: Occasion, drawn: Draws, detection: Detection | None) -> dict[str
 # ---- layers ----
 
 
-def _slopes(detection: Detection | None, drawn: Draws | None) -> dict[str, Tensor]:
-    """By layer: mean |∂L/∂w_in| of every unit, where its units are those of one parameter."""
+def _gradients(detection: Detection | None, drawn: Draws | None) -> dict[str, Tensor]:
+    """By layer: ∂L/∂w_in of every unit, a row each, where its units are those of one trained parameter."""
     if detection is None or drawn is None:
         return {}
     return {
@@ -185,7 +194,7 @@ def _slopes(detection: Detection | None, drawn: Draws | None) -> dict[str, Tenso
 
 def _per_unit(gradient: Tensor, seen: Seen) -> Tensor:
     assert seen.weight is not None
-    return gradient.detach().abs().movedim(seen.weight[1], 0).flatten(1).mean(1).double()
+    return gradient.detach().movedim(seen.weight[1], 0).reshape(gradient.shape[seen.weight[1]], -1)
 
 
 def _layer(

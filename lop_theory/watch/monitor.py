@@ -23,7 +23,7 @@ from lop_theory.watch.control import Control, Fit, fresh_control
 from lop_theory.watch.measurement import GROUPS, SLOW, Before, Occasion, before, record
 from lop_theory.watch.optimiser_facts import facts_of
 from lop_theory.watch.probe import Loss, Probe, as_probe, call_as_inputs, measuring, on_device, unwrapped
-from lop_theory.watch.record import Alarm, Record, record_of
+from lop_theory.watch.record import Alarm, Record, invalid_state, record_of
 from lop_theory.watch.sinks import Guarded, Listener, Sink
 from lop_theory.watch.steps import StepHook
 
@@ -265,9 +265,13 @@ class Monitor:
         return {"steps": self.steps, "records": [found.as_json() for found in self.records]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on as the saved monitor; sinks drop what they hold of later steps."""
-        self.steps = int(state["steps"])
-        self.records = [record_of(saved) for saved in state["records"]]
+        """Go on as the saved monitor; sinks drop what they hold of later steps. Raises ``InvalidInput``."""
+        try:
+            steps, saved = int(state["steps"]), list(state["records"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise invalid_state(error) from None
+        records = [record_of(one) for one in saved]
+        self.steps, self.records = steps, records
         self._before = None
         self._prepare()
 

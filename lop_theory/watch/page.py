@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lop_theory.report.page import asset
-from lop_theory.watch.alarms import KINDS, MEANINGS
+from lop_theory.watch.alarms import MEANINGS
 from lop_theory.watch.control import Control
 from lop_theory.watch.glossary import LAYER, WHOLE
 from lop_theory.watch.live_table import COLUMNS, alarm_counts, cells
 from lop_theory.watch.plots import Curve, plot
-from lop_theory.watch.record import Alarm, Record
+from lop_theory.watch.record import KINDS, Alarm, Record
 
 STYLE = Path(__file__).with_name("report.css")
 
@@ -97,10 +97,19 @@ def _section(name: str, title: str, content: str) -> str:
 
 
 def _alarms(record: Record) -> str:
-    if not record.alarms:
+    unjudged = _unjudged(record)
+    if not record.alarms and not unjudged:
         return "<p>None: no dormant, frozen, trapped or silent unit on the probe.</p>"
     ordered = sorted(record.alarms, key=lambda alarm: KINDS.index(alarm.kind))
-    return "".join(_alarm(alarm) for alarm in ordered)
+    return unjudged + "".join(_alarm(alarm) for alarm in ordered)
+
+
+def _unjudged(record: Record) -> str:
+    """Layers without a verdict, so that no alarm does not look like none needed."""
+    names = [name for name, numbers in record.layers.items() if math.isnan(numbers.trapped)]
+    if record.layers and not names:
+        return ""
+    return f"<p>Not judged (the notes say why): {escape(', '.join(names)) or 'any layer'}.</p>"
 
 
 def _alarm(alarm: Alarm) -> str:

@@ -5,7 +5,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lop_theory.errors import InvalidInput
+
 NAN = math.nan
+KINDS = ("permanent", "reversible", "useful", "undecided")
+"""Of alarms: what they mean is told in :mod:`lop_theory.watch.alarms`."""
 
 
 class LayerNumbers(NamedTuple):
@@ -65,7 +69,7 @@ class WholeNumbers(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """What is the matter with ``units`` of a layer. ``kind``: :data:`lop_theory.watch.alarms.KINDS`; ``found``: the
+    """What is the matter with ``units`` of a layer. ``kind``: :data:`KINDS`; ``found``: the
     verdict behind it; ``remedies``: what can leave it, one line each."""
 
     layer: str
@@ -114,20 +118,39 @@ class Record(NamedTuple):
 
 
 def record_of(saved: Mapping[str, Any]) -> Record:
-    """The inverse of :meth:`Record.as_json`."""
-    return Record(
-        saved["step"],
-        {name: LayerNumbers(**_read(numbers)) for name, numbers in saved["layers"].items()},
-        WholeNumbers(**_read(saved["whole"])),
-        tuple(map(_alarm, saved["alarms"])),
-        tuple(saved["notes"]),
-        {name: (int(i), int(j), float(far)) for name, (i, j, far) in saved["pairs"].items()},
-    )
+    """The inverse of :meth:`Record.as_json`. Raises ``InvalidInput`` for what :meth:`Record.as_json` cannot have
+    written: a saved state may come from anyone."""
+    try:
+        return Record(
+            _count(saved["step"]),
+            {str(name): LayerNumbers(**_read(numbers)) for name, numbers in saved["layers"].items()},
+            WholeNumbers(**_read(saved["whole"])),
+            tuple(map(_alarm, saved["alarms"])),
+            tuple(map(str, saved["notes"])),
+            {str(name): (_count(i), _count(j), float(far)) for name, (i, j, far) in saved["pairs"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise invalid_state(error) from None
+
+
+def invalid_state(error: Exception) -> InvalidInput:
+    """For a state that no monitor saved."""
+    reason = f"is not what state_dict() gives ({type(error).__name__}: {str(error)[:80]})"
+    return InvalidInput("state", "record", reason, "give the state_dict() of a monitor")
 
 
 def _alarm(saved: Mapping[str, Any]) -> Alarm:
     found = Alarm(**dict(saved))
-    return found._replace(units=tuple(found.units), remedies=tuple(found.remedies))
+    if found.kind not in KINDS:
+        raise ValueError(f"an alarm of kind {found.kind!r}")
+    texts = {name: str(getattr(found, name)) for name in ("layer", "found", "reason")}
+    return found._replace(**texts, units=tuple(map(_count, found.units)), remedies=tuple(map(str, found.remedies)))
+
+
+def _count(number: Any) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"{number!r} is no count")
+    return number
 
 
 def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:
@@ -135,4 +158,10 @@ def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _read(numbers: Mapping[str, float | None]) -> dict[str, Any]:
-    return {name: NAN if value is None else value for name, value in numbers.items()}
+    return {name: NAN if value is None else _number(value) for name, value in numbers.items()}
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no number")
+    return value

@@ -7,10 +7,11 @@ from torch import nn  # noqa: E402
 
 from lop_theory import watch  # noqa: E402
 from lop_theory.optim import CCBP, UPGD, ContinualBackprop, NoisySGD, ReDo  # noqa: E402
-from lop_theory.watch.alarms import KINDS, MEANINGS  # noqa: E402
+from lop_theory.watch.alarms import MEANINGS  # noqa: E402
 from lop_theory.watch.optimiser_facts import UNKNOWN, facts_of  # noqa: E402
+from lop_theory.watch.record import KINDS  # noqa: E402
 from lop_theory.watch.remedies import able, unable  # noqa: E402
-from tests.watch.nets import X, clone, freeze, losses, mlp, silence  # noqa: E402
+from tests.watch.nets import X, clone, freeze, losses, mlp, silence, train  # noqa: E402
 
 
 def found(model, optimiser=None):
@@ -136,7 +137,7 @@ def test_near_clones_that_compute_are_useful_and_have_no_remedy():
     ],
 )
 def test_what_the_table_knows_of_an_optimiser(make, expected):
-    assert facts_of(make(mlp()))[1:] == expected
+    assert facts_of(make(mlp()))[1:3] == expected
 
 
 def test_an_optimiser_that_the_table_does_not_know_predicts_nothing():
@@ -152,3 +153,107 @@ def test_kinds_have_meanings_and_no_remedy_is_both():
     for finding in ("trapped", "frozen", "silent", "dormant"):
         assert able(finding)
         assert not {r.name for r in able(finding)} & {r.name for r in unable(finding)}
+
+
+def gap(model, layer=0):
+    return float((model[layer].weight[0] - model[layer].weight[1]).detach().norm())
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {}])
+def test_clones_whose_optimiser_state_differs_part(options):
+    model = mlp(activation=nn.Tanh)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, **options)
+    train(model, optimiser, 3)
+    clone(model)
+    (kind,) = [k for _, k, f in kinds(found(model, optimiser)) if f == "trapped"]
+    train(model, optimiser, 3)
+    assert (kind, gap(model) > 1e-3) == (("reversible", True) if options else ("permanent", False))
+
+
+@pytest.mark.parametrize(("place", "kind"), [(0, "permanent"), (2, "reversible"), (4, "permanent"), (5, "permanent")])
+def test_dropout_parts_the_clones_that_it_acts_on_and_no_others(place, kind):
+    model = clone(mlp(activation=nn.Tanh))
+    model.insert(place, nn.Dropout(0.3))
+    layer = 1 if place == 0 else 0
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    (said,) = [k for _, k, f in kinds(found(model, optimiser)) if f == "trapped"]
+    train(model, optimiser, 20)
+    assert (said, gap(model, layer) > 1e-3) == (kind, kind == "reversible")
+
+
+def test_dropout_elsewhere_may_part_clones_that_are_no_copies():
+    model = clone(mlp(activation=nn.Tanh))
+    with torch.no_grad():
+        model[2].weight[1], model[2].bias[1] = model[2].weight[0], model[2].bias[0]
+        model[4].weight[:, 1] = model[4].weight[:, 0]
+        model[2].weight[:2, :2] += torch.tensor([[0.3, -0.3], [-0.3, 0.3]])
+    model.insert(4, nn.Dropout(0.3))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert ("1", "undecided", "trapped") in kinds(found(model, optimiser))
+
+
+def test_weights_that_are_not_trained_are_not_reached():
+    model = clone(mlp(activation=nn.Tanh))
+    with torch.no_grad():
+        model[0].weight[5] *= 1e-4
+        model[0].bias[5] = 0
+        model[2].weight[:, 1] += 0.3
+    expected = {("1", "undecided", "dormant"): (5,), ("1", "undecided", "clones that part"): (0, 1)}
+    assert kinds(found(model, torch.optim.SGD(model[2:].parameters(), lr=0.1))) == expected
+    model[0].requires_grad_(requires_grad=False)
+    assert kinds(found(model, torch.optim.SGD(model[2:].parameters(), lr=0.1))) == expected
+
+
+def test_readers_that_differ_where_no_gradient_passes_part_nothing():
+    model = freeze(clone(mlp()))
+    with torch.no_grad():
+        model[2].weight[3, 1] -= 0.3
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert ("1", "undecided", "clones that part") in kinds(found(model, optimiser))
+    train(model, optimiser, 20)
+    assert gap(model) < 1e-6
+
+
+@pytest.mark.parametrize(("biases", "weights", "kind"), [(0.5, 0.0, "undecided"), (0.0, 0.5, "permanent")])
+def test_decay_of_biases_alone_changes_the_sign_of_sums(biases, weights, kind):
+    model = mlp(activation=nn.ReLU)
+    model[1] = nn.Sigmoid()
+    with torch.no_grad():
+        model[2].weight[3], model[2].bias[3] = 0.5, -6.1
+    split = [[p for p in model.parameters() if (p.dim() < 2) == small] for small in (True, False)]
+    groups = [{"params": p, "weight_decay": d} for p, d in zip(split, (biases, weights), strict=True)]
+    optimiser = torch.optim.AdamW(groups, lr=0.1)
+    alarmed = {k for (_, k, f), units in kinds(found(model, optimiser)).items() if f == "frozen" and 3 in units}
+    before = model[2].weight[3].clone()
+    train(model, optimiser, 40)
+    moved = not torch.allclose(model[2].weight[3] / model[2].weight[3, 0], before / before[0], atol=1e-4)
+    assert (alarmed, moved) == ({kind}, kind == "undecided")
+
+
+def test_a_class_of_elsewhere_is_not_what_its_name_says():
+    class SGD(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            for p in self.param_groups[0]["params"]:
+                p.data.add_(torch.randn_like(p))
+
+    model = clone(mlp(activation=nn.Tanh))
+    assert kinds(found(model, SGD(model.parameters()))) == {("1", "undecided", "trapped"): (0, 1)}
+
+
+@pytest.mark.parametrize(("dropout", "state"), [(0.3, 0.0), (0.0, 0.1), (0.0, 0.0)])
+def test_what_acts_on_flattened_channels_acts_on_their_clones(dropout, state):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(16, 3))
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = model[0].weight[0], model[0].bias[0]
+        model[4].weight[:, 4:8] = model[4].weight[:, :4]
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    images = torch.randn(64, 1, 4, 4)
+    losses(model.eval()(images)).mean().backward()
+    optimiser.step()
+    optimiser.state[model[4].weight]["momentum_buffer"][:, 4:8] += state
+    monitor = watch(model.train(), images, loss=losses, optimizer=optimiser, measures=())
+    monitor.measure()
+    kind = "reversible" if dropout or state else "permanent"
+    assert kinds(monitor.alarms()) == {("1", kind, "trapped"): (0, 1)}

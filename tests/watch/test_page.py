@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory import watch  # noqa: E402
+from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.watch.glossary import LAYER, WHOLE  # noqa: E402
 from lop_theory.watch.plots import Curve, plot  # noqa: E402
 from lop_theory.watch.record import LayerNumbers, WholeNumbers  # noqa: E402
@@ -93,3 +94,58 @@ def test_a_line_has_a_gap_where_nothing_was_measured():
     assert drawn.count("<circle") == 3
     assert plot("nothing", [Curve("a", [1], [float("nan")])]) == ""
     assert plot("zero on a log scale", [Curve("a", [1], [0.0])], logarithmic=True) == ""
+
+
+def test_what_was_not_judged_is_no_all_clear(tmp_path):
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[3, 3] = float("nan")
+    monitor = watch(model, X, loss=losses, measures=())
+    monitor.measure()
+    monitor.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "Not judged (the notes say why): 1, 3." in text
+    assert "None: no dormant" not in text
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.update(step=SCRIPT),
+        lambda r: r["alarms"][0].update(units=[SCRIPT]),
+        lambda r: r["alarms"][0].update(kind=SCRIPT),
+        lambda r: r["alarms"].append(SCRIPT),
+        lambda r: r["layers"]["1"].update(dead=SCRIPT),
+        lambda r: r["layers"]["1"].update({SCRIPT: 1.0}),
+        lambda r: r["whole"].update(loss=[1.0]),
+        lambda r: r.update(pairs={"1": [SCRIPT, 1, 0.5]}),
+        lambda r: r.pop("layers"),
+    ],
+)
+def test_a_state_that_no_monitor_saved_is_refused_and_changes_nothing(change):
+    model = silence(mlp())
+    monitor = watch(model, X, loss=losses, measures=())
+    monitor.measure()
+    state = monitor.state_dict()
+    change(state["records"][0])
+    before = list(monitor.records)
+    with pytest.raises(InvalidInput, match="state_dict"):
+        monitor.load_state_dict(state)
+    assert monitor.records == before
+
+
+def test_texts_of_a_saved_state_are_text_on_the_page(tmp_path):
+    model = silence(mlp())
+    monitor = watch(model, X, loss=losses, measures=())
+    monitor.measure()
+    state = monitor.state_dict()
+    saved = state["records"][0]
+    saved["alarms"][0].update(layer=SCRIPT, found=SCRIPT, reason=SCRIPT, remedies=[SCRIPT])
+    saved["notes"] = [SCRIPT]
+    saved["layers"] = {SCRIPT: saved["layers"]["1"]}
+    monitor.load_state_dict(state)
+    monitor.report(tmp_path / "page.html")
+    assert "<script" not in (tmp_path / "page.html").read_text()
