@@ -37,6 +37,13 @@ def grouped(records: Iterable[Record]) -> Cells:
     return {key: saved.group_of(own) for key, own in found.items()}
 
 
+def whole(group: Group) -> bool:
+    """Whether no number is missing and no length is negative."""
+    lengths = group.stacked("distance", "norm", "rounding")
+    numbers = (*lengths, *group.stacked("lowest", "highest"))
+    return all(bool(np.isfinite(n).all()) for n in numbers) and all(bool((n >= 0).all()) for n in lengths)
+
+
 def steps(group: Group) -> np.ndarray:
     """Steps of the measurements."""
     return group.stacked("step")[0][0]

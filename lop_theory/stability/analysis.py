@@ -99,9 +99,9 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
         tangent=tangent,
         on_manifold=tangent <= limit,
         spectrum=spectrum,
-        inertia=inertia_of(spectrum.values, exact=spectrum.complete),
+        inertia=inertia_of(spectrum.values, exact=spectrum.complete, zero=ZERO[settings.precision]),
         flat=flat,
-        kind=_kind(spectrum),
+        kind=_kind(spectrum, ZERO[settings.precision]),
         escape=escape,
         step_size=step_size,
         seeds=settings.seeds[: len(starts)],
@@ -137,10 +137,10 @@ def _pair(found: Whole, space: Subspace, which: int) -> Ritz:
     return Ritz(float(value), found.basis @ vector, float(rest.norm()))
 
 
-def _kind(spectrum: Spectrum) -> Kind | None:
+def _kind(spectrum: Spectrum, zero: float) -> Kind | None:
     """From all eigenvalues; from Ritz values, which bound λ_min from above and λ_max from below, only a saddle."""
     low, high = spectrum.lowest[0].value, spectrum.highest[0].value
-    found = kind_of(low, high, tolerance=ZERO)
+    found = kind_of(low, high, tolerance=zero)
     return found if spectrum.complete or found == "saddle" else None
 
 

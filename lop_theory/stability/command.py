@@ -150,6 +150,9 @@ def _settings(options: Namespace) -> Settings:
     for name, least in (("outer", 1), ("products", 2), ("dense", 0), ("steps", 1), ("seeds", 0)):
         if getattr(options, name) < least:
             raise InvalidInput(f"--{name}", getattr(options, name), f"must be at least {least}")
+    if options.redistribute is not None and (options.redistribute < 0 or options.widen is None):
+        remedy = "give a seed, and --widen N"
+        raise InvalidInput("--redistribute", options.redistribute, "must be at least 0, beside --widen", remedy)
     if not 0 < options.start < options.radius < float("inf"):
         raise InvalidInput("--start, --radius", (options.start, options.radius), "must satisfy 0 < start < radius")
     for name, value in (("--step-size", options.step_size), ("--tolerance", options.tolerance)):

@@ -32,6 +32,9 @@ from lop_theory.stability.subspace import Subspace
 DIVERGED = 1e6
 """A step size is too large if the loss exceeds this times its start (or is not finite)."""
 
+LOST = 0.1
+"""A start is too near if rounding changes its distance by more than this part of it."""
+
 
 class Descent(NamedTuple):
     """Step size η; distances ``start`` and ``radius`` in units of ‖θ₀‖; steps after which to give up; Hessian products
@@ -125,6 +128,8 @@ def _descend(at: Objective, space: Subspace, point: Tensor, how: Descent) -> lis
     """Measured distances in units of ‖θ₀‖, until the radius or the limit."""
     norm, origin = float(at.start.norm()), space.project(at.start)
     distances = [float((space.project(point) - origin).norm()) / norm]
+    if not abs(distances[0] - how.start) <= LOST * how.start:
+        raise InvalidInput("start", how.start, "is lost in the rounding of the weights", "give a larger --start")
     while distances[-1] < how.radius and len(distances) <= how.limit:
         point = point - how.step_size * at.gradient(point)
         distances.append(float((space.project(point) - origin).norm()) / norm)

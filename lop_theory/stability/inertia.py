@@ -15,8 +15,8 @@ from lop_theory.stability.krylov import Spectrum, lanczos, random_start
 from lop_theory.stability.objective import Curvature
 from lop_theory.stability.subspace import Subspace, spanned
 
-ZERO = 1e-9
-"""Eigenvalues of less than this times the largest |eigenvalue| count as zero."""
+ZERO = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero."""
 INSIDE = 1 - 1e-6
 """A direction lies in a subspace if its projection is at least this long."""
 
@@ -62,9 +62,9 @@ def whole(at: Curvature, space: Subspace) -> Whole:
     return Whole(values, basis, vectors, images)
 
 
-def inertia_of(values: Tensor, *, exact: bool) -> Inertia:
+def inertia_of(values: Tensor, *, exact: bool, zero: float = ZERO[torch.float64]) -> Inertia:
     """Counts of eigenvalues, or of Ritz values (then zeros are not counted)."""
-    limit = ZERO * float(values.abs().max())
+    limit = zero * float(values.abs().max())
     low, high = int((values < -limit).sum()), int((values > limit).sum())
     return Inertia(low, len(values) - low - high if exact else 0, high, exact)
 
@@ -77,8 +77,9 @@ def flatness(at: Curvature, flat: Subspace, spectrum: Spectrum, found: Whole | N
         form = max(abs(extremes.lowest.value), abs(extremes.highest.value)) / max(spectrum.largest, 1e-300)
     if found is None:
         return Flat(flat.dimension, form)
-    kernel = found.basis @ found.vectors[:, found.values.abs() <= ZERO * float(found.values.abs().max())]
-    rows = found.images.abs().amax(1) <= ZERO * float(found.images.abs().max())
+    zero = ZERO[found.values.dtype]
+    kernel = found.basis @ found.vectors[:, found.values.abs() <= zero * float(found.values.abs().max())]
+    rows = found.images.abs().amax(1) <= zero * float(found.images.abs().max())
     within = torch.stack([flat.project(column) for column in kernel.T], dim=1) if kernel.shape[1] else kernel
     parts = [_inside(kernel, within), _inside(kernel, kernel * rows[:, None])]
     both = torch.linalg.matrix_rank(torch.cat(parts, dim=1), tol=1e-3) if kernel.shape[1] else 0

@@ -3,8 +3,10 @@
 L(θ) = loss(model_θ(inputs)),   θ in the order of :class:`~lop_theory.stability.layout.Coordinates`.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -67,7 +69,10 @@ class Objective(NamedTuple):
         direction: an ``autograd.Function`` whose backward is not differentiable loses a term in silence. It is, if any
         of three lengths of the step says so: short ones for kinks near by, long ones for models that round to float32
         inside."""
-        errors = [self._second_order_error(length) for length in LENGTHS]
+        errors = [error for error in map(self._second_order_error, LENGTHS) if math.isfinite(error)]
+        if not errors:
+            remedy = "a root, a norm or an angle of 0? move the weights a little"
+            raise InvalidInput("model", "NaN or infinite", "is the second derivative at these weights and data", remedy)
         if min(errors) > AGREEING:
             raise InvalidInput(
                 "model", f"{min(errors):.1e}", "is how far H is from the derivative of its gradient (relative)",
@@ -84,7 +89,8 @@ class Objective(NamedTuple):
     def gradient(self, point: Tensor) -> Tensor:
         """∇L (dimension,) at a point."""
         at = self._leaves(point)
-        slopes = torch.autograd.grad(self.value(at), list(at.values()), materialize_grads=True)
+        with _derivatives():
+            slopes = torch.autograd.grad(self.value(at), list(at.values()), materialize_grads=True)
         return torch.cat([slope.reshape(-1) for slope in slopes])
 
     def curvature(self, point: Tensor) -> Curvature:
@@ -95,7 +101,8 @@ class Objective(NamedTuple):
         where, at = self.coordinates, self._leaves(point)
         with refusing_noise():
             value, points = self.value(at), list(at.values())
-        slopes = torch.autograd.grad(value, points, create_graph=True, materialize_grads=True)
+        with _derivatives():
+            slopes = torch.autograd.grad(value, points, create_graph=True, materialize_grads=True)
 
         def product(vector: Tensor) -> Tensor:
             along = where.unflatten(vector)
@@ -154,12 +161,18 @@ def _scalar(found: Any) -> Tensor:
 
 
 def _twice(outputs: Any, points: list[Tensor], directions: Any) -> tuple[Tensor, ...]:
-    try:
+    with _derivatives():
         return torch.autograd.grad(outputs, points, directions, retain_graph=True, materialize_grads=True)
+
+
+@contextmanager
+def _derivatives() -> Generator[None]:
+    """Within, an operator without a derivative raises ``InvalidInput``."""
+    try:
+        yield
     except RuntimeError as error:
         lacking = re.search(r"derivative for (\S+) is not implemented", str(error))
         if lacking is None:
             raise
-        raise InvalidInput(
-            "model", lacking.group(1), "has no second derivative", "write it in plain operators"
-        ) from None
+        what = "has no second derivative" if lacking.group(1).endswith("_backward") else "has no derivative"
+        raise InvalidInput("model", lacking.group(1), what, "write it in plain operators") from None

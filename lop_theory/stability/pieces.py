@@ -71,7 +71,9 @@ _PIECES: dict[str, Piece] = {
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "max", "min", "sort",
                      "topk", "median", "adaptive_max_pool3d", "cummax", "kthvalue"), _places),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "floor", "ceil", "round", "trunc", "argmax", "argmin",
-                     "argsort", "bucketize", "searchsorted"), _whole),
+                     "argsort", "bucketize", "searchsorted", "floor_divide"), _whole),
+    "frac": lambda args, _: args[0].floor(),
+    **dict.fromkeys(("fmod", "remainder"), lambda args, _: (args[0] / args[1]).floor()),
     **dict.fromkeys(("amax", "amin"), _extreme),
 }  # fmt: skip
 """Operator of ATen → what shows the piece, from arguments and result."""

@@ -22,6 +22,33 @@ def mlp(width: int = 3, dropout: float = 0.0, activation: str = "GELU", zero: bo
     return nn.Sequential(*layers)
 
 
+class Function(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        functions = {
+            "hypot": lambda: torch.hypot(z, torch.zeros_like(z)),
+            "norm": lambda: z.unsqueeze(-1).norm(dim=-1),
+            "heaviside": lambda: z * torch.heaviside(z, torch.zeros_like(z)),
+            "fmod": lambda: torch.fmod(z, 0.5),
+            "frac": lambda: torch.frac(z),
+        }
+        return functions[self.name]()
+
+
+def odd(function: str) -> nn.Module:
+    """Two clones, and a unit whose sums are 0 on all data."""
+    model = mlp(4)
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = model[0].weight[0], model[0].bias[0]
+        model[3].weight[:, 1] = model[3].weight[:, 0]
+        model[0].weight[2], model[0].bias[2] = 0.0, 0.0
+    model[1] = Function(function)
+    return model
+
+
 def raw(output: torch.Tensor) -> torch.Tensor:
     return output.square()
 
@@ -130,6 +157,9 @@ def test_beside_the_manifold_is_said():
         (["--widen", "2", "--train-mode", "--args", '{"dropout": 0.5}'], "draws random numbers"),
         (["--widen", "2", "--args", '{"activation": "ReLU", "zero": true}'], "has a kink at these weights"),
         (["--widen", "1"], "--widen=1: must be at least 2"),
+        (["--widen", "2", "--redistribute", "-1"], "--redistribute=-1: must be at least 0"),
+        (["--redistribute", "1"], "beside --widen"),
+        (["--widen", "2", "--start", "1e-18", "--radius", "1e-3"], "is lost in the rounding"),
         (["--widen", "2", "--loss", "hinge"], "--loss='hinge': is unknown"),
         (["--widen", "2", "--loss", "nowhere:loss"], "cannot be imported"),
         (["--widen", "2", "--targets", ""], "--targets"),
@@ -174,3 +204,30 @@ def test_without_torch_it_is_one_line():
     assert done.returncode == 2
     assert done.stderr.startswith("error: this command needs torch")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        ("hypot", "is the second derivative"),
+        ("norm", "is the second derivative"),
+        ("heaviside", "has no derivative"),
+        ("fmod", "model='fmod': has a kink"),
+        ("frac", "model='frac': has a kink"),
+    ],
+)
+def test_what_has_no_derivative_at_the_point_is_refused(function, what, files, capsys):
+    model = "tests.stability.test_command:odd"
+    code, out, err = run(capsys, *asked(files, "--args", json.dumps({"function": function}), model=model))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert what in err
+
+
+def test_rounding_of_float32_is_no_curvature(files, capsys):
+    found = []
+    for precision in ("float64", "float32"):
+        more = ("--widen", "2", "--json", "--seeds", "0", "--precision", precision)
+        arguments = asked(files, *more, targets="labels.pt")
+        found.append(json.loads(run(capsys, *arguments)[1])["inertia"])
+    assert found[0] == found[1]
+    assert found[0]["zero"] > 0

@@ -78,3 +78,20 @@ def test_bad_options_are_named() -> None:
     for given in ({"every": 7}, {"factor": 1}, {"step_size": -1.0}, {"arms": ("away",)}):
         with pytest.raises(InvalidInput):
             Persistence(**given)
+
+
+@pytest.mark.parametrize("column", ["distance", "lowest", "rounding"])
+def test_numbers_that_are_missing_or_no_lengths_hold_nothing(column: str, cells: records.Cells) -> None:
+    key = Setting("beside", "float64")
+
+    class Altered(type(cells[key])):
+        def stacked(self, *names: str):
+            wrong = [n.copy() for n in super().stacked(*names)]
+            for name, numbers in zip(names, wrong, strict=True):
+                if name == column:
+                    numbers[0, -1] = np.nan
+            return tuple(wrong)
+
+    altered = {**cells, key: Altered(*cells[key])}
+    assert [verdict.held(cells) for verdict in VERDICTS.values()] == [True, True]
+    assert [verdict.held(altered) for verdict in VERDICTS.values()] == [None, None]
