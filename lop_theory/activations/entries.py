@@ -73,7 +73,7 @@ CATALOGUE: dict[str, Entry] = {
     "crelu_negative": Entry("relu(-x)", {}, None, {"0": "0"}),
     "clipped_relu": Entry("max(0, min(cap, x))", {"cap": "1"}, None, {"0": "0", "cap": "0"}),  # Hannun et al. 2014
     "hardtanh_range": Entry(  # torch.nn.Hardtanh(min_val, max_val)
-        "max(min_val, min(max_val, x))", {"min_val": "-2", "max_val": "2"}, None, {"min_val": "0", "max_val": "0"}
+        "hardtanh(x, min_val, max_val)", {"min_val": "-2", "max_val": "2"}, None, {"min_val": "0", "max_val": "0"}
     ),
     "quick_gelu": Entry("x*sigmoid(1.702*x)"),  # Hendrycks & Gimpel 2016, §2
     "squareplus": Entry("(x + sqrt(x**2 + b))/2", {"b": "4"}),  # Barron 2021

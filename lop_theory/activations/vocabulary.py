@@ -107,8 +107,8 @@ def clamp(
     x: Expr, min: Expr | None = None, max: Expr | None = None, *, a_min: Expr | None = None, a_max: Expr | None = None
 ) -> Expr:
     low, high = min if a_min is None else a_min, max if a_max is None else a_max
-    inside = x if high is None else call("min", high, x)
-    return inside if low is None else call("max", low, inside)
+    inside = x if low is None else call("max", low, x)
+    return inside if high is None else call("min", high, inside)  # NumPy's and PyTorch's order where low > high
 
 
 def rectified(x: Expr, *, inplace: bool = False) -> Expr:
@@ -158,6 +158,8 @@ def threshold(x: Expr, threshold: Expr, value: Expr, inplace: bool = False) -> E
 
 def hardtanh(x: Expr, min_val: Expr = MINUS_ONE, max_val: Expr = ONE, inplace: bool = False) -> Expr:
     del inplace
+    if min_val.op == max_val.op == "num" and min_val.number > max_val.number:
+        raise ValueError("min_val must not exceed max_val")
     return call("max", min_val, call("min", max_val, x))
 
 

@@ -156,6 +156,8 @@ def test_fuzz_of_tokens(tokens):
         ("x\n+1", "one line"),
         ("х", "ASCII"),
         ("x @ x", "operator"),
+        ("hardtanh(x, 2, -2) + x", "must not exceed"),
+        ("hardtanh_range(x, 2, -2) + x", "must not exceed"),
         *[(text, "as it looks") for text in ("tanh(x) # + x**3", "tanh(x) # *)", "x²³", "x ² ³", "x³**2", "x³ ^ 2")],
         *[(text, "as it looks") for text in ("x²3", "x².5", "sin(xπ)", "sin(πx)", "sin(πt)", "tanh(π2)")],
         *[(text, "not a product") for text in ("tanh(xx)", "sin(pix)", "sin(xpi)", "tanh(ax) + ax", "ex")],
@@ -176,6 +178,13 @@ def test_refusals_name_the_offence(text, word):
 )  # fmt: skip
 def test_what_reads_as_it_looks_is_taken(text, plain):
     assert parse(text) == parse(plain)
+
+
+@pytest.mark.parametrize("bounds", [(-1, 2), (1, -1), (0.5, 0.5)])
+def test_a_clip_with_crossed_bounds_is_numpys(bounds):
+    x = np.linspace(-3, 3, 41)
+    found = numpy_function(parse(f"clip(x, {bounds[0]}, {bounds[1]})*x"))(x)
+    assert np.array_equal(found, np.clip(x, *bounds) * x)
 
 
 def test_numbers_are_exact():
