@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pyarrow")
 from empirical.remedies import claims, records
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS
-from empirical.remedies.verdicts import PART, SURPASS
+from empirical.remedies.verdicts import NOTHING, PART, SURPASS
 from paper_figs import fig_remedies
 from tests.empirical.ledger import stated, whole_records
 
@@ -48,7 +48,10 @@ def test_some_remedies_surpass_fresh_networks_and_need_not_take_clones_apart(cel
         assert (records.share(cells, name) > 1).all()
     for name in PART:
         assert (records.share(cells, name) < 1).all()
-    assert sum(REMEDIES[name].unclones for name in SURPASS) == 4
+    assert sum(REMEDIES[name].unclones for name in SURPASS) == len(SURPASS) - 7
+    for name in NOTHING:
+        assert cells[name].strength == max(REMEDIES[name].tried)
+    assert set(REMEDIES) == set(cells)
     assert all(REMEDIES[name].unclones for name in PART)
 
 
