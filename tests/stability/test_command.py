@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from lop_theory.stability.analysis import _kind
 from lop_theory.stability.command import main
+from lop_theory.stability.inertia import inertia_of
+from lop_theory.stability.krylov import Ritz, Spectrum
 
 FACTORY = "tests.stability.test_command:mlp"
 
@@ -231,3 +234,15 @@ def test_rounding_of_float32_is_no_curvature(files, capsys):
         found.append(json.loads(run(capsys, *arguments)[1])["inertia"])
     assert found[0] == found[1]
     assert found[0]["zero"] > 0
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(
+    ("low", "high", "kind"), [(1.0, 2.0, "stable but for flat directions"), (-2.0, -1.0, "unstable"), (-1, 2, "saddle")]
+)
+def test_some_eigenvalues_decide_nothing_but_a_saddle_and_count_no_zeros(low, high, kind, complete):
+    ends = [(Ritz(value, torch.ones(1), 0.0),) for value in (low, high)]
+    values = torch.tensor([low, 0.0, high])
+    found = Spectrum(*ends, values, complete, converged=True, products=3)
+    assert _kind(found, 1e-9) == (kind if complete or kind == "saddle" else None)
+    assert inertia_of(values, exact=complete).zero == int(complete)
