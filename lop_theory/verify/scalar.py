@@ -20,6 +20,7 @@ from lop_theory.gap import (
     standard_kernel,
     value,
 )
+from lop_theory.gap.certificate import Certificate, certify, verdict
 from lop_theory.gap.rank import apply_kernel, gain_bound, is_fixed_ratio, polynomial_kernel, rank_gain
 from lop_theory.verdict import Fails
 from lop_theory.verify.finding import Finding, agreed, decided, refutes
@@ -154,6 +155,23 @@ def gap_kappa(examples: int) -> Iterator[Finding]:
         )
     two_terms = sharp_constant(correlation_kernel(from_formula("x + x**2").expr)).value
     yield Finding("paper", two_terms.overlaps(arb(2) / 3), _BALLS, "x + x^2 attains kappa = lambda = 2/3 as rho -> 1")
+
+
+def gap_certificate(examples: int) -> Iterator[Finding]:
+    """What accepted certificates say of λ and of the ratio, against both from twice the digits   [gap-certificate]."""
+    for name in _NAMES[: max(4, examples)]:
+        found = certify(standard_kernel(activation(name).expr))
+        with precision(256):
+            yield _certified(name, found, standard_kernel(activation(name).expr, 30), examples)
+
+
+def _certified(name: str, found: Certificate, kern: Kernel, examples: int) -> Finding:
+    low, high, floor = (fmpq(number, 10**found.decimals) for number in (*found.strength, found.kappa_floor))
+    inside = decided(low <= kern.strength <= high, kern.strength < low or kern.strength > high)
+    ratios = [gap(kern, rho) / (rho * rho * (1 - rho * rho)) for rho in _grid(examples) if 0 < abs(rho) < 1]
+    above = agreed(decided(ratio >= floor, ratio < floor) for ratio in ratios)
+    detail = f"{name}: accepted, encloses lambda, its floor is below {len(ratios)} ratios"
+    return Finding("paper", agreed((bool(verdict(found)), inside, above)), _TESTED, detail)
 
 
 def gap_parity(examples: int) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lop_theory.balls import arb
+from lop_theory.gap.certificate import certify
 from lop_theory.graph.cloning import Residuals, sgd_step
 from lop_theory.graph.counterexamples import Counterexample
 from lop_theory.graph.equitable import block_constant
@@ -42,6 +43,8 @@ def test_every_claim_with_mathematics_has_a_checker():
         (scalar.mehler, "value", lambda _, rho: rho),
         (scalar.kernel_bounds, "value", lambda _, rho: 2 * rho),
         (scalar.gap_kappa, "gap", lambda _, rho: rho * rho * (1 - rho * rho) / 1000),
+        (scalar.gap_certificate, "certify", lambda kern: certify(kern)._replace(strength=(0, 0))),
+        (scalar.gap_certificate, "certify", lambda kern: certify(kern)._replace(kappa_floor=10**40)),
         (scalar.gap_parity, "polynomial_kernel", lambda _: lambda s: s - s**2),
         (scalar.rank_gains, "gain_bound", lambda _, strength: 2 + strength),
         (scalar.rank_equality, "is_fixed_ratio", lambda *_, **__: True),

@@ -25,10 +25,10 @@ def test_runs_resumes_nothing_twice_and_reports(tmp_path: Path, capsys: pytest.C
 
 
 def test_results_do_not_depend_on_workers(tmp_path: Path) -> None:
-    for workers in ("1", "3"):
+    for workers in ("1", "2"):
         assert main([*TINY, "--workers", workers, "--out", str(tmp_path / workers)]) == 0
-    one, three = ({r.manifest["id"]: r.manifest["sha256"] for r in records(tmp_path / w / "bitflip")} for w in "13")
-    assert one == three
+    one, two = ({r.manifest["id"]: r.manifest["sha256"] for r in records(tmp_path / w / "bitflip")} for w in "12")
+    assert one == two
     assert len(one) == 6
 
 
