@@ -51,21 +51,21 @@ def runs_in(folder: Path) -> list[Run]:
     """What can travel: runs that have ended, in the order in which they did, then those that are interrupted, the
     furthest first. A run that a process holds stays."""
     manifests = sorted(folder.glob(f"*/*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, path))
-    ended = [_ended(path.parent) for path in manifests]
-    live = []
+    ended = [run for path in manifests if (run := run_at(path.parent))]
+    interrupted = list[Run]()
     for path in sorted(folder.glob(f"*/*/{LIVE}")):
-        if not (path.parent / MANIFEST).exists():
-            with suppress(Busy):
-                live.append(Run(_place(path.parent), {LIVE: checkpoint_of(path.parent)}))
-    return ended + sorted(live, key=lambda run: -run.step)
+        with suppress(Busy):
+            if (run := run_at(path.parent)) and not run.ended:
+                interrupted.append(run)
+    return ended + sorted(interrupted, key=lambda run: -run.step)
 
 
-def _ended(folder: Path) -> Run:
-    return Run(_place(folder), {name: (folder / name).read_bytes() for name in (DATA, MANIFEST)})
-
-
-def _place(folder: Path) -> str:
-    return f"{folder.parent.name}/{folder.name}"
+def run_at(folder: Path) -> Run | None:
+    """The record in a run's folder, else its database, else nothing. Raises ``Busy`` if a process holds the run."""
+    place = f"{folder.parent.name}/{folder.name}"
+    if (folder / MANIFEST).exists():
+        return Run(place, {name: (folder / name).read_bytes() for name in (DATA, MANIFEST)})
+    return Run(place, {LIVE: checkpoint_of(folder)}) if (folder / LIVE).exists() else None
 
 
 def fitting(runs: Iterable[Run], limit: float) -> tuple[list[Run], list[Run]]:

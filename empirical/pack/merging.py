@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from empirical.pack.archive import Run
-from empirical.runs.live import LIVE, Busy, checkpoint_of, reached, remove_live
+from empirical.pack.archive import Run, run_at
+from empirical.runs.live import LIVE, Busy, reached, remove_live
 from empirical.runs.store import DATA, MANIFEST, finished, require_intact
 from lop_theory.cli import write_whole
 from lop_theory.errors import InvalidInput
@@ -27,15 +27,24 @@ def merge(runs: list[Run], folder: Path) -> Merged:
     _require_sound(runs)
     found = Merged([], [], [])
     for run in runs:
-        problem = _conflict(run, folder / run.place)
-        if problem is not None:
-            found.conflicts.append(f"{run.place}: {problem}")
-        elif _known(run, folder / run.place):
-            found.same.append(run.place)
-        else:
+        try:
+            here = run_at(folder / run.place)
+        except Busy:
+            found.conflicts.append(f"{run.place}: is held by a process")
+            continue
+        if here is not None and here.ended and run.ended and here.files[DATA] != run.files[DATA]:
+            found.conflicts.append(f"{run.place}: has other data here")
+        elif here is None or _further(run, here):
             _put(run, folder / run.place)
             found.new.append(run.place)
+        else:
+            found.same.append(run.place)
     return found
+
+
+def _further(run: Run, here: Run) -> bool:
+    """A record is further than any checkpoint."""
+    return not here.ended and (run.ended or run.step > here.step)
 
 
 def _require_sound(runs: list[Run]) -> None:
@@ -68,32 +77,10 @@ def _require_database(run: Run) -> None:
         raise InvalidInput("archive", run.place, str(error), "pack and copy it anew") from None
 
 
-def _conflict(run: Run, place: Path) -> str | None:
-    """Why the run cannot be merged."""
-    here = finished(place)
-    if here is not None:
-        differs = run.ended and (place / DATA).read_bytes() != run.files[DATA]
-        return "has other data here" if differs else None
-    try:
-        if (place / LIVE).exists():
-            checkpoint_of(place)
-    except Busy:
-        return "is held by a process"
-    return None
-
-
-def _known(run: Run, place: Path) -> bool:
-    """Whether what is here is as far."""
-    if finished(place) is not None:
-        return True
-    if run.ended or not (place / LIVE).exists():
-        return False
-    return reached(checkpoint_of(place)) >= run.step
-
-
 def _put(run: Run, place: Path) -> None:
-    """The manifest last: a folder with a manifest is finished."""
+    """The manifest last, for a folder with a manifest is finished; then the database that it makes needless goes."""
     place.mkdir(parents=True, exist_ok=True)
-    remove_live(place)
     for name in sorted(run.files, key=MANIFEST.__eq__):
         write_whole(place / name, run.files[name])
+    if run.ended:
+        remove_live(place)

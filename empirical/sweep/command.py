@@ -38,6 +38,8 @@ class Sweep:
     def __post_init__(self) -> None:
         if not self.seeds or min(self.seeds) < 0:
             raise InvalidInput("seeds", self.seeds, "must be numbers from 0 on", "give at least one")
+        if not 0 <= self.budget < float("inf"):
+            raise InvalidInput("budget", self.budget, "must be seconds, finite", "0 is no limit")
         if self.budget and self.execution.stop_after:
             raise InvalidInput("budget", self.budget, "is --stop-after under another name", "give one of them")
 

@@ -12,7 +12,7 @@ from empirical.__main__ import main
 from empirical.pack.archive import Run, fitting, packed, runs_in, unpacked
 from empirical.pack.merging import merge
 from empirical.runs import run
-from empirical.runs.live import LIVE, LiveRecord
+from empirical.runs.live import LIVE, LiveRecord, reached
 from empirical.runs.run import Job, carry_out
 from empirical.runs.store import DATA, MANIFEST, finished
 from lop_theory.errors import InvalidInput
@@ -86,6 +86,22 @@ def test_a_checkpoint_that_is_further_wins_and_a_record_over_both(runs: Path, tm
 def unpacked_of(runs: Path, tmp_path: Path) -> list[Run]:
     (tmp_path / "some.zip").write_bytes(packed(runs_in(runs)))
     return unpacked(tmp_path / "some.zip")
+
+
+def test_a_disk_that_fills_keeps_what_is_here(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tmp_path / "there"
+    merge(unpacked_of(runs, tmp_path), there)
+    kept = place_of(there, LIVE)
+    before = reached((kept / LIVE).read_bytes())
+    carry_out(job(runs, STOPPED))
+
+    def full(target: Path, _: bytes) -> None:
+        raise InvalidInput("file", str(target), "cannot be written (No space left on device)")
+
+    monkeypatch.setattr("empirical.pack.merging.write_whole", full)
+    with pytest.raises(InvalidInput, match="No space"):
+        merge(unpacked_of(runs, tmp_path), there)
+    assert reached((kept / LIVE).read_bytes()) == before
 
 
 def test_conflicts_are_named_and_change_nothing(runs: Path, tmp_path: Path, capsys) -> None:

@@ -151,6 +151,10 @@ def test_a_budget_stops_the_sweep(
     with pytest.raises(SystemExit, match="2"):
         main([*common, "--budget", "5", "--stop-after", "5"])
     assert "is --stop-after under another name" in capsys.readouterr().err
+    for budget in ("-3", "nan"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*common, "--budget", budget])
+        assert f"budget={float(budget)}: must be seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
