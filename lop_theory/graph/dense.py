@@ -111,7 +111,8 @@ def _split(near: IntArray, weight: FloatArray, far: IntArray, tolerance: float) 
         stop = starts[last] if last < len(starts) else len(far)
         part = weight[np.ix_(crowded, columns[starts[first] : stop])]
         split = near.copy()
-        split[crowded] = _split_by(near[crowded], part, starts[first:last] - starts[first], tolerance)
+        parts = _split_by(near[crowded], part, starts[first:last] - starts[first], tolerance)
+        split[crowded] = len(near) + parts  # above the labels of those that are alone
         near, first, width = _numbered(split), last, max(16, min(4 * width, NUMBERS // len(near)))
     return near
 
@@ -127,20 +128,20 @@ def _numbered(labels: IntArray) -> IntArray:
 
 
 def _split_by(own: IntArray, part: FloatArray, starts: IntArray, tolerance: float) -> IntArray:
-    """Labels of the rows by own label and by the runs of their sums over the columns from each start on."""
+    """Labels ≥ 0 of the rows, one for each pair of own label and runs of sums over the columns from each start on."""
     order, blocks = _sorted(own)
     sums, radius = _sums(part[order], starts, tolerance)
     low, high = np.maximum.reduceat(sums - radius, blocks), np.minimum.reduceat(sums + radius, blocks)
     apart = low > high
     rows = np.repeat(apart.any(axis=1), np.diff(np.append(blocks, len(own))))
     keys = np.flatnonzero(apart.any(axis=0))
-    labels = own.copy()
+    labels = len(part) * own
     if rows.any():
         values, radii = sums[np.ix_(rows, keys)], radius[np.ix_(rows, keys)]
         group = own[order][rows][:, None] * len(keys) + np.arange(len(keys))
         runs = cut_into_runs(values.ravel(), radii.ravel(), group.ravel()).reshape(values.shape)
         fresh = np.unique(runs, axis=0, return_inverse=True)[1].ravel()
-        labels[order[rows]] = len(part) * (1 + own[order[rows]]) + fresh  # above all old labels
+        labels[order[rows]] += fresh  # below len(part)
     return labels
 
 

@@ -1,5 +1,7 @@
 """Dense layers as arrays say what the graph of the same layers says; where only the graph can decide, they say so."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from numpy.testing import assert_array_equal
 from lop_theory.activations.catalogue import activation
 from lop_theory.graph import dense, dimensions, equitable, manifold
 from lop_theory.graph.certificate import frozen_among, frozen_units, units_of_layers
+from lop_theory.graph.cloning import hypotheses
 from lop_theory.graph.convert import mlp_of, network_of
 from lop_theory.graph.dense import Layer, Mlp, coarsest
 from lop_theory.graph.diagnosis import diagnose, diagnose_layers
@@ -64,6 +67,23 @@ def test_dense_and_graph_agree(mlp):
     assert dense.codimension(mlp, found) == dimensions.codimension(network.dag, found, "both")
     assert dense.distance(mlp, found) == pytest.approx(manifold.distance(network, found, "both"), rel=1e-12, abs=1e-300)
     assert dense.block_constant(mlp, found, TOLERANCE) == bool(equitable.block_constant(network, found, TOLERANCE))
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("near", [0.0, 4e-10, 1e-9])
+def test_blocks_are_equitable_where_sums_are_equal_within_the_tolerance_or_hardly(depth, near):
+    """A part that is split off never meets another block of its layer."""
+    rng = np.random.default_rng(depth)
+    for _ in range(40):
+        sizes = [2, *rng.integers(2, 9, size=depth - 1), 2]
+        layers = [Layer(rng.choice([-1.0, 1.0], (b, a)) * (1 + near * rng.integers(0, 3, (b, a))),
+                        rng.integers(0, 3, b).astype(float)) for a, b in pairwise(sizes)]  # fmt: skip
+        mlp = mlp_of(layers, "relu")
+        found = coarsest(mlp, TOLERANCE)
+        if found is not None:
+            assert [v for v in hypotheses(network_of(mlp), found, TOLERANCE) if not v] == []
+            if not near:
+                assert found == refine(network_of(mlp), tolerance=TOLERANCE)
 
 
 @given(networks, st.data())
