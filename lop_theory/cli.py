@@ -1,5 +1,5 @@
-"""What every command line of the project shares: one-line errors with exit code 2, and files that are written whole
-or not at all.
+"""What every command line of the project shares: one-line errors with exit code 2, faults of ours with 70, and files
+that are written whole or not at all.
 """
 
 import argparse
@@ -7,14 +7,16 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from lop_theory.errors import InvalidInput
 from lop_theory.extras import remedy
 
-OK, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, NOT_CERTIFIED, BAD_INPUT, INTERNAL, INTERRUPTED = 0, 1, 2, 70, 130
+T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,6 +84,53 @@ def _guarded(main: Callable[[], int]) -> int:
         _drop_output()
         code = BAD_INPUT
     return code
+
+
+def answered(work: Callable[[], T], show: Callable[[T], int], *, verbose: bool) -> int:
+    """The exit code of ``show(work())``; what ``work`` raises is one line, and a traceback if ``verbose``. A missing
+    extra is raised on, for ``run`` to name."""
+    with _quiet(wanted=not verbose):
+        try:
+            found = work()
+        except Exception as error:
+            if verbose:
+                import traceback
+
+                traceback.print_exc()
+            if isinstance(error, ModuleNotFoundError) and remedy(error.name or "") is not None:
+                raise
+            return _told(error)
+        return show(found)
+
+
+def _told(error: Exception) -> int:
+    """Bad input or a fault of ours, in one line."""
+    if isinstance(error, InvalidInput):
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    text = " ".join(str(error).split())[:200]
+    print(f"internal error: {type(error).__name__}: {text} (--verbose shows where)", file=sys.stderr)
+    return INTERNAL
+
+
+@contextmanager
+def _quiet(*, wanted: bool) -> Generator[None]:
+    """What frameworks say while they work is for --verbose."""
+    if not wanted:
+        yield
+        return
+    import logging
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def read_seconds(seconds: float) -> float:

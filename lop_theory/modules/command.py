@@ -2,14 +2,7 @@
 trained model."""
 
 import json
-import logging
-import os
-import sys
-import traceback
-import warnings
 from argparse import Namespace
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lop_theory.cli import BAD_INPUT, NOT_CERTIFIED, OK, Parser, writable, write_whole
+from lop_theory.cli import NOT_CERTIFIED, OK, Parser, answered, writable, write_whole
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.batches import Loader
 from lop_theory.modules.building import build, from_folder
@@ -25,7 +18,6 @@ from lop_theory.modules.checkpoint import load_state, load_tensors
 from lop_theory.modules.detection import Criteria, Detection
 from lop_theory.modules.finder import detect
 
-INTERNAL = 70
 FOUND = ("trapped", "separating", "cloned", "frozen")
 
 
@@ -122,45 +114,19 @@ def _detected(options: Namespace) -> Detection:
     return detect(model, _inputs(options, model), criteria=criteria, mask=options.mask)
 
 
-@contextmanager
-def quiet(*, wanted: bool) -> Generator[None]:
-    """What frameworks say while they work is for --verbose."""
-    if not wanted:
-        yield
-        return
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with quiet(wanted=not options.verbose):
-        return _run(options)
+    return answered(lambda: _found(options), lambda found: _shown(found, options), verbose=options.verbose)
 
 
-def _run(options: Namespace) -> int:
-    try:
-        page = None if options.html is None else writable("--html", options.html)
-        found = _detected(options)
-        if page is not None:
-            write_whole(page, found.html().encode())
-    except InvalidInput as error:
-        if options.verbose:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except Exception as error:
-        if options.verbose:
-            traceback.print_exc()
-        text = " ".join(str(error).split())[:200]
-        print(f"internal error: {type(error).__name__}: {text} (--verbose shows where)", file=sys.stderr)
-        return INTERNAL
+def _found(options: Namespace) -> Detection:
+    page = None if options.html is None else writable("--html", options.html)
+    found = _detected(options)
+    if page is not None:
+        write_whole(page, found.html().encode())
+    return found
+
+
+def _shown(found: Detection, options: Namespace) -> int:
     print(json.dumps(found.as_json(), allow_nan=False) if options.json else found.table())
     return NOT_CERTIFIED if found.verdicts(*FOUND) else OK

@@ -1,8 +1,6 @@
 """``python -m lop_theory.stability MODEL --data FILE``: the ways out of a clone manifold, and how fast they are."""
 
 import json
-import sys
-import traceback
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lop_theory.cli import BAD_INPUT, NOT_CERTIFIED, OK, Parser, writable
+from lop_theory.cli import NOT_CERTIFIED, OK, Parser, answered, writable
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.building import build, from_folder
 from lop_theory.modules.checkpoint import load_state, load_tensors
-from lop_theory.modules.command import INTERNAL, quiet, read_batch
+from lop_theory.modules.command import read_batch
 from lop_theory.stability.analysis import DEFAULT, Analysis, Settings, analyse
 from lop_theory.stability.losses import loss_named
 from lop_theory.stability.printout import as_json, printed
@@ -65,31 +63,20 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with quiet(wanted=not options.verbose):
-        return _run(options)
+    return answered(lambda: _found(options), lambda found: _shown(found, options), verbose=options.verbose)
 
 
-def _run(options: Namespace) -> int:
-    try:
-        target = None if options.plot is None else _plot_file(options.plot)
-        found = _analysed(options)
-        if target is not None:
-            from lop_theory.stability.plot import write_plot
+def _found(options: Namespace) -> Analysis:
+    target = None if options.plot is None else _plot_file(options.plot)
+    found = _analysed(options)
+    if target is not None:
+        from lop_theory.stability.plot import write_plot
 
-            write_plot(found, target)
-    except (InvalidInput, ModuleNotFoundError) as error:
-        if options.verbose:
-            traceback.print_exc()
-        if not isinstance(error, InvalidInput):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except Exception as error:
-        if options.verbose:
-            traceback.print_exc()
-        text = " ".join(str(error).split())[:200]
-        print(f"internal error: {type(error).__name__}: {text} (--verbose shows where)", file=sys.stderr)
-        return INTERNAL
+        write_plot(found, target)
+    return found
+
+
+def _shown(found: Analysis, options: Namespace) -> int:
     print(json.dumps(as_json(found), allow_nan=False) if options.json else printed(found))
     return OK if found.kind is not None and found.on_manifold else NOT_CERTIFIED
 

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import nn
 
+from lop_theory.stability import command
 from lop_theory.stability.analysis import _kind
 from lop_theory.stability.command import main
 from lop_theory.stability.inertia import inertia_of
@@ -246,3 +248,19 @@ def test_some_eigenvalues_decide_nothing_but_a_saddle_and_count_no_zeros(low, hi
     found = Spectrum(*ends, values, complete, converged=True, products=3)
     assert _kind(found, 1e-9) == (kind if complete or kind == "saddle" else None)
     assert inertia_of(values, exact=complete).zero == int(complete)
+
+
+@pytest.mark.parametrize(("fault", "line"), [
+    (ZeroDivisionError("planted"), "ZeroDivisionError: planted"),
+    (ModuleNotFoundError("No module named 'nobody_has'", name="nobody_has"),
+     "ModuleNotFoundError: No module named 'nobody_has'"),
+])  # fmt: skip
+def test_a_fault_of_ours_is_neither_a_verdict_nor_bad_input(fault, line, files, capsys, monkeypatch):
+    monkeypatch.setattr(command, "analyse", Mock(side_effect=fault))
+    assert run(capsys, *asked(files)) == (70, "", f"internal error: {line} (--verbose shows where)\n")
+
+
+def test_a_missing_extra_is_left_to_be_named(files, monkeypatch):
+    monkeypatch.setattr(command, "analyse", Mock(side_effect=ModuleNotFoundError("gone", name="matplotlib")))
+    with pytest.raises(ModuleNotFoundError):
+        main(asked(files))
