@@ -43,15 +43,15 @@ def draw(stem: Path) -> str:
         for direction in axes_of_units[:missing]:
             start = deficient(start, 0, direction)
         losses = descend_linear(start, tasks[:1], 0.1, STEPS).losses
-        right.plot(losses, color=f"C{missing}", label=f"{missing} units missing")
+        right.plot(losses, color=f"C{missing}", label=f"units missing: {missing}")
         right.axhline(least_loss(tasks[0], 4 - missing), color=f"C{missing}", linestyle="--", linewidth=0.8)
     oblique = weights
     for direction in (axes_of_units[0] + axes_of_units[1], axes_of_units[2] - axes_of_units[3]):
         oblique = deficient(oblique, 0, direction)
     losses = descend_linear(oblique, tasks[:1], 0.1, STEPS).losses
-    right.plot(losses, ":", color="C3", label="2 oblique directions missing: rounding")
+    right.plot(losses, ":", color="C3", label="2 oblique directions\nmissing: rounding")
     right.set(xlabel="step", ylabel="loss", xscale="log", ylim=(0.4, 0.7), title="what missing directions cost")
-    right.legend(fontsize=7, frameon=False, loc="lower left")
+    right.legend(fontsize=7, frameon=False, loc="upper right")
     save(figure, stem)
     return (
         "Deep linear networks 5 → 4 → 4 → 3 under gradient descent. Left: how far ‖W₂ᵀW₂ − W₁W₁ᵀ‖ of adjacent layers "

@@ -15,7 +15,7 @@ def draw_spectrum(ax: Any, values: Tensor, *, label: str, marker: str = ".") -> 
     heights = np.sort(values.cpu().numpy())
     ax.plot(np.linspace(0, 1, len(heights)), heights, marker, markersize=3, label=label)
     largest = float(np.abs(heights).max()) or 1.0
-    ax.set_yscale("symlog", linthresh=1e-3 * largest)
+    ax.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(1e-3 * largest)))  # a decade: no tick beside 0
     ax.axhline(0, color="gray", linewidth=0.6)
 
 
