@@ -339,3 +339,19 @@ def block_constant(weight: Tensor, blocks: Sequence[Partition], tolerance: float
         if float(np.abs(value - np.take(value, first, axis=dim)).max(initial=0.0)) > limit:
             return False
     return True
+
+
+def same_values(weight: Tensor, blocks: Sequence[Partition], tolerance: float) -> bool:
+    """Whether equal units have the same entries in every product of blocks, whatever their order, to ``tolerance`` ×
+    the largest: an elementwise update then keeps RE∩CE. Clones of two are so ([[p, q], [q, p]]), of three seldom."""
+    value = _array(weight)
+    limit = tolerance * float(np.abs(value).max(initial=0.0))
+    for dim, index in enumerate(blocks):
+        lines = np.moveaxis(value, dim, 0).reshape(len(index), -1)
+        others = np.meshgrid(*(b for k, b in enumerate(blocks) if k != dim), indexing="ij")
+        keys = [np.broadcast_to(other.ravel(), lines.shape) for other in others]
+        lines = np.take_along_axis(lines, np.lexsort((lines, *keys), axis=-1), axis=-1)
+        first = np.unique(index, return_index=True)[1][index]
+        if float(np.abs(lines - lines[first]).max(initial=0.0)) > limit:
+            return False
+    return True

@@ -53,8 +53,8 @@ def detect(  # noqa: PLR0913 - one optional wish each
     ``"attention_mask"``, a tensor, or a function of the batch.
     Gradients come from ``loss(output)`` (of a loader: ``loss(output, batch)``), or from a random linear function of
     the outputs. With ``optimizer`` the verdict is about that one: equal units whose moments differ, or whose weights it
-    decays unevenly, are separating, not trapped. The model is not touched: parameters, gradients, buffers, mode and
-    random streams are as before.
+    decays unevenly, are separating, not trapped, and equal units beside them are unjudged. The model is not touched:
+    parameters, gradients, buffers, mode and random streams are as before.
 
     Raises ``InvalidInput`` for data that the model cannot be called with.
     """
@@ -70,7 +70,7 @@ def detect(  # noqa: PLR0913 - one optional wish each
         else:
             drafts.append(_draft(s, found, criteria))
     known, reason = _structure(model, found, drafts, rules)
-    rule = None if optimizer is None or known is None else training_rule(model, optimizer, known.blocks)
+    rule = None if optimizer is None or known is None else training_rule(model, optimizer, known)
     evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lop_theory.metrics.watch import Layer as Seen
-from lop_theory.modules.equitable import Structure, block_constant
+from lop_theory.modules.equitable import Structure, block_constant, same_values
 from lop_theory.modules.frozen import Interval
 from lop_theory.modules.gathered import Gathered, likeness
 from lop_theory.modules.likeness import groups, one_nonzero_value, twin_blocks
@@ -101,11 +101,12 @@ def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Str
     """Trapped, unless the optimizer at hand parts them or is not known to treat them alike."""
     names = _own_weights(layer, evidence, known)
     if evidence.rule is not None:
-        parting = _parting(evidence, names, known)
+        parting = _parting(evidence.rule, names)
         if parting:
             return Block("separating", units, f"weights in RE∩CE, but {parting}")
-        if evidence.rule.unknown:
-            return Block("cloned", units, f"weights in RE∩CE; not checked further: {evidence.rule.unknown}")
+        unknown = evidence.rule.unknown or _parting(evidence.rule, list(known.blocks))  # elsewhere: it may spread
+        if unknown:
+            return Block("cloned", units, f"weights in RE∩CE; not checked further: {unknown}")
     return Block("trapped", units, _why_trapped(evidence, names, known))
 
 
@@ -118,15 +119,13 @@ def _own_weights(layer: "Layer", evidence: Evidence, known: Structure) -> list[s
     return [name for name in named if name in weights or name.rpartition(".")[0] in owners]
 
 
-def _parting(evidence: Evidence, names: list[str], known: Structure) -> str:
+def _parting(rule: TrainingRule, names: list[str]) -> str:
     """What of the optimizer parts units whose weights do not."""
-    rule = evidence.rule
-    assert rule is not None
     untied = next((name for name in names if name in rule.untied), None)
     if untied is not None:
         return f"the state of {rule.name} for {untied} is not tied: {rule.untied[untied].reason}"
-    uneven = [name for name in names if name in rule.coupled and not _constant(evidence, name, known)]
-    return f"{rule.name} divides the decay of {uneven[0]}, whose weights differ within the block" if uneven else ""
+    uneven = next((name for name in names if name in rule.uneven), None)
+    return f"{rule.name} divides the decay of {uneven}, whose weights differ within the block" if uneven else ""
 
 
 def _constant(evidence: Evidence, name: str, known: Structure) -> bool:
@@ -136,7 +135,10 @@ def _constant(evidence: Evidence, name: str, known: Structure) -> bool:
 def _why_trapped(evidence: Evidence, names: list[str], known: Structure) -> str:
     """Theorem A.1 and its hypotheses, and what would part them."""
     constant = all(_constant(evidence, name, known) for name in names)
-    decay = "weight decay keeps it" if constant else "coupled L2 with an adaptive update parts them"
+    even = constant or all(
+        same_values(parameter(evidence.model, name), known.blocks[name], known.tolerance) for name in names
+    )
+    decay = "weight decay keeps it" if even else "coupled L2 with an adaptive update parts them"
     noise = f"; {known.noise[0]}" if known.noise else ""
     if evidence.rule is not None:
         noise = f"; so it is with this {evidence.rule.name}, whose state is tied{noise}"

@@ -204,11 +204,23 @@ def test_the_optimizer_at_hand_decides_whether_units_are_trapped():
     assert "trapped" not in kinds(detect(model, ROWS), "1")  # they did part
 
 
-@pytest.mark.parametrize(("kind", "verdict"), [(torch.optim.Adam, "separating"), (torch.optim.AdamW, "trapped")])
-def test_coupled_decay_under_adaptive_updates_parts_weights_that_differ(kind, verdict):
-    mixed = expand(network(), 2, example_input=ROWS, redistribute=1)
+@pytest.mark.parametrize(("kind", "factor", "verdict", "below"), [
+    (torch.optim.Adam, 3, "separating", "cloned"),
+    (torch.optim.AdamW, 3, "trapped", "trapped"),
+    (torch.optim.Adam, 2, "trapped", "trapped"),  # blocks [[p, q], [q, p]]: whatever an entry becomes, sums agree
+])  # fmt: skip
+def test_coupled_decay_under_adaptive_updates_parts_weights_that_differ(kind, factor, verdict, below):
+    mixed = expand(network(), factor, example_input=ROWS, redistribute=1)
     optimizer = kind(mixed.parameters(), 1e-3, weight_decay=0.1)
-    assert set(kinds(detect(mixed, ROWS, optimizer=optimizer), "2")) == {verdict}
+    found = detect(mixed, ROWS, optimizer=optimizer)
+    assert set(kinds(found, "2")) == {verdict}
+    assert set(kinds(found, "0")) == {below}
+    for _ in range(50):
+        optimizer.zero_grad()
+        mixed(ROWS).square().mean().backward()
+        optimizer.step()
+    gaps = [float((p[::factor] - p[1::factor]).detach().abs().max()) for p in (mixed[0].weight, mixed[2].bias)]
+    assert max(gaps) < 1e-12 if verdict == "trapped" else min(gaps) > 1e-5
 
 
 def test_units_with_one_nonzero_value_are_no_twins():
@@ -241,7 +253,7 @@ def test_units_equal_on_this_data_only_are_told_apart_from_units_equal_on_all():
 
 def test_the_verdict_names_what_keeps_and_what_parts_clones():
     plain = expand(network(), 2, example_input=ROWS)
-    mixed = expand(network(), 2, example_input=ROWS, redistribute=1)
+    mixed = expand(network(), 3, example_input=ROWS, redistribute=1)
     assert "weight decay keeps it" in kinds(detect(plain, ROWS), "2")["trapped"].reason
     assert "coupled L2 with an adaptive update parts them" in kinds(detect(mixed, ROWS), "2")["trapped"].reason
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 2)).double()
