@@ -4,6 +4,7 @@ A call's tensors are widened as its rule allows, the literal sizes rewritten, su
 be the tiled one, and block sums of the wide adjoints the base's. No rule is trusted: a wrong one fails here.
 """
 
+from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -110,11 +111,12 @@ def differentiable(program, tensors):
     return all(t.numel() for t in outputs if isinstance(t, torch.Tensor))
 
 
-def agree(program, tensors, rules=None):
-    """True if widened and right, None if nothing could be widened; raises AssertionError."""
+def compared(program, tensors, rules=None):
+    """Wide outputs and block sums of wide adjoints, what each must be, and within which tolerance; nothing if nothing
+    could be widened."""
     made = widened(program, tensors, rules)
     if made is None:
-        return None
+        return
     wide_program, wide, (plan, axes, chosen) = made
     outputs, _ = passed(program, tensors, lambda _: 0.0)
     results = [axes_of(axes, node) for node in next(n for n in program.graph.nodes if n.op == "output").args[0]]
@@ -131,17 +133,14 @@ def agree(program, tensors, rules=None):
     found, theirs = passed(wide_program, wide, lambda k: shares[k])
     for a, b, m in zip(found, base, maps, strict=True):
         if isinstance(b, torch.Tensor):
-            expected = tiled(b, m)
-            assert a.shape == expected.shape
-            torch.testing.assert_close(a, expected, rtol=1e-9, atol=1e-10, equal_nan=True)
+            yield a, tiled(b, m), {"rtol": 1e-9, "atol": 1e-10}
     names = [i.placeholder for i in program.inputs if i.dtype.is_floating_point]
     for name, a, b in zip(names, theirs, adjoints, strict=True):
         if a is not None and b is not None:
             total = a.numpy()
             for dim, axis in enumerate(axes[name]):
                 total = block_sums(total, plan.origin(axis, chosen), dim)
-            torch.testing.assert_close(torch.as_tensor(total), b, rtol=1e-8, atol=1e-9, equal_nan=True)
-    return True
+            yield torch.as_tensor(total), b, {"rtol": 1e-8, "atol": 1e-9}
 
 
 def axes_of(axes, node):
@@ -198,15 +197,14 @@ def entries():
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("entry", list(entries()))
 def test_rule_agrees_with_the_operator(entry):
-    compared = 0
+    usable = 0
     for program, tensors in calls(entry):
-        try:
+        with suppress(InvalidInput):  # a correction that cannot be made is refused
             if differentiable(program, tensors):
-                agree(program, tensors)
-                compared += 1
-        except InvalidInput:
-            continue  # a correction that cannot be made is refused
-    if not compared:
+                for found, right, tolerance in compared(program, tensors):
+                    torch.testing.assert_close(found, right, **tolerance, equal_nan=True)
+                usable += 1
+    if not usable:
         pytest.skip("no sample of it has a derivative that could be compared")
 
 
@@ -215,4 +213,8 @@ def test_a_wrong_rule_is_found():
     entry = next(e for e in op_db if e.name == "min" and e.variant_test_name == "binary")
     wrong = {torch.ops.aten.min.other: reduction.extremum, torch.ops.aten.minimum.default: reduction.extremum}
     with pytest.raises((AssertionError, ValueError, KeyError, RuntimeError)):
-        _ = [agree(program, tensors, wrong) for program, tensors in calls(entry)]
+        _ = [
+            torch.testing.assert_close(found, right, **tolerance, equal_nan=True)
+            for program, tensors in calls(entry)
+            for found, right, tolerance in compared(program, tensors, wrong)
+        ]
