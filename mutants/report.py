@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 
 def known_equivalents() -> dict[tuple[str, str, str, str], str]:
-    """Mutants that no test can kill, each with the reason, by file, function and change."""
+    """Mutants that no test should kill, each with the reason, by file, function and change."""
     entries = tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
     return {(e["file"], e["where"], e["before"], e["after"]): e["reason"] for e in entries}
 
