@@ -8,6 +8,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -22,8 +23,12 @@ _PLACE = re.compile(r"[a-z0-9_]{1,40}/[0-9a-f]{16}")
 _RECORD, _UNDER_WAY = {DATA, MANIFEST}, {LIVE}
 _MOST_BYTES = 4_000_000_000
 """Of all files of an archive: a small one that unpacks to more is refused before it does."""
+_INDEX_BYTES = 100_000_000
 _ENTRY_BYTES = 200
 """What an entry of a ZIP file takes besides its content, generously."""
+_MALFORMED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, TypeError, ValueError)
+"""What reading a malformed archive raises: structure and checksums; data that do not inflate, or end early; no index;
+an encrypted entry, another compression or an index nested too deep; an index of other types; an index that lies."""
 
 
 class Run(NamedTuple):
@@ -96,7 +101,7 @@ def unpacked(path: Path) -> list[Run]:
             return _grouped(_verified(archive))
     except OSError as error:
         raise InvalidInput("archive", str(path), f"cannot be read ({error.strerror or error})") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _MALFORMED as error:
         raise InvalidInput(
             "archive", str(path), f"is truncated or altered ({error})", "pack and copy it anew"
         ) from None
@@ -104,10 +109,13 @@ def unpacked(path: Path) -> list[Run]:
 
 def _verified(archive: zipfile.ZipFile) -> dict[str, bytes]:
     """Name → content, each of the size and hash that the index says."""
-    index: dict[str, Any] = json.loads(archive.read(INDEX))
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in archive.infolist()):
+        raise ValueError("it is compressed in another way than packed ones")
+    index = _index(archive)
     if sorted(archive.namelist()) != sorted([INDEX, *index]):
         raise ValueError("its index names other files than it holds")
-    if not 0 <= sum(size for size, _ in index.values()) <= _MOST_BYTES:
+    sizes = [size for size, _ in index.values()]
+    if min(sizes, default=0) < 0 or sum(sizes) > _MOST_BYTES:
         raise ValueError(f"it would unpack to more than {_MOST_BYTES:,} bytes")
     found = {}
     for name, (size, sha256) in index.items():
@@ -117,6 +125,14 @@ def _verified(archive: zipfile.ZipFile) -> dict[str, bytes]:
             raise ValueError(f"{name} is not what its index says")
         found[name] = body
     return found
+
+
+def _index(archive: zipfile.ZipFile) -> dict[str, Any]:
+    with archive.open(INDEX) as entry:
+        index = json.loads(entry.read(_INDEX_BYTES))
+    if not isinstance(index, dict):
+        raise ValueError("its index is no object")
+    return index
 
 
 def _grouped(files: dict[str, bytes]) -> list[Run]:

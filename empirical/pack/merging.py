@@ -65,7 +65,7 @@ def _record(place: Path):
         found = finished(place)
         if found is None or found.config["experiment"] != place.parent.name:
             raise ValueError("is of another experiment than its folder")
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInput("archive", f"{place.parent.name}/{place.name}", f"is no record ({error})") from None
     return found
 

@@ -141,6 +141,8 @@ def checkpoint_of(folder: Path) -> bytes:
 
 def reached(body: bytes) -> int:
     """The last step of such a database, which may come from anywhere. Raises ``ValueError`` if it is none of ours."""
+    if not body:
+        raise ValueError("is empty")
     database = sqlite3.connect(":memory:")
     try:
         database.execute("PRAGMA trusted_schema=OFF")

@@ -1,6 +1,7 @@
 """Archives of runs: there and back the same, nothing overwritten, nothing accepted that was altered."""
 
 import json
+import random
 import sqlite3
 import zipfile
 from collections.abc import Callable
@@ -180,6 +181,55 @@ def test_a_truncated_archive_is_refused(runs: Path, tmp_path: Path, cut: int) ->
     archive.write_bytes(packed(runs_in(runs))[:cut])
     with pytest.raises(InvalidInput, match="truncated or altered"):
         unpacked(archive)
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(runs: Path, tmp_path: Path) -> None:
+    """Structure, names, checksums, deflated data: whatever it hits."""
+    archive, draw = tmp_path / "flipped.zip", random.Random(0)
+    good = packed(runs_in(runs))
+    archive.write_bytes(good)
+    whole, refused = unpacked(archive), list[str]()
+    for place in draw.sample(range(len(good)), 300):
+        flipped = bytearray(good)
+        flipped[place] ^= draw.randrange(1, 256)
+        archive.write_bytes(flipped)
+        try:
+            assert unpacked(archive) == whole
+        except InvalidInput as error:
+            refused.append(str(error))
+    assert len(refused) > 200
+    assert not any("\n" in line for line in refused)
+
+
+@pytest.mark.parametrize(
+    "index", ["[]", '["x"]', "null", '{"x": 5}', '{"x": [null, "0"]}', '{"x": [-5, "0"]}', "[" * 100_000, "\x00"]
+)
+def test_an_index_of_another_kind_is_refused(index: str, tmp_path: Path) -> None:
+    archive = tmp_path / "index.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("index.json", index)
+        file.writestr("x", b"y")
+    with pytest.raises(InvalidInput, match="truncated or altered"):
+        unpacked(archive)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_compression_is_refused(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
+        file.writestr("index.json", "{}")
+    with pytest.raises(InvalidInput, match="compressed in another way"):
+        unpacked(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [({LIVE: b""}, "is empty"), ({DATA: b"", MANIFEST: b"[" * 100_000}, "is no record")],
+)
+def test_an_empty_database_and_a_manifest_without_end_are_refused(
+    files: dict[str, bytes], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        merge([Run("tiny/" + "0" * 16, files)], tmp_path)
 
 
 def test_an_entry_beside_the_index_and_a_lying_index_are_refused(runs: Path, tmp_path: Path) -> None:
