@@ -17,14 +17,15 @@ NOTHING: tuple[Name, ...] = ("upgd",)
 
 
 def remedies_surpass_fresh_networks(cells: Cells) -> bool:
-    """Plain training is near chance; and to take clones apart is neither needed nor enough."""
+    """Plain training is near chance, these remedies and no others surpass; to take clones apart is neither needed nor
+    enough."""
     chance = 1 / cells["plain"].group.config["classes_per_task"]
-    lost = late(cells["plain"].group).max() < chance + 0.15
-    surpass = all(share(cells, name).min() > 1 for name in SURPASS)
+    lost = all(late(cells[name].group).max() < chance + 0.15 for name in ("plain", *NOTHING))
+    surpass = {name for name in claims.compared(cells) if share(cells, name).min() > 1} == set(SURPASS)
     part = all(share(cells, name).min() > 0 and share(cells, name).max() < 1 for name in PART)
-    nothing = all(late(cells[name].group).max() < chance + 0.15 for name in NOTHING)
-    apart = [REMEDIES[name].unclones for name in (*SURPASS, *PART)]
-    return bool(lost and surpass and part and nothing and not all(apart[: len(SURPASS)]) and all(apart[len(SURPASS) :]))
+    needed = all(REMEDIES[name].unclones for name in SURPASS)
+    enough = not any(REMEDIES[name].unclones for name in PART)
+    return bool(lost and surpass and part and not needed and not enough)
 
 
 VERDICTS = {"remedies": Measured(claims.comparison, remedies_surpass_fresh_networks)}

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pyarrow")
 from empirical.remedies import claims, records
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS
-from empirical.remedies.verdicts import NOTHING, PART, SURPASS
+from empirical.remedies.verdicts import NOTHING, PART, SURPASS, remedies_surpass_fresh_networks
 from paper_figs import fig_remedies
 from tests.empirical.ledger import stated, whole_records
 
@@ -53,6 +53,21 @@ def test_some_remedies_surpass_fresh_networks_and_need_not_take_clones_apart(cel
         assert cells[name].strength == max(REMEDIES[name].tried)
     assert set(REMEDIES) == set(cells)
     assert all(REMEDIES[name].unclones for name in PART)
+
+
+@pytest.mark.parametrize(
+    ("name", "records_of"),
+    [
+        ("fire", "weight_decay"),
+        ("weight_decay", "fire"),
+        ("plain", "dropout"),
+        ("upgd", "dropout"),
+        ("dropout", "upgd"),
+    ],
+)
+def test_the_verdict_fails_with_the_records_of_another(cells: claims.Cells, name: str, records_of: str) -> None:
+    assert remedies_surpass_fresh_networks(cells)
+    assert not remedies_surpass_fresh_networks({**cells, name: cells[records_of]})
 
 
 def test_the_figure_is_drawn_from_the_records(tmp_path: Path) -> None:
