@@ -9,34 +9,39 @@ import numpy as np
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS, Name, Remedies, RemedyRun
 from empirical.remedies.records import Cell, accuracy, chosen, cost, late, share
 from empirical.runs.command import read, writable_folder
-from empirical.runs.report import INTERRUPTED, carry_out_all, jobs_of, tell
-from empirical.runs.run import Outcome
+from empirical.runs.report import INTERRUPTED, carry_out_all, deadline, jobs_of, tell
+from empirical.runs.run import STOPPED, Outcome
 from empirical.runs.saved import group_of
 
 FIGURES = ("remedies",)
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the options name; 1 if a run failed or is held by another process, 130 on Ctrl-C, else 0."""
+    """Run what the options name; 1 if a run failed or is held by another process, 75 if the time was spent before, 130
+    on Ctrl-C, else 0. Nothing is chosen from a tuning that the time was too short for."""
     options = read(REMEDIES_PRESETS, arguments, "python -m empirical remedies")
     from empirical.remedies.simulation import EXPERIMENT
 
+    out, until = Path(options.execution.out), deadline(options.execution)
     try:
-        tuned = _carried_out([run for name in options.remedies for run in options.tuned(name)], options)
+        tuned = _carried_out([run for name in options.remedies for run in options.tuned(name)], options, until)
+        if any(outcome.problem == STOPPED for outcome in tuned):
+            return tell(EXPERIMENT, tuned, out)
         strengths = {name: chosen(options, name, [o.record for o in tuned if o.record]) for name in options.remedies}
-        final = _carried_out([run for name, s in strengths.items() for run in options.final(name, s)], options)
+        final = _carried_out([run for name, s in strengths.items() for run in options.final(name, s)], options, until)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
         return INTERRUPTED
     print_table(_cells(final, strengths))
-    return tell(EXPERIMENT, [*tuned, *final], Path(options.execution.out), FIGURES)
+    return tell(EXPERIMENT, [*tuned, *final], out, FIGURES)
 
 
-def _carried_out(runs: list[RemedyRun], options: Remedies) -> list[Outcome]:
+def _carried_out(runs: list[RemedyRun], options: Remedies, until: float) -> list[Outcome]:
     from empirical.remedies.simulation import EXPERIMENT
 
     root = writable_folder("out", options.execution.out).resolve()
-    return carry_out_all(list(jobs_of(EXPERIMENT, runs, options.execution, root)), options.execution) if runs else []
+    jobs = [job._replace(until=until) for job in jobs_of(EXPERIMENT, runs, options.execution, root)]
+    return carry_out_all(jobs, options.execution) if jobs else []
 
 
 def _cells(outcomes: list[Outcome], strengths: Mapping[Name, float]) -> dict[Name, Cell]:

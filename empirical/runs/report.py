@@ -54,7 +54,7 @@ def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution
     device = execution.device if execution.cluster else available_device(execution.device)
     there = experiment.on(execution.device)
     watching = tuple(observers(execution.tensorboard, execution.wandb, root))
-    until = time.time() + execution.stop_after if execution.stop_after else math.inf
+    until = deadline(execution)
     groups: dict[Hashable, list[Any]] = defaultdict(list)
     for config in dict.fromkeys(configs):
         groups[experiment.group(config)].append(config)
@@ -62,6 +62,11 @@ def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution
         size = execution.group_size(len(group))
         for first in range(0, len(group), size):
             yield Job(there, tuple(group[first : first + size]), root, device, watching, until)
+
+
+def deadline(execution: Execution) -> float:
+    """When the time of ``--stop-after`` is spent, if it begins now."""
+    return time.time() + execution.stop_after if execution.stop_after else math.inf
 
 
 def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:

@@ -1,6 +1,7 @@
 """The comparison of remedies: a run repeats itself, goes on from a checkpoint, and does what was predicted of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 
-from empirical.remedies import records  # noqa: E402
+from empirical.__main__ import main  # noqa: E402
+from empirical.remedies import command, records  # noqa: E402
 from empirical.remedies.methods import at_start, optimiser, penalty  # noqa: E402
 from empirical.remedies.networks import build  # noqa: E402
 from empirical.remedies.options import NAMES, REMEDIES, REMEDIES_PRESETS, NetworkOptions, RemedyRun  # noqa: E402
 from empirical.remedies.simulation import Simulation  # noqa: E402
+from empirical.runs.execution import Execution  # noqa: E402
+from empirical.runs.report import carry_out_all  # noqa: E402
+from empirical.runs.run import Job, Outcome  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 
 SMOKE = REMEDIES_PRESETS["smoke"]
@@ -70,6 +75,24 @@ def test_the_best_strength_is_that_of_the_largest_accuracy_on_the_tuning_seeds()
 def test_a_seed_that_settings_were_chosen_on_does_not_count_as_a_fresh_one() -> None:
     with pytest.raises(InvalidInput, match="chosen on"):
         replace(SMOKE, seeds=(30,))
+
+
+def test_nothing_is_chosen_when_the_time_is_spent_in_tuning_and_both_halves_share_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ["remedies", "--remedies", "plain", "redo", "--tasks", "1", "--out", str(tmp_path)]
+    assert main([*common, "--stop-after", "1e-9"]) == 75
+    assert "2 runs stopped: the time is spent" in capsys.readouterr().err
+    ends = list[float]()
+
+    def seen(jobs: list[Job], execution: Execution) -> list[Outcome]:
+        ends.extend(job.until for job in jobs)
+        return carry_out_all(jobs, execution)
+
+    monkeypatch.setattr(command, "carry_out_all", seen)
+    assert main([*common, "--stop-after", "1000"]) == 0
+    assert len(ends) == 4
+    assert len(set(ends)) == 1
 
 
 # --- predictions ------------------------------------------------------------------------------------------------------
