@@ -44,10 +44,14 @@ Definition cell_ok (D C c strength floor : Z) (G Q : list Z) (i ell : Z) : bool 
 Fixpoint cells_ok (test : Z -> Z -> bool) (i : Z) (slack : list Z) : bool :=
   match slack with [] => true | ell :: slack => test i ell && cells_ok test (i + 1)%Z slack end.
 
+(* what no coefficients could satisfy, and would make a theorem about them empty, is refused *)
+Definition ordered (b : box) : bool := (fst b <=? snd b)%Z.
+
 Definition check (c : certificate) : bool :=
   let D := unit c in let low := map (square_low D) (boxes c) in let high := map (square_high D) (boxes c) in
   match low, high with
-  | l1 :: low, h1 :: high => ((0 <? D) && (0 <? cells c) && (Z.of_nat (length (slack c)) =? cells c)
+  | l1 :: low, h1 :: high => ((0 <? D) && (0 <? cells c)
+      && forallb ordered (boxes c) && (fold_right Z.add 0 (l1 :: low) <=? D) && (Z.of_nat (length (slack c)) =? cells c)
       && (fst (lambda c) =? Z.max 0 (D - h1)) && (snd (lambda c) =? Z.min D (D - l1))
       && cells_ok (cell_ok D (cells c) l1 (fst (lambda c)) (kappa c) (growth D l1 low) (tails (D - h1) high)) 0 (slack c))%Z
   | _, _ => false
@@ -292,7 +296,7 @@ Theorem certificate_holds c a : check c = true -> standardised a -> encloses c a
 Proof.
 intros ok std enc; destruct c as [D C bs [s1 s2] sl fl]; unfold check, encloses in *; simpl in *.
 destruct bs as [|b bs]; [discriminate|]; cbn [map] in ok.
-rewrite !Bool.andb_true_iff in ok; destruct ok as [[[[[D0 C0] len] e1] e2] cok].
+rewrite !Bool.andb_true_iff in ok; destruct ok as [[[[[[[D0 C0] _] _] len] e1] e2] cok].
 apply Z.ltb_lt in D0, C0; apply Z.eqb_eq in len, e1, e2.
 destruct (squares_bound a D (b :: bs) 1 D0 enc) as [nn [lb hb]]; cbn [map] in nn, lb, hb.
 assert (l1 := lb 0%nat ltac:(simpl; lia)); assert (h1 := hb 0%nat ltac:(simpl; lia)); simpl in l1, h1.

@@ -45,6 +45,8 @@ def test_coq_checks_the_certificates_of_the_tool(tmp_path):
         refusal("lambda", "(fst (lambda numbers) + 1, snd (lambda numbers))"),
         refusal("lambda", "(fst (lambda numbers), snd (lambda numbers) - 1)"),
         refusal("boxes", "map (fun b => (fst b, snd b + 1000)) (boxes numbers)"),
+        refusal("boxes", "map (fun b => (snd b, fst b)) (boxes numbers)"),
+        refusal("boxes", "boxes numbers ++ [(unit numbers, unit numbers)]"),
         refusal("cells", "64"),
         refusal("unit", "0"),
     ]
