@@ -95,7 +95,7 @@ def moments(activations: Tensor, channel_dim: int = -1) -> Moments:
         zero += torch.lt(wide, DEAD_VALUE, out=wide).sum(1)  # into floats: comparing into booleans is slower
         count, longest = count + 1, max(longest, wide.shape[1])
     n = activations.numel() // units
-    gram = gram.triu_() + gram.triu(1).T
+    _mirror(gram)
     return Moments(n, gram, total / n, absolute / n, zero / n, count + longest)
 
 
@@ -103,6 +103,15 @@ def _add_upper(gram: Tensor, piece: Tensor) -> None:
     """gram += piece pieceᵀ in its upper triangle (and what lies in the blocks on the diagonal): half the work."""
     for start in range(0, len(gram), BLOCK):
         gram[start : start + BLOCK, start:].addmm_(piece[start : start + BLOCK], piece[start:].T)
+
+
+def _mirror(gram: Tensor) -> None:
+    """The upper triangle into the lower one, in its own memory and by blocks that stay in the cache."""
+    for start in range(0, len(gram), BLOCK):
+        rows = gram[start : start + BLOCK, start:]
+        corner, right = rows[:, :BLOCK], rows[:, BLOCK:]
+        corner.copy_(corner.triu() + corner.triu(1).T)
+        gram[start + BLOCK :, start : start + BLOCK] = right.T
 
 
 def dead(m: Moments) -> Tensor:

@@ -74,7 +74,6 @@ def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, .
     """
     if m.samples <= 3:
         return tuple(range(len(m.gram)))
-    centred = torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples)
     pairs = max(1.0, len(m.gram) * (len(m.gram) - 1) / 2)
     q = NormalDist().inv_cdf(1 - min(0.5, FALSE_ALARMS / pairs))
     bound = float(np.tanh(np.arctanh(threshold) + q / (m.samples - 3) ** 0.5))
@@ -83,7 +82,8 @@ def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, .
     blocks = np.arange(len(m.gram))
     if len(candidates):  # only these need a correlation
         mean, mean_abs, near_zero = (x[candidates] for x in (m.mean, m.mean_abs, m.near_zero))
-        part = Moments(m.samples, centred[candidates][:, candidates], mean, mean_abs, near_zero, m.chain)
+        centred = torch.addr(m.gram[candidates][:, candidates], mean, mean, alpha=-m.samples)
+        part = Moments(m.samples, centred, mean, mean_abs, near_zero, m.chain)
         close = similar[candidates][:, candidates] & (cosines(part) > min(bound, 1 - 1e-12))
         places = candidates.cpu().numpy()
         blocks[places] = places[np.asarray(leaders(close.cpu().numpy()))]
