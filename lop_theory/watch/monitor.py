@@ -7,6 +7,7 @@ gradients, buffers, modes and random streams are as before.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -277,7 +278,7 @@ class Monitor:
 
 
 def _positive(name: str, count: int) -> int:
-    if count < 1 or count != int(count):
+    if not (isinstance(count, Real) and count >= 1 and count % 1 == 0):
         raise InvalidInput(name, count, "must be a whole number, at least 1")
     return count
 

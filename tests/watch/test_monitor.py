@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import math
 import random
 
 import numpy as np
@@ -235,7 +236,12 @@ def test_no_probe_is_said_once_and_stops_nothing(capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [{"every": 0}, {"slow": 0}, {"measures": ("ranks",)}, {"example_input": "text"}, {"sinks": ["/nowhere/a.jsonl"]}],
+    [
+        *({name: value} for name in ("every", "slow") for value in (0, 1.5, math.nan, math.inf, "5")),
+        {"measures": ("ranks",)},
+        {"example_input": "text"},
+        {"sinks": ["/nowhere/a.jsonl"]},
+    ],
 )
 def test_bad_options_are_refused_at_once(options):
     with pytest.raises(InvalidInput):
