@@ -66,9 +66,12 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def run_at(folder: Path) -> Run | None:
-    """The record in a run's folder, else its database, else nothing. Raises ``Busy`` if a process holds the run."""
+    """The record in a run's folder, else its database, else nothing. Raises ``Busy`` if a process holds the run, and
+    ``InvalidInput`` if its record lacks the data."""
     place = f"{folder.parent.name}/{folder.name}"
     if (folder / MANIFEST).exists():
+        if not (folder / DATA).is_file():
+            raise InvalidInput("runs", str(folder), "has a manifest without data", "delete the folder and run it anew")
         return Run(place, {name: (folder / name).read_bytes() for name in (DATA, MANIFEST)})
     return Run(place, {LIVE: checkpoint_of(folder)}) if (folder / LIVE).exists() else None
 

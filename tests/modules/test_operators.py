@@ -30,6 +30,8 @@ from lop_theory.trace import Input, Program, run  # noqa: E402
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
 SAMPLES = 4
+MOST = 16
+"""Sample calls that are tried while nothing was compared yet."""
 COVERED = {overload._schema.name.removeprefix("aten::") for overload in RULES}
 
 
@@ -157,9 +159,9 @@ def shared(weights, maps):
 
 
 def calls(entry):
-    """Programs of a few sample calls that use a covered operator and nothing random."""
+    """Programs of sample calls that use a covered operator and nothing random."""
     torch.manual_seed(0)
-    for sample in islice(entry.sample_inputs("cpu", torch.float64, requires_grad=False), SAMPLES):
+    for sample in islice(entry.sample_inputs("cpu", torch.float64, requires_grad=False), MOST):
         leaves, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
         places = [k for k, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
@@ -197,15 +199,17 @@ def entries():
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("entry", list(entries()))
 def test_rule_agrees_with_the_operator(entry):
-    usable = 0
-    for program, tensors in calls(entry):
+    count = 0
+    for number, (program, tensors) in enumerate(calls(entry)):
+        if number >= SAMPLES and count:
+            break
         with suppress(InvalidInput):  # a correction that cannot be made is refused
             if differentiable(program, tensors):
                 for found, right, tolerance in compared(program, tensors):
                     torch.testing.assert_close(found, right, **tolerance, equal_nan=True)
-                usable += 1
-    if not usable:
-        pytest.skip("no sample of it has a derivative that could be compared")
+                    count += 1
+    if not count:
+        pytest.skip("no sample of it could be widened and has a derivative: nothing was compared")
 
 
 def test_a_wrong_rule_is_found():

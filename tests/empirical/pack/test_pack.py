@@ -262,3 +262,10 @@ def test_bad_input_is_named(arguments: list[str], named: str, tmp_path: Path, mo
 
 def test_a_stopped_run_has_no_record(runs: Path) -> None:
     assert finished(place_of(runs, LIVE)) is None
+
+
+def test_a_manifest_without_data_is_named(runs: Path, tmp_path: Path) -> None:
+    folder = place_of(runs, MANIFEST)
+    (folder / DATA).unlink()
+    with pytest.raises(InvalidInput, match=f"{folder.name}.*has a manifest without data"):
+        main(["pack", str(runs), str(tmp_path / "a.zip")])
