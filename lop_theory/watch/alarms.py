@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.detection import Detection, Layer
-from lop_theory.modules.equitable import Structure
+from lop_theory.modules.equitable import Structure, same_values
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.judge import DIVERGING, OPPOSITE
 from lop_theory.modules.verdicts import Block
@@ -97,7 +97,16 @@ def _trapped(layer: Layer, block: Block, seen: Seen) -> tuple[str, str]:
     if state is not None:
         return ("reversible" if state[0] else "undecided"), state[1]
     kinds = {True: "permanent", False: "reversible", None: "undecided"}
-    return kinds[facts.keeps(constant)], f"equal on all data (Theorem A.1); {facts.sentence(constant)}"
+    even = constant or _even(seen.model, known)
+    return kinds[facts.keeps(even)], f"equal on all data (Theorem A.1); {facts.sentence(even)}"
+
+
+def _even(model: nn.Module, known: Structure) -> bool:
+    """Whether equal units have the same weights but for their order, which an elementwise update keeps so."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return all(
+        same_values(p, known.blocks[name], known.tolerance) for name, p in parameters.items() if name in known.blocks
+    )
 
 
 def _classes(layer: Layer, known: Structure) -> list[Axis]:

@@ -70,6 +70,25 @@ def test_redistributed_clones_of_three_leave_under_coupled_decay_and_adam():
         assert kinds(found(model, adam(model, **options)))[("1", kind, "trapped")] == (0, 1, 2)
 
 
+def test_redistributed_clones_of_two_stay_under_coupled_decay_and_adam():
+    """Their weights [[p, q], [q, p]] are the same but for their order: 50 steps do not part them."""
+    model = clone(mlp(activation=nn.Tanh, dtype=torch.float64))
+    with torch.no_grad():
+        model[2].weight[1], model[2].bias[1] = model[2].weight[0], model[2].bias[0]
+        model[4].weight[:, 1] = model[4].weight[:, 0]
+        model[2].weight[:2, :2] += torch.tensor([[0.2, -0.2], [-0.2, 0.2]], dtype=torch.float64)
+    optimiser = adam(model, weight_decay=0.1)
+    monitor = watch(model, X.double(), loss=losses, optimizer=optimiser, measures=())
+    monitor.measure()
+    assert kinds(monitor.alarms())[("1", "permanent", "trapped")] == (0, 1)
+    for _ in range(50):
+        optimiser.zero_grad()
+        losses(model(X.double())).mean().backward()
+        optimiser.step()
+    assert (model[0].weight[0] - model[0].weight[1]).abs().max() < 1e-12
+    assert (model[2].weight[0] - model[2].weight[1]).abs().max() > 0.01  # and they are no copies
+
+
 def test_equal_activations_with_other_readers_part_by_themselves():
     model = clone(mlp())
     with torch.no_grad():
