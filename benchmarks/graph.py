@@ -154,6 +154,7 @@ def _commands() -> None:
             ("928k edges of JSON", _as_json(cloned_layers(10**6), Path(folder, "layers.json"))),
             ("chain of 100,000 nodes", _as_json(chain(10**5), Path(folder, "chain.json"))),
             ("dense layers, 25 million edges", _dense_file(Path(folder, "dense.safetensors"))),
+            ("the same with weights 1", _dense_file(Path(folder, "ones.safetensors"), ones=True)),
         ):
             command = [sys.executable, "-m", "lop_theory.graph", str(file)]
             seconds, megabytes = _process(command)
@@ -181,13 +182,13 @@ def chain(nodes: int) -> Network:
     return assemble(raw, weight, np.zeros(nodes))
 
 
-def _dense_file(file: Path, width: int = 2500, layers: int = 4) -> Path:
+def _dense_file(file: Path, width: int = 2500, layers: int = 4, *, ones: bool = False) -> Path:
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
     shapes = {"weight": (width, width), "bias": (width,)}
     state = {
-        f"net.{2 * k}.{part}": rng.normal(size=shape, scale=width**-0.5).astype(np.float32)
+        f"net.{2 * k}.{part}": (np.ones(shape) if ones else rng.normal(size=shape, scale=width**-0.5)).astype("f4")
         for k in range(layers)
         for part, shape in shapes.items()
     }

@@ -13,11 +13,12 @@ products, at most γ (|b| + Σ |w r|) with γ = (n+4) u / (1 − (n+4) u) and r 
 and products are monotone, so the corner bounds them all); what underflows, at most the smallest normal number of each
 weight, value and product, times the other factor; and SLACK u relative at the ends of R_u for the activation's own
 rounding (an end 0 stays 0: no catalogue activation of that range returns the other sign). So a float64 certificate
-speaks of float64 (or any finer arithmetic) as long as all values stay finite.
+speaks of float64 (or any finer arithmetic) as long as all values stay finite. Most units are decided by float sums of
+their whole level (``enclosures``); for dense layers these are the certificate wherever they suffice.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,8 +28,9 @@ from lop_theory.activations.catalogue import CATALOGUE, Activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network
-from lop_theory.graph.dense import Mlp
-from lop_theory.graph.scalars import IntArray, Values, is_exact, rational, to_float
+from lop_theory.graph.dense import Mlp, chunks
+from lop_theory.graph.enclosures import Enclosures, Level, Roundoff, enclosures
+from lop_theory.graph.scalars import FloatArray, IntArray, Values, floats, is_exact, rational, to_float
 
 End = fmpq | float  # a float end is infinite
 Interval = tuple[End, End]
@@ -84,23 +86,28 @@ class Incoming(NamedTuple):
 
 
 class Units(NamedTuple):
-    """What the certificate reads of a network, by node (inputs have activation −1); ``into`` are the edges into one."""
+    """What the certificate reads of a network, by node (inputs have activation −1); ``into`` are the edges into one,
+    ``levels`` the float matrices of all, sources first. If ``floating``, what floats decide is not summed exactly.
+    """
 
     ids: Sequence[Hashable]
     bias: Values
     activations: Sequence[Activation]
     activation_of: IntArray
     into: Callable[[int], Incoming]
+    levels: Iterable[Level]
+    floating: bool
 
 
 def units_of(network: Network) -> Units:
-    dag, pointers = network.dag, network.dag.in_pointers
+    dag, pointers, weight = network.dag, network.dag.in_pointers, floats(network.weight)
 
     def into(v: int) -> Incoming:
         edges = slice(int(pointers[v]), int(pointers[v + 1]))
         return Incoming(dag.source[edges], network.weight[edges])
 
-    return Units(dag.ids, network.bias, dag.activations, dag.activation_of, into)
+    levels = (Level(level.nodes, level.sources, level.matrix(weight)) for level in dag.level_edges)
+    return Units(dag.ids, network.bias, dag.activations, dag.activation_of, into, levels, False)
 
 
 def units_of_layers(mlp: Mlp) -> Units:
@@ -112,26 +119,62 @@ def units_of_layers(mlp: Mlp) -> Units:
         sources = places[k - 1]
         return Incoming(range(sources.start, sources.stop), mlp.layers[k - 1].weight[v - places[k].start])
 
-    return Units(mlp.names, mlp.bias, mlp.activations, mlp.activation_of, into)
+    return Units(mlp.names, mlp.bias, mlp.activations, mlp.activation_of, into, _levels_of_layers(mlp), True)
+
+
+def _levels_of_layers(mlp: Mlp) -> Iterator[Level]:
+    for layer, sources, nodes in zip(mlp.layers, mlp.places, mlp.places[1:], strict=False):
+        for rows in chunks(*layer.weight.shape):
+            yield Level(slice(nodes.start + rows.start, nodes.start + rows.stop), sources, layer.weight[rows])
 
 
 def frozen_among(units: Units, input_range: tuple[object, object] | None, spoken: Arithmetic) -> tuple[Frozen, ...]:
     """The certified units, in the order of the nodes."""
     rounding = ROUNDINGS[spoken]
     data = EVERYTHING if input_range is None else _input_interval(*input_range)
-    ranges: list[Interval] = [data] * len(units.ids)
-    found: list[Frozen] = []
     if not any(phi.flat_regions() for phi in units.activations):
         return ()
-    whole = [(phi, phi.flat_regions(), _computed(phi, _full_range(phi), rounding)) for phi in units.activations]
-    for v in np.flatnonzero(units.activation_of != NO_ACTIVATION).tolist():
-        phi, flats, ranges[v] = whole[int(units.activation_of[v])]
-        z = _pre_activation(units.bias[v], units.into(v), ranges, rounding) if flats else EVERYTHING
-        flat = next((f for f in flats if _inside(z, f)), None)
-        if flat is not None and z != EVERYTHING:
+    whole = [_computed(phi, _full_range(phi), rounding) for phi in units.activations]
+    ranges = [whole[kind] if kind != NO_ACTIVATION else data for kind in units.activation_of.tolist()]
+    ends = np.array([[to_float(low), to_float(high)] for low, high in ranges]).reshape(-1, 2).T
+    found: list[Frozen] = []
+    for level in units.levels:
+        for v, z, flat in _flat_in(level, units, (ends, ranges), rounding):
+            phi = units.activations[int(units.activation_of[v])]
             found.append(Frozen(units.ids[v], z, flat, spoken))
             ranges[v] = _computed(phi, _outward(phi.range_on(*_dyadic(z))), rounding)
+            ends[:, v] = [to_float(end) for end in ranges[v]]
     return tuple(found)
+
+
+def _flat_in(
+    level: Level, units: Units, known: tuple[FloatArray, list[Interval]], rounding: Rounding
+) -> Iterator[tuple[int, Interval, Interval]]:
+    """The nodes of a level with z in a flat region, these intervals and regions; float sums decide most."""
+    ends, ranges = known
+    bias, kinds = floats(units.bias[level.nodes]), units.activation_of[level.nodes]
+    near = enclosures(level, bias, tuple(ends[:, level.sources]), Roundoff(*map(to_float, rounding)))
+    may = np.zeros(len(kinds), dtype=bool)
+    for kind in np.unique(kinds[kinds != NO_ACTIVATION]).tolist():
+        for flat in units.activations[kind].flat_regions():
+            may |= (kinds == kind) & ~near.outside(flat)
+    for row in np.flatnonzero(may).tolist():
+        v = level.nodes.start + row
+        regions = units.activations[int(kinds[row])].flat_regions()
+        found = _first(regions, _around(near, row)) if units.floating else None
+        found = found or _first(regions, pre_activation(units.bias[v], units.into(v), ranges, rounding))
+        if found:
+            yield v, *found
+
+
+def _around(near: Enclosures, row: int) -> Interval:
+    low, high = (float(end[row]) for end in near.outer)
+    return EVERYTHING if math.isnan(low) or math.isnan(high) else _outward((low, high))
+
+
+def _first(regions: Sequence[Interval], z: Interval) -> tuple[Interval, Interval] | None:
+    """z and the region that it lies in; nothing is known of the whole line."""
+    return next(((z, flat) for flat in regions if z != EVERYTHING and _inside(z, flat)), None)
 
 
 def arithmetic_of(numbers: Values, asked: str | None = None) -> Arithmetic:
@@ -142,7 +185,7 @@ def arithmetic_of(numbers: Values, asked: str | None = None) -> Arithmetic:
     return chosen
 
 
-def _pre_activation(own: object, into: Incoming, ranges: list[Interval], rounding: Rounding) -> Interval:
+def pre_activation(own: object, into: Incoming, ranges: list[Interval], rounding: Rounding) -> Interval:
     """The interval of z as computed from its own bias: exact sums at the two corners, then their rounding."""
     bias = rational(own)
     low: End = bias

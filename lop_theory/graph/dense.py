@@ -163,14 +163,14 @@ def _may_mix(mlp: Mlp, labels: list[IntArray], tolerance: float, mode: str) -> b
 
 def _some_row_without_sums(weight: FloatArray, far: IntArray, tolerance: float) -> bool:
     columns, starts = _sorted(far)
-    for rows in _chunks(len(weight), weight.shape[1]):
+    for rows in chunks(len(weight), weight.shape[1]):
         sums, radius = _sums(weight[rows][:, columns], starts, tolerance)
         if (abs(sums) <= radius).all(axis=1).any():
             return True
     return False
 
 
-def _chunks(rows: int, columns: int) -> Iterator[slice]:
+def chunks(rows: int, columns: int) -> Iterator[slice]:
     step = max(1, NUMBERS // columns)
     return (slice(a, min(a + step, rows)) for a in range(0, rows, step))
 

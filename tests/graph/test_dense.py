@@ -1,21 +1,33 @@
 """Dense layers as arrays say what the graph of the same layers says; where only the graph can decide, they say so."""
 
+import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 
 from lop_theory.activations.catalogue import activation
 from lop_theory.graph import dense, dimensions, equitable, manifold
-from lop_theory.graph.certificate import frozen_among, frozen_units, units_of_layers
+from lop_theory.graph.certificate import (
+    ROUNDINGS,
+    Incoming,
+    frozen_among,
+    frozen_units,
+    pre_activation,
+    units_of_layers,
+)
 from lop_theory.graph.cloning import hypotheses
 from lop_theory.graph.convert import mlp_of, network_of
 from lop_theory.graph.dense import Layer, Mlp, coarsest
 from lop_theory.graph.diagnosis import diagnose, diagnose_layers
+from lop_theory.graph.enclosures import Level, Roundoff, enclosures
 from lop_theory.graph.refinement import refine
+from lop_theory.graph.scalars import rational, to_float
 
 TOLERANCE = 1e-9
 
@@ -126,7 +138,42 @@ def test_the_graph_s_numbers_are_those_of_the_arrays():
 def test_the_same_units_are_frozen(mlp, inputs, name):
     dying = [Layer(w, b - 5 * (k % 2)) for k, (w, b) in enumerate(mlp.layers)]
     mlp = Mlp(tuple(dying), activation(name), mlp.last)
-    assert frozen_among(units_of_layers(mlp), inputs, "float64") == frozen_units(network_of(mlp), inputs)
+    found = frozen_among(units_of_layers(mlp), inputs, "float64")
+    right = frozen_units(network_of(mlp), inputs)
+    assert [(f.id, f.flat_region) for f in found] == [(f.id, f.flat_region) for f in right]
+    for f, exact in zip(found, right, strict=True):  # floats around exact sums, and close
+        (low, high), (a, b) = f.interval, exact.interval
+        assert low <= a
+        assert b <= high
+        assert_allclose([*map(to_float, f.interval)], [*map(to_float, exact.interval)], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("arithmetic", sorted(ROUNDINGS))
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([1e-160, 1.0, 1e120]))
+def test_float_enclosures_lie_on_both_sides_of_the_exact_corners(arithmetic, seed, columns, scale):
+    rng = np.random.default_rng(seed)
+    weight = scale * rng.normal(size=(4, columns)) * rng.integers(0, 3, size=(4, columns))
+    bias = scale * rng.normal(size=4)
+    ends = np.sort(rng.normal(size=(columns, 2)), axis=1)
+    ends[rng.random(columns) < 0.2, 0] = -math.inf
+    ends[rng.random(columns) < 0.2, 1] = math.inf
+    ranges = [tuple(e if math.isinf(e) else rational(e) for e in pair) for pair in ends.tolist()]
+    edges = (weight.ravel(), np.tile(np.arange(columns), 4), np.arange(0, 4 * columns + 1, columns))  # zeros, too
+    for matrix in (weight, csr_matrix(edges, shape=weight.shape)):
+        level = Level(slice(0, 4), slice(0, columns), matrix)
+        found = enclosures(level, bias, tuple(ends.T), Roundoff(*map(to_float, ROUNDINGS[arithmetic])))
+        for row in range(4):
+            into = Incoming(range(columns), weight[row])
+            low, high = map(compared, pre_activation(bias[row], into, ranges, ROUNDINGS[arithmetic]))
+            (above, below), (least, largest) = ([end[row] for end in pair] for pair in found)
+            assert least <= low <= above
+            assert below <= high <= largest
+            assert math.isinf(high) or largest - below <= 1e-12 * scale + 2 * float(high - below)
+
+
+def compared(end):
+    """A number that compares exactly with floats."""
+    return end if isinstance(end, float) else Fraction(int(end.p), int(end.q))
 
 
 def test_the_whole_diagnosis_is_that_of_the_graph_but_for_the_nearest_pair():
