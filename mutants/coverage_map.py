@@ -1,4 +1,5 @@
-"""Which tests run which line, and how long they take: measured once by pytest-cov, kept until a file changes."""
+"""Which tests run which line, and how long they take: measured by pytest-cov once for each file of tests, and again when
+it, what it shares with its neighbours, or the package changes."""
 
 import hashlib
 import json
@@ -49,7 +50,7 @@ class CoverageMap(NamedTuple):
 
 def coverage_map(root: Path, cache: Path, package: str, tests: tuple[str, ...], workers: int) -> CoverageMap:
     """The map of a package by its own tests, from the ``cache`` or by running them in ``root``."""
-    parts = [_folder_map(root, cache, package, folder, workers) for folder in tests]
+    parts = [part for folder in tests for part in _folder_maps(root, cache, package, folder, workers)]
     seconds = {name: s for part in parts for name, s in part.seconds.items()}
     lines: dict[str, dict[str, list[str]]] = {}
     imported: dict[str, set[int]] = {}
@@ -64,29 +65,48 @@ def coverage_map(root: Path, cache: Path, package: str, tests: tuple[str, ...], 
     return CoverageMap(seconds, commands, lines, {file: sorted(own) for file, own in imported.items()})
 
 
-def _folder_map(root: Path, cache: Path, package: str, tests: str, workers: int) -> CoverageMap:
-    sources = [*(root / package).rglob("*.py"), *(root / tests).rglob("*.py"), root / "tests/conftest.py"]
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(sources))).hexdigest()[:20]
-    name = f"{package}-{tests}".replace("/", ".")
-    kept = cache / f"{name}-{digest}.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(_measure(root, cache / f"{name}.coverage", package, tests, workers)._asdict()))
-    return CoverageMap(**json.loads(kept.read_text()))
+def _folder_maps(root: Path, cache: Path, package: str, folder: str, workers: int) -> list[CoverageMap]:
+    """A map for each file of tests; those that are not kept yet are measured together."""
+    files = sorted((root / folder).rglob("test_*.py"))
+    sources = {*(root / package).rglob("*.py"), *(root / folder).rglob("*.py"), root / "tests/conftest.py"}
+    shared = b"".join(f.read_bytes() for f in sorted(sources - {*files}))
+    kept = {}
+    for file in files:
+        name = file.relative_to(root).as_posix()
+        digest = hashlib.sha256(shared + file.read_bytes()).hexdigest()[:20]
+        kept[name] = cache / f"{package}-{name}-{digest}.json".replace("/", ".")
+    missing = [name for name, place in kept.items() if not place.exists()]
+    if missing:
+        found = _measure(root, cache / f"{package}-{folder}.coverage".replace("/", "."), package, missing, workers)
+        for name in missing:
+            kept[name].write_text(json.dumps(_of_file(found, name)._asdict()))
+    return [CoverageMap(**json.loads(place.read_text())) for place in kept.values()]
 
 
-def _measure(root: Path, data: Path, package: str, tests: str, workers: int) -> CoverageMap:
+def _of_file(found: CoverageMap, name: str) -> CoverageMap:
+    """What the tests of one file run."""
+    own = {test for test in found.seconds if test.startswith(f"{name}::")}
+    tests = {
+        file: {line: names for line, all_ in lines.items() if (names := [t for t in all_ if t in own])}
+        for file, lines in found.tests.items()
+    }
+    seconds = {test: s for test, s in found.seconds.items() if test in own}
+    return CoverageMap(seconds, [t for t in found.commands if t in own], tests, found.imported)
+
+
+def _measure(root: Path, data: Path, package: str, tests: list[str], workers: int) -> CoverageMap:
     durations, settings = data.with_suffix(".durations"), data.with_suffix(".ini")
     for old in (data, durations):
         old.unlink(missing_ok=True)
     settings.write_text("[run]\nbranch = False\n")
     command = [
-        *(sys.executable, "-m", "pytest", "-n", str(workers), "-q", "-p", "mutants.durations", tests),
+        *(sys.executable, "-m", "pytest", "-n", str(workers), "-q", "-p", "mutants.durations", *tests),
         *(f"--cov={package}", "--cov-context=test", "--cov-report=", f"--cov-config={settings}"),
     ]
     environment = {**os.environ, **ENVIRONMENT, "COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1) or not durations.exists():
-        sys.exit(f"{tests} must run before it can judge {package}:\n{done.stdout[-3000:]}")
+    if done.returncode not in (0, 1, 5) or not durations.exists():
+        sys.exit(f"{' '.join(tests)} must run before it can judge {package}:\n{done.stdout[-3000:]}")
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     if failed:
         print(f"left out, for they fail without a mutant:\n{chr(10).join(failed)}", file=sys.stderr)
