@@ -1,5 +1,5 @@
-"""Which tests run which line, and how long they take: measured by pytest-cov once for each file of tests, and again when
-it, what it shares with its neighbours, or the package changes."""
+"""Which tests run which line, and how long they take: measured by pytest-cov for each file of tests, and again when it,
+what it shares with its neighbours, or the package changes."""
 
 import hashlib
 import json
