@@ -410,16 +410,39 @@ def test_a_model_without_activations_is_measured_at_its_weighted_sums():
     assert list(M.measure(model, torch.randn(6, 4))) == ["0", "1"]
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e200])
-def test_activations_that_are_not_finite_give_metrics_that_are_not_numbers_and_a_warning(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "trouble"),
+    [(math.nan, "6 of 48 activations are"), (math.inf, "6 of 48"), (1e200, "its squares over")],
+)
+def test_activations_that_are_not_finite_give_metrics_that_are_not_numbers_and_a_warning(wrong, trouble):
     model = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2)).double()
     with torch.no_grad():
         model[0].bias[3] = wrong
-    with pytest.warns(M.NonFiniteActivations, match=r"^layer 1: ") as caught:
+    with pytest.warns(M.NonFiniteActivations, match=f"^layer 1: {trouble}") as caught:
         found = M.measure(model, torch.randn(6, 4).double(), lambda out: out.sum())
     assert (found["1"].units, found["1"].batch) == (8, 6)
     assert all(math.isnan(value) for name, value in found["1"]._asdict().items() if name not in ("units", "batch"))
     assert len(caught) == (1 if wrong > 1e100 else 2)
+
+
+def test_a_gradient_does_not_make_numbers_of_what_has_none():
+    h = torch.full((4, 3), math.nan)
+    assert math.isnan(M.layer_metrics(h, torch.zeros(4, 3)).saturated)
+    assert M.layer_metrics(torch.ones(4, 3), torch.zeros(4, 3)).saturated == 1
+
+
+def test_the_thresholds_are_those_of_the_definitions():
+    """Dead: |h| < 1e-7; saturated: |g| < 1e-4 mean|h| on more than 99 % of samples; duplicate: cosine > 0.95."""
+    h = torch.tensor([[0.99e-7, 1.01e-7, 0.0]], dtype=torch.float64).repeat(100, 1)
+    assert M.dead(M.moments(h)).tolist() == [True, False, True]
+    g = torch.tensor([0.99e-4, 1.01e-4, 0.0, 0.0], dtype=torch.float64).repeat(100, 1)
+    g[0, 2], g[:2, 3] = 1.0, 1.0  # small on exactly 99 %, and on 98 %
+    assert M.saturated(torch.ones(100, 4, dtype=torch.float64), g).tolist() == [True, False, False, False]
+    assert M.saturated(torch.zeros(100, 1), torch.full((100, 1), 0.9e-16)).tolist() == [True]  # the floor 1e-12
+    assert M.saturated(torch.zeros(100, 1), torch.full((100, 1), 1.1e-16)).tolist() == [False]
+    for cosine, similar in ((0.951, True), (0.949, False)):
+        pair = torch.tensor([[1.0, cosine], [0.0, (1 - cosine**2) ** 0.5]], dtype=torch.float64)
+        assert M.duplicates(M.moments(pair))[2] == int(similar)
 
 
 def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed():

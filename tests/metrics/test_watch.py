@@ -220,6 +220,22 @@ def test_before_an_activation_runs_its_source_and_call_are_told():
     assert outputs == {found[-1].source}
 
 
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_what_a_module_makes_on_its_way_is_no_layer(depth):
+    found, inner = [], Swish()
+    for _ in range(depth):
+        inner = nn.Sequential(inner)
+    model = nn.Sequential(nn.Linear(3, 8), inner, nn.Linear(8, 2))
+    with watched(model, lambda layer, _: found.append(layer.name)) as (go, _):
+        go(X)
+    assert found == ["0", ".".join(["1"] + ["0"] * depth), "2"]
+
+
 def test_a_second_pass_numbers_and_names_its_layers_anew():
     found = []
     model = Program(lambda m, x: m.out(r(m.fc(x))))
