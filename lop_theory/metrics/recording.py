@@ -106,8 +106,7 @@ def _of_modules(
     batch = inputs if loss is None else anchored(inputs)
     with _hooks(model, names, see), undisturbed(model) as run, torch.set_grad_enabled(loss is not None):
         output = run(batch)
-        ends = [x for x in floating(batch) if x.requires_grad]
-        sheet.differentiate(None if loss is None else loss(output), ends)
+        sheet.differentiate(None if loss is None else loss(output), floating(batch))
     if sheet.waiting:  # the backward pass from the outputs to the inputs has not met these layers
         for name, c in capture(model, inputs, loss, layers=list(sheet.waiting)).items():
             sheet.found[name] = layer_metrics(c.output, c.output_gradient, c.channel_dim, dormant_tau=tau)
@@ -152,7 +151,7 @@ def hidden_layers(model: nn.Module) -> list[str]:
     """Names of the activation functions among the modules; of all weighted layers if there are none."""
     leaves = {name: m for name, m in model.named_modules() if _is_layer(m)}
     activations = [name for name, m in leaves.items() if type(m).__module__ == "torch.nn.modules.activation"]
-    return activations or [name for name, m in leaves.items() if any(True for _ in m.parameters(recurse=False))]
+    return activations or [name for name, m in leaves.items() if any(True for _ in m.parameters())]
 
 
 def capture(

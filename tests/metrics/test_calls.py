@@ -98,6 +98,9 @@ def test_reduced_dims(args, kwargs, right):
         ("double", lambda t: t.double(), 2, 2),
         ("reshape", lambda t: t.flatten(2).double(), 1, 1),
         ("reshape", lambda t: t.reshape(2, 12).double(), 1, None),
+        ("reshape", lambda t: t.reshape(2, 3, 2, 2).double(), 1, 1),
+        ("reshape", lambda t: t.reshape(6, 4).double(), 2, 1),
+        ("reshape", lambda t: t.transpose(0, 1).double().contiguous(), 2, 2),
         ("view", lambda t: t, None, None),
     ],
 )

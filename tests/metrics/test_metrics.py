@@ -82,6 +82,16 @@ def test_a_cluster_of_three_counts_three_in_the_paper_and_two_in_the_code():
     assert (int(other.sum()), int(later.sum()), clusters) == (3, 2, 1)
 
 
+def test_a_cluster_is_a_chain_of_units_each_similar_to_the_next():
+    """Steps of 15° (cosine 0.966), so that ends are not similar: chains of 6 and 3, and a unit alone."""
+    h = torch.zeros(5, 10, dtype=torch.float64)
+    for column, (plane, step) in enumerate([(0, 5), (1, 0), (0, 0), (0, 3), (1, 2), (0, 1), (1, 1), (0, 4), (0, 2)]):
+        angle = math.radians(15 * step)
+        h[2 * plane, column], h[2 * plane + 1, column] = math.cos(angle), math.sin(angle)
+    h[4, 9] = 1
+    assert M.duplicates(M.moments(h))[2] == 2
+
+
 @cases
 def test_ranks(seed, samples, units):
     h = activations(seed, samples, units)
@@ -133,6 +143,14 @@ def test_cloning_r2(seed, labels):
     assert M.cloning_r2(torch.tensor(h), labels) == pytest.approx(expected, abs=1e-12)
     exact = torch.tensor(h)[:, [labels.index(label) for label in labels]]
     assert M.cloning_r2(exact, labels) == 1.0
+
+
+@pytest.mark.parametrize("copies", [2, 3, 5, 6, 7])
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1e-20])
+def test_cloning_r2_of_a_constant_layer_of_clones_is_exactly_one(copies, value):
+    h = torch.full((7, copies), value)
+    assert M.cloning_r2(h, [0] * copies) == 1.0
+    assert M.cloning_r2(torch.cat([h, h], 1), [0] * copies + [2] * copies) == 1.0
 
 
 def test_cloning_r2_mean_reads_one_as_paper_and_a_half_as_coded():

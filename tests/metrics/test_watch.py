@@ -236,6 +236,30 @@ def test_what_a_module_makes_on_its_way_is_no_layer(depth):
     assert found == ["0", ".".join(["1"] + ["0"] * depth), "2"]
 
 
+class Attended(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attn, self.a, self.b = nn.MultiheadAttention(8, 2), nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = r(self.a(x))
+        return self.b(r(self.attn(h, h, h)[0]))
+
+
+def test_attention_is_seen_from_the_inside():
+    found = []
+    with watched(Attended(), lambda layer, tensor: found.append((layer, tensor))) as (go, _):
+        go(torch.randn(4, 5, 3))
+    assert list(told(found)) == [
+        "a sum 2 a.weight.0 of input plainly",
+        "relu activation 2 a.weight.0 of a plainly",
+        "attn:linear sum 2 attn.in_proj_weight.0 of relu plainly",
+        "attn.out_proj sum 1 attn.out_proj.weight.0 of ?",  # of tokens in one row after the other
+        "relu#2 activation 2 attn.out_proj.weight.0 of attn.out_proj plainly",
+        "b sum 2 b.weight.0 of relu#2 plainly",
+    ]
+
+
 def test_a_second_pass_numbers_and_names_its_layers_anew():
     found = []
     model = Program(lambda m, x: m.out(r(m.fc(x))))
