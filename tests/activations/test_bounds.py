@@ -73,6 +73,39 @@ def test_ranges_hold_every_value(text):
         ("1/(1 + x**2)", 0, 1, (0.5, 1)),
         ("sign(x)", -2, -1, (-1, -1)),
         ("relu(x)", -2, 3, (0, 3)),
+        ("relu(x)", -INFINITE, INFINITE, (0, INFINITE)),
+        ("step(x)", -1, 1, (0, 1)),
+        ("sign(x)", -INFINITE, INFINITE, (-1, 1)),
+        ("erf(x)", -INFINITE, INFINITE, (-1, 1)),
+        ("asinh(x)", -INFINITE, 0, (-INFINITE, 0)),
+        ("cosh(x)", -INFINITE, -1, (math.cosh(1), INFINITE)),
+        ("sinh(x)", -INFINITE, INFINITE, (-INFINITE, INFINITE)),
+        ("sqrt(x)", 0, INFINITE, (0, INFINITE)),
+        ("tan(x)", 0, 1, (0, math.tan(1))),
+        ("1/x", 2, INFINITE, (0, 0.5)),
+        ("1/x", -INFINITE, -2, (-0.5, 0)),
+        ("exp(x)**(-1)", 0, 1, (math.exp(-1), 1)),
+        ("sinh(x)**(-2)", -2, -1, (math.sinh(2) ** -2, math.sinh(1) ** -2)),
+        ("sinh(x)**(-3)", -2, -1, (-(math.sinh(1) ** -3), -(math.sinh(2) ** -3))),
+        ("sinh(x)**(-1)", 1, INFINITE, (0, 1 / math.sinh(1))),
+        ("sinh(x)**2", -1, 2, (0, math.sinh(2) ** 2)),
+        ("sinh(x)**2", -2, 1, (0, math.sinh(2) ** 2)),
+        ("sinh(x)**2", -2, -1, (math.sinh(1) ** 2, math.sinh(2) ** 2)),
+        ("sinh(x)**2", -INFINITE, 0, (0, INFINITE)),
+        ("sinh(x)**3", -INFINITE, 1, (-INFINITE, math.sinh(1) ** 3)),
+        ("exp(x)**(1/3)", 0, 3, (1, math.e)),
+        ("exp(x)**(2/3)", -INFINITE, INFINITE, (0, INFINITE)),
+        ("(1 + x**2)**(-1/2)", 0, INFINITE, (0, 1)),
+        ("x*exp(x)", 1, 2, (math.e, 2 * math.exp(2))),
+        ("x*exp(x)", -2, -1, (-2 * math.exp(-1), -math.exp(-2))),
+        ("x*exp(x)", -1, 2, (-math.exp(2), 2 * math.exp(2))),
+        ("x*exp(-x)", 0, INFINITE, (0, INFINITE)),
+        ("exp(x)/x", 1, 2, (math.e / 2, math.exp(2))),
+        ("exp(x)/x", -2, -1, (-math.exp(-1), -math.exp(-2) / 2)),
+        ("abs(sinh(x))", -2, 1, (0, math.sinh(2))),
+        ("max(sinh(x), exp(x))", 0, 1, (1, math.e)),
+        ("min(sinh(x), exp(x))", 0, 1, (0, math.sinh(1))),
+        ("exp(x) + sinh(x)", 0, 1, (1, math.e + math.sinh(1))),
     ],
 )
 def test_ranges_of_simple_functions_are_tight(text, lo, hi, right):
@@ -85,6 +118,15 @@ def test_ranges_of_simple_functions_are_tight(text, lo, hi, right):
 def test_what_is_undefined_somewhere_has_no_range(expr):
     assert extended_range(expr, fmpq(-1), fmpq(1)) is None
     assert extended_range(expr, fmpq(1), fmpq(2)) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "lo", "hi"),
+    [("x**(1/2)", -1, 1), ("sinh(x)**(-2)", -1, 1), ("sinh(x)**(-1)", 0, 1), ("log(x)", 0, 1), ("tan(x)", 0, INFINITE),
+     ("tan(x)", -INFINITE, 0), ("tan(x)", 1, 2), ("1/sinh(x)", -1, 0), ("exp(log(x))", -1, 1)],
+)  # fmt: skip
+def test_no_range_where_a_part_is_undefined(text, lo, hi):
+    assert extended_range(from_formula(text).expr, end(lo), end(hi)) is None
 
 
 def growth(bound, t):

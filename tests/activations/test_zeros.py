@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lop_theory.activations import zeros
 from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import isolated_pieces
 from lop_theory.activations.polynomial_range import enclose_polynomial
@@ -40,6 +41,26 @@ def test_known_zeros(text, roots):
     for (a, b), root in zip(around, roots, strict=True):
         assert float(arb(a)) == pytest.approx(root, abs=1e-12)
         assert b - a <= fmpq(1, 2**55)
+
+
+@pytest.mark.parametrize("text", ["sin(x)", "tanh(x)*cos(x)", "x**2 - 4", "exp(x) - exp(2)"])
+@pytest.mark.parametrize(("lo", "hi"), [(-2, 2), (0, 2), (2, 3), (-1, "5/2")])
+def test_zeros_at_the_ends_and_on_the_borders_of_cells_count(text, lo, hi):
+    ends = fmpq(lo), hi if isinstance(hi, int) else fmpq(*map(int, hi.split("/")))
+    known = {"sin(x)": [0.0], "tanh(x)*cos(x)": [-math.pi / 2, 0.0, math.pi / 2], "x**2 - 4": [-2.0, 2.0]}
+    right = [z for z in known.get(text, [2.0]) if float(arb(ends[0])) <= z <= float(arb(ends[1]))]
+    around, complete = sign_changes(parse(text), ends[0], fmpq(ends[1]), 50)
+    assert complete
+    assert [float(arb((a + b) / 2)) for a, b in around] == pytest.approx(right, abs=1e-14)
+    assert all(b - a <= fmpq(1, 2**48) for a, b in around)
+
+
+def test_a_function_that_vanishes_on_an_interval_is_not_settled(monkeypatch):
+    """sin² + cos² − 1 has no sign anywhere: what is left is told, and that it is not as narrow as was asked."""
+    monkeypatch.setattr(zeros, "_MAX_SPLITS", 300)
+    around, complete = sign_changes(parse("sin(x)**2 + cos(x)**2 - 1"), fmpq(0), fmpq(1, 2**30), 60)
+    assert not complete
+    assert (around[0][0], around[-1][1]) == (0, fmpq(1, 2**30))
 
 
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=6), st.sampled_from(["{}", "sin({})", "exp({}) - 2"]))
