@@ -30,6 +30,7 @@ DEPTH, CLONES, DEGREE = 10, 4, 20
 
 def cloned_layers(edges: int, *, depth: int = DEPTH, regular: bool = False) -> Network:
     """A sparse layered DAG of about ``edges`` edges; every hidden unit has four clones (dense 4 × 4 block pairs).
+    Sums are of order 1, so that no tanh is saturated and no gradient 0.
 
     Random neighbours and float64 weights, or a regular graph with equal weights, whose colours travel layer by layer.
     """
@@ -47,12 +48,12 @@ def cloned_layers(edges: int, *, depth: int = DEPTH, regular: bool = False) -> N
             for j in range(clones_before):
                 sources.append(before[0] + of * clones_before + j)
                 targets.append(first + to * CLONES + i)
-                weights.append(w / clones_before)
+                weights.append(w / clones_before / degree)
         before, clones_before = np.arange(first, first + base * CLONES), CLONES
         first += base * CLONES
     sources.append(before)
     targets.append(np.full(len(before), first))
-    weights.append(np.ones(len(before)))
+    weights.append(np.full(len(before), 1 / len(before)))
     kinds = np.array([-1] * base + [0] * (first + 1 - base))
     columns = [np.concatenate(part) for part in (sources, targets)]
     raw = RawGraph(range(first + 1), *columns, base, [first], (activation("tanh"),), kinds)

@@ -27,16 +27,25 @@ class LevelGroup(NamedTuple):
 
 
 class LevelEdges(NamedTuple):
-    """Edges into one level; ``sources`` spans their source nodes, ``pattern`` is their CSR matrix without weights."""
+    """Edges into one level; ``sources`` spans their source nodes, ``pattern`` is their CSR matrix without weights,
+    ``turned`` its transpose (both are kept: SciPy checks what it builds, which takes as long as a product)."""
 
     nodes: slice
     edges: slice
     sources: slice
     pattern: Any
+    turned: Any
 
     def matrix(self, weight: Values) -> Any:
         """The matrix (nodes × sources) with these edges' weights, sharing the index arrays."""
-        matrix = copy(self.pattern)
+        return self._with_weights(self.pattern, weight)
+
+    def transposed(self, weight: Values) -> Any:
+        """The same, sources × nodes."""
+        return self._with_weights(self.turned, weight)
+
+    def _with_weights(self, pattern: Any, weight: Values) -> Any:
+        matrix = copy(pattern)
         matrix.data = weight[self.edges]
         return matrix
 
@@ -100,7 +109,7 @@ class Dag:
         from scipy.sparse import csr_matrix
 
         pattern = csr_matrix((np.empty(b - a), source - low, rows), shape=(stop - start, high - low))
-        return LevelEdges(slice(start, stop), slice(a, b), slice(low, high), pattern)
+        return LevelEdges(slice(start, stop), slice(a, b), slice(low, high), pattern, pattern.T)
 
     @cached_property
     def out_order(self) -> IntArray:

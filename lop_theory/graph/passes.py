@@ -123,7 +123,7 @@ def _scatter(network: Network, level: LevelEdges, error: Values, adjoint: Values
         ends = network.dag.target[edges] - level.nodes.start
         np.add.at(adjoint, network.dag.source[edges], network.weight[edges, None] * error[ends])
     else:
-        adjoint[level.sources] += level.matrix(network.weight).T @ error
+        adjoint[level.sources] += level.transposed(network.weight) @ error
 
 
 @lru_cache(maxsize=256)
