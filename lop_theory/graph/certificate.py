@@ -29,7 +29,7 @@ from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph.dag import NO_ACTIVATION, Network
 from lop_theory.graph.dense import Mlp, chunks
-from lop_theory.graph.enclosures import Enclosures, Level, Roundoff, enclosures
+from lop_theory.graph.enclosures import Enclosures, Level, Roundoff, of_level
 from lop_theory.graph.scalars import FloatArray, IntArray, Values, floats, is_exact, rational, to_float
 
 End = fmpq | float  # a float end is infinite
@@ -153,7 +153,7 @@ def _flat_in(
     """The nodes of a level with z in a flat region, these intervals and regions; float sums decide most."""
     ends, ranges = known
     bias, kinds = floats(units.bias[level.nodes]), units.activation_of[level.nodes]
-    near = enclosures(level, bias, tuple(ends[:, level.sources]), Roundoff(*map(to_float, rounding)))
+    near = of_level(level, bias, tuple(ends[:, level.sources]), Roundoff(*map(to_float, rounding)))
     may = np.zeros(len(kinds), dtype=bool)
     for kind in np.unique(kinds[kinds != NO_ACTIVATION]).tolist():
         for flat in units.activations[kind].flat_regions():

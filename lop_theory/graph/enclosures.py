@@ -60,7 +60,7 @@ class Enclosures(NamedTuple):
         return np.broadcast_to(left | right, low.shape)
 
 
-def enclosures(level: Level, bias: FloatArray, ends: tuple[FloatArray, FloatArray], spoken: Roundoff) -> Enclosures:
+def of_level(level: Level, bias: FloatArray, ends: tuple[FloatArray, FloatArray], spoken: Roundoff) -> Enclosures:
     """Of z for sources between the ``ends``, as computed in the arithmetic spoken of."""
     with np.errstate(over="ignore", invalid="ignore"):
         size = abs(level.matrix)

@@ -25,7 +25,7 @@ from lop_theory.graph.cloning import hypotheses
 from lop_theory.graph.convert import mlp_of, network_of
 from lop_theory.graph.dense import Layer, Mlp, coarsest
 from lop_theory.graph.diagnosis import diagnose, diagnose_layers
-from lop_theory.graph.enclosures import Level, Roundoff, enclosures
+from lop_theory.graph.enclosures import Level, Roundoff, of_level
 from lop_theory.graph.refinement import refine
 from lop_theory.graph.scalars import rational, to_float
 
@@ -161,7 +161,7 @@ def test_float_enclosures_lie_on_both_sides_of_the_exact_corners(arithmetic, see
     edges = (weight.ravel(), np.tile(np.arange(columns), 4), np.arange(0, 4 * columns + 1, columns))  # zeros, too
     for matrix in (weight, csr_matrix(edges, shape=weight.shape)):
         level = Level(slice(0, 4), slice(0, columns), matrix)
-        found = enclosures(level, bias, tuple(ends.T), Roundoff(*map(to_float, ROUNDINGS[arithmetic])))
+        found = of_level(level, bias, tuple(ends.T), Roundoff(*map(to_float, ROUNDINGS[arithmetic])))
         for row in range(4):
             into = Incoming(range(columns), weight[row])
             low, high = map(compared, pre_activation(bias[row], into, ranges, ROUNDINGS[arithmetic]))
