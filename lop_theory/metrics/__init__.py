@@ -1,11 +1,12 @@
 """Plasticity metrics of experiments.md: one pass for all layers, and the run is never disturbed.
 
 Activations H are samples × units (convolutions N·H·W × C, tokens N·T × D). All metrics but saturation come from
-column sums and the Gram matrix HᵀH (float64), so a layer costs one matrix product and one symmetric eigenvalue
-problem. Where the paper's text and its authors' code differ, both are here and their names say which (``_as_paper``,
-``_as_coded``).
+column sums and the smaller of HᵀH and HHᵀ (float64), so a layer costs one or two matrix products and one symmetric
+eigenvalue problem. Where the paper's text and its authors' code differ, both are here and their names say which
+(``_as_paper``, ``_as_coded``).
 """
 
+from lop_theory.metrics.layers import LayerMetrics, layer_metrics
 from lop_theory.metrics.manifold import (
     cloning_r2,
     cloning_r2_as_coded,
@@ -16,7 +17,6 @@ from lop_theory.metrics.manifold import (
 )
 from lop_theory.metrics.recording import Captured, NonFiniteActivations, capture, channel_dim, hidden_layers, measure
 from lop_theory.metrics.units import (
-    LayerMetrics,
     Moments,
     cosines,
     dead,
@@ -24,7 +24,6 @@ from lop_theory.metrics.units import (
     duplicates,
     effective_rank,
     flatten_units,
-    layer_metrics,
     moments,
     participation_ratio,
     pieces,

@@ -8,16 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lop_theory.metrics.layers import LayerMetrics, layer_metrics, measured, with_saturation
 from lop_theory.metrics.passes import anchored, floating, undisturbed, watched
-from lop_theory.metrics.units import (
-    LayerMetrics,
-    Moments,
-    flatten_units,
-    layer_metrics,
-    metrics_of,
-    moments,
-    with_saturation,
-)
+from lop_theory.metrics.units import Columns, flatten_units
 from lop_theory.metrics.watch import Layer
 
 SKIPPED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Unflatten)
@@ -114,26 +107,25 @@ def _of_modules(
 
 
 class _Sheet:
-    """Metrics as they come in, and the moments of layers whose gradient has not come yet."""
+    """Metrics as they come in, and the column sums of layers whose gradient has not come yet."""
 
     def __init__(self, tau: float) -> None:
         self.tau = tau
         self.found: dict[str, LayerMetrics] = {}
-        self.waiting: dict[str, Moments] = {}
+        self.waiting: dict[str, Columns] = {}
 
     def take(self, name: str, output: Tensor, dim: int) -> None:
         """A module that runs twice is measured where it ran last."""
-        m = moments(output, dim)
-        self.found[name] = metrics_of(output, m, dim, dormant_tau=self.tau)
-        if not m.finite:
+        self.found[name], sums = measured(output, dim, self.tau)
+        if not sums.finite:
             warnings.warn(f"layer {name}: {_trouble(output)}; its metrics are NaN", NonFiniteActivations, stacklevel=4)
         elif output.requires_grad:
-            self.waiting[name] = m
-            output.register_hook(lambda gradient: self._saturate(name, gradient, dim, m))
+            self.waiting[name] = sums
+            output.register_hook(lambda gradient: self._saturate(name, gradient, dim, sums))
 
-    def _saturate(self, name: str, gradient: Tensor, dim: int, m: Moments) -> None:
-        if self.waiting.get(name) is m:
-            self.found[name] = with_saturation(self.found[name], gradient, dim, m.mean_abs)
+    def _saturate(self, name: str, gradient: Tensor, dim: int, sums: Columns) -> None:
+        if self.waiting.get(name) is sums:
+            self.found[name] = with_saturation(self.found[name], gradient, dim, sums)
             del self.waiting[name]
 
     def differentiate(self, total: Tensor | None, ends: list[Tensor]) -> None:

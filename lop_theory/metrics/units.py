@@ -1,4 +1,4 @@
-"""Metrics of one layer, from its column sums and its Gram matrix."""
+"""Metrics of units, from their column sums and their Gram matrix."""
 
 import math
 from collections.abc import Generator
@@ -17,25 +17,19 @@ BLOCK = 64
 UNIT_ROUNDOFF = 2.0**-53
 
 
-class LayerMetrics(NamedTuple):
-    """Metrics of one layer; shares are in [0, 1]. ``batch`` is the number of samples (saturation depends on it).
+class Columns(NamedTuple):
+    """Column statistics of H: samples, Σh², means, means of |H|, share of near-zeros a unit."""
 
-    All are NaN but the two counts if an activation is NaN or infinite, or so large that squares overflow.
-    """
+    samples: int
+    squares: Tensor
+    mean: Tensor
+    mean_abs: Tensor
+    near_zero: Tensor
 
-    units: int
-    batch: int
-    dead: float
-    duplicate_as_paper: float
-    duplicate_as_coded: float
-    duplicate_clusters: float
-    saturated: float
-    dormant: float
-    effective_rank: float
-    effective_rank_error: float
-    stable_rank: float
-    participation_ratio: float
-    renyi2_rank: float
+    @property
+    def finite(self) -> bool:
+        """Whether all activations, and their squares, are finite."""
+        return bool(torch.isfinite(self.squares).all())
 
 
 class Moments(NamedTuple):
@@ -50,9 +44,19 @@ class Moments(NamedTuple):
     chain: int
 
     @property
+    def squares(self) -> Tensor:
+        """Σh² of every unit."""
+        return self.gram.diagonal()
+
+    @property
+    def columns(self) -> Columns:
+        """All but products of different units."""
+        return Columns(self.samples, self.squares, self.mean, self.mean_abs, self.near_zero)
+
+    @property
     def finite(self) -> bool:
         """Whether all activations, and their squares, are finite."""
-        return bool(torch.isfinite(self.gram.diagonal()).all())
+        return self.columns.finite
 
 
 def flatten_units(activations: Tensor, channel_dim: int = -1) -> Tensor:
@@ -85,27 +89,45 @@ def moments(activations: Tensor, channel_dim: int = -1) -> Moments:
     """One sweep in float64, piece by piece, so that no large copy is made."""
     units, device = activations.shape[channel_dim], activations.device
     gram = torch.zeros(units, units, dtype=torch.float64, device=device)
-    total, absolute, zero = torch.zeros(3, units, dtype=torch.float64, device=device)
+    sums = torch.zeros(3, units, dtype=torch.float64, device=device)
     count = longest = 0
     for piece in pieces(activations, channel_dim):
         wide = torch.empty(piece.shape, dtype=torch.float64, device=device).copy_(piece)
-        _add_upper(gram, wide)
-        total += wide.sum(1)
-        absolute += wide.abs_().sum(1)
-        zero += torch.lt(wide, DEAD_VALUE, out=wide).sum(1)  # into floats: comparing into booleans is slower
+        add_upper(gram, wide)
+        _add_sums(sums, wide)
         count, longest = count + 1, max(longest, wide.shape[1])
     n = activations.numel() // units
-    _mirror(gram)
-    return Moments(n, gram, total / n, absolute / n, zero / n, count + longest)
+    mirror(gram)
+    mean, mean_abs, near_zero = sums / n
+    return Moments(n, gram, mean, mean_abs, near_zero, count + longest)
 
 
-def _add_upper(gram: Tensor, piece: Tensor) -> None:
+def column_sums(activations: Tensor, channel_dim: int = -1) -> Columns:
+    """As :func:`moments`, without products of different units."""
+    units, device = activations.shape[channel_dim], activations.device
+    squares, *_ = sums = torch.zeros(4, units, dtype=torch.float64, device=device)
+    for piece in pieces(activations, channel_dim):
+        wide = torch.empty(piece.shape, dtype=torch.float64, device=device).copy_(piece)
+        squares += torch.linalg.vector_norm(wide, dim=1).square()
+        _add_sums(sums[1:], wide)
+    n = activations.numel() // units
+    return Columns(n, squares, *(sums[1:] / n))
+
+
+def _add_sums(sums: Tensor, wide: Tensor) -> None:
+    """Σh, Σ|h| and the number of near-zeros of every unit of a piece, which is overwritten."""
+    sums[0] += wide.sum(1)
+    sums[1] += wide.abs_().sum(1)
+    sums[2] += torch.lt(wide, DEAD_VALUE, out=wide).sum(1)  # into floats: comparing into booleans is slower
+
+
+def add_upper(gram: Tensor, piece: Tensor) -> None:
     """gram += piece pieceᵀ in its upper triangle (and what lies in the blocks on the diagonal): half the work."""
     for start in range(0, len(gram), BLOCK):
         gram[start : start + BLOCK, start:].addmm_(piece[start : start + BLOCK], piece[start:].T)
 
 
-def _mirror(gram: Tensor) -> None:
+def mirror(gram: Tensor) -> None:
     """The upper triangle into the lower one, in its own memory and by blocks that stay in the cache."""
     for start in range(0, len(gram), BLOCK):
         rows = gram[start : start + BLOCK, start:]
@@ -114,12 +136,12 @@ def _mirror(gram: Tensor) -> None:
         gram[start + BLOCK :, start : start + BLOCK] = right.T
 
 
-def dead(m: Moments) -> Tensor:
+def dead(m: Moments | Columns) -> Tensor:
     """Units with |H_ij| < 1e-7 on more than 95 % of samples (mask)."""
     return m.near_zero > DEAD_SHARE
 
 
-def dormant(m: Moments, tau: float = 0.0) -> Tensor:
+def dormant(m: Moments | Columns, tau: float = 0.0) -> Tensor:
     """ReDo: mean|h_i| over the layer's mean of it is at most τ (mask). A layer of zeros is dormant."""
     return m.mean_abs <= tau * m.mean_abs.mean()
 
@@ -156,13 +178,18 @@ def _clusters(similar: Tensor) -> int:
 
 def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: Tensor | None = None) -> Tensor:
     """Units with |∂L/∂H_ij| / max(mean_i|H_ij|, 1e-12) < 1e-4 on more than 99 % of samples (mask)."""
-    scale = moments(h, channel_dim).mean_abs if mean_abs is None else mean_abs
-    limit = (SATURATED_RATIO * scale.clamp_min(1e-12)).to(gradient.dtype)[:, None]
-    small = torch.zeros_like(scale)
+    scale = column_sums(h, channel_dim).mean_abs if mean_abs is None else mean_abs
+    return small_gradients(gradient, scale, channel_dim) / (gradient.numel() // len(scale)) > SATURATED_SHARE
+
+
+def small_gradients(gradient: Tensor, mean_abs: Tensor, channel_dim: int = -1) -> Tensor:
+    """Number of samples of every unit with |∂L/∂H_ij| < 1e-4 max(mean|H_j|, 1e-12)."""
+    limit = (SATURATED_RATIO * mean_abs.clamp_min(1e-12)).to(gradient.dtype)[:, None]
+    small = torch.zeros_like(mean_abs)
     for piece in pieces(gradient, channel_dim):
         size = piece.abs()
         small += torch.lt(size, limit, out=size).sum(1)
-    return small / (gradient.numel() // len(scale)) > SATURATED_SHARE
+    return small
 
 
 class Spectrum(NamedTuple):
@@ -173,10 +200,16 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(h: Tensor, m: Moments | None = None) -> Spectrum:
-    """From the smaller Gram matrix G in float64. With chains of k rounded additions its entries are off by at most
-    γ_k |H|ᵀ|H|, in norm at most γ_k tr G, and the eigenvalues by n u ‖G‖ more."""
+    """From the smaller Gram matrix in float64."""
     m = m or moments(h)
-    gram, chain = (m.gram, m.chain) if m.samples >= len(m.gram) else (h.double() @ h.double().T, len(m.gram))
+    return (
+        spectrum_of(m.gram, m.chain) if m.samples >= len(m.gram) else spectrum_of(h.double() @ h.double().T, h.shape[1])
+    )
+
+
+def spectrum_of(gram: Tensor, chain: int) -> Spectrum:
+    """Of a Gram matrix G in float64. With chains of k rounded additions its entries are off by at most γ_k |H|ᵀ|H|, in
+    norm at most γ_k tr G, and the eigenvalues by n u ‖G‖ more."""
     alive = gram.diagonal() > 0
     gram = gram if bool(alive.all()) else gram[alive][:, alive]
     squares = torch.linalg.eigvalsh(gram).clamp_min(0)
@@ -219,65 +252,39 @@ def stable_rank(values: Tensor) -> float:
 
 def participation_ratio(m: Moments) -> float:
     """‖H̃‖_F⁴ / tr((H̃ᵀH̃)²) of centred H̃ (the paper's text calls it stable rank); 0 for constant activations."""
-    centred = _centred(m)
-    squares = float((centred * centred).sum())
-    trace = float(centred.diagonal().clamp_min(0).sum())
-    return trace**2 / squares if trace > 1e-14 * float(m.gram.diagonal().sum()) else 0.0
+    return participation(_centred(m), m.columns)
+
+
+def participation(centred: Tensor, sums: Columns) -> float:
+    """The same from either Gram matrix of H̃: both have one Frobenius norm."""
+    trace = float(variances(sums).clamp_min(0).sum())
+    return trace**2 / float(centred.square().sum()) if trace > 1e-14 * float(sums.squares.sum()) else 0.0
+
+
+def variances(sums: Columns) -> Tensor:
+    """Σ(h − mean)² of every unit."""
+    return torch.addcmul(sums.squares, sums.mean, sums.mean, value=-sums.samples)
 
 
 def renyi2_rank(m: Moments) -> float:
     """(tr C)² / ‖C‖_F² of the correlation matrix C over the units that vary; 0 if none does."""
-    centred = _centred(m)
-    variance = centred.diagonal()
-    varying = variance > 1e-14 * m.gram.diagonal().clamp_min(1e-300)
-    count = int(varying.sum())
-    if not count:
-        return 0.0
-    scale = torch.where(varying, variance, 1.0).rsqrt() * varying
-    correlation = centred * scale[:, None] * scale
-    return count**2 / float((correlation * correlation).sum())
+    scale = standardising(m.columns)
+    return renyi2(_centred(m) * scale[:, None] * scale, scale)
+
+
+def renyi2(correlation: Tensor, scale: Tensor) -> float:
+    """The same from either Gram matrix of the standardised units, ``scale`` 0 for those that do not vary."""
+    count = int((scale > 0).sum())
+    return count**2 / float(correlation.square().sum()) if count else 0.0
+
+
+def standardising(sums: Columns) -> Tensor:
+    """1/√Σ(h − mean)² of every unit; 0 where it does not vary."""
+    variance = variances(sums)
+    varying = variance > 1e-14 * sums.squares.clamp_min(1e-300)
+    return torch.where(varying, variance, 1.0).rsqrt() * varying
 
 
 def _centred(m: Moments) -> Tensor:
     """Gram matrix of H minus its column means."""
     return torch.addr(m.gram, m.mean, m.mean, alpha=-m.samples)
-
-
-def layer_metrics(
-    h: Tensor, gradient: Tensor | None = None, channel_dim: int = -1, *, dormant_tau: float = 0.0
-) -> LayerMetrics:
-    """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without)."""
-    m = moments(h, channel_dim)
-    found = metrics_of(h, m, channel_dim, dormant_tau=dormant_tau)
-    return found if gradient is None or not m.finite else with_saturation(found, gradient, channel_dim, m.mean_abs)
-
-
-def metrics_of(h: Tensor, m: Moments, channel_dim: int = -1, *, dormant_tau: float = 0.0) -> LayerMetrics:
-    """All metrics but saturation, from the moments of ``h``; NaN if they are not finite."""
-    if not m.finite:
-        return LayerMetrics(h.shape[channel_dim], m.samples, *[math.nan] * (len(LayerMetrics._fields) - 2))
-    any_other, later, clusters = duplicates(m)
-    values, slack = spectrum(flatten_units(h.detach(), channel_dim) if m.samples < len(m.gram) else h, m)
-    rank, error = effective_rank(values, slack)
-    share = torch.stack([dead(m), any_other, later, dormant(m, dormant_tau)]).double().mean(1).tolist()
-    return LayerMetrics(
-        units=h.shape[channel_dim],
-        batch=m.samples,
-        dead=share[0],
-        duplicate_as_paper=share[1],
-        duplicate_as_coded=share[2],
-        duplicate_clusters=clusters,
-        saturated=float("nan"),
-        dormant=share[3],
-        effective_rank=rank,
-        effective_rank_error=error,
-        stable_rank=stable_rank(values),
-        participation_ratio=participation_ratio(m),
-        renyi2_rank=renyi2_rank(m),
-    )
-
-
-def with_saturation(found: LayerMetrics, gradient: Tensor, channel_dim: int, mean_abs: Tensor) -> LayerMetrics:
-    """``found`` with the share of saturated units; ``gradient`` is ∂L/∂H."""
-    mask = saturated(gradient, gradient, channel_dim, mean_abs=mean_abs)
-    return found._replace(saturated=float(mask.double().mean()))

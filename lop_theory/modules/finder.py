@@ -58,7 +58,7 @@ def detect(  # noqa: PLR0913 - one optional wish each
 
     Raises ``InvalidInput`` for data that the model cannot be called with.
     """
-    found = observe(model, Batches(model, data), loss=loss, mask=mask, slope=criteria.slope)
+    found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
     hidden = [s for s in found.seen if s.source not in found.ends]
     widths = {s.name: found.units(s) for s in found.seen}
     certified = frozen_for_ever(model, list(found.seen), widths, criteria.input_range)
@@ -91,7 +91,7 @@ def _draft(seen: Seen, found: Observed, criteria: Criteria) -> Layer:
     m = gathered.summed()
     still = constant(gathered, criteria.clone)
     moving = ~still & ~dead(m)
-    near = alike_blocks(m, criteria.near, moving)
+    near = alike_blocks(gathered, criteria.near, moving)
     equal = equal_blocks(gathered, criteria.clone, moving) if m.samples > 1 else tuple(range(len(still)))
     slopes = gathered.slopes
     return Layer(
@@ -119,11 +119,11 @@ def _indices(mask: Tensor) -> tuple[int, ...]:
 def _distance(gathered: Gathered, blocks: tuple[int, ...]) -> float:
     """‖H − block means‖/‖H‖ = √(Σ_B (tr G_BB − 1ᵀG_BB 1/|B|)/tr G); below 1e-6, where that loses all digits, its
     estimate from the sketch."""
-    gram, sketch = gathered.summed().gram, likeness(gathered).sketch
-    total, within, estimate = float(gram.trace()), 0.0, 0.0
+    sketch = likeness(gathered).sketch
+    total, within, estimate = float(gathered.summed().squares.sum()), 0.0, 0.0
     for block in groups(blocks):
-        units = torch.tensor(block, device=gram.device)
-        part, points = gram[units][:, units], sketch[:, units]
+        units = torch.tensor(block, device=sketch.device)
+        part, points = gathered.gram(units), sketch[:, units]
         within += float(part.trace() - part.sum() / len(block))
         estimate += float((points - points.mean(1, keepdim=True)).square().sum())
     if within > 1e-12 * total:

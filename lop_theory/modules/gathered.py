@@ -6,16 +6,25 @@ is kept. It is linear, so differences of units are taken after the sum and lose 
 ‖S_i − S_j‖² · 12/16 estimates ‖h_i − h_j‖² (Johnson–Lindenstrauss), where HᵀH cannot see distances below 1e-8 ‖h‖.
 The chance that it comes out 10 times too small is below 1e-12 (a chi-square variable with 16 degrees of freedom below
 .16).
+
+Products of different units are kept for units that may be alike only (a screen that misses none,
+:mod:`lop_theory.metrics.screening`) if there is one batch, for all of them if more may come.
 """
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lop_theory.metrics import Moments, flatten_units, moments
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics import Moments, flatten_units, moments, pieces
+from lop_theory.metrics.screening import directions, resembling
+from lop_theory.metrics.units import Columns, column_sums
 
+FALSE_ALARMS = 0.01
+"""Expected number of pairs of a layer that chance alone would report as near."""
 SKETCHES = 16
 SCALE = 12.0 / SKETCHES  # entries of R are uniform on [-½, ½]: their variance is 1/12
 
@@ -42,15 +51,20 @@ class Slopes(NamedTuple):
 
 
 class Gathered:
-    """Statistics of one layer, merged over batches."""
+    """Statistics of one layer, merged over batches. With ``alike`` there is one batch, and products are those of units
+    whose correlation may exceed it beyond chance."""
 
-    def __init__(self) -> None:
-        self.moments: Moments | None = None
-        self._rounding: Tensor | None = None  # what the additions to the Gram matrix have lost
+    def __init__(self, alike: float | None = None) -> None:
+        self.columns: Columns | None = None
         self.sketch: Sketch | None = None
         self.extremes: Extremes | None = None
         self.slopes: Slopes | None = None
         self.eps = 0.0
+        self._alike = alike
+        self._units: Tensor | None = None  # those whose products are kept
+        self._gram: Tensor | None = None
+        self._rounding: Tensor | None = None  # what the additions to it have lost
+        self._chain = 0
         self._generator = torch.Generator().manual_seed(0)
 
     def add(self, values: Tensor, dim: int, keep: Tensor | None = None) -> None:
@@ -59,38 +73,61 @@ class Gathered:
         where = dim if keep is None else 1
         if not rows.numel():
             return
+        if self._alike is not None and self.columns is not None:
+            raise InvalidInput("data", "a loader", "has more batches than its length says", "give it as a list")
         self.eps = max(self.eps, torch.finfo(values.dtype).eps)
-        self._merge_moments(moments(rows, where))
-        flat = flatten_units(rows, where)
-        low, high = flat.aminmax(dim=0)
-        self._merge_rest(flat, Extremes(low.double(), high.double()))
+        if self._alike is None:
+            self._add_products(moments(rows, where))
+        else:
+            self._add_columns(column_sums(rows, where))
+            self._choose(rows, where, self._alike)
+        self._sweep(rows, where)
 
-    def _merge_rest(self, flat: Tensor, found: Extremes) -> None:
-        drawn = (
-            torch.rand(len(flat), SKETCHES, generator=self._generator, dtype=torch.float64).sub_(0.5).to(flat.device)
-        )
-        sketch = Sketch(drawn.T @ flat.double(), drawn.sum(0))
-        if self.sketch is None or self.extremes is None:
-            self.sketch, self.extremes = sketch, found
-            return
-        self.sketch = Sketch(self.sketch.units + sketch.units, self.sketch.ones + sketch.ones)
-        low, high = torch.minimum(self.extremes.low, found.low), torch.maximum(self.extremes.high, found.high)
-        self.extremes = Extremes(low, high)
+    def _sweep(self, rows: Tensor, dim: int) -> None:
+        """Sketch and extremes, a piece at a time."""
+        for piece in pieces(rows, dim):
+            drawn = torch.rand(piece.shape[1], SKETCHES, generator=self._generator, dtype=torch.float64)
+            drawn = drawn.sub_(0.5).to(piece.device)
+            sketch = Sketch((piece.double() @ drawn).T, drawn.sum(0))
+            low, high = (end.double() for end in piece.aminmax(dim=1))
+            if self.sketch is not None and self.extremes is not None:
+                sketch = Sketch(self.sketch.units + sketch.units, self.sketch.ones + sketch.ones)
+                low, high = torch.minimum(self.extremes.low, low), torch.maximum(self.extremes.high, high)
+            self.sketch, self.extremes = sketch, Extremes(low, high)
 
-    def _merge_moments(self, new: Moments) -> None:
-        """Sums over batches by error-free additions (Neumaier): as exact as one batch's own."""
-        if self.moments is None:
-            self.moments = new
+    def _choose(self, rows: Tensor, dim: int, alike: float) -> None:
+        """The units that may be alike, and their products."""
+        sums = self.summed()
+        limit = least_correlation(len(sums.mean), sums.samples, alike)
+        if limit is None or not sums.finite:
+            self._units = torch.arange(0)
             return
-        old, n = self.moments, self.moments.samples + new.samples
-        total = old.gram + new.gram
-        lost = torch.where(
-            old.gram.abs() >= new.gram.abs(), (old.gram - total) + new.gram, (new.gram - total) + old.gram
-        )
-        self._rounding = lost if self._rounding is None else self._rounding + lost
+        self._units = resembling(directions(rows, dim, sums.mean), limit)
+        if len(self._units):
+            chosen = moments(rows.index_select(dim, self._units), dim)
+            self._gram, self._chain = chosen.gram, chosen.chain
+
+    def _add_columns(self, new: Columns) -> None:
+        old = self.columns
+        if old is None:
+            self.columns = new
+            return
+        n = old.samples + new.samples
         a, b = old.samples / n, new.samples / n
-        mean, mean_abs, near_zero = (x * a + y * b for x, y in zip(old[2:5], new[2:5], strict=True))
-        self.moments = Moments(n, total, mean, mean_abs, near_zero, max(old.chain, new.chain) + 1)
+        means = (x * a + y * b for x, y in zip(old[2:], new[2:], strict=True))
+        self.columns = Columns(n, old.squares + new.squares, *means)
+
+    def _add_products(self, new: Moments) -> None:
+        """Sums over batches by error-free additions (Neumaier): as exact as one batch's own."""
+        self._add_columns(new.columns)
+        self._chain = max(self._chain, new.chain + (self._gram is not None))
+        if self._gram is None:
+            self._gram = new.gram
+            return
+        old, total = self._gram, self._gram + new.gram
+        lost = torch.where(old.abs() >= new.gram.abs(), (old - total) + new.gram, (new.gram - total) + old)
+        self._rounding = lost if self._rounding is None else self._rounding + lost
+        self._gram = total
 
     def add_slopes(self, slope: Tensor, dim: int, threshold: float, keep: Tensor | None = None) -> None:
         """The derivative of the activation at every sample."""
@@ -104,12 +141,39 @@ class Gathered:
             found if old is None else Slopes(torch.maximum(old.largest, found.largest), old.small + found.small)
         )
 
-    def summed(self) -> Moments:
-        """The moments of all batches."""
-        assert self.moments is not None
-        return (
-            self.moments if self._rounding is None else self.moments._replace(gram=self.moments.gram + self._rounding)
-        )
+    def summed(self) -> Columns:
+        """The column sums of all batches."""
+        assert self.columns is not None
+        return self.columns
+
+    def related(self) -> tuple[Tensor, Moments]:
+        """Indices of the units whose products are known, and their moments: all that may be alike are among them."""
+        sums = self.summed()
+        places = torch.arange(len(sums.mean), device=sums.mean.device) if self._units is None else self._units
+        gram = torch.zeros(0, 0, dtype=torch.float64) if self._gram is None else self._gram
+        mean, mean_abs, near_zero = (x[places] for x in sums[2:])
+        exact = gram if self._rounding is None else gram + self._rounding
+        return places, Moments(sums.samples, exact, mean, mean_abs, near_zero, self._chain)
+
+    def gram(self, units: Tensor) -> Tensor:
+        """HᵀH of some of the related units."""
+        places, m = self.related()
+        where = torch.searchsorted(places, units.to(places.device))
+        return m.gram[where][:, where]
+
+
+def least_correlation(units: int, samples: int, threshold: float) -> float | None:
+    """The correlation from which on two of the units are said to be alike beyond chance; ``None`` if the samples are
+    too few.
+
+    The lower confidence bound tanh(atanh r − q/√(n − 3)) (Fisher) must exceed the threshold, with q such that among all
+    pairs of independent units .01 would pass.
+    """
+    if samples <= 3:
+        return None
+    pairs = max(1.0, units * (units - 1) / 2)
+    q = NormalDist().inv_cdf(1 - min(0.5, FALSE_ALARMS / pairs))
+    return min(math.tanh(math.atanh(min(threshold, 1 - 1e-15)) + q / (samples - 3) ** 0.5), 1 - 1e-12)
 
 
 class Likeness(NamedTuple):

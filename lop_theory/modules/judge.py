@@ -209,11 +209,10 @@ def _near(layer: "Layer", evidence: Evidence, twins: list[Block]) -> list[Block]
 
 def _fitted(gathered: Gathered, group: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The least squares multiples of the first unit, f = G_ij/G_ii, and √(mean (h_j − f h_i)²)."""
-    m = gathered.summed()
-    first = group[0]
-    factors = tuple(float(m.gram[first, u] / m.gram[first, first]) for u in group)
-    left = (float(m.gram[u, u] - f * m.gram[first, u]) for u, f in zip(group, factors, strict=True))
-    return factors, tuple((max(0.0, square) / m.samples) ** 0.5 for square in left)
+    gram, samples = gathered.gram(torch.tensor(group)), gathered.summed().samples
+    factors = [float(x / gram[0, 0]) for x in gram[0]]
+    left = (float(gram[k, k] - f * gram[0, k]) for k, f in enumerate(factors))
+    return tuple(factors), tuple((max(0.0, square) / samples) ** 0.5 for square in left)
 
 
 def _why_near(distance: float, sides: tuple[float, float] | None) -> str:

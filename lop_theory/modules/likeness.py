@@ -1,18 +1,16 @@
 """Which units are equal, equal up to a symmetry, or alike, by what was gathered of their values."""
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lop_theory.metrics import Moments, cosines
+from lop_theory.metrics.units import Columns
 from lop_theory.modules.conditions import canonical
-from lop_theory.modules.gathered import Gathered, likeness
+from lop_theory.modules.gathered import Gathered, least_correlation, likeness
 
-FALSE_ALARMS = 0.01
-"""Expected number of pairs of a layer that chance alone would report as near."""
 RESOLUTION = 8.0
 """Roundings below which a unit does not vary."""
 
@@ -25,11 +23,11 @@ def constant(gathered: Gathered, tolerance: float) -> Tensor:
     return high - low <= max(tolerance, RESOLUTION * gathered.eps) * largest
 
 
-def one_nonzero_value(m: Moments) -> Tensor:
+def one_nonzero_value(m: Columns) -> Tensor:
     """Units that are zero but for one value (mask): by Cauchy's inequality (Σh)² = n Σh² over the n nonzero samples.
     Any two that are nonzero on the same samples are multiples of each other."""
     count = (m.samples * (1 - m.near_zero)).round().clamp_min(1)
-    return (m.samples * m.mean).square() >= (1 - 1e-9) * count * m.gram.diagonal()
+    return (m.samples * m.mean).square() >= (1 - 1e-9) * count * m.squares
 
 
 def equal_blocks(gathered: Gathered, tolerance: float, eligible: Tensor) -> tuple[int, ...]:
@@ -66,27 +64,23 @@ def _blocks(points: Tensor, limit: Tensor, eligible: Tensor) -> tuple[int, ...]:
     return tuple(canonical(block).tolist())
 
 
-def alike_blocks(m: Moments, threshold: float, eligible: Tensor) -> tuple[int, ...]:
-    """Leader clustering of units whose cosine exceeds ``threshold`` and whose correlation does so beyond chance.
-
-    The lower confidence bound tanh(atanh r − q/√(n − 3)) of the correlation (Fisher) must exceed the threshold, with q
-    such that among all pairs of independent units .01 would pass. With three samples or fewer nothing does.
-    """
-    if m.samples <= 3:
-        return tuple(range(len(m.gram)))
-    pairs = max(1.0, len(m.gram) * (len(m.gram) - 1) / 2)
-    q = NormalDist().inv_cdf(1 - min(0.5, FALSE_ALARMS / pairs))
-    bound = float(np.tanh(np.arctanh(threshold) + q / (m.samples - 3) ** 0.5))
-    similar = (cosines(m) > threshold) & eligible[:, None] & eligible[None, :]
+def alike_blocks(gathered: Gathered, threshold: float, eligible: Tensor) -> tuple[int, ...]:
+    """Leader clustering of units whose cosine exceeds ``threshold`` and whose correlation does so beyond chance."""
+    places, m = gathered.related()
+    blocks = np.arange(len(eligible))
+    limit = least_correlation(len(blocks), m.samples, threshold)
+    if limit is None or len(places) < 2:
+        return tuple(blocks.tolist())
+    able = eligible[places]
+    similar = (cosines(m) > threshold) & able[:, None] & able[None, :]
     candidates = torch.nonzero(similar.sum(1) > 1).flatten()
-    blocks = np.arange(len(m.gram))
     if len(candidates):  # only these need a correlation
         mean, mean_abs, near_zero = (x[candidates] for x in (m.mean, m.mean_abs, m.near_zero))
         centred = torch.addr(m.gram[candidates][:, candidates], mean, mean, alpha=-m.samples)
         part = Moments(m.samples, centred, mean, mean_abs, near_zero, m.chain)
-        close = similar[candidates][:, candidates] & (cosines(part) > min(bound, 1 - 1e-12))
-        places = candidates.cpu().numpy()
-        blocks[places] = places[np.asarray(leaders(close.cpu().numpy()))]
+        close = similar[candidates][:, candidates] & (cosines(part) > limit)
+        chosen = places[candidates].cpu().numpy()
+        blocks[chosen] = chosen[np.asarray(leaders(close.cpu().numpy()))]
     return tuple(canonical(blocks).tolist())
 
 

@@ -10,9 +10,10 @@ from torch.utils import _pytree as pytree
 from lop_theory.errors import InvalidInput
 from lop_theory.metrics import flatten_units
 from lop_theory.metrics.passes import anchored, floating, watched
-from lop_theory.metrics.units import SATURATED_RATIO, SATURATED_SHARE
+from lop_theory.metrics.units import SATURATED_SHARE, small_gradients
 from lop_theory.metrics.watch import Layer
 from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
+from lop_theory.modules.detection import Criteria
 from lop_theory.modules.gathered import Gathered
 
 WIDEST = 12288
@@ -33,12 +34,12 @@ class Observed(NamedTuple):
     wide: frozenset[str] = frozenset()
 
     def units(self, layer: Layer) -> int:
-        m = self.gathered[layer.name].moments
-        return 0 if m is None else len(m.gram)
+        m = self.gathered[layer.name].columns
+        return 0 if m is None else len(m.mean)
 
     def trouble(self, name: str) -> str:
         """Why a layer cannot be judged."""
-        m = self.gathered[name].moments
+        m = self.gathered[name].columns
         if m is None:
             wide = name in self.wide
             return f"has more than {WIDEST} units" if wide else "has no sample that the mask keeps"
@@ -46,17 +47,18 @@ class Observed(NamedTuple):
 
     def saturated(self, name: str) -> Tensor:
         """Units whose gradient is small on more than 99 % of the samples (mask); none where no gradient came."""
-        m = self.gathered[name].moments
+        m = self.gathered[name].columns
         assert m is not None
-        count, seen = self.small.get(name, (torch.zeros(len(m.gram)), 0))
-        return count > SATURATED_SHARE * seen if seen else torch.zeros(len(m.gram), dtype=torch.bool)
+        count, seen = self.small.get(name, (torch.zeros(len(m.mean)), 0))
+        return count > SATURATED_SHARE * seen if seen else torch.zeros(len(m.mean), dtype=torch.bool)
 
 
 class _Gatherer:
     """What happens when a layer is seen."""
 
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
+    def __init__(self, criteria: Criteria, *, several: bool) -> None:
+        self.slope = criteria.slope
+        self.alike = None if several else criteria.near
         self.mask: Tensor | None = None
         self.seen: dict[str, Layer] = {}
         self.gathered: dict[str, Gathered] = {}
@@ -70,7 +72,7 @@ class _Gatherer:
         name = layer.name
         self.seen.setdefault(name, layer)
         rows = kept_rows(self.mask, values, layer.dim)
-        gathered = self.gathered.setdefault(name, Gathered())
+        gathered = self.gathered.setdefault(name, Gathered(self.alike))
         if values.shape[layer.dim] > WIDEST:
             self.wide.add(name)
         elif self.forward:
@@ -86,14 +88,13 @@ class _Gatherer:
 
     def _count(self, name: str, gradient: Tensor, dim: int, rows: Tensor | None) -> None:
         """|∂L/∂H_ij| < 1e-4 · mean_i|H_ij|, the mean over all data."""
-        m = self.gathered[name].moments
+        m = self.gathered[name].columns
         if m is None:
             return
-        size = flatten_units(gradient.detach(), dim).abs()
-        size = size if rows is None else size[rows]
-        limit = (SATURATED_RATIO * m.mean_abs.clamp_min(1e-12)).to(size.dtype)
+        kept, where = (gradient, dim) if rows is None else (flatten_units(gradient, dim)[rows], 1)
         count, seen = self.small.get(name, (torch.zeros_like(m.mean_abs), 0))
-        self.small[name] = count + (size < limit).sum(0), seen + len(size)
+        small = small_gradients(kept, m.mean_abs, where)
+        self.small[name] = count + small, seen + kept.numel() // len(small)
 
     def before(self, source: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The derivative of a named activation at its input, before it runs (it may overwrite its input)."""
@@ -110,11 +111,11 @@ class _Gatherer:
 
 
 def observe(
-    model: nn.Module, batches: Batches, *, loss: Callable[..., Tensor] | None, mask: Mask, slope: float
+    model: nn.Module, batches: Batches, *, loss: Callable[..., Tensor] | None, mask: Mask, criteria: Criteria
 ) -> Observed:
     """One pass forward and back; over several batches one forward pass more, so that gradients are compared with the
     means over all data."""
-    gatherer = _Gatherer(slope)
+    gatherer = _Gatherer(criteria, several=batches.several)
     sources: frozenset[int] = frozenset()
     example: Any = None
     count = samples = 0

@@ -166,7 +166,7 @@ def test_second_moments_of_batches_merge_to_the_last_bit_of_the_exact_sum():
     for i in range(3):
         for j in range(3):
             exact = float(sum(Fraction(float(g[i, j])) for g in grams))
-            assert float(gathered.summed().gram[i, j]) == pytest.approx(exact, rel=3e-16)
+            assert float(gathered.related()[1].gram[i, j]) == pytest.approx(exact, rel=3e-16)
 
 
 def test_padding_is_left_out():

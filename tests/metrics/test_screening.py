@@ -1,0 +1,69 @@
+"""The screen for units that may be alike misses none, and metrics from either side agree."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from lop_theory import metrics as M  # noqa: E402
+from lop_theory.metrics import layers  # noqa: E402
+from lop_theory.metrics.screening import directions, resembling  # noqa: E402
+
+SIZES = {"seed": st.integers(0, 999), "samples": st.sampled_from([4, 40, 128, 200, 515]), "units": st.integers(2, 40)}
+
+
+def mixed(seed, samples, units, dtype=torch.float64):
+    """Units at many angles to each other: random mixtures of few, some far from the origin."""
+    g = torch.Generator().manual_seed(seed)
+    few = torch.randn(samples, 3, generator=g, dtype=torch.float64)
+    h = few @ torch.randn(3, units, generator=g, dtype=torch.float64)
+    h = h + 0.3 * torch.randn(samples, units, generator=g, dtype=torch.float64)
+    h[: samples // 4] *= 4  # angles on some samples are not those on all
+    return (h + 3 * torch.rand(units, generator=g, dtype=torch.float64).round()).to(dtype)
+
+
+def with_partner(cosine, limit):
+    cosine.fill_diagonal_(-2)
+    return set(torch.nonzero((cosine > limit).any(1)).flatten().tolist())
+
+
+@given(**SIZES, limit=st.sampled_from([0.5, 0.9, 0.95, 0.99]), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_no_unit_with_a_partner_is_missed_and_few_others_are_kept(seed, samples, units, limit, dtype):
+    h = mixed(seed, samples, units, dtype)
+    for mean in (None, h.double().mean(0)):
+        wide = h.double() if mean is None else h.double() - mean
+        unit = wide / wide.norm(dim=0)
+        kept = set(resembling(directions(h, 1, mean), limit).tolist())
+        assert with_partner(unit.T @ unit, limit) <= kept
+        assert kept <= with_partner(unit.T @ unit, limit - 1e-3)
+
+
+def test_the_screen_knows_units_of_any_size_zeros_and_constants():
+    h = mixed(0, 64, 6)
+    h[:, 3], h[:, 4], h[:, 5] = 1e-150 * h[:, 0], 0.0, 1e150 * h[:, 1]
+    assert resembling(directions(h, 1), 0.999).tolist() == [0, 1, 3, 5]
+    h[:, 2] = 7.0
+    centred = directions(h, 1, h.mean(0))
+    assert centred[2].abs().max() == 0 == centred[4].abs().max()
+    assert torch.isfinite(centred).all()
+
+
+@pytest.mark.parametrize(("samples", "units"), [(3, 20), (30, 70), (20, 400)])
+def test_metrics_are_the_same_from_either_side(samples, units):
+    h = mixed(1, samples, units)
+    h[:, 1], h[:, 2], h[:, 5] = 2 * h[:, 0], 0.0, 1.5
+    few, sums = layers.measured(h, 1, 0.0)
+    m = M.moments(h)
+    many = layers._metrics(layers._from_units(h, m), m.columns, 0.0)
+    assert sums.samples * 2 < units
+    for name, a, b in zip(few._fields, few, many, strict=True):
+        assert a == pytest.approx(b, rel=1e-8, nan_ok=True) or name == "effective_rank_error", name
+    assert few.effective_rank_error < 1e-6
+
+
+def test_column_sums_are_those_of_the_moments():
+    h = torch.randn(3, 5, 7, 2, dtype=torch.float64)
+    for dim in (1, 3):
+        for a, b in zip(M.moments(h, dim).columns, layers.column_sums(h, dim), strict=True):
+            torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b))
