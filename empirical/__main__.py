@@ -16,11 +16,12 @@ COMMANDS = {
     "sweep": "the paper's grid of about 2,000 runs, here or on a cluster; `sweep status` shows what is done",
     "pack": "one archive of a folder of runs, with checkpoints, no larger than a limit",
     "unpack": "merge such an archive into a folder of runs",
+    "compact": "finished runs of a folder into few files, in place: for tens of thousands of them",
     "data": "fetch, import or list the real data sets",
     "claims": "recompute the measured claims from the saved records",
 }
 """Command → what it does; the package of that name has ``command.main(arguments)``, but for these."""
-ELSEWHERE = {"unpack": ("pack", "unpack")}
+ELSEWHERE = {"unpack": ("pack", "unpack"), "compact": ("pack", "compact")}
 
 
 def main(arguments: list[str] | None = None) -> int:

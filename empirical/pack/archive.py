@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from empirical.runs.live import LIVE, Busy, checkpoint_of, reached
+from empirical.runs.shards import SHARDS, shard_of, shards_in
 from empirical.runs.store import DATA, MANIFEST, canonical
 from lop_theory.errors import InvalidInput
 
@@ -55,8 +56,10 @@ class Run(NamedTuple):
 def runs_in(folder: Path) -> list[Run]:
     """What can travel: runs that have ended, in the order in which they did, then those that are interrupted, the
     furthest first. A run that a process holds stays."""
-    manifests = sorted(folder.glob(f"*/*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, path))
-    ended = [run for path in manifests if (run := run_at(path.parent))]
+    when = {path.parent: path.stat().st_mtime_ns for path in folder.glob(f"*/*/{MANIFEST}")}
+    for shard in (shard for path in folder.glob(f"*/{SHARDS}") for shard in shards_in(path.parent)):
+        when = {shard.path.parents[1] / run: ended for run, ended in shard.times().items()} | when
+    ended = [run for path in sorted(when, key=lambda path: (when[path], path)) if (run := run_at(path))]
     interrupted = list[Run]()
     for path in sorted(folder.glob(f"*/*/{LIVE}")):
         with suppress(Busy):
@@ -66,13 +69,16 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def run_at(folder: Path) -> Run | None:
-    """The record in a run's folder, else its database, else nothing. Raises ``Busy`` if a process holds the run, and
-    ``InvalidInput`` if its record lacks the data."""
+    """The record in a run's folder or shard, else its database, else nothing. Raises ``Busy`` if a process holds the
+    run, and ``InvalidInput`` if its record lacks the data."""
     place = f"{folder.parent.name}/{folder.name}"
     if (folder / MANIFEST).exists():
         if not (folder / DATA).is_file():
             raise InvalidInput("runs", str(folder), "has a manifest without data", "delete the folder and run it anew")
         return Run(place, {name: (folder / name).read_bytes() for name in (DATA, MANIFEST)})
+    shard = shard_of(folder)
+    if shard is not None and (row := shard.row(folder.name)) is not None:
+        return Run(place, {DATA: row.data, MANIFEST: row.manifest})
     return Run(place, {LIVE: checkpoint_of(folder)}) if (folder / LIVE).exists() else None
 
 

@@ -1,9 +1,12 @@
-"""``python -m empirical pack RUNS ARCHIVE`` makes one file of a folder of runs, ``unpack ARCHIVE RUNS`` merges it."""
+"""``python -m empirical pack RUNS ARCHIVE`` makes one file of a folder of runs, ``unpack ARCHIVE RUNS`` merges it;
+``compact RUNS`` makes few files of many, in place."""
 
 import sys
 from pathlib import Path
 
 from empirical.pack.archive import fitting, packed, runs_in, unpacked
+from empirical.pack.compaction import compact as compacted
+from empirical.pack.compaction import loosen
 from empirical.pack.merging import merge
 from empirical.runs.command import writable_folder
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, write_whole
@@ -46,3 +49,20 @@ def unpack(arguments: list[str]) -> int:
     for conflict in found.conflicts:
         print(f"conflict: {conflict}", file=sys.stderr)
     return NOT_CERTIFIED if found.conflicts else OK
+
+
+def compact(arguments: list[str]) -> int:
+    """Exit code 0, or 1 if a record is damaged or differs from its shard's."""
+    parser = Parser(prog="python -m empirical compact", description="Finished runs into 16 files an experiment.")
+    parser.add_argument("runs", metavar="RUNS", help="the folder (--out of the runs)")
+    parser.add_argument("--undo", action="store_true", help="every run in a folder of its own again")
+    options = parser.parse_args(arguments)
+    root = Path(options.runs)
+    if options.undo:
+        print(f"{root}: {loosen(root):,} runs are folders again")
+        return OK
+    found = compacted(root)
+    print(f"{root}: {len(found.moved):,} runs moved into shards, {len(found.staying):,} stay folders (failed or held)")
+    for problem in found.problems:
+        print(f"left: {problem}", file=sys.stderr)
+    return NOT_CERTIFIED if found.problems else OK

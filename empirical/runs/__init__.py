@@ -4,10 +4,11 @@ A run is a frozen configuration; its id is the first 16 hexadecimal digits of SH
 the name of its folder: a run is carried out once, and goes on where it stopped. Rows and checkpoints are committed
 together, so that a kill at any moment loses training time only.
 
-Reading order: store (records that have ended) → live (a run under way: how it resumes) → run (carry out a group) →
-local, cluster (where) → view (what the screen shows) → saved (records by configuration) → statistics (over seeds) →
-measured (a claim that rests on records) → checks, execution (options that all experiments have) → command (reads a
-command line) → trackers (TensorBoard, Weights & Biases) → report (what every experiment's command does).
+Reading order: store (records that have ended) → shards (many of them in few files) → live (a run under way: how it
+resumes) → run (carry out a group) → local, cluster (where) → view (what the screen shows) → saved (records by
+configuration) → statistics (over seeds) → measured (a claim that rests on records) → checks, execution (options that
+all experiments have) → command (reads a command line) → trackers (TensorBoard, Weights & Biases) → report (what every
+experiment's command does).
 """
 
 from typing import TYPE_CHECKING

@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,19 @@ def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution
     there = experiment.on(execution.device)
     watching = tuple(observers(execution.tensorboard, execution.wandb, root))
     until = deadline(execution)
+    for group in grouped(experiment, configs, execution):
+        yield Job(there, group, root, device, watching, until)
+
+
+def grouped(experiment: Experiment, configs: Iterable[Any], execution: Execution) -> Iterator[tuple[Any, ...]]:
+    """The runs of every job."""
     groups: dict[Hashable, list[Any]] = defaultdict(list)
     for config in dict.fromkeys(configs):
         groups[experiment.group(config)].append(config)
     for group in groups.values():
         size = execution.group_size(len(group))
         for first in range(0, len(group), size):
-            yield Job(there, tuple(group[first : first + size]), root, device, watching, until)
+            yield tuple(group[first : first + size])
 
 
 def deadline(execution: Execution) -> float:

@@ -78,7 +78,7 @@ def groups(
 
 
 def _kept(experiment: str, wanted: Container[str], root: Path) -> dict[str, Record]:
-    return {r.manifest["id"]: r for r in records(root / experiment) if r.manifest["id"] in wanted}
+    return {r.manifest["id"]: r for r in records(root / experiment, wanted) if r.manifest["id"] in wanted}
 
 
 def complete(experiment: str, runs: Iterable[Any], key: Callable[[Any], Hashable], root: Path = FOLDER) -> list[Any]:

@@ -1,6 +1,6 @@
 """Records of runs that have ended: one Parquet file and a JSON manifest in a folder named by the hash of the
 canonical configuration. Both are put in place by atomic replace, the manifest last: a folder with a manifest is
-finished.
+finished. Many such folders can be compacted into shards (:mod:`empirical.runs.shards`); readers see both.
 """
 
 import hashlib
@@ -9,7 +9,8 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from empirical.runs.shards import shard_of, shards_in
 from lop_theory.cli import write_whole
 from lop_theory.errors import InvalidInput
 
@@ -26,7 +28,7 @@ PACKAGES = ("numpy", "numba", "pyarrow", "torch")
 
 
 class Record(NamedTuple):
-    """A finished (or failed) run: its folder and manifest."""
+    """A finished (or failed) run: its folder (or where that would be, if it is in a shard) and manifest."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -37,10 +39,21 @@ class Record(NamedTuple):
 
     def columns(self, *names: str) -> tuple[np.ndarray, ...]:
         """Columns as float64 arrays, missing values as NaN."""
-        from pyarrow import parquet
+        from pyarrow import BufferReader, parquet
 
-        table = parquet.read_table(self.folder / DATA, columns=list(names))
+        body = self.data()
+        if body is None:
+            raise InvalidInput("record", str(self.folder), "has no data", "restore it, or delete it and run it anew")
+        table = parquet.ParquetFile(BufferReader(body)).read(columns=list(names))
         return tuple(table.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in names)
+
+    def data(self) -> bytes | None:
+        """The Parquet file, if it is there."""
+        try:
+            return (self.folder / DATA).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            shard = shard_of(self.folder)
+            return None if shard is None else shard.data(self.folder.name)
 
 
 def canonical(config: Mapping[str, Any]) -> str:
@@ -53,15 +66,25 @@ def run_id(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
 
 
-def records(folder: Path) -> list[Record]:
-    """Every finished record under ``folder``, in the order of their ids."""
-    found = []
-    for path in sorted(folder.glob(f"*/{MANIFEST}")):
-        try:
-            found.append(Record(path.parent, json.loads(path.read_text())))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput("record", str(path), f"is not a manifest ({error})", "delete its folder") from None
-    return found
+def records(folder: Path, wanted: Container[str] | None = None) -> list[Record]:
+    """Every finished record under ``folder`` (of the ids that are wanted), in the order of their ids."""
+    found: dict[str, Record] = {}
+    for path in folder.glob(f"*/{MANIFEST}"):
+        if wanted is None or path.parent.name in wanted:
+            with suppress(FileNotFoundError):  # compacted meanwhile: it is in its shard
+                found[path.parent.name] = Record(path.parent, _parsed(path.read_bytes(), path))
+    for shard in shards_in(folder):
+        for run in shard.places.keys() - found.keys():
+            if wanted is None or run in wanted:
+                found[run] = Record(folder / run, _parsed(shard.manifest(run) or b"", shard.path))
+    return [found[run] for run in sorted(found)]
+
+
+def _parsed(body: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise InvalidInput("record", str(path), f"is not a manifest ({error})", "delete its folder") from None
 
 
 def require_intact(found: Iterable[Record]) -> None:
@@ -70,18 +93,19 @@ def require_intact(found: Iterable[Record]) -> None:
     """
     seen: dict[str, str] = {}
     for record in found:
-        problem = _damage(record) or _copied(record, seen)
+        problem = damage(record) or _copied(record, seen)
         if problem is not None:
             raise InvalidInput(
                 "record", str(record.folder), problem, "restore it, or delete its folder and run it anew"
             )
 
 
-def _damage(record: Record) -> str | None:
-    data = record.folder / DATA
-    if not data.is_file():
+def damage(record: Record) -> str | None:
+    """Why a record's data, seed or configuration are not what its manifest says; ``None`` if they are."""
+    data = record.data()
+    if data is None:
         return "has no data"
-    if hashlib.sha256(data.read_bytes()).hexdigest() != record.manifest.get("sha256"):
+    if hashlib.sha256(data).hexdigest() != record.manifest.get("sha256"):
         return "has data that its manifest's SHA-256 does not match"
     if not record.folder.name == record.manifest.get("id") == run_id(record.config):
         return "has a configuration that does not hash to its name"
@@ -97,9 +121,13 @@ def _copied(record: Record, seen: dict[str, str]) -> str | None:
 
 
 def finished(folder: Path) -> Record | None:
-    """The record in a run's folder, if the run has ended."""
-    path = folder / MANIFEST
-    return Record(folder, json.loads(path.read_text())) if path.exists() else None
+    """The record in a run's folder or shard, if the run has ended."""
+    try:
+        return Record(folder, json.loads((folder / MANIFEST).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        shard = shard_of(folder)
+        body = None if shard is None else shard.manifest(folder.name)
+        return None if body is None else Record(folder, json.loads(body))
 
 
 def write_record(

@@ -3,7 +3,8 @@
 The cost of a run that has not been measured is max(operations / SUSTAINED, steps · STEP_SECONDS) of a GPU.
 
 Reading order: grid (the runs, as data) → experiments (who carries them out) → status (what is done) → estimate (what
-the rest will take) → order (what comes first) → command (``python -m empirical sweep``).
+the rest will take) → plan (nodes, bytes, the longest chain) → order (what comes first) → command (``python -m
+empirical sweep``).
 """
 
 from typing import TYPE_CHECKING

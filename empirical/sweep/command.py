@@ -3,13 +3,16 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from empirical.runs.command import read, writable_folder
 from empirical.runs.execution import Execution
 from empirical.sweep.grid import SEEDS, Part, paper_grid
 from lop_theory.cli import NOT_CERTIFIED, OK
 from lop_theory.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from empirical.sweep.status import State
 
 ACTIONS = ("paper-grid", "status")
 USAGE = "usage: python -m empirical sweep paper-grid|status [OPTIONS]   (paper-grid --help lists the options)"
@@ -30,7 +33,10 @@ class Sweep:
     parts: tuple[str, ...] = ()
     """Only parts of the grid whose name contains one of these, such as cloning or noise."""
     dry_run: bool = False
-    """Show the parts, their runs and the estimated GPU-hours, and carry out nothing."""
+    """Show the parts, their runs, the estimated GPU-hours and the plan (node-hours, bytes, the longest chain), and
+    carry out nothing."""
+    node_devices: int = 8
+    """GPUs of a node (cores, with --device cpu), for the node-hours of the plan."""
     budget: float = 0.0
     """Seconds, as --stop-after: then every run leaves with a checkpoint. Complete comparisons come first."""
     execution: Execution = Execution(gpus_per_run=0.25)
@@ -38,6 +44,8 @@ class Sweep:
     def __post_init__(self) -> None:
         if not self.seeds or min(self.seeds) < 0:
             raise InvalidInput("seeds", self.seeds, "must be numbers from 0 on", "give at least one")
+        if self.node_devices < 1:
+            raise InvalidInput("node_devices", self.node_devices, "must be at least 1", "how many devices has a node?")
         if not 0 <= self.budget < float("inf"):
             raise InvalidInput("budget", self.budget, "must be seconds, finite", "0 is no limit")
         if self.budget and self.execution.stop_after:
@@ -72,8 +80,30 @@ def main(arguments: list[str]) -> int:
     parts = options.chosen()
     if action == "paper-grid" and not options.dry_run:
         return _carry_out(parts, options.carried_out)
-    print_status(parts, options.execution)
+    found = print_status(parts, options.execution)
+    if options.dry_run:
+        _print_plan(found, options)
     return OK
+
+
+def _print_plan(found: list["State"], options: Sweep) -> None:
+    from empirical.sweep.estimate import class_of, seconds_a_step, seconds_of
+    from empirical.sweep.plan import lines, planned, record_sizes
+    from empirical.sweep.status import ENDED
+
+    ended = [(run.config, run.record) for run in found if run.record is not None]
+    left = [run.config for run in found if run.state not in ENDED]
+    on_gpu = options.execution.on_gpu
+    measured = seconds_a_step(ended, "cuda" if on_gpu else "cpu")
+    seconds = seconds_of(measured, options.execution.gpus_per_run if on_gpu else 1.0)
+    plan = planned(left, seconds, record_sizes(ended), options.execution, options.node_devices)
+    if not on_gpu:
+        known = sum(class_of(config) in measured for config in left)
+        print(
+            f"{known:,} of {len(left):,} runs by times measured here; the others as if a core were a GPU: too few hours"
+        )
+    for line in lines(plan, options.node_devices, "GPUs" if on_gpu else "cores"):
+        print(line)
 
 
 def _carry_out(parts: list[Part], execution: Execution) -> int:
@@ -104,8 +134,8 @@ def _carry_out(parts: list[Part], execution: Execution) -> int:
     return NOT_CERTIFIED if NOT_CERTIFIED in codes else UNFINISHED if UNFINISHED in codes else OK
 
 
-def print_status(parts: list[Part], execution: Execution) -> None:
-    """A row for each part, and what the rest will take."""
+def print_status(parts: list[Part], execution: Execution) -> list["State"]:
+    """A row for each part, and what the rest will take; the state of every run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -124,11 +154,13 @@ def print_status(parts: list[Part], execution: Execution) -> None:
     table.add_section()
     table.add_row("all", str(total.total()), *(str(total[state]) for state in STATES), "")
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    for line in _costs([run for runs in found.values() for run in runs], execution):
+    every = [run for runs in found.values() for run in runs]
+    for line in _costs(every, execution):
         print(line)
+    return every
 
 
-def _costs(found: list, execution: Execution) -> list[str]:
+def _costs(found: list["State"], execution: Execution) -> list[str]:
     from empirical.sweep import estimate
     from empirical.sweep.status import ENDED
 

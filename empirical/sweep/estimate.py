@@ -1,7 +1,7 @@
 """What runs cost: measured on runs of the same kind that have ended, or by counting floating-point operations."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -41,14 +41,8 @@ def seconds_a_step(ended: Iterable[tuple[Any, Record]], device: str) -> dict[tup
 
 def gpu_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float], share: float) -> Cost:
     """Hours of a GPU for the runs; ``share`` is the part of it that a measured run had."""
-    seconds, known = 0.0, 0
-    for config in configs:
-        if (step := measured.get(class_of(config))) is not None:
-            known += 1
-            seconds += share * step * config.length
-        else:
-            seconds += assumed_seconds(config)
-    return Cost(seconds / HOUR, known)
+    every, seconds = list(configs), seconds_of(measured, share)
+    return Cost(sum(map(seconds, every)) / HOUR, sum(class_of(config) in measured for config in every))
 
 
 def core_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float]) -> Cost:
@@ -75,6 +69,35 @@ def operations(config: Any) -> float:
         model = replace(config.model, dropout=0.0, normalisation="none")
         base += _forward(model, side, config.factor) * config.steps * (networks(config) - 1)
     return float(FORWARD_AND_BACKWARD * config.batch * base)
+
+
+def seconds_of(measured: dict[tuple[str, str, int], float], share: float) -> Callable[[Any], float]:
+    """Seconds of a device for a run: measured ones of its class, else assumed."""
+
+    def seconds(config: Any) -> float:
+        step = measured.get(class_of(config))
+        return assumed_seconds(config) if step is None else share * step * config.length
+
+    return seconds
+
+
+def parameters(config: Any) -> int:
+    """Weights and biases of all networks of a run."""
+    side = config.data.side
+    base = _parameters(config.model, side, 1)
+    if config.experiment != "cloning":
+        return base
+    return base + _parameters(config.model, side, config.factor) * (networks(config) - 1)
+
+
+@lru_cache(maxsize=64)
+def _parameters(model: ModelOptions, side: int, widen: int) -> int:
+    import torch
+
+    from empirical.training.models import build
+
+    with torch.random.fork_rng():
+        return sum(p.numel() for p in build(model, (3, side, side), 10, 0, widen=widen).parameters())
 
 
 @lru_cache(maxsize=64)

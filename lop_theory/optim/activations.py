@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between
 
 
 class CReLU(nn.Module):
@@ -36,8 +36,8 @@ class SmoothLeakyReLU(nn.Module):
 
     def __init__(self, alpha: float = 0.1, beta: float = 1.0) -> None:
         super().__init__()
-        if not 0 <= alpha < 1 or not beta > 0:
-            raise InvalidInput("alpha, beta", (alpha, beta), "must lie in [0, 1) and be positive")
+        require_between("alpha", alpha, 0, 1)
+        require_between("beta", beta, ends="()")
         self.alpha, self.beta = alpha, beta
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between
 
 MEMORIES = ("exp_avg", "exp_avg_sq", "first_begun", "second_begun")
 
@@ -34,10 +34,10 @@ class AdamGnT(Optimizer):
         *,
         published: bool = False,
     ) -> None:
-        if lr < 0 or eps < 0 or weight_decay < 0:
-            raise InvalidInput("lr, eps, weight_decay", (lr, eps, weight_decay), "must not be negative")
-        if not all(0 < beta < 1 for beta in betas):
-            raise InvalidInput("betas", betas, "must lie in (0, 1)")
+        for name, value in {"lr": lr, "eps": eps, "weight_decay": weight_decay}.items():
+            require_between(name, value)
+        for beta in betas:
+            require_between("betas", beta, 0, 1, ends="()")
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "published": published}
         super().__init__(params, options)
 

@@ -13,6 +13,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.optim.clocks import Clocks
 from lop_theory.optim.layer import Layer
 from lop_theory.optim.movement import movements
+from lop_theory.optim.ranges import require_count
 from lop_theory.optim.units import Found, find_units
 from lop_theory.optim.watch import Watch
 from lop_theory.optim.wrapping import Wrapping, innermost
@@ -38,9 +39,11 @@ class Companion(Wrapping, ABC):
 
     def __init__(self, optimiser: Optimizer, model: nn.Module, *, example_input: Any, seed: int = 0) -> None:
         super().__init__(optimiser)
+        require_count("seed", seed, 0)
         inside = unwrapped(model)
         found = example_input if isinstance(example_input, Found) else find_units(inside, example_input)
         self.skipped, self.layers = found.skipped, [Layer(inside, units) for units in found.units]
+        _require_owned(optimiser, self.layers)
         self.clocks = Clocks(innermost(optimiser))
         self.clocks.prepare(place for layer in self.layers for place in layer.places(layer.every))
         self.generator = torch.Generator().manual_seed(seed)
@@ -156,6 +159,16 @@ class Companion(Wrapping, ABC):
             self.generator = torch.Generator()
             self.watch()
             self.load_companion_state(own)
+
+
+def _require_owned(optimiser: Optimizer, layers: Sequence[Layer]) -> None:
+    """Raise ``InvalidInput`` if the optimiser holds no weight of any unit: it is that of another model."""
+    held = {id(p) for group in optimiser.param_groups for p in group["params"]}
+    if not any(id(weights.weight) in held for layer in layers for weights in layer.incoming):
+        raise InvalidInput(
+            "optimiser", type(optimiser).__name__, "must hold weights of the model's units",
+            "make it from the parameters of this model",
+        )  # fmt: skip
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

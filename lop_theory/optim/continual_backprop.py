@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lop_theory.errors import InvalidInput
 from lop_theory.optim.companion import Companion, State
 from lop_theory.optim.layer import INITIALISATIONS, Layer
+from lop_theory.optim.ranges import require_between, require_choice, require_count
 from lop_theory.optim.watch import Watch
 
 UTILITIES = ("contribution", "adaptable")
@@ -49,12 +49,11 @@ class ContinualBackprop(Companion):
     def __init__(
         self, optimiser: Optimizer, model: nn.Module, *, example_input: Any, settings: Settings = DEFAULT
     ) -> None:
-        if settings.utility not in UTILITIES:
-            raise InvalidInput("utility", settings.utility, f"must be one of {', '.join(UTILITIES)}")
-        if not 0 <= settings.rate <= 1 or not 0 <= settings.decay < 1:
-            raise InvalidInput("rate, decay", (settings.rate, settings.decay), "must lie in [0, 1] and [0, 1)")
-        if settings.init not in INITIALISATIONS:
-            raise InvalidInput("init", settings.init, f"must be one of {', '.join(INITIALISATIONS)}")
+        require_choice("utility", settings.utility, UTILITIES)
+        require_between("rate", settings.rate, 0, 1, ends="[]")
+        require_between("decay", settings.decay, 0, 1)
+        require_count("maturity", settings.maturity, 0)
+        require_choice("init", settings.init, INITIALISATIONS)
         self.settings = settings
         super().__init__(optimiser, model, example_input=example_input, seed=settings.seed)
         self.age = [_zeros(layer.size, layer.device) for layer in self.layers]

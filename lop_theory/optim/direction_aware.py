@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between
 
 Batches = Iterable[tuple[Any, Any]]
 
@@ -26,8 +27,8 @@ def dash(
     the authors' code. ``loss(model(x), y)`` for (x, y) of ``batches``. Gradients, buffers and modes are as before.
     Raises ``InvalidInput`` before anything is changed.
     """
-    if not 0 < alpha <= 1 or not 0 <= floor <= 1:
-        raise InvalidInput("alpha, floor", (alpha, floor), "must lie in (0, 1] and in [0, 1]")
+    require_between("alpha", alpha, 0, 1, ends="(]")
+    require_between("floor", floor, 0, 1, ends="[]")
     kinds = nn.Linear | nn.modules.conv._ConvNd
     weights = [p for m in model.modules() if isinstance(m, kinds) for p in m.parameters(False) if p.requires_grad]
     means = _mean_gradients(model, weights, batches, loss, alpha)

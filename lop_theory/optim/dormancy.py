@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lop_theory.errors import InvalidInput
 from lop_theory.optim.companion import Companion, State
 from lop_theory.optim.layer import INITIALISATIONS
+from lop_theory.optim.ranges import require_between, require_choice, require_count
 
 
 class DormancyReset(Companion):
@@ -30,10 +30,9 @@ class DormancyReset(Companion):
         seed: int = 0,
     ) -> None:
         tau = self.default_tau if tau is None else tau
-        if tau < 0 or period < 1:
-            raise InvalidInput("tau, period", (tau, period), "must be at least 0 and 1")
-        if init not in INITIALISATIONS:
-            raise InvalidInput("init", init, f"must be one of {', '.join(INITIALISATIONS)}")
+        require_between("tau", tau)
+        require_count("period", period)
+        require_choice("init", init, INITIALISATIONS)
         self.tau, self.period, self.init, self.steps = tau, period, init, 0
         super().__init__(optimiser, model, example_input=example_input, seed=seed)
 

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.companion import State
+from lop_theory.optim.ranges import require_between
 from lop_theory.optim.wrapping import Wrapping
 
 
@@ -22,8 +23,7 @@ class L2Init(Wrapping):
     """
 
     def __init__(self, optimiser: Optimizer, *, strength: float = 1e-3, half: bool = False) -> None:
-        if strength < 0:
-            raise InvalidInput("strength", strength, "must not be negative")
+        require_between("strength", strength)
         super().__init__(optimiser)
         self.strength, self.half = strength, half
         self.initial = [parameter.detach().clone() for parameter in self._parameters()]

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between, require_choice
 
 SCALINGS = ("element", "norm")
 NOISE = ("sigma", "decay", "scaling")
@@ -42,17 +43,13 @@ class NoisySGD(Optimizer):
         scaling: str = "element",
         seed: int = 0,
     ) -> None:
-        if min(lr, sigma, momentum, weight_decay) < 0:
-            values = (lr, sigma, momentum, weight_decay)
-            raise InvalidInput("lr, sigma, momentum, weight_decay", values, "must not be negative")
-        if not 0 <= dampening < 1:
-            raise InvalidInput("dampening", dampening, "must lie in [0, 1)")
+        for name, value in {"lr": lr, "sigma": sigma, "momentum": momentum, "weight_decay": weight_decay}.items():
+            require_between(name, value)
+        require_between("dampening", dampening, 0, 1)
+        require_between("decay", decay, 0, 1, ends="[]")
+        require_choice("scaling", scaling, SCALINGS)
         if nesterov and (momentum == 0 or dampening != 0):
             raise InvalidInput("nesterov", nesterov, "needs a momentum, and a dampening of 0")
-        if not 0 <= decay <= 1:
-            raise InvalidInput("decay", decay, "must lie in [0, 1]")
-        if scaling not in SCALINGS:
-            raise InvalidInput("scaling", scaling, f"must be one of {', '.join(SCALINGS)}")
         plain = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
         noise = {"sigma": sigma, "decay": decay, "scaling": scaling}
         super().__init__(params, {"lr": lr, **noise, **plain, "maximize": maximize})

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.companion import Companion, State
 from lop_theory.optim.layer import INITIALISATIONS
+from lop_theory.optim.ranges import require_between, require_choice, require_count
 
 TRANSFORMS = ("sigmoid", "exp", "softplus", "linear")
 
@@ -68,15 +69,13 @@ class CCBP(Companion):
         init: str = "kaiming",
         seed: int = 0,
     ) -> None:
-        if not 0 <= softness.rate <= 1 or not 0 <= softness.decay < 1 or period < 1:
-            raise InvalidInput(
-                "rate, decay, period",
-                (softness.rate, softness.decay, period),
-                "must lie in [0, 1], [0, 1) and from 1 on",
-            )
-        if init not in INITIALISATIONS:
-            raise InvalidInput("init", init, f"must be one of {', '.join(INITIALISATIONS)}")
-        share(torch.ones(1), softness)
+        require_between("rate", softness.rate, 0, 1, ends="[]")
+        require_between("decay", softness.decay, 0, 1)
+        require_between("sharpness", softness.sharpness)
+        require_between("threshold", softness.threshold)
+        require_choice("transform", softness.transform, TRANSFORMS)
+        require_count("period", period)
+        require_choice("init", init, INITIALISATIONS)
         self.softness, self.period, self.init, self.steps = softness, period, init, 0
         super().__init__(optimiser, model, example_input=example_input, seed=seed)
         self.utility = [torch.ones(layer.size, dtype=torch.float64, device=layer.device) for layer in self.layers]

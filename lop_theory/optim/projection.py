@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_count
 from lop_theory.optim.wrapping import Wrapping
 
 
@@ -17,8 +18,7 @@ class Project(Wrapping):
     (arXiv 2407.01800, Algorithm 1). The normalisations are the model's own. Raises ``InvalidInput``."""
 
     def __init__(self, optimiser: Optimizer, model: nn.Module, *, period: int = 1) -> None:
-        if period < 1:
-            raise InvalidInput("period", period, "must be at least 1")
+        require_count("period", period)
         super().__init__(optimiser)
         self.period, self.steps = period, 0
         self.weights = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between
 from lop_theory.optim.wrapping import innermost
 
 Fresh = Callable[[], nn.Module] | Mapping[str, Tensor] | None
@@ -29,8 +30,8 @@ def shrink_and_perturb(
     normal, so that ``perturb`` is the paper's deviation σ. ``optimiser`` forgets these parameters, steps included.
     Everything is checked before anything is changed. Raises ``InvalidInput``.
     """
-    if not 0 <= shrink <= 1 or perturb < 0:
-        raise InvalidInput("shrink, perturb", (shrink, perturb), "must lie in [0, 1] and not be negative")
+    require_between("shrink", shrink, 0, 1, ends="[]")
+    require_between("perturb", perturb)
     noise = _noise(model, fresh, seed)
     for name, parameter in model.named_parameters():
         if name not in noise or noise[name].shape != parameter.shape:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from lop_theory.errors import InvalidInput
 from lop_theory.optim.companion import Companion, State
 from lop_theory.optim.layer import INITIALISATIONS
+from lop_theory.optim.ranges import require_between, require_choice, require_count
 
 
 class Silence(NamedTuple):
@@ -48,10 +49,8 @@ class SNR(Companion):
         init: str = "own",
         seed: int = 0,
     ) -> None:
-        if not 0 < silence.percentile < 1 or silence.update < 1 or not 1 <= silence.threshold <= silence.longest:
-            raise InvalidInput("silence", silence, "needs a percentile in (0, 1), update ≥ 1, 1 ≤ threshold ≤ longest")
-        if init not in INITIALISATIONS:
-            raise InvalidInput("init", init, f"must be one of {', '.join(INITIALISATIONS)}")
+        _check(silence)
+        require_choice("init", init, INITIALISATIONS)
         self.silence, self.init, self.steps = silence, init, 0
         super().__init__(optimiser, model, example_input=example_input, seed=seed)
         sizes = [layer.size for layer in self.layers]
@@ -94,6 +93,15 @@ class SNR(Companion):
         self.steps = state["steps"]
         for name in ARRAYS:
             setattr(self, name, [t.cpu().numpy().copy() for t in state[name]])
+
+
+def _check(silence: Silence) -> None:
+    require_between("percentile", silence.percentile, 0, 1, ends="()")
+    require_between("expansion", silence.expansion, 1)
+    for name in ("threshold", "update", "longest"):
+        require_count(name, getattr(silence, name))
+    if silence.threshold > silence.longest:
+        raise InvalidInput("threshold", silence.threshold, f"must be at most the longest, {silence.longest}")
 
 
 ARRAYS = ("age", "threshold", "histogram")

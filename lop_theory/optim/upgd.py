@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.ranges import require_between, require_choice
 
 SCOPES = ("global", "local")
 
@@ -36,13 +37,10 @@ class UPGD(Optimizer):
         published: bool = True,
         seed: int = 0,
     ) -> None:
-        if lr < 0 or weight_decay < 0 or sigma < 0 or not 0 <= beta_utility < 1:
-            raise InvalidInput(
-                "lr, weight_decay, sigma, beta_utility", (lr, weight_decay, sigma, beta_utility),
-                "must not be negative, and the last lie in [0, 1)",
-            )  # fmt: skip
-        if scope not in SCOPES:
-            raise InvalidInput("scope", scope, f"must be one of {', '.join(SCOPES)}")
+        for name, value in {"lr": lr, "weight_decay": weight_decay, "sigma": sigma}.items():
+            require_between(name, value)
+        require_between("beta_utility", beta_utility, 0, 1)
+        require_choice("scope", scope, SCOPES)
         options = {"lr": lr, "weight_decay": weight_decay, "beta_utility": beta_utility, "sigma": sigma}
         super().__init__(params, {**options, "scope": scope, "protecting": protecting, "published": published})
         self._generator = torch.Generator().manual_seed(seed)

@@ -10,10 +10,11 @@ import pytest
 from empirical.__main__ import main
 from empirical.cloning.options import CLONING
 from empirical.continual.options import CONTINUAL, Continual
+from empirical.runs.execution import Execution
 from empirical.runs.live import LiveRecord
 from empirical.runs.run import Job, carry_out
 from empirical.runs.store import Record, records, run_id
-from empirical.sweep import command, estimate
+from empirical.sweep import command, estimate, plan
 from empirical.sweep.grid import SEEDS, Part, paper_grid
 from empirical.sweep.order import by_comparison, comparison
 from empirical.sweep.status import counts, states
@@ -169,3 +170,44 @@ def test_a_budget_stops_the_sweep(
 def test_bad_input_is_named(arguments: list[str], named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
         main(["sweep", *arguments])
+
+
+def test_the_plan_counts_nodes_bytes_and_the_longest_chain() -> None:
+    runs = [run for run in CONTINUAL["paper"].runs() if run.model.name in ("mlp", "vit")]
+    vits = [run for run in runs if run.model.name == "vit"]
+    execution = Execution(device="cuda")
+    together = plan.planned(runs, lambda run: 7200.0 if run in vits else 3600.0, {"continual": 1e3}, execution, 4)
+    seeds = len({run.seed for run in runs})
+    assert together.jobs * seeds == len(runs)
+    assert together.node_hours == pytest.approx((len(runs) + len(vits)) / 4)
+    assert (together.record_bytes, together.measured) == (len(runs) * 1e3, 0)
+    assert together.longest is not None
+    assert (together.longest.hours, together.longest.runs) == (2 * seeds, seeds)
+    assert together.longest.first in vits
+    assert together.checkpoint_bytes == seeds * 24 * max(estimate.parameters(run) for run in runs)
+    alone = plan.planned(runs, lambda _: 3600.0, {plan.size_class(runs[0]): 10.0}, Execution(device="cpu"), 4)
+    assert alone.jobs == len(runs)
+    assert alone.measured == sum(plan.size_class(run) == plan.size_class(runs[0]) for run in runs) > 0
+    assert alone.record_bytes == 10 * alone.measured
+    assert alone.longest is not None
+    assert alone.longest.hours == 1
+    assert plan.planned([], lambda _: 1.0, {}, execution, 1).longest is None
+    mlp = next(run for run in runs if run not in vits)
+    assert estimate.parameters(mlp) == (3 * 64 * 64 + 1) * 128 + 4 * (128 + 1) * 128 + (128 + 1) * 10
+
+
+def test_a_dry_run_prints_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "paper_grid", small_grid)
+    common = ["sweep", "paper-grid", "--dry-run", "--out", str(tmp_path), "--seeds", "40", "41", "--node-devices", "2"]
+    assert main(common) == 0
+    shown = capsys.readouterr().out
+    assert "plan: 4 jobs, " in shown
+    assert "on nodes of 2 cores" in shown
+    assert "MB of records (0 runs by records of their class here" in shown
+    assert "longest chain: " in shown
+    with pytest.raises(SystemExit) as refused:
+        main([*common[:-1], "0"])
+    assert refused.value.code == 2
+    assert "node_devices=0: must be at least 1" in capsys.readouterr().err
