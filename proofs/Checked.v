@@ -1,6 +1,6 @@
 (* Every statement of Statements.v, proved by the theorem of the same name. *)
 From lop Require Import Statements.
-From lop Require Attention Backprop Certificate Cloning Counterexamples Dag Differentiable FixedPoints Frozen Gap Gaussian Hypotheses Layers Manifolds Mehler MehlerGeneral Modules Normalisation Optimisers OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
+From lop Require Entrywise Kappa Attention Backprop Certificate Cloning Counterexamples Dag Differentiable FixedPoints Frozen Gap Gaussian Hypotheses Layers Manifolds Mehler MehlerGeneral Modules Normalisation Optimisers OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
 
 Theorem quartic_gap : Statements.quartic_gap. Proof. exact (@OrderedField.quartic_gap). Qed.
 Theorem odd_quartic_gap : Statements.odd_quartic_gap. Proof. exact (@OrderedField.odd_quartic_gap). Qed.
@@ -152,3 +152,9 @@ Theorem head_cert : Statements.head_cert. Proof. exact (@Attention.head_cert). Q
 Theorem head_backprop : Statements.head_backprop. Proof. exact (@Attention.head_backprop). Qed.
 Theorem attention_cert : Statements.attention_cert. Proof. exact (@Attention.attention_cert). Qed.
 Theorem attention_backprop : Statements.attention_backprop. Proof. exact (@Attention.attention_backprop). Qed.
+Theorem sharp_holds : Statements.sharp_holds. Proof. exact (@Kappa.sharp_holds). Qed.
+Theorem interior_branch : Statements.interior_branch. Proof. exact (@Kappa.interior_branch). Qed.
+Theorem end_branch : Statements.end_branch. Proof. exact (@Kappa.end_branch). Qed.
+Theorem schur_product : Statements.schur_product. Proof. exact (@Entrywise.schur_product). Qed.
+Theorem kernel_psd : Statements.kernel_psd. Proof. exact (@Entrywise.kernel_psd). Qed.
+Theorem entrywise_rank : Statements.entrywise_rank. Proof. exact (@Entrywise.entrywise_rank). Qed.

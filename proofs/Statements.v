@@ -154,7 +154,7 @@ Definition freezing_bound : Prop :=
 (* ---- Networks and matrices, over any ring or field ---- *)
 From lop Require Import Rank Dag Cloning Backprop Trajectory Rates Counterexamples Hypotheses Frozen Manifolds Modules.
 From lop Require Import Stability Flow Curvature Saddle Polynomials.
-From lop Require Certificate FixedPoints Optimisers Differentiable Layers Normalisation Attention.
+From lop Require Certificate Kappa FixedPoints Entrywise Optimisers Differentiable Layers Normalisation Attention.
 
 (* on the unit circle the gradient is tangent everywhere and the gradient flow stays, but a discrete step of any size
    leaves, except at the critical points *)
@@ -201,7 +201,42 @@ Definition certificate_holds : Prop :=
   IZR (fst (Certificate.lambda c)) <= IZR (Certificate.unit c) * decorr a <= IZR (snd (Certificate.lambda c)) /\
   (forall rho : R, 0 < Rabs rho < 1 -> IZR (Certificate.kappa c) / IZR (Certificate.unit c) <= ratio a rho).
 
+(* kappa = inf r from both sides: what the checker of the tangent and the witness accepts, on top of a certificate *)
+Definition sharp_holds : Prop :=
+  forall (s : Kappa.sharp) (a : nat -> R),
+  Kappa.check_sharp s = true -> standardised a -> Certificate.encloses (Kappa.boxed s) a ->
+  exists kappa : R, is_inf (fun r => exists rho : R, 0 < Rabs rho < 1 /\ r = ratio a rho) kappa /\
+  IZR (Kappa.below s) <= IZR (Certificate.unit (Kappa.boxed s)) * kappa <= IZR (Kappa.above s).
+
+(* the infimum inside: r'' >= mu > 0 on [p, q] and r >= r(m) outside give r >= r(m) - r'(m)^2 / (2 mu) on (0, 1) *)
+Definition interior_branch : Prop :=
+  forall (r r1 r2 : R -> R) (p m q mu : R), 0 < mu -> p <= m <= q ->
+  (forall x : R, p <= x <= q -> is_derive r x (r1 x) /\ is_derive r1 x (r2 x) /\ mu <= r2 x) ->
+  (forall x : R, 0 < x < 1 -> x < p \/ q < x -> r m <= r x) ->
+  forall x : R, 0 < x < 1 -> r m - r1 m ^ 2 / (2 * mu) <= r x.
+
+(* the infimum at the end: r decreasing on [p, 1) to its limit L, and r >= L before p *)
+Definition end_branch : Prop :=
+  forall (r r1 : R -> R) (p L : R), 0 < p < 1 -> (forall x : R, p <= x < 1 -> is_derive r x (r1 x) /\ r1 x <= 0) ->
+  filterlim r (at_left 1) (locally L) -> (forall x : R, 0 < x < p -> L <= r x) ->
+  is_inf (fun v => exists x : R, 0 < x < 1 /\ v = r x) L.
+
 Local Open Scope ring_scope.
+
+(* Schur's product theorem: the entrywise product of positive semi-definite matrices is positive semi-definite *)
+Definition schur_product : Prop :=
+  forall (F : realFieldType) (n : nat) (A B : 'M[F]_n), FixedPoints.psd A -> FixedPoints.psd B ->
+  FixedPoints.psd (\matrix_(i, j) (A i j * B i j)).
+
+(* K(C), entrywise, is positive semi-definite for every positive semi-definite C with entries in [-1, 1] *)
+Definition kernel_psd : Prop :=
+  forall (a : nat -> R) (n : nat) (C : 'M[R]_n), standardised a -> FixedPoints.psd C ->
+  (forall i j, `|C i j| <= 1) -> FixedPoints.psd (map_mx (kernel a) C).
+
+(* the effective rank never falls *)
+Definition entrywise_rank : Prop :=
+  forall a : nat -> R, standardised a -> forall (n : nat) (C : 'M[R]_n.+1), unit_corr C ->
+  er2 C <= er2 (map_mx (kernel a) C).
 
 (* Theorem 3.1 covers the second arrow: C -> corr (W C W^T) -> K(.) *)
 Definition linear_step : Prop :=

@@ -54,12 +54,17 @@ def certify(kern: Kernel) -> Certificate:
 def derive(decimals: int, linear: bool, bounds: tuple[tuple[int, int], ...]) -> Certificate:
     """Every other number of the certificate, from the decimal enclosures of the a_k."""
     unit = 10**decimals
-    low = [0 if lo <= 0 <= hi else min(lo * lo, hi * hi) // unit for lo, hi in bounds]
-    high = [-(-max(lo * lo, hi * hi) // unit) for lo, hi in bounds]
+    low, high = squares(bounds, unit)
     strength = (max(0, unit - high[1]), min(unit, unit - low[1]))
     slack = _slack(low, _tails_low(high, unit), strength[0], unit)
     floor = strength[0] + min(ell * CELLS // (CELLS + i + 1) for i, ell in enumerate(slack))
     return Certificate(decimals, linear, bounds, (low[1], high[1]), strength, slack, floor, sum(low))
+
+
+def squares(bounds: tuple[tuple[int, int], ...], unit: int) -> tuple[list[int], list[int]]:
+    """Lower and upper ends of the a_k², rounded outwards to the same decimals."""
+    low = [0 if lo <= 0 <= hi else min(lo * lo, hi * hi) // unit for lo, hi in bounds]
+    return low, [-(-max(lo * lo, hi * hi) // unit) for lo, hi in bounds]
 
 
 def _bounds(kern: Kernel, decimals: int) -> tuple[tuple[int, int], ...]:

@@ -1,7 +1,9 @@
-"""A Coq file for an activation: ``check`` of proofs/Certificate.v run on its certificate, and λ from its integrals.
+"""A Coq file for an activation: ``check`` of proofs/Certificate.v and ``check_sharp`` of proofs/Kappa.v run on its
+certificate, and λ from its integrals.
 
-[gap-certificate] Coq's kernel then vouches for every step from the boxes of the Hermite coefficients to the enclosure
-of λ and the floor of r(ρ) = (ρ² − K²)/(ρ²(1 − ρ²)); that the boxes hold the coefficients is certified by balls.
+[gap-certificate] [gap-kappa] Coq's kernel then vouches for every step from the boxes of the Hermite coefficients to the
+enclosures of λ and of κ = inf r, r(ρ) = (ρ² − K²)/(ρ²(1 − ρ²)); that the boxes hold the coefficients is certified by
+balls.
 
 The second half needs neither: λ to six digits about the improper Gaussian integrals themselves, enclosed by CoqInterval
 (proofs/numbers). It takes continuous formulas of linear growth; others are refused by name.
@@ -19,6 +21,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.gap.analysis import Analysis
 from lop_theory.gap.certificate import CELLS, Certificate
 from lop_theory.gap.coq_formula import Chain, Node, coq_text, core, required_growth, translate
+from lop_theory.gap.tangent import tangent
 
 HEAD = """(* Gap certificate of {label}, written by `python -m lop_theory.gap`.
 
@@ -46,6 +49,24 @@ Theorem certified : forall a : nat -> R, standardised a -> encloses numbers a ->
   /\\ forall rho : R, (0 < Rabs rho < 1)%R -> (IZR (Certificate.kappa numbers) / IZR (unit numbers) <= ratio a rho)%R.
 Proof. exact (fun a => certificate_holds numbers a accepted). Qed.
 Print Assumptions certified.
+
+(* kappa, the infimum of r, from both sides: one tangent and one witness on a grid (Kappa.v) *)
+From lop Require Import Kappa.
+Definition sharp_numbers : sharp := Sharp numbers
+  {grid}
+  {place}
+  {witness}
+  {below} {above}.
+
+Lemma sharp_accepted : check_sharp sharp_numbers = true.
+Proof. vm_cast_no_check (eq_refl true). Qed.
+
+(* below <= kappa * unit <= above *)
+Theorem kappa_enclosed : forall a : nat -> R, standardised a -> encloses numbers a ->
+  exists kappa : R, is_inf (values a) kappa
+  /\\ (IZR (below sharp_numbers) <= IZR (unit numbers) * kappa <= IZR (above sharp_numbers))%R.
+Proof. exact (fun a => sharp_holds sharp_numbers a sharp_accepted). Qed.
+Print Assumptions kappa_enclosed.
 """
 
 
@@ -177,6 +198,7 @@ def _square(v: tuple[Fraction, Fraction]) -> tuple[Fraction, Fraction]:
 
 
 def _certificate(found: Certificate, label: str) -> str:
+    sharp = tangent(found)
     return HEAD.format(
         label=_comment(label),
         decimals=found.decimals,
@@ -187,6 +209,11 @@ def _certificate(found: Certificate, label: str) -> str:
         high=found.strength[1],
         slack="; ".join(map(str, found.slack)),
         kappa=found.kappa_floor,
+        grid=sharp.grid,
+        place=sharp.place,
+        witness=sharp.witness,
+        below=sharp.low,
+        above=sharp.high,
     )
 
 

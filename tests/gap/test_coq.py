@@ -37,8 +37,16 @@ def refusal(name: str, field: str) -> str:
     return f"Goal check (Certificate {terms}) = false. Proof. vm_compute; reflexivity. Qed.\n"
 
 
-@needs("Certificate.vo", "proofs")
+def sharper(name: str, field: str) -> str:
+    """The same for the tangent and the witness."""
+    fields = ["boxed", "grid", "place", "witness", "below", "above"]
+    terms = " ".join(f"({field if name == known else f'{known} sharp_numbers'})" for known in fields)
+    return f"Goal check_sharp (Sharp {terms}) = false. Proof. vm_compute; reflexivity. Qed.\n"
+
+
+@needs("Kappa.vo", "proofs")
 @pytest.mark.claim("gap-certificate")
+@pytest.mark.claim("gap-kappa-branches")
 def test_coq_checks_the_certificates_of_the_tool(tmp_path):
     planted = [
         refusal("kappa", "kappa numbers + 1"),
@@ -53,12 +61,21 @@ def test_coq_checks_the_certificates_of_the_tool(tmp_path):
         refusal("cells", "64"),
         refusal("unit", "0"),
     ]
+    planted += [
+        sharper("below", "below sharp_numbers + 1"),
+        sharper("above", "above sharp_numbers - 1"),
+        sharper("place", "grid sharp_numbers / 2"),
+        sharper("witness", "grid sharp_numbers"),
+        sharper("witness", "0"),
+        sharper("grid", "- grid sharp_numbers"),
+        sharper("boxed", "Certificate (unit numbers) (cells numbers) (boxes numbers) (lambda numbers) [] 0"),
+    ]
     run = compiled(certificate_script(analyse("silu")) + "".join(planted), tmp_path)
     assert run.returncode == 0, run.stderr
     assert "ClassicalDedekindReals" in run.stdout
 
 
-@needs("Certificate.vo", "proofs")
+@needs("Kappa.vo", "proofs")
 def test_a_floor_that_is_too_high_is_not_compiled(tmp_path):
     analysis = analyse("relu")
     floor = analysis.certificate.kappa_floor

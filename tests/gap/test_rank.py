@@ -100,7 +100,7 @@ def test_entrywise_kernel_of_a_correlation_matrix_is_psd(seed, n, rank):
     assert renyi2_rank(np.clip(image, -1, 1)) >= renyi2_rank(matrix) - 1e-12
 
 
-@pytest.mark.claim("entrywise")
+@pytest.mark.claim("mehler")
 def test_entrywise_kernel_is_the_correlation_of_features():
     """Monte Carlo: corr(tanh(z)) for z ~ N(0, C) against K(C), 400,000 samples, five standard errors."""
     rng = np.random.default_rng(7)

@@ -7,11 +7,12 @@ import pytest
 
 from lop_theory.balls import arb
 from lop_theory.gap.certificate import certify
+from lop_theory.gap.tangent import tangent
 from lop_theory.graph.cloning import Residuals, sgd_step
 from lop_theory.graph.counterexamples import Counterexample
 from lop_theory.graph.equitable import block_constant
 from lop_theory.report.ledger import Claim, load
-from lop_theory.verify import graph, scalar
+from lop_theory.verify import graph, scalar, tangents
 from lop_theory.verify.finding import Finding, recomputed_verdict
 from lop_theory.verify.outcome import Outcome, recompute
 
@@ -45,6 +46,8 @@ def test_every_claim_with_mathematics_has_a_checker():
         (scalar.gap_kappa, "gap", lambda _, rho: rho * rho * (1 - rho * rho) / 1000),
         (scalar.gap_certificate, "certify", lambda kern: certify(kern)._replace(strength=(0, 0))),
         (scalar.gap_certificate, "certify", lambda kern: certify(kern)._replace(kappa_floor=10**40)),
+        (tangents.gap_kappa_branches, "tangent", lambda found: tangent(found)._replace(low=10**18)),
+        (tangents.gap_kappa_branches, "tangent", lambda found: tangent(found)._replace(high=0)),
         (scalar.gap_parity, "polynomial_kernel", lambda _: lambda s: s - s**2),
         (scalar.rank_gains, "gain_bound", lambda _, strength: 2 + strength),
         (scalar.rank_equality, "is_fixed_ratio", lambda *_, **__: True),
@@ -55,7 +58,7 @@ def test_every_claim_with_mathematics_has_a_checker():
 )
 def test_altered_mathematics_of_the_kernel_is_noticed(monkeypatch, checker, name, replacement):
     before = recomputed_verdict(checker(8))
-    monkeypatch.setattr(scalar, name, replacement)
+    monkeypatch.setattr(import_module(checker.__module__), name, replacement)
     assert recomputed_verdict(checker(8)) not in (before, None)
 
 
