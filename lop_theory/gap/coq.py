@@ -21,7 +21,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.gap.analysis import Analysis
 from lop_theory.gap.certificate import CELLS, Certificate
 from lop_theory.gap.coq_formula import Chain, Node, coq_text, core, required_growth, translate
-from lop_theory.gap.tangent import tangent
+from lop_theory.gap.enclosure import tangent
 
 HEAD = """(* Gap certificate of {label}, written by `python -m lop_theory.gap`.
 

@@ -6,7 +6,7 @@ from lop_theory.activations import activation
 from lop_theory.balls import arb, fmpq, precision
 from lop_theory.gap import sharp_constant, standard_kernel
 from lop_theory.gap.certificate import certify
-from lop_theory.gap.tangent import tangent
+from lop_theory.gap.enclosure import tangent
 from lop_theory.verify.finding import Finding, decided
 
 _NAMES = ("relu", "tanh", "gelu", "silu", "erf", "elu", "softplus", "abs", "sin", "hardswish", "softsign")

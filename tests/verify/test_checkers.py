@@ -7,7 +7,7 @@ import pytest
 
 from lop_theory.balls import arb
 from lop_theory.gap.certificate import certify
-from lop_theory.gap.tangent import tangent
+from lop_theory.gap.enclosure import tangent
 from lop_theory.graph.cloning import Residuals, sgd_step
 from lop_theory.graph.counterexamples import Counterexample
 from lop_theory.graph.equitable import block_constant

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lop_theory.activations.catalogue import activation
 from lop_theory.balls import arb, fmpq, precision
 from lop_theory.gap.certificate import certify, derive
+from lop_theory.gap.enclosure import Tangent, tangent
 from lop_theory.gap.kappa import sharp_constant
 from lop_theory.gap.kernel import standard_kernel
-from lop_theory.gap.tangent import Tangent, tangent
 from tests.gap.kernels import kernels, series
 
 UNIT = 10**18
