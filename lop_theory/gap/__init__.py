@@ -2,11 +2,11 @@
 
     ρ² − K(ρ)² ≥ λρ²(1 − ρ²),   λ = 1 − a_1²,   −1 ≤ ρ ≤ 1
 
-Reading order: kernel (K from the coefficients) → quartic_bound (gap, bound) → ratio, kappa (the sharp constant κ ≥ λ) →
-certificate (numbers that anyone can re-check) → checker (re-checks them by another route) → enclosure (κ from both sides
-from those numbers) → rank (what the gap means for the rank of a layer) → propagation (gain, order or chaos) → analysis
-(all of it for one activation) → card (and what scale and bias do to λ) → printout, card_lines, plot, coq_formula and
-coq (a Coq file of it). The command is ``python -m lop_theory.gap``.
+Reading order: kernel (K from the coefficients) → quartic_bound (gap, bound) → ratio, kappa (the sharp constant κ ≥ λ)
+→ certificate (numbers that anyone can re-check) → checker (re-checks them by another route) → enclosure (κ from both
+sides from those numbers) → rank (what the gap means for the rank of a layer) → propagation (gain, order or chaos) →
+analysis (all of it for one activation) → card (and what scale and bias do to λ) → printout, card_lines, plot,
+coq_formula and coq (a Coq file of it). The command is ``python -m lop_theory.gap``.
 """
 
 from typing import TYPE_CHECKING
