@@ -112,8 +112,8 @@ def test_two_cuts_enclose_the_zero_of_a_monotone_switch(text, lo, hi, zero):
 
 @pytest.mark.parametrize(
     ("text", "centre", "radius", "sign"),
-    [("x", 1, 1, 1), ("x", -1, 1, -1), ("x", 0, 1, None), ("-x", 1, 1, -1), ("-x", -1, 1, 1), ("x**2", 0, 1, 1),
-     ("-1 - x**2", 0, 1, -1), ("1 - cos(x)", 0, 1, 1), ("exp(x) - 1", 2, 2, 1), ("exp(x) - 1", -2, 2, -1),
+    [("x", 1, 1, 1), ("x", -1, 1, -1), ("x", 0, 1, None), ("-x", 1, 1, -1), ("-x", -1, 1, 1), ("x**2 + 3", 0, 1, 1),
+     ("-3 - x**2", 0, 1, -1), ("3 - cos(x)", 0, 1, 1), ("exp(x) - 1", 2, 2, 1), ("exp(x) - 1", -2, 2, -1),
      ("exp(x) - 1", 0, 2, None), ("1/x", 0, 1, None)],
 )  # fmt: skip
 def test_zero_counts_on_either_side_of_a_switch(text, centre, radius, sign):
