@@ -25,7 +25,7 @@ def spoken() -> Generator[Say]:
     began, current = time.monotonic(), ["reading"]
 
     def tell() -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {current[0]} …", file=sys.stderr, flush=True)
+        print(f"{time.monotonic() - began:6.1f} s  {current[0]} ...", file=sys.stderr, flush=True)
 
     def say(step: str) -> None:
         current[0] = step
