@@ -105,6 +105,21 @@ def test_fast_implementations_too(implementation):
         assert trial.difference() < tolerance
 
 
+def test_steps_that_a_gradient_scaler_skips_do_not_count():
+    """A fused optimiser is told ``found_inf``: what it skips changes no weight and no count, what it takes is right."""
+    trial = Trial(optim.Adam, {"fused": True, "lr": 0.01})
+    for _ in range(20):
+        trial.step()
+    trial.begin_anew(0, ROWS)
+    for found in (0.0, 1.0, 0.0, 1.0, 1.0, 0.0):
+        before, fresh = trial.weight.detach().clone(), [(o, {g["lr"] for g in o.param_groups}) for *_, o in trial.fresh]
+        for optimiser in (trial.optimiser, *(o for o, _ in fresh)):
+            optimiser.found_inf = torch.tensor(found)
+        trial.step()
+        assert torch.equal(trial.weight, before) == bool(found)
+        assert trial.difference() < 1e-12
+
+
 def test_without_the_correction_a_new_weight_moves_several_learning_rates():
     """The fault that made continual backprop fail: the moments are zeroed and the tensor's count goes on."""
     trial = Trial(optim.Adam, {"lr": 1.0}, corrected=False)

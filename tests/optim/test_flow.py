@@ -120,7 +120,15 @@ def test_units_that_are_torn_or_not_read_are_skipped_with_the_reason(run, x, wor
     assert word in skipped
 
 
-def test_what_mixes_units_is_named():
-    for run, coupled in ((lambda m, x: m.b(torch.softmax(r(m.a(x)), -1)), "softmax"), (PROGRAMS["plain"][0], None)):
-        (units,) = find_units(Program(run).double(), X).units
-        assert units.coupled is coupled or coupled in units.coupled
+@pytest.mark.parametrize(
+    ("run", "x", "coupled"),
+    [
+        (lambda m, x: m.b(torch.softmax(r(m.a(x)), -1)), X, "(top):softmax"),
+        (lambda m, x: m.b(nn.functional.layer_norm(r(m.a(x)), (8,))), T, "(top):layer_norm"),
+        (lambda m, x: m.b((h := r(m.a(x))) / h.sum(1, keepdim=True)), X, "(top):sum_1"),
+        (PROGRAMS["plain"][0], X, None),
+    ],
+)
+def test_what_mixes_units_is_named(run, x, coupled):
+    (units,) = find_units(Program(run).double(), x).units
+    assert units.coupled == coupled

@@ -1,6 +1,7 @@
 """UPGD, polar factors, penalties, projection, DASH, shrink and perturb, activations: formulas and published rules."""
 
 import copy
+import inspect
 
 import pytest
 
@@ -10,8 +11,10 @@ from torch import nn  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.optim import (  # noqa: E402
     UPGD,
+    AdamGnT,
     CReLU,
     DeepFourier,
+    NoisySGD,
     Project,
     SmoothLeakyReLU,
     dash,
@@ -223,3 +226,21 @@ def test_units_behind_concatenating_activations_own_both_features():
         model = nn.Sequential(nn.Linear(4, 3), activation, nn.Linear(6, 2))
         (units,) = find_units(model, torch.randn(5, 4)).units
         assert units.readers[0].owners.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("function", "defaults"),
+    [
+        (dash, {"alpha": 0.3, "floor": 0.3}),  # arXiv 2410.23364, Appendix C, and the authors' code
+        (AdamGnT, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}),  # Adam's
+        (NoisySGD, {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, "decay": 1.0}),
+        (CReLU, {"dim": 1}),
+        (Project, {"period": 1}),
+        (parseval, {"scale": 1.0}),
+        (spectral, {"power": 2}),
+        (fire, {"iterations": 10}),
+    ],
+)
+def test_defaults_are_those_that_are_documented(function, defaults):
+    found = {name: p.default for name, p in inspect.signature(function).parameters.items() if name in defaults}
+    assert found == defaults
