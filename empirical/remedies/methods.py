@@ -77,7 +77,7 @@ def _upgd(model: nn.Module, run: RemedyRun, _: Tensor) -> Optimizer:
 
 
 def _snr(model: nn.Module, run: RemedyRun, x: Tensor) -> Optimizer:
-    silence = Silence(percentile=run.strength, update=UPDATE)
+    silence = Silence(percentile=run.strength, update=UPDATE, grow=True)  # a batch of 32 is too small to judge by one
     return SNR(_adam(model, run), model, example_input=x, silence=silence, seed=run.seed)
 
 

@@ -16,13 +16,15 @@ from lop_theory.optim.ranges import require_between, require_choice, require_cou
 class Silence(NamedTuple):
     """``percentile`` of a unit's times between firings beyond which it is reset; thresholds begin at ``threshold``
     samples, are set anew every ``update`` steps (longer by ``expansion`` if the percentile is not below them) and stay
-    between a batch and ``longest``."""
+    between a batch and ``longest``. The threshold of a unit that fired in every step becomes the batch, as published,
+    so that its first silent step resets it; with ``grow`` it is expanded."""
 
     percentile: float = 0.95
     threshold: int = 2000
     update: int = 1000
     expansion: float = 2.0
     longest: int = 20_000
+    grow: bool = False
 
 
 DEFAULT = Silence()
@@ -108,11 +110,13 @@ ARRAYS = ("age", "threshold", "histogram")
 
 
 def thresholds(histogram: np.ndarray, threshold: np.ndarray, how: Silence, batch: int) -> np.ndarray:
-    """New thresholds of a layer, from the ages (units × ages) at which its units fired since the last time; age 0, two
-    firings in a row, does not count. A unit that never fired otherwise keeps expanding."""
+    """New thresholds of a layer, from the ages (units × ages) at which its units fired or were reset since the last
+    time; age 0, two firings in a row, does not count. A unit that fired in every step has no other ages: see
+    :class:`Silence`."""
     counts = histogram[:, 1:].cumsum(1)
     total = counts[:, -1:]
-    reached = (counts >= how.percentile * total) & (total > 0)
-    place = np.where(reached.any(1), reached.argmax(1) + 1, how.longest)
+    place = (counts / np.maximum(total, 1) >= how.percentile).argmax(1) + 1
+    always = how.longest if how.grow else 1
+    place = np.where(total[:, 0] == 0, always, place)
     new = np.where(place < threshold, place, how.expansion * threshold)
     return np.clip(new, batch, max(batch, how.longest)).astype(np.int64)

@@ -123,7 +123,7 @@ def plain_snr(alive, batch, how, steps):
         if (t + 1) % how.update == 0:
             for i in range(size):
                 cdf = np.cumsum(histogram[i, 1:])
-                place = int(np.argmax(cdf >= how.percentile * cdf[-1])) + 1 if cdf[-1] else how.longest
+                place = int(np.argmax(cdf / cdf[-1] >= how.percentile)) + 1 if cdf[-1] else 1
                 new = place if place < threshold[i] else how.expansion * threshold[i]
                 threshold[i] = int(max(batch, min(new, how.longest)))
             histogram[:] = 0
@@ -157,7 +157,8 @@ def test_snr_thresholds_contract_expand_and_stay_within_bounds():
     histogram = np.zeros((3, 31), np.int32)
     histogram[0, 4] = 3
     histogram[1, 25] = 3
-    assert thresholds(histogram, np.array([10, 10, 20]), how, 2).tolist() == [4, 20, 30]
+    assert thresholds(histogram, np.array([10, 10, 20]), how, 2).tolist() == [4, 20, 2]  # the last fired always
+    assert thresholds(histogram, np.array([10, 10, 20]), how._replace(grow=True), 2).tolist() == [4, 20, 30]
     with pytest.raises(InvalidInput):
         SNR(still(network()), network(), example_input=UNITS, silence=Silence(percentile=1.5))
 
