@@ -4,7 +4,7 @@ from pathlib import Path
 
 from empirical.cloning.records import cells
 from empirical.runs.saved import Group
-from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises, provenance
+from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises
 
 MEANING = (
     "The noise of every element has deviation σ₀ λᵗ times the norm of its tensor's gradient; λ = 0 is one noisy step. "
@@ -21,8 +21,8 @@ def draw_scales(stem: Path, model: str) -> str:
         for d in decays
         if all((s, d) in grid for s in scales)
     ]
-    draw_grid(stem, columns, alike=True)
-    return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
+    data = draw_grid(stem, columns, found, [model], alike=True)
+    return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{data}"
 
 
 def draw_decays(stem: Path, model: str) -> str:
@@ -35,8 +35,8 @@ def draw_decays(stem: Path, model: str) -> str:
         for s in scales
         if all((s, d) in grid for d in decays)
     ]
-    draw_grid(stem, columns, alike=True)
-    return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{provenance(found, [model])}"
+    data = draw_grid(stem, columns, found, [model], alike=True)
+    return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{data}"
 
 
 def _values(grid: dict[tuple[float, float], Group]) -> tuple[list[float], list[float]]:

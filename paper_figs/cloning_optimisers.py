@@ -48,6 +48,7 @@ def draw_optimisers(stem: Path, model: str) -> str:
         same_scale(row)
     label_rows(axes, ("relative difference", "training loss", "effective rank"))
     figure.legend(*axes[2][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    data = provenance(figure, found, [model])
     save(figure, stem)
     last = (
         " In the last column clones are not copies: random weights inside RE∩CE were added; shown is the distance of "
@@ -62,7 +63,7 @@ def draw_optimisers(stem: Path, model: str) -> str:
         "rounding, which the training itself amplifies, has parted them."
         f"{last} Middle: training loss of base, clone and a freshly initialised network of the clone's width. Bottom: "
         "effective rank, mean over hidden layers. Mean and standard deviation over seeds. "
-        f"{provenance(found, [model])}"
+        f"{data}"
     )
 
 

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from empirical.cloning.options import Setting
-from empirical.cloning.records import Cells, data_name, over_layers, side_by_side
+from empirical.cloning.records import Cells, control, data_name, over_layers, side_by_side
 from empirical.runs.saved import Group
 from empirical.training.options import MODELS
-from paper_figs.style import panels, save
+from paper_figs.style import headline, panels, save
 
 PRESET = "laptop"
 ROLES = {"base": "tab:blue", "clone": "tab:red", "control": "tab:gray"}
@@ -102,9 +103,17 @@ ROWS = ("1 − R² (cloning)", "training loss", "effective rank")
 LOOKS: dict[str, Any] = {"clone": "-", "its base": "--"}
 
 
-def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], *, alike: bool = False) -> None:
+def draw_grid(
+    stem: Path,
+    columns: Sequence[tuple[str, Sequence[Line]]],
+    found: Cells,
+    models: Sequence[str],
+    *,
+    alike: bool = False,
+) -> str:
     """1 − R², losses and ranks of clones (bases dashed) below one another, a column for each (title, lines); or side by
-    side if there is one column. ``alike``: the columns are one model, to be compared in all rows."""
+    side if there is one column. ``alike``: the columns are one model, to be compared in all rows. Returns the
+    provenance of the models' records."""
     one_row = len(columns) == 1
     figure, axes = panels(1 if one_row else 3, 3 if one_row else len(columns), size=(2.7, 2.2))
     grid = axes.T if one_row else axes
@@ -119,7 +128,9 @@ def draw_grid(stem: Path, columns: Sequence[tuple[str, Sequence[Line]]], *, alik
     else:
         label_rows(axes, ROWS)
     _legend(figure, grid[2][0])
+    data = provenance(figure, found, models)
     save(figure, stem)
+    return data
 
 
 def draw_column(axes: Sequence[Any], lines: Sequence[Line]) -> None:
@@ -146,22 +157,23 @@ SHOWN = (
 )
 
 
-def provenance(found: Cells, models: Sequence[str]) -> str:
-    """Data, preset, sizes and seeds, for the caption."""
-    groups = {model: next(g for key, g in found.items() if key.model == model) for model in models}
-    first = next(iter(groups.values()))
-    sizes = "; ".join(f"{MODELS[model]} {_size(group.config)}" for model, group in groups.items())
-    classes, images = first.config["classes"], first.config["data"]["per_class"]
+def provenance(figure: Figure, found: Cells, models: Sequence[str]) -> str:
+    """Data, sizes, seeds and whether the fresh network learned, a line for each model above the panels, and for the
+    caption."""
+    return f"{headline(figure, *(_line(found, model) for model in models))} From preset {PRESET}."
+
+
+def _line(found: Cells, model: str) -> str:
+    group, fresh = next(g for key, g in found.items() if key.model == model), control(found, model)
+    config, scale = group.config, group.config["model"]["scale"]
+    widths = f", widths / {scale}" if scale > 1 else ""
+    side, images = config["data"]["side"], config["data"]["per_class"]
     return (
-        f"Data: {data_name(first.config)}, {classes} classes of {images} images, preset {PRESET} ({sizes}), seeds "
-        f"{', '.join(map(str, first.seeds))}."
+        f"{MODELS[model]}{widths}: {side}×{side} {data_name(config)}, {config['classes']} classes of {images} images, "
+        f"base alone for {config['pretrain']} steps, then {config['steps']} side by side, seeds "
+        f"{', '.join(map(str, group.seeds))}. Control (a fresh network of the clone's width, SGD), training accuracy "
+        f"{fresh}: {'learned' if fresh.learnt else 'did NOT learn'}."
     )
-
-
-def _size(config: dict[str, Any]) -> str:
-    side, scale = config["data"]["side"], config["model"]["scale"]
-    widths = f", widths ÷ {scale}" if scale > 1 else ""
-    return f"{side}×{side}{widths}, base alone for {config['pretrain']} steps, then {config['steps']} side by side"
 
 
 def noises(found: Cells, model: str) -> dict[tuple[float, float], Group]:

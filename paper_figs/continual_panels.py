@@ -9,14 +9,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from empirical.continual.records import Setting, data_name, layers, missing, name
+from empirical.continual.records import Setting, control, data_name, lacks, layers, missing, name
 from empirical.runs.saved import Group
 from empirical.training.options import MODELS
-from paper_figs.style import panels
+from paper_figs.style import headline, panels
 
 PRESET = "laptop"
 NORMALISATIONS = {"none": ("no normalisation", "tab:red"), "batch": ("BatchNorm", "tab:blue"),
                   "layer": ("LayerNorm", "tab:green")}  # fmt: skip
+REPAIRED = {"cbp": ("continual backprop", "tab:purple"), "redo": ("ReDo", "tab:olive")}
 FRESH = ("fresh network every task", "0.45")
 LAYERS = LinearSegmentedColormap.from_list("layers", colormaps["viridis"](np.linspace(0, 0.9, 64)))
 Cells = Mapping[Setting, Group]
@@ -28,10 +29,11 @@ def models(found: Cells) -> list[str]:
 
 
 def arms(found: Cells, model: str) -> list[tuple[Group, str, str, str]]:
-    """Every normalisation and the control, without dropout: (group, label, colour, line style)."""
+    """Every normalisation, companion and the control, without dropout: (group, label, colour, line style)."""
     lines = [
         (Setting(model, norm), label, colour, "-") for norm, (label, colour) in NORMALISATIONS.items()
     ]  # fmt: skip
+    lines += [(Setting(model, arm=arm), label, colour, "-") for arm, (label, colour) in REPAIRED.items()]
     lines.append((Setting(model, arm="fresh"), *FRESH, "--"))
     return [(found[setting], *look) for setting, *look in lines if setting in found]
 
@@ -46,20 +48,24 @@ def band(ax: Any, values: np.ndarray, label: str, colour: Any, style: str = "-")
 
 def legend(figure: Figure, ax: Any, columns: int) -> None:
     """One legend below all panels, as wide as they allow."""
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=4 if columns > 2 else 2, frameon=False
-    )
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, columns), frameon=False)
 
 
-def provenance(found: Cells, preset: str = PRESET) -> str:
-    """Data, preset, sizes and seeds, for the caption."""
-    groups = list(found.values())
-    config, seeds = groups[0].config, groups[0].seeds
-    sizes = dict.fromkeys(_size(group.config) for group in groups)
+def provenance(figure: Figure, found: Cells, preset: str = PRESET) -> str:
+    """Data, sizes, seeds and what the control learned, a line for each model above the panels, and for the caption."""
+    lines = [_line(found, model) for model in models(found)]
+    shown = headline(figure, *lines)
+    return f"{shown} From preset {preset}; mean and standard deviation over seeds.{_not_run(found, preset)}"
+
+
+def _line(found: Cells, model: str) -> str:
+    group, fresh = found[Setting(model)], control(found, model)
+    learnt = f"{fresh}: {'learned' if fresh.learnt else 'did NOT learn'}" if fresh is not None else "not run"
+    lacking = lacks(found, model)
+    verdict = f" Cannot tell: {lacking}." if lacking else ""
     return (
-        f"Data: preset {preset} ({config['tasks']} tasks of {config['classes_per_task']} classes; "
-        f"{'; '.join(sizes)}), seeds {', '.join(map(str, seeds))}; mean and standard deviation over seeds."
-        f"{_not_run(found, preset)}"
+        f"{_size(group.config)}, seeds {', '.join(map(str, group.seeds))}. Control (a fresh network every task), "
+        f"training accuracy {learnt}.{verdict}"
     )
 
 
@@ -78,8 +84,8 @@ def _size(config: dict[str, Any]) -> str:
     model, side = config["model"], config["data"]["side"]
     narrowed = f", widths / {model['scale']}" if model["scale"] > 1 else ""
     return (
-        f"{MODELS[model['name']]}{narrowed}, {side}×{side} {data_name(config)}, batch {config['batch']}, "
-        f"{config['steps']} steps a task"
+        f"{MODELS[model['name']]}{narrowed}: {side}×{side} {data_name(config)}, {config['tasks']} tasks of "
+        f"{config['classes_per_task']} classes, {config['steps']} steps of batch {config['batch']} each"
     )
 
 

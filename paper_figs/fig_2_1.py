@@ -44,11 +44,12 @@ def draw(stem: Path) -> str:
         same_scale(row)
     label_rows(axes, ("1 − R² (cloning)", "training loss", "effective rank"))
     figure.legend(*axes[2][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    data = provenance(figure, found, ["mlp"])
     save(figure, stem)
     return (
         "An MLP, widened into a clone of itself, and its base train side by side on the same batches with the same "
         "step size. Top: 1 − R² of cloning, mean over hidden layers and both directions, on a log axis; under SGD and "
         "Adam it is 0 to the last bit. Middle: training loss of base, clone and a freshly initialised network of the "
         "clone's width (under Noisy SGD the one trained by SGD). Bottom: effective rank, mean over hidden layers. Mean "
-        f"and standard deviation over seeds. Noisy SGD with λ = {DECAY:g}. {provenance(found, ['mlp'])}"
+        f"and standard deviation over seeds. Noisy SGD with λ = {DECAY:g}. {data}"
     )

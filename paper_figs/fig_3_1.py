@@ -21,15 +21,17 @@ def draw(stem: Path) -> str:
         for group, *look in arms(found, model):
             for ax, (_, values) in zip(axes[:, column], ROWS, strict=True):
                 band(ax, values(group), *look)
+        axes[0][column].set_ylim(-0.03, 1.03)
         axes[-1][column].set(xlabel="task", ylim=(-0.03, 1.03))
     for ax, (label, _) in zip(axes[:, 0], ROWS, strict=True):
         ax.set_ylabel(label)
     legend(figure, axes[0][0], len(models(found)))
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Training accuracy at the end of each task (over the task's classes, all its training images), training loss "
         "averaged over the task, and the share of dead or duplicate units (mean over hidden layers, on the task's "
         "held-out probe), for each architecture without normalisation (red), with BatchNorm (blue) or LayerNorm "
-        "(green), and for a network made anew for every task, without normalisation (gray, dashed). "
-        f"{provenance(found)}"
+        "(green), without it but with continual backprop (purple) or ReDo (olive), and for a network made anew for "
+        f"every task, without normalisation (gray, dashed). {data}"
     )

@@ -36,12 +36,13 @@ def draw(stem: Path) -> str:
     for ax, lines in zip(axes[:, 0], (RANKS, SYMPTOMS), strict=True):
         handles, labels = ax.get_legend_handles_labels()
         ax.legend(handles[: len(lines)], labels[: len(lines)], fontsize=6.5, frameon=False, ncols=2)
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Ranks of the representation (top) and shares of dead, duplicate, saturated and dormant units (bottom), means "
         "over hidden layers at the end of each task on its held-out probe, without normalisation. Solid: training goes "
         "on from task to task; dotted: a network made anew for every task. Saturated: the gradient of a sample's own "
-        f"loss is below 1e-4 of the unit's mean activation on over 99 % of samples. {provenance(found)}"
+        f"loss is below 1e-4 of the unit's mean activation on over 99 % of samples. {data}"
     )
 
 

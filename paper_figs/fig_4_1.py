@@ -17,9 +17,11 @@ def draw(stem: Path) -> str:
         ax.set_ylim(bottom=0)
     axes[0][0].set_ylabel("effective rank / units")
     legend(figure, axes[0][0], len(models(found)))
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Effective rank of the hidden layers over their number of units (mean over layers, at the end of each task on "
-        "its held-out probe) without normalisation (red), with BatchNorm (blue), with LayerNorm (green), and for a "
-        f"network made anew for every task, without normalisation (gray, dashed). {provenance(found)}"
+        "its held-out probe) without normalisation (red), with BatchNorm (blue), with LayerNorm (green), without "
+        "either but with continual backprop (purple) or ReDo (olive), and for a network made anew for every task, "
+        f"without normalisation (gray, dashed). {data}"
     )

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from empirical.bitflip.records import Cell, cells
-from empirical.runs.statistics import windowed
-from paper_figs.style import panels, save
+from empirical.runs.statistics import last, windowed
+from paper_figs.style import headline, panels, save
 
 WINDOW = 40_000
 COLOURS = {"sgd": "tab:red", "cbp": "tab:green", "switch": "tab:blue"}
@@ -29,12 +31,13 @@ def draw(stem: Path) -> str:
     for ax, label in zip(axes[:, 0], ("mean squared error", "effective rank", "share of dead units"), strict=True):
         ax.set_ylabel(label)
     axes[2][0].legend(fontsize=7, frameon=False, loc="center right")
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         f"Online error (windows of {WINDOW:,} samples), effective rank and share of dead units after ReLU (fixed batch "
         "of the whole stream) under SGD (red), continual backprop (CBP, green), and SGD that switches to CBP half-way "
         "(blue; the same as red up to the dotted line). Mean and standard deviation over seeds. "
-        f"{provenance(found)}"
+        f"{data}"
     )
 
 
@@ -57,10 +60,14 @@ def samples(found: dict[tuple[int, str], Cell]) -> int:
     return next(iter(found.values())).records[0].config["samples"]
 
 
-def provenance(found: dict[tuple[int, str], Cell]) -> str:
-    """Data, preset and seeds, for the caption."""
+def provenance(figure: Figure, found: dict[tuple[int, str], Cell]) -> str:
+    """Data, sizes, seeds and what learns to the end, above the panels and for the caption."""
     cell = next(iter(found.values()))
-    return (
+    errors = {width: last(found[width, "cbp"].bins()[1]).mean() for width in sorted({width for width, _ in found})}
+    shown = ", ".join(f"{error:.3f} at width {width}" for width, error in errors.items())
+    return headline(
+        figure,
         f"Data: the synthetic bit-flipping stream, preset {PRESET} ({samples(found):,} samples, one bit flipped every "
-        f"{cell.records[0].config['stream']['flip_every']:,}), seeds {', '.join(map(str, cell.seeds))}."
+        f"{cell.records[0].config['stream']['flip_every']:,}), seeds {', '.join(map(str, cell.seeds))}. Control (CBP "
+        f"from the start): error at the end {shown}.",
     )

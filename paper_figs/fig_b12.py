@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
-from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, one, provenance
+from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, one
 
 
 def draw(stem: Path) -> str:
@@ -20,8 +20,5 @@ def draw(stem: Path) -> str:
         )
         for model, title in MODELS.items()
     ]
-    draw_grid(stem, columns)
-    return (
-        "Cloning and dropout: clones draw masks of their own. Measured without dropout. "
-        f"{SHOWN}{provenance(found, list(MODELS))}"
-    )
+    data = draw_grid(stem, columns, found, list(MODELS))
+    return f"Cloning and dropout: clones draw masks of their own. Measured without dropout. {SHOWN}{data}"

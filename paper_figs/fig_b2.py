@@ -40,13 +40,14 @@ def draw(stem: Path) -> str:
         ax.minorticks_off()
         ax.legend(fontsize=6.5, frameon=False, handlelength=3.2)
     axes[0][0].set_ylim(bottom=0)
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Online error, effective rank, share of duplicate units and share of dead units over the last tenth of the "
         "stream against the width, SGD (red) and CBP (green): mean and standard deviation over seeds. "
         "Solid: after ReLU, on a fixed batch of the whole stream. "
         "Dashed: before ReLU (rank, duplicates), or on the present task alone (dead). "
-        f"{provenance(found)}"
+        f"{data}"
     )
 
 

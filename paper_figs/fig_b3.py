@@ -27,21 +27,22 @@ def draw(stem: Path) -> str:
         lines = arms(found, model)
         for k, (group, label, colour, _) in enumerate(lines):
             for ax, (_, values) in zip(axes[0], BARS, strict=True):
-                x = place + (k - (len(lines) - 1) / 2) * 0.2
+                x = place + (k - (len(lines) - 1) / 2) * 0.14
                 _bar(ax, x, last(values(group), SHARE), label if not place else None, colour)
     for ax, (label, _) in zip(axes[0], BARS, strict=True):
         ax.set(title=label, ylim=(0, 1.03), xticks=range(len(models(found))))
         ax.set_xticklabels([MODELS[m] for m in models(found)], fontsize=7.5)
         ax.grid(visible=False, axis="x")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Shares of dead, saturated and duplicate units (means over hidden layers, on the task's held-out probe; "
         "saturated: by the gradient of each sample's own loss) and training accuracy over the last eighth of the "
-        "tasks, by normalisation, and for a network made anew for every task, without normalisation (gray). "
-        f"{provenance(found)}"
+        "tasks, by normalisation, with continual backprop (purple) or ReDo (olive), and for a network made anew for "
+        f"every task, without normalisation (gray). {data}"
     )
 
 
 def _bar(ax: Any, x: float, values: np.ndarray, label: str | None, colour: str) -> None:
-    ax.bar(x, values.mean(), 0.18, yerr=values.std(), color=colour, label=label, error_kw={"linewidth": 0.8})
+    ax.bar(x, values.mean(), 0.12, yerr=values.std(), color=colour, label=label, error_kw={"linewidth": 0.8})

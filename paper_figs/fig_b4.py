@@ -27,9 +27,10 @@ def draw(stem: Path) -> str:
     axes[0][0].set_ylabel("duplicate units")
     axes[0][0].legend(fontsize=6.5, frameon=False)
     figure.colorbar(points, ax=axes[0][-1], label="training accuracy")
+    data = provenance(figure, found)
     save(figure, stem)
     return (
         "Share of duplicate against share of dead units (means over hidden layers and seeds, on the task's held-out "
         "probe), a marker at the end of each task, larger as time goes on, coloured by training accuracy: without "
-        f"normalisation (circles), BatchNorm (squares), LayerNorm (triangles). {provenance(found)}"
+        f"normalisation (circles), BatchNorm (squares), LayerNorm (triangles). {data}"
     )

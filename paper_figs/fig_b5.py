@@ -11,9 +11,11 @@ NAMES = (("duplicate_as_paper", "duplicate units (as the paper)"), ("duplicate_a
 
 def draw(stem: Path) -> str:
     found = cells(PRESET)
-    save(layer_panels(found, NAMES), stem)
+    figure = layer_panels(found, NAMES)
+    data = provenance(figure, found)
+    save(figure, stem)
     return (
         "Share of duplicate units in each hidden layer at the end of each task (on its held-out probe), without "
         "normalisation; dark to light: first to last layer. Top: units with a cosine above 0.95 to another unit; "
-        f"bottom: to a later unit, as in the authors' code, which leaves out one of each cluster. {provenance(found)}"
+        f"bottom: to a later unit, as in the authors' code, which leaves out one of each cluster. {data}"
     )

@@ -11,12 +11,14 @@ NAMES = (("dead", "dead units"), ("saturated", "saturated units"), ("saturated_a
 
 def draw(stem: Path) -> str:
     found = cells(PRESET)
-    save(layer_panels(found, NAMES), stem)
+    figure = layer_panels(found, NAMES)
+    data = provenance(figure, found)
+    save(figure, stem)
     group = next(iter(found.values()))
     probe = group.config["data"]["probe_per_class"] * group.config["classes_per_task"]
     return (
         "Share of dead and of saturated units in each hidden layer at the end of each task (on its held-out probe), "
         "without normalisation; dark to light: first to last layer. Saturated: the gradient of a sample's own loss is "
         "below 1e-4 of the unit's mean activation on over 99 % of samples; as coded: the gradient of the mean loss "
-        f"over the probe's {probe} images, {probe} times smaller. {provenance(found)}"
+        f"over the probe's {probe} images, {probe} times smaller. {data}"
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
-from paper_figs.cloning_panels import MODELS, PRESET, SHOWN, Line, draw_grid, noises, one, provenance
+from paper_figs.cloning_panels import MODELS, PRESET, SHOWN, Line, draw_grid, noises, one
 
 SIGMA, DECAY, DROPOUT = 0.05, 1.0, 0.1
 
@@ -22,5 +22,5 @@ def draw(stem: Path) -> str:
         )
         for model, title in MODELS.items()
     ]
-    draw_grid(stem, columns)
-    return f"Cloning in four architectures. {SHOWN}{provenance(found, list(MODELS))}"
+    data = draw_grid(stem, columns, found, list(MODELS))
+    return f"Cloning in four architectures. {SHOWN}{data}"

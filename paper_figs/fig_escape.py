@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from empirical.continual.records import data_name
 from empirical.escape.options import STAGE_1, Stage, Start
@@ -13,6 +14,7 @@ from empirical.escape.records import (
     began,
     branches,
     cell,
+    control,
     curves,
     last_task,
     over_layers,
@@ -21,7 +23,7 @@ from empirical.escape.records import (
     starts,
 )
 from empirical.runs.saved import Group
-from paper_figs.style import panels, save
+from paper_figs.style import headline, panels, save
 
 PRESET = "laptop"
 COLOURS = {
@@ -49,6 +51,7 @@ def draw(stem: Path) -> str:
         _draw_units(row[3], group, start)
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
+    data = provenance(figure, group)
     save(figure, stem)
     config = group.config
     return (
@@ -60,18 +63,20 @@ def draw(stem: Path) -> str:
         "mean training accuracy (dots: seeds, triangles: the last task alone); of the units that were dead "
         "(duplicates) at the start of stage 2, the share that is alive (and no duplicate) on its last task. Mean and "
         "standard deviation "
-        f"over seeds. {provenance(group)}"
+        f"over seeds. {data}"
     )
 
 
-def provenance(group: Group) -> str:
-    """Data, preset and seeds, for the caption."""
-    config = group.config
+def provenance(figure: Figure, group: Group) -> str:
+    """Data, sizes, seeds and whether the fresh networks learned, above the panels and for the caption."""
+    config, fresh = group.config, control(group)
     half = ", ".join(f"{task:.0f}" for task in began(group, "half"))
-    return (
-        f"Data: {data_name(config)}, preset {PRESET} ({config['before']} tasks in stage 1, {config['after']} in every "
-        f"branch, of {config['steps']} steps; half was lost after task {half}), "
-        f"seeds {', '.join(map(str, group.seeds))}."
+    return headline(
+        figure,
+        f"{config['model']['name'].upper()}: {data_name(config)}, preset {PRESET} ({config['before']} tasks in "
+        f"stage 1, {config['after']} in every branch, of {config['steps']} steps; half was lost after task {half}), "
+        f"seeds {', '.join(map(str, group.seeds))}. Control (fresh networks in stage 2), training accuracy {fresh}: "
+        f"{'learned' if fresh.learnt else 'did NOT learn'}.",
     )
 
 

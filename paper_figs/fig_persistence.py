@@ -5,10 +5,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from empirical.persistence.claims import CONTROLLED
 from empirical.persistence.options import Arithmetic, Setting
-from empirical.persistence.records import Cells, bounds, cells, distances, drift, steps
+from empirical.persistence.records import Cells, bounds, cells, distances, drift, exceeded, steps
 from empirical.runs.saved import Group
-from paper_figs.style import panels, save
+from paper_figs.style import headline, panels, save
 
 PRESET = "laptop"
 COLOURS = {"copies": "black", "redistributed": "tab:blue", "beside": "tab:green", "noise": "tab:red"}
@@ -24,9 +25,17 @@ def draw(stem: Path) -> str:
     axes[0][0].set_ylabel("distance / ‖weights‖")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    save(figure, stem)
     group = next(iter(found.values()))
     config = group.config
+    leaves = all(exceeded(found[Setting("noise", a)]).any(1).all() for a in CONTROLLED)
+    broken = "above the bound, as it must be" if leaves else "NOT above the bound"
+    data = headline(
+        figure,
+        f"MLP of {config['width']} units a layer, 2 clones of each: permuted glyphs, {config['tasks']} tasks of "
+        f"{config['classes_per_task']} classes, {config['steps']} steps each, seeds "
+        f"{', '.join(map(str, group.seeds))}. Control (copies under gradient noise): {broken}.",
+    )
+    save(figure, stem)
     return (
         f"Distance from the clone manifold over training on changing data (permuted glyphs, {config['tasks']} tasks of "
         f"{config['classes_per_task']} classes, {config['steps']} steps of full-batch gradient descent each, step size "
@@ -36,7 +45,7 @@ def draw(stem: Path) -> str:
         "(it is of first order: distances beyond 0.01 are not judged by it). Dotted: rounding summed up, the most that "
         "drift without amplification can be. Copies begin on the manifold, equal bit by bit; redistributed clones on "
         "it but for rounding; beside: at 1e-4; noise, the control: copies whose gradients get noise, which breaks the "
-        "bound (not run in bfloat16)."
+        f"bound (not run in bfloat16). {data}"
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from empirical.remedies.claims import Cells, compared
 from empirical.remedies.options import REMEDIES, Name
-from empirical.remedies.records import LATE, accuracy, cells, cost, share
-from paper_figs.style import panels, save
+from empirical.remedies.records import LATE, accuracy, cells, control, cost, share
+from paper_figs.style import headline, panels, save
 
 SHOWN = 5
 """Remedies whose accuracy over tasks is drawn: those that bring most."""
@@ -22,12 +22,17 @@ def draw(stem: Path) -> str:
     _draw_tasks(axes[0][0], found, names[:SHOWN])
     _draw_shares(axes[0][1], found, names)
     _draw_costs(axes[0][2], found, names)
+    config, fresh = found["plain"].group.config, control(found)
+    data = headline(
+        figure,
+        f"MLP {config['network']['depth']} × {config['network']['width']}: permuted glyphs with pixel noise "
+        f"{config['data']['noise']:g}, {config['tasks']} tasks of {config['steps']} steps, seeds "
+        f"{', '.join(map(str, found['plain'].group.seeds))}. Control (a fresh network every task), training accuracy "
+        f"at the end of a task {fresh}: {'learned' if fresh.learnt else 'did NOT learn'}.",
+    )
     save(figure, stem)
-    config = found["plain"].group.config
     return (
-        f"Remedies against loss of plasticity (MLP {config['network']['depth']} × {config['network']['width']}, "
-        f"permuted glyphs with pixel noise {config['data']['noise']:g}, {config['tasks']} tasks of {config['steps']} "
-        f"steps, seeds {', '.join(map(str, found['plain'].group.seeds))}; strengths were chosen on other seeds). From "
+        f"Remedies against loss of plasticity (strengths were chosen on other seeds). {data} From "
         "the left: training accuracy averaged over a task, mean over seeds, of plain training, a fresh network every "
         f"task and the {SHOWN} remedies that bring most; (remedy − plain)/(fresh − plain) of the last {LATE} tasks, "
         "mean and seeds (c: can take clones apart, d: moves a dead layer, both by prediction); CPU time of a training "

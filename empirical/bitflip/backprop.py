@@ -24,7 +24,7 @@ TINY = 1e-12
 
 class Rule(NamedTuple):
     """How a learner is trained. ``activation`` indexes ACTIVATIONS; CBP acts from step ``start`` on; ``bound`` is
-    that of fresh weights."""
+    that of fresh weights. ``dropout`` is the share of hidden units that a step does without."""
 
     activation: int
     adam: bool
@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     maturity: int
     accumulate: bool
     bound: float
+    dropout: float = 0.0
 
 
 class Tracked(NamedTuple):

@@ -100,6 +100,22 @@ def duplicates(cells: Cells) -> str:
     return _measured("duplicate share before/after ReLU, last tenth", parts, cells)
 
 
+def dropout(cells: Cells) -> str:
+    """SGD with a tenth of the hidden units dropped against SGD, at the beginning and at the end, and ranks."""
+    parts = []
+    for width in widths(cells):
+        sgd, dropped = cells[width, "sgd"], cells[width, "dropout"]
+        early, late = (effect(f(dropped), f(sgd)) for f in (early_error, errors_at_the_end))
+        rank = effect(*(np.maximum(at_the_end(cell, RANK), 1.0) for cell in (dropped, sgd)))
+        dead = at_the_end(dropped, "stream_dead").mean()
+        against = effect(errors_at_the_end(dropped), errors_at_the_end(cells[width, "cbp"]))
+        parts.append(
+            f"width {width}: error, samples 50,000-250,000, {early}; last tenth {late}, rank {rank}, dead {dead:.2f}, "
+            f"error / CBP {against}"
+        )
+    return _measured("dropout 0.1 against SGD (errors are of the whole network)", parts, cells)
+
+
 def _measured(what: str, parts: list[str], cells: Cells) -> str:
     cell = next(iter(cells.values()))
     samples, seeds = cell.records[0].config["samples"], cell.seeds

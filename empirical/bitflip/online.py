@@ -16,7 +16,7 @@ from empirical.bitflip.backprop import FAST, Rule, Tracked, newborn, observe, re
 from empirical.bitflip.stream import Stream, held_bits, joined, random_bits, task_targets
 from empirical.bitflip.units import activate, derivative
 from empirical.compilation import compiled
-from empirical.streams.counter import INITIAL, RANDOM_BITS, key, symmetric
+from empirical.streams.counter import DROPPED, INITIAL, RANDOM_BITS, key, symmetric, uniform
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 LARGEST = np.finfo(
@@ -63,7 +63,7 @@ def advance(
 
     ``errors[k]`` receives the sum of squared errors of bin k counted from ``start``; ``replaced`` (rows × 2) the step
     and unit of each replacement, in order, as far as it has room. Stops early, before using it, at an error that is
-    not finite.
+    not finite. Errors are of the whole network, with dropout too.
     """
     start, stop, bin_size = span
     hidden, inputs = learner.tracked.age.size, source.bits + 1
@@ -71,6 +71,7 @@ def advance(
     outgoing, gradient = rows[inputs + 1], np.zeros_like(learner.weights)
     h, delta, scratch, active = np.empty(hidden), np.empty(hidden), np.empty(hidden), np.empty(inputs + 1, np.int64)
     random_key, drawn_bits = key(source.seed, RANDOM_BITS), source.bits - source.flipping
+    dropped_key = key(source.seed, DROPPED)
     task, count = -1, 0
     held, targets = 0, np.empty(0)
     for step in range(start, stop):
@@ -87,8 +88,11 @@ def advance(
         if not square <= LARGEST:
             return step, count
         errors[(step - start) // bin_size] += square
-        slope = 2.0 * error
         derivative(rule.activation, scratch, h, delta)
+        if rule.dropout > 0.0:
+            _drop(h, delta, rule.dropout, (dropped_key, step))
+            error = output_bias[0] - targets[drawn] + _dot(outgoing, h)
+        slope = 2.0 * error
         if rule.adam:
             _gradient(gradient, active[:ones], (outgoing, delta, h), slope)
             _adam(learner, gradient, rule.step_size)
@@ -129,6 +133,16 @@ def _sum_rows(rows: np.ndarray, active: np.ndarray, count: int, out: np.ndarray)
         for i in range(out.size):
             out[i] += row[i]
         k += 1
+
+
+@compiled()
+def _drop(h: np.ndarray, slope: np.ndarray, share: float, moment: tuple[np.uint64, int]) -> None:
+    """Inverted dropout of the units of a step: h and φ′ become 0, or as many times larger as keeps their mean."""
+    kept = 1.0 / (1.0 - share)
+    for i in range(h.size):
+        scale = 0.0 if uniform(moment[0], moment[1] * h.size + i) < share else kept
+        h[i] *= scale
+        slope[i] *= scale
 
 
 @compiled(fastmath=FAST)

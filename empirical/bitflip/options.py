@@ -11,9 +11,11 @@ from empirical.runs.execution import Execution
 from lop_theory.errors import InvalidInput
 
 Preset = Literal["smoke", "laptop", "paper"]
-Method = Literal["sgd", "cbp", "switch"]
+Method = Literal["sgd", "cbp", "switch", "dropout"]
 ActivationName = Literal["relu", "tanh", "sigmoid", "elu", "leaky_relu"]
 MOST_DRAWN_BITS = 12
+DROPPED_SHARE = 0.1
+"""Of the method dropout: the authors' share."""
 _SHARED = ("samples", "stream", "learner", "cbp", "bin", "measure_every", "probe")
 
 
@@ -86,7 +88,7 @@ class BitflipRun:
     @property
     def cbp_start(self) -> int:
         """The first step under CBP; ``samples`` if there is none."""
-        return {"sgd": self.samples, "cbp": 0, "switch": self.samples // 2}[self.method]
+        return {"cbp": 0, "switch": self.samples // 2}.get(self.method, self.samples)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Bitflip:
     width: tuple[int, ...] = (5, 50)
     """Hidden units of the learner."""
     method: tuple[Method, ...] = ("sgd", "cbp", "switch")
-    """Plain training, CBP from the start, or CBP from half-way on."""
+    """Plain training (sgd), CBP from the start, CBP from half-way on, or plain training that drops a tenth of the
+    hidden units at every step (errors are those of the whole network)."""
     samples: int = 200_000
     """Samples of the stream, each seen once."""
     stream: StreamOptions = StreamOptions(flip_every=1_000)
@@ -138,7 +141,7 @@ class Bitflip:
 
     def _protocol(self, method: Method) -> int:
         """2 since a replaced weight has a step count of its own in Adam."""
-        return 2 if self.learner.optimiser == "adam" and method != "sgd" else 1
+        return 2 if self.learner.optimiser == "adam" and method in ("cbp", "switch") else 1
 
 
 def _check_choices(options: Bitflip) -> None:
@@ -184,6 +187,6 @@ _FULL = {"width": (5, 10, 50, 100), "stream": StreamOptions(), "measure_every": 
 BITFLIP: dict[str, Bitflip] = {
     "smoke": Bitflip(),
     "laptop": Bitflip(preset="laptop", seeds=(0, 1, 2), samples=1_000_000, **_FULL),
-    "paper": Bitflip(preset="paper", seeds=tuple(range(10)), samples=5_000_000, **_FULL),
+    "paper": Bitflip(preset="paper", seeds=tuple(range(10)), method=get_args(Method), samples=5_000_000, **_FULL),
 }
 """The presets by name."""

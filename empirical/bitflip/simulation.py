@@ -8,7 +8,7 @@ import numpy as np
 
 from empirical.bitflip.backprop import Rule, Tracked
 from empirical.bitflip.online import Learner, advance, fresh_learner
-from empirical.bitflip.options import BitflipRun
+from empirical.bitflip.options import DROPPED_SHARE, BitflipRun
 from empirical.bitflip.stream import Stream, bitflip_stream, stream_inputs, task_inputs
 from empirical.bitflip.units import ACTIVATIONS, activate, kaiming_bound
 from empirical.runs.run import Advance, Experiment
@@ -141,6 +141,7 @@ def rule(run: BitflipRun) -> Rule:
         maturity=cbp.maturity,
         accumulate=cbp.fraction == "accumulate",
         bound=kaiming_bound(learner.activation, run.stream.bits + 1),
+        dropout=DROPPED_SHARE if run.method == "dropout" else 0.0,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from empirical.cloning.options import Setting
-from empirical.cloning.records import Cells, data_name, over_layers, side_by_side
+from empirical.cloning.records import Cells, control, data_name, over_layers, side_by_side
 from empirical.runs.saved import Group
 from empirical.runs.statistics import effect
 from empirical.training.options import MODELS
@@ -54,13 +54,33 @@ def stays(cells: Cells) -> str:
     defect = max(float(curve(group, "defect").max()) for group in kept.values())
     spread = max(float(curve(group, "spread").max()) for group in kept.values())
     coded = {float(v) for group in kept.values() for v in curve(group, "r2_as_coded").ravel()}
-    runs = sum(len(group.seeds) for group in kept.values())
     parts = [
-        f"largest 1 - R^2 over {runs} runs (SGD, SGD with matched step sizes, Adam; {_named(cells)}; float32) and all "
-        f"their measurements: {_size(defect)}; largest distance of the weights from block-constant ones: "
+        f"largest 1 - R^2 over {_runs([*kept.values()])} runs (SGD, SGD with matched step sizes, Adam; "
+        f"{_named(cells)}; float32) and all their measurements: {_size(defect)}; largest distance of the weights from "
+        f"block-constant ones: "
         f"{_size(spread)}; the authors' R^2 there: {min(coded):.2f} to {max(coded):.2f}"
     ]
     return _measured("clones that are copies", parts, cells)
+
+
+def normalised(cells: Cells) -> str:
+    """By normalisation: 1 − R² under SGD and Adam, and of the same networks under gradient noise."""
+    parts = []
+    for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
+        own = {key: group for key, group in cells.items() if group.config["model"]["normalisation"] == norm}
+        kept = [group for key, group in own.items() if key.arm in DETERMINISTIC]
+        named = list(dict.fromkeys(key.model for key in own))
+        noisy = min(float(at_the_end(strongest(own, model), "defect").min()) for model in named)
+        worst = max(float(curve(group, "defect").max()) for group in kept)
+        parts.append(
+            f"{shown} ({', '.join(MODELS[model] for model in named)}): largest 1 - R^2 of {_runs(kept)} runs under SGD "
+            f"and Adam {_size(worst)}; the same networks under Noisy SGD (the control) at least {noisy:.1e}"
+        )
+    return _measured("clones of trained bases, normalised in every hidden layer", parts, cells)
+
+
+def _runs(groups: list[Group]) -> int:
+    return sum(len(group.seeds) for group in groups)
 
 
 def leaves(cells: Cells) -> str:
@@ -104,16 +124,24 @@ def capacity(cells: Cells) -> str:
         )
         ranks = ", ".join(f"{name} {effect(rank(g, 'clone'), rank(g, 'base'))}" for name, g in arms)
         losses = ", ".join(f"{name} {effect(*_losses(g, 'clone', 'base'))}" for name, g in arms)
-        fresh = effect(rank(sgd, "control"), rank(sgd, "base"))
-        loss = effect(*_losses(sgd, "control", "base"))
         against = effect(at_the_end(strongest(cells, model), "clone_train_loss"), at_the_end(sgd, "clone_train_loss"))
         yield (
-            f": rank, clone / base: {ranks}, fresh wide network / base {fresh}; training loss, clone / "
-            f"base: {losses}, fresh wide network / base (it starts anew) {loss}, clone under Noisy SGD / clone under "
-            f"SGD {against}"
+            f": rank, clone / base: {ranks}; training loss, clone / base: {losses}, clone under Noisy SGD / clone "
+            f"under SGD {against}; {_fresh(cells, model)}"
         )
 
     return _by_model("at the end", gained, cells)
+
+
+def _fresh(cells: Cells, model: str) -> str:
+    """Fresh wide network against base, where it learns in these steps."""
+    sgd, fresh = cells[Setting(model, "sgd")], control(cells, model)  # type: ignore[arg-type]
+    if not fresh.learnt:
+        return f"the fresh wide network does not learn in these steps (accuracy {fresh}): cannot tell"
+    return (
+        f"fresh wide network (accuracy {fresh}) / base: rank {effect(rank(sgd, 'control'), rank(sgd, 'base'))}, "
+        f"training loss {effect(*_losses(sgd, 'control', 'base'))}"
+    )
 
 
 def transformer(cells: Cells) -> str:
@@ -202,6 +230,7 @@ def _measured(what: str, parts: list[str], cells: Cells) -> str:
 
 SENTENCES = {
     "cloning-stays": stays,
+    "cloning-normalisation": normalised,
     "cloning-leaves": leaves,
     "cloning-one-step": one_step,
     "cloning-capacity": capacity,

@@ -9,6 +9,7 @@ import numpy as np
 
 from empirical.cloning.options import CLONING, Setting, setting
 from empirical.runs import saved
+from empirical.runs.control import Control
 from empirical.runs.saved import FOLDER, NETWORK, Group
 from empirical.runs.store import Record
 
@@ -33,6 +34,11 @@ def side_by_side(group: Group, *names: str) -> tuple[np.ndarray, ...]:
     step, *values = group.stacked("step", *names, layer=NETWORK)
     after = step[0] - group.config["pretrain"]
     return after[after >= 0], *(v[:, after >= 0] for v in values)
+
+
+def control(found: Mapping[Setting, Group], model: str) -> Control:
+    """What the fresh network of the clone's width has learnt at the end, beside the clone under SGD."""
+    return Control(side_by_side(found[Setting(model, "sgd")], "control_train_accuracy")[1][:, -1:])  # type: ignore[arg-type]
 
 
 def over_layers(group: Group, column: str) -> np.ndarray:

@@ -17,6 +17,13 @@ def stays(cells: Cells) -> bool:
     return len(copies) > 0 and all(curve(g, name).max() == 0 for g in copies for name in ("defect", "spread"))
 
 
+def normalisation_breaks_nothing(cells: Cells) -> bool | None:
+    """All networks are normalised; they stay exactly, and leave under noise, without which nothing was tested."""
+    if not leaves(cells):
+        return None
+    return stays(cells) and all(g.config["model"]["normalisation"] != "none" for g in cells.values())
+
+
 def leaves(cells: Cells) -> bool:
     """The strongest noise, and dropout, leave by more than 1e-5 in every seed of every model."""
     models = claims.models(cells)
@@ -67,6 +74,7 @@ def rounding_leaves_in_float32(cells: Cells) -> bool:
 
 VERDICTS = {
     "cloning-stays": Measured(SENTENCES["cloning-stays"], stays),
+    "cloning-normalisation": Measured(SENTENCES["cloning-normalisation"], normalisation_breaks_nothing),
     "cloning-leaves": Measured(SENTENCES["cloning-leaves"], leaves),
     "cloning-one-step": Measured(SENTENCES["cloning-one-step"], one_step_grows),
     "cloning-capacity": Measured(SENTENCES["cloning-capacity"], rank_rises, loss_does_not_fall),

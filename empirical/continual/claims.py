@@ -1,7 +1,7 @@
 """The empirical claims about continual classification: their statistics from saved records, as numbers and as
 sentences.
 
-A change is a mean over the last :data:`SPAN` tasks less that over the first, within a seed; a net change is less the
+A change is a mean over the last ``SPAN`` tasks less that over the first, within a seed; a net change is less the
 change of the control (a fresh network every task), which sees the same tasks. Both are given as mean ± standard
 deviation over seeds, with the number of seeds in which they are positive. Rank correlations (Spearman's) are over tasks
 within a seed, averaged over seeds. claims.toml holds the sentences; a test computes them anew.
@@ -12,12 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empirical.continual.records import Setting, accuracy, data_name, layers, loss, over_layers
+from empirical.continual.records import (
+    Setting,
+    accuracy,
+    control,
+    data_name,
+    lacks,
+    layers,
+    loss,
+    over_layers,
+)
+from empirical.runs.control import LEARNT, SPAN, early, late
 from empirical.runs.saved import Group
 from empirical.training.options import MODELS
 
 Cells = Mapping[Setting, Group]
-SPAN = 5
 HALF = 0.5
 QUANTITIES: dict[str, Callable[[Group], np.ndarray]] = {
     "accuracy": accuracy,
@@ -37,11 +46,12 @@ CORRELATED = ("dead in the last layer", "dead or duplicate", "rank/units")
 
 
 class Effect(NamedTuple):
-    """A difference over seeds: mean, standard deviation, seeds in which it is positive, seeds."""
+    """A difference over seeds: mean, standard deviation, seeds in which it is positive, in which negative, seeds."""
 
     mean: float
     std: float
     up: int
+    down: int
     seeds: int
 
     def __str__(self) -> str:
@@ -50,22 +60,14 @@ class Effect(NamedTuple):
     @property
     def sign(self) -> int:
         """+1 or −1 if all seeds agree, else 0."""
-        return 1 if self.up == self.seeds else -1 if self.up == 0 else 0
+        return 1 if self.up == self.seeds else -1 if self.down == self.seeds else 0
 
 
 def effect(values: np.ndarray) -> Effect:
     """The effect of one difference a seed."""
-    return Effect(float(values.mean()), float(values.std()), int((values > 0).sum()), len(values))
-
-
-def early(values: np.ndarray) -> np.ndarray:
-    """Per seed, the mean over the first tasks."""
-    return values[:, :SPAN].mean(1)
-
-
-def late(values: np.ndarray) -> np.ndarray:
-    """Per seed, the mean over the last tasks."""
-    return values[:, -SPAN:].mean(1)
+    return Effect(
+        float(values.mean()), float(values.std()), int((values > 0).sum()), int((values < 0).sum()), len(values)
+    )
 
 
 def change(cells: Cells, setting: Setting, quantity: str) -> Effect:
@@ -123,55 +125,67 @@ def models(cells: Cells) -> list[str]:
     return [model for model in MODELS if {Setting(model), Setting(model, arm="fresh")} <= cells.keys()]
 
 
+def tellable(cells: Cells) -> list[str]:
+    """Those of :func:`models` whose control learns."""
+    return [model for model in models(cells) if lacks(cells, model) is None]
+
+
 def symptoms(cells: Cells) -> str:
     """Without normalisation: net changes of accuracy, loss and symptoms, how they go together, the symptoms late
     against those of a fresh network, and what has changed since the tasks that were learnt best."""
-    parts = []
-    for model in models(cells):
-        setting, fresh = Setting(model), Setting(model, arm="fresh")
-        nets = [f"{q} {net_change(cells, setting, q)}" for q in ("accuracy", "loss", *SYMPTOMS)]
-        rho = [f"{q} {correlation(cells, setting, 'accuracy', q):+.2f}" for q in CORRELATED]
-        levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
-        falls = [f"{q} {since_best(cells, setting, q)}" for q in ("accuracy", *SYMPTOMS)]
-        parts.append(
-            f"{MODELS[model]}: {', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the "
-            f"fresh network: {', '.join(levels)}; since the best tasks: {', '.join(falls)}"
-        )
     return _measured(
-        "no normalisation, last tasks less first, less the same of a fresh network every task", parts, cells
+        "no normalisation, last tasks less first, less the same of a fresh network every task",
+        [f"{MODELS[model]}: {_symptoms(cells, model)}" for model in models(cells)],
+        cells,
+    )
+
+
+def _symptoms(cells: Cells, model: str) -> str:
+    if lacking := lacks(cells, model):
+        return f"cannot tell: {lacking}"
+    setting, fresh = Setting(model), Setting(model, arm="fresh")
+    nets = [f"{q} {net_change(cells, setting, q)}" for q in ("accuracy", "loss", *SYMPTOMS)]
+    rho = [f"{q} {correlation(cells, setting, 'accuracy', q):+.2f}" for q in CORRELATED]
+    levels = [f"{q} {difference(cells, setting, fresh, q)}" for q in SYMPTOMS]
+    falls = [f"{q} {since_best(cells, setting, q)}" for q in ("accuracy", *SYMPTOMS)]
+    return (
+        f"{', '.join(nets)}; correlation of accuracy with {', '.join(rho)}; late, against the fresh network: "
+        f"{', '.join(levels)}; since the best tasks: {', '.join(falls)}"
     )
 
 
 def normalisation(cells: Cells) -> str:
     """Normalised networks: their own change, and against the un-normalised one late."""
-    parts = []
-    for model in models(cells):
-        for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
-            setting = Setting(model, norm)
-            if setting not in cells:
-                continue
-            against = [
-                f"{name} {difference(cells, setting, Setting(model), name)}"
-                for name in ("accuracy", "dead", "duplicate", "rank/units")
-            ]
-            parts.append(
-                f"{MODELS[model]} {shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, "
-                f"late: {', '.join(against)}"
-            )
+    parts = [
+        f"{MODELS[model]} {_normalised(cells, Setting(model, norm), shown)}"
+        for model in tellable(cells)
+        for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm"))
+        if Setting(model, norm) in cells
+    ]
     return _measured("last tasks less first, and normalised less un-normalised over the last tasks", parts, cells)
+
+
+def _normalised(cells: Cells, setting: Setting, shown: str) -> str:
+    against = [
+        f"{name} {difference(cells, setting, Setting(setting.model), name)}"
+        for name in ("accuracy", "dead", "duplicate", "rank/units")
+    ]
+    return (
+        f"{shown}: accuracy {change(cells, setting, 'accuracy')} over the run; against none, late: {', '.join(against)}"
+    )
 
 
 def continual_backprop(cells: Cells) -> str:
     """Arms that replace units against plain training and against a fresh network every task, late."""
-    cells = {one: group for one, group in cells.items() if Setting(one.model, arm="cbp") in cells}
-    parts = []
-    for model in models(cells):
-        for arm, shown in (("cbp", "continual backprop"), ("redo", "ReDo")):
-            if Setting(model, arm=arm) in cells:
-                parts.append(f"{MODELS[model]} {shown}: {_repaired(cells, model, arm)}")
+    parts = [
+        f"{MODELS[model]} {shown}: {_repaired(cells, model, arm)}"
+        for model in tellable(cells)
+        for arm, shown in (("cbp", "continual backprop"), ("redo", "ReDo"))
+        if Setting(model, arm=arm) in cells
+    ]
     return _measured(
         "over the last tasks, less plain training, and less a fresh network every task; over the run: last tasks less "
-        "first, less the same of a fresh network every task", parts, cells, "repair",
+        "first, less the same of a fresh network every task", parts, cells,
     )  # fmt: skip
 
 
@@ -181,7 +195,7 @@ def _repaired(cells: Cells, model: str, arm: str) -> str:
     against = [f"{name} {difference(cells, setting, plain, name)}" for name in names]
     behind = [f"{name} {difference(cells, setting, fresh, name)}" for name in ("accuracy", "loss", "dead")]
     late_accuracy = late(accuracy(cells[setting]))
-    first = [", ".join(map(str, collapse(cells, one))) for one in (setting, plain)]
+    first = [_listed(collapse(cells, one)) for one in (setting, plain)]
     return (
         f"accuracy late {late_accuracy.mean():.3f} ± {late_accuracy.std():.3f} (seeds "
         f"{', '.join(f'{value:.2f}' for value in late_accuracy)}); less plain: {', '.join(against)}; less fresh: "
@@ -190,15 +204,65 @@ def _repaired(cells: Cells, model: str, arm: str) -> str:
     )
 
 
-def _measured(what: str, parts: list[str], cells: Cells, preset: str = "laptop") -> str:
-    group = next(iter(cells.values()))
-    config, seeds = group.config, group.seeds
-    data: dict[str, list[str]] = {}
-    for model in models(cells):
-        data.setdefault(data_name(cells[Setting(model)].config), []).append(MODELS[model])
-    shown = "; ".join(f"{name} ({', '.join(own)})" for name, own in data.items())
+class Fall(NamedTuple):
+    """Per seed: the task at whose end the last hidden layer's effective rank is largest, the first task learnt to less
+    than :data:`HALF` (one more than all: none), and the rank at the end of the last task before all are learnt to less
+    than ``LEARNT``, over that of a fresh network (mean over its tasks)."""
+
+    largest: np.ndarray
+    collapse: np.ndarray
+    rank: np.ndarray
+
+    @property
+    def lead(self) -> np.ndarray:
+        """Tasks from the largest rank to the collapse."""
+        return self.collapse - self.largest
+
+
+def fall(cells: Cells, model: str) -> Fall:
+    """How rank and accuracy fall, without normalisation."""
+    setting, fresh = Setting(model), Setting(model, arm="fresh")
+    rank, usual = (layers(cells[s], "effective_rank")[:, :, -1] for s in (setting, fresh))
+    learnt = accuracy(cells[setting]) >= LEARNT
+    last = learnt.shape[1] - 1 - learnt[:, ::-1].argmax(1)
+    at_last = np.take_along_axis(rank, last[:, None], 1)[:, 0]
+    return Fall(rank.argmax(1) + 1, collapse(cells, setting), at_last / usual.mean(1))
+
+
+def compression(cells: Cells) -> str:
+    """When the last hidden layer's rank begins to fall, when accuracy has fallen, and how low the rank is by then."""
+    parts = []
+    for model in tellable(cells):
+        if not loses_plasticity(cells, model):
+            continue
+        found = fall(cells, model)
+        usual = layers(cells[Setting(model, arm="fresh")], "effective_rank")[:, :, -1]
+        parts.append(
+            f"{MODELS[model]}: rank largest after task {_listed(found.largest)}, accuracy below {HALF} (one more than "
+            f"all: never) from task {_listed(found.collapse)}, {found.lead.mean():.1f} ± {found.lead.std():.1f} tasks "
+            f"later; at the last task learnt to {LEARNT:g} or more the rank is {found.rank.mean():.1f} ± "
+            f"{found.rank.std():.1f} times that of a fresh network (which is {usual.mean():.1f}, with "
+            f"{cells[Setting(model)].config['classes_per_task']} classes), smallest seed {found.rank.min():.1f}"
+        )
+    return _measured("effective rank of the last hidden layer at the end of a task, no normalisation", parts, cells)
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(map(str, values))
+
+
+def _measured(what: str, parts: list[str], cells: Cells) -> str:
+    seeds = next(iter(cells.values())).seeds
     return (
-        f"Measured on {shown} (preset {preset}, {config['tasks']} tasks, seeds {min(seeds)}-{max(seeds)}, "
-        f"first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; Spearman over tasks), "
-        f"{what}: {'; '.join(parts)}."
+        f"Measured on {'; '.join(_stream(cells, model) for model in models(cells))} (preset laptop, seeds "
+        f"{min(seeds)}-{max(seeds)}, first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; "
+        f"Spearman over tasks), {what}: {'; '.join(parts)}."
+    )
+
+
+def _stream(cells: Cells, model: str) -> str:
+    config = cells[Setting(model)].config
+    return (
+        f"{MODELS[model]}, {data_name(config)}, {config['tasks']} tasks of {config['steps']} steps, fresh control "
+        f"{control(cells, model)}"
     )

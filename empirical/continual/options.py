@@ -7,7 +7,7 @@ batches of 128, which is 10,000 steps: the preset paper-epochs.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from empirical.runs.checks import check_choice, check_choices, check_counts, check_given
 from empirical.runs.execution import Execution
@@ -26,7 +26,7 @@ from empirical.training.options import (
 )
 from lop_theory.errors import InvalidInput
 
-Preset = Literal["smoke", "laptop", "repair", "paper", "paper-epochs"]
+Preset = Literal["smoke", "laptop", "paper", "paper-epochs"]
 Arm = Literal["continual", "fresh", "cbp", "redo", "l2_init"]
 PLAIN_STACKS: tuple[ModelName, ...] = ("mlp", "cnn")
 """Models that CBP and ReDo know how to repair."""
@@ -36,7 +36,7 @@ REPAIRS: tuple[Arm, ...] = ("cbp", "redo")
 
 class Size(NamedTuple):
     """What differs from model to model: divisor of all widths, side of an image, batch, steps a task, step size of
-    Adam, side of a patch; images of a class, and held out; pixel noise, and whether pixels are permuted."""
+    Adam, side of a patch; images of a class, and held out; pixel noise, and whether pixels are permuted; tasks."""
 
     scale: int
     side: int
@@ -48,6 +48,7 @@ class Size(NamedTuple):
     probe_per_class: int = 100
     noise: float = 0.0
     permuted: bool = True
+    tasks: int = 40
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,8 @@ class Continual:
     """
 
     preset: Preset = "smoke"
-    """Sizes: smoke (a minute), laptop (an hour), repair (MLP and CNN of the same size with five seeds and those
-    companions that replace units, an hour), paper (Tiny ImageNet, 40 tasks of 500 steps) or paper-epochs (of 500
-    epochs)."""
+    """Sizes: smoke (a minute), laptop (an hour or two; those models whose fresh networks learn a task at a size that
+    two cores carry), paper (Tiny ImageNet, 40 tasks of 500 steps) or paper-epochs (of 500 epochs)."""
     seeds: tuple[int, ...] = (40, 41)
     """Seeds; each fixes the networks, the order of classes, the permutations and the batches."""
     models: tuple[ModelName, ...] = ("mlp", "cnn", "resnet18", "vit")
@@ -106,8 +106,8 @@ class Continual:
     cross: Literal["one", "all"] = "one"
     """Dropout, step size, arm and normalisation other than the first: one at a time, or every combination."""
     source: Source = "glyphs"
-    tasks: int = 40
-    """Tasks, one after the other."""
+    tasks: int | None = None
+    """Tasks, one after the other; none: the preset's for the model (paper 40)."""
     classes_per_task: ClassesPerTask = 5
     steps: int | None = None
     """Steps a task; none: the preset's for the model (paper 500, laptop 100 to 500)."""
@@ -157,7 +157,7 @@ class Continual:
                 data=data,
                 optimiser=optimiser,
                 fresh=settings.arm == "fresh",
-                tasks=self.tasks,
+                tasks=size.tasks,
                 classes_per_task=self.classes_per_task,
                 steps=size.steps,
                 batch=size.batch,
@@ -171,7 +171,7 @@ class Continual:
         return SIZES[self.preset][model]._replace(**chosen(self, SIZES_SET))
 
 
-SIZES_SET = ("scale", "side", "batch", "steps", "per_class", "probe_per_class", "permuted", "noise")
+SIZES_SET = ("scale", "side", "batch", "steps", "per_class", "probe_per_class", "permuted", "noise", "tasks")
 """Fields of ``Size`` that can be set for all models."""
 
 
@@ -221,14 +221,8 @@ def _check_sizes(options: Continual) -> None:
 
 
 _PAPER = {name: Size(1, 64, 128, 500, 1e-4 if name == "vit" else 1e-3, permuted=False) for name in get_args(ModelName)}
-_FEW = {"per_class": 30, "probe_per_class": 20}
-_PLAIN = {"per_class": 100, "probe_per_class": 20, "permuted": False}
-_LAPTOP: dict[ModelName, Size] = {
-    "mlp": Size(1, 16, 64, 500, 1e-3, noise=0.3),
-    "cnn": Size(4, 16, 32, 250, 1e-3, per_class=100, probe_per_class=40, noise=0.1),
-    "resnet18": Size(8, 16, 32, 80, 1e-3, **_PLAIN),
-    "vit": Size(16, 16, 32, 100, 1e-3, **_PLAIN),
-}
+_FEW: dict[str, Any] = {"per_class": 30, "probe_per_class": 20}
+_PLAIN: dict[str, Any] = {"per_class": 100, "probe_per_class": 20, "permuted": False, "tasks": 16}
 SIZES: dict[str, dict[ModelName, Size]] = {
     "smoke": {
         "mlp": Size(2, 16, 32, 30, 1e-3, **_FEW),
@@ -236,8 +230,12 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "resnet18": Size(16, 8, 16, 10, 1e-3, **_FEW),
         "vit": Size(16, 8, 16, 10, 1e-3, 4, **_FEW),
     },
-    "laptop": _LAPTOP,
-    "repair": _LAPTOP,
+    "laptop": {
+        "mlp": Size(1, 16, 64, 500, 1e-3, noise=0.3),
+        "cnn": Size(8, 16, 64, 250, 5e-3, per_class=100, probe_per_class=20, noise=0.1, tasks=30),
+        "resnet18": Size(16, 16, 64, 250, 3e-3, **_PLAIN),
+        "vit": Size(16, 16, 64, 300, 1e-3, **_PLAIN),
+    },
     "paper": _PAPER,
     "paper-epochs": {name: size._replace(steps=10_000) for name, size in _PAPER.items()},
 }
@@ -251,12 +249,10 @@ _PAPER_OPTIONS = Continual(
 )  # fmt: skip
 CONTINUAL: dict[str, Continual] = {
     "smoke": Continual(seeds=(40,), tasks=3, arms=("continual", "fresh", "cbp")),
-    "laptop": Continual(preset="laptop", seeds=_SEEDS[:3], theory=False),
-    "repair": Continual(
-        preset="repair",
+    "laptop": Continual(
+        preset="laptop",
         seeds=_SEEDS,
-        models=PLAIN_STACKS,
-        normalisations=("none",),
+        models=("mlp", "cnn"),
         arms=("continual", "fresh", *REPAIRS),
         theory=False,
     ),

@@ -9,6 +9,7 @@ import numpy as np
 
 from empirical.continual.options import CONTINUAL, ContinualRun
 from empirical.runs import saved
+from empirical.runs.control import Control, cannot_tell
 from empirical.runs.saved import FOLDER, NETWORK, Group
 
 INITIALISATION, FIRST_STEP, TRAINING, END = range(4)
@@ -81,6 +82,18 @@ def loss(group: Group) -> np.ndarray:
     values, moment = group.stacked("loss", "moment", layer=NETWORK)
     windows = values[:, (moment[0] == TRAINING) | (moment[0] == END)]
     return windows.reshape(len(values), group.config["tasks"], -1).mean(2)
+
+
+def control(found: Mapping[Setting, Group], model: str) -> Control | None:
+    """What a fresh network every task, without normalisation, learns, if it was run."""
+    fresh = found.get(Setting(model, arm="fresh"))
+    return None if fresh is None else Control(accuracy(fresh))
+
+
+def lacks(found: Mapping[Setting, Group], model: str) -> str | None:
+    """Why the records of a model cannot tell whether it loses plasticity, or ``None`` if they can."""
+    fresh = control(found, model)
+    return "its control, a fresh network every task, was not run" if fresh is None else cannot_tell(fresh)
 
 
 def layers(group: Group, name: str, moment: int = END) -> np.ndarray:

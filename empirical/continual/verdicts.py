@@ -1,6 +1,6 @@
 """When the claims about continual classification hold: conditions on every seed of the saved records."""
 
-from empirical.continual import claims
+from empirical.continual import claims, records
 from empirical.continual.claims import Cells, change, difference, net_change
 from empirical.continual.records import Setting, accuracy, layers
 from empirical.runs.measured import Measured
@@ -12,6 +12,19 @@ def lost_and_its_last_layer_is_dead(cells: Cells) -> bool:
     lost = claims.loses_plasticity(cells, "mlp") and change(cells, _MLP, "accuracy").mean < -0.6
     dead = (layers(cells[_MLP], "dead")[:, -claims.SPAN :, -1] == 1).all()
     return bool(lost and dead and layers(cells[_FRESH], "dead")[:, :, -1].max() < 0.6)
+
+
+def the_cnn_loses_part(cells: Cells) -> bool:
+    """In every seed it ends below what it learnt at its best tasks, by more than a fresh network changes."""
+    cnn = Setting("cnn")
+    return claims.since_best(cells, cnn, "accuracy").sign == net_change(cells, cnn, "accuracy").sign == -1
+
+
+def both_lose(cells: Cells) -> bool | None:
+    """``None`` where the CNN's records cannot tell (the MLP's are asked of every claim)."""
+    if records.lacks(cells, "cnn"):
+        return None
+    return lost_and_its_last_layer_is_dead(cells) and the_cnn_loses_part(cells)
 
 
 def fresh_networks_look_the_same(cells: Cells) -> bool:
@@ -41,10 +54,29 @@ def cbp_is_no_fresh_network(cells: Cells) -> bool:
     return difference(cells, _CBP, _FRESH, "accuracy").sign == -1 and net_change(cells, _CBP, "loss").sign == 1
 
 
+def rank_falls_first(cells: Cells) -> bool:
+    """In every seed the rank has begun to fall before half of the accuracy is gone, and is not yet as low as that of a
+    fresh network when the network still learns."""
+    found = claims.fall(cells, "mlp")
+    lost = (found.collapse <= cells[_MLP].config["tasks"]).all()
+    return bool(lost and (found.lead > 0).all() and (found.rank > 1).all())
+
+
+def compression_is_no_cause(cells: Cells) -> bool:
+    """Fresh networks, which learn every task, are twice as compressed as the network that is about to fail."""
+    return bool(claims.fall(cells, "mlp").rank.mean() > 2)
+
+
+def lacks(cells: Cells) -> str | None:
+    """Every claim here rests on the MLP: what its records lack."""
+    return records.lacks(cells, "mlp")
+
+
 VERDICTS = {
-    "continual-lop": Measured(claims.symptoms, lost_and_its_last_layer_is_dead, fresh_networks_look_the_same),
-    "continual-normalisation": Measured(claims.normalisation, normalisation_prevents),
+    "continual-lop": Measured(claims.symptoms, both_lose, fresh_networks_look_the_same, lacks=lacks),
+    "continual-compression": Measured(claims.compression, rank_falls_first, compression_is_no_cause, lacks=lacks),
+    "continual-normalisation": Measured(claims.normalisation, normalisation_prevents, lacks=lacks),
     "continual-cbp": Measured(
-        claims.continual_backprop, cbp_prevents_the_collapse, cbp_is_no_fresh_network, preset="repair"
+        claims.continual_backprop, cbp_prevents_the_collapse, cbp_is_no_fresh_network, lacks=lacks
     ),
 }

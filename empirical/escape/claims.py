@@ -23,9 +23,11 @@ from empirical.escape.records import (
     stage,
     starts,
 )
+from empirical.runs.control import LEARNT
 from empirical.runs.saved import Group
 
 SPAN = 5
+_SCORES = ("train", "probe")
 
 
 class Difference(NamedTuple):
@@ -43,6 +45,19 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} (d {self.d:.1f}, {self.above}/{self.seeds} up)"
+
+
+class Held(NamedTuple):
+    """Accuracies a seed: on training images, on held-out ones, and of a fresh network on the same held-out ones."""
+
+    train: np.ndarray
+    probe: np.ndarray
+    fresh: np.ndarray
+
+    @property
+    def behind(self) -> Difference:
+        """Held out, less fresh."""
+        return difference(self.probe, self.fresh)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
@@ -97,6 +112,36 @@ def recovery(group: Group, start: Start) -> str:
     return _measured(
         group,
         f"from the network after task {tasks}, over the unperturbed branch, and recovered share: {'; '.join(parts)}",
+    )
+
+
+def held_out(group: Group, at: Stage) -> Held:
+    """What a branch has learnt on its last task, against fresh networks on the same task, in the seeds in which it
+    regained its training accuracy."""
+    assert at.start is not None
+    train, probe = (of_network(group, at, name)[:, -1] for name in ("train_accuracy", "probe_accuracy"))
+    fresh = of_network(group, stage(group, at.start, "fresh"), "probe_accuracy")[:, -1]
+    regained = train >= LEARNT
+    return Held(train[regained], probe[regained], fresh[regained])
+
+
+def generalisation(group: Group) -> str:
+    """Held-out accuracy of what was regained, by start and branch; a branch that regained nothing says nothing."""
+    parts = []
+    for start in starts(group):
+        for name in perturbed(group):
+            held = held_out(group, Stage(start, name))
+            if len(held.probe) > 1:
+                parts.append(
+                    f"{NAMES[name]} after {'half' if start == 'half' else 'all'} was lost: training "
+                    f"{held.train.mean():.2f}, held out {held.probe.mean():.2f}, less fresh {held.behind}"
+                )
+    fresh = [of_network(group, stage(group, starts(group)[0], "fresh"), f"{n}_accuracy")[:, -1] for n in _SCORES]
+    return _measured(
+        group,
+        f"the last task of stage 2, seeds with training accuracy of at least {LEARNT:g} there, at least two: "
+        f"{'; '.join(parts)}; the fresh networks themselves: training {fresh[0].mean():.2f}, held out "
+        f"{fresh[1].mean():.2f}",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from empirical.continual.records import END, TRAINING
 from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, half_lost
 from empirical.runs import saved
+from empirical.runs.control import Control
 from empirical.runs.run import alike
 from empirical.runs.saved import FOLDER, NETWORK, Group
 
@@ -77,6 +78,11 @@ def early(group: Group, at: Stage) -> np.ndarray:
 def final(group: Group, at: Stage) -> np.ndarray:
     """Seeds × tasks: training accuracy at the end of a task."""
     return curves(group, at)[:, :, -1]
+
+
+def control(group: Group) -> Control:
+    """What the fresh networks of stage 2 have learnt at the ends of their tasks."""
+    return Control(final(group, stage(group, starts(group)[0], "fresh")))
 
 
 def recovered(group: Group, at: Stage, measure: Measure = area) -> np.ndarray:

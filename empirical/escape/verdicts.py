@@ -7,6 +7,7 @@ import numpy as np
 from empirical.continual.options import REPAIRS
 from empirical.escape import claims, records
 from empirical.escape.options import STAGE_1, Stage
+from empirical.runs.control import cannot_tell
 from empirical.runs.measured import Measured
 from empirical.runs.saved import Group
 
@@ -63,12 +64,33 @@ def a_plateau_where_a_layer_is_dead(group: Group) -> bool:
     return collapsed.networks > 0 and collapsed.saddles == 0 and collapsed.largest == 0
 
 
+def shrunk_networks_generalise(group: Group) -> bool:
+    """Shrink and perturb from half-lost plasticity, all seeds: as well as fresh networks, on average."""
+    held = claims.held_out(group, Stage("half", "shrink_perturb"))
+    return len(held.probe) == len(group.seeds) and abs(held.behind.mean) < 0.05
+
+
+def replaced_units_do_not(group: Group) -> bool:
+    """ReDo regains the training accuracy in every seed and from both starts, and not the held-out accuracy."""
+    held = [claims.held_out(group, Stage(start, "redo")) for start in ("half", "end")]
+    return all(len(h.probe) == len(group.seeds) and h.behind.above == 0 and h.behind.mean < -0.1 for h in held)
+
+
+def lacks(group: Group) -> str | None:
+    return cannot_tell(records.control(group))
+
+
 VERDICTS = {
-    "escape-lop": Measured(claims.loss_of_plasticity, does_not_come_back),
+    "escape-lop": Measured(claims.loss_of_plasticity, does_not_come_back, lacks=lacks),
     "escape-half": Measured(
-        partial(claims.recovery, start="half"), resets_and_shrinking_restore, noise_restores_little
+        partial(claims.recovery, start="half"), resets_and_shrinking_restore, noise_restores_little, lacks=lacks
     ),
-    "escape-collapse": Measured(partial(claims.recovery, start="end"), redo_alone_comes_back_always, nor_by_noise),
-    "escape-silent": Measured(claims.silence, silent_units_stay),
-    "escape-curvature": Measured(claims.curvatures, saddles_elsewhere, a_plateau_where_a_layer_is_dead),
+    "escape-collapse": Measured(
+        partial(claims.recovery, start="end"), redo_alone_comes_back_always, nor_by_noise, lacks=lacks
+    ),
+    "escape-generalisation": Measured(
+        claims.generalisation, shrunk_networks_generalise, replaced_units_do_not, lacks=lacks
+    ),
+    "escape-silent": Measured(claims.silence, silent_units_stay, lacks=lacks),
+    "escape-curvature": Measured(claims.curvatures, saddles_elsewhere, a_plateau_where_a_layer_is_dead, lacks=lacks),
 }

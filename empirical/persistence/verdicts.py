@@ -4,9 +4,8 @@ from empirical.persistence import claims
 from empirical.persistence.claims import CONTROLLED, amplified, escapes
 from empirical.persistence.options import Setting
 from empirical.persistence.records import Cells, distances, exceeded, whole
+from empirical.runs.control import LEAST_SEEDS, too_few
 from empirical.runs.measured import Measured
-
-LEAST_SEEDS = 5
 
 
 def persists(cells: Cells) -> bool | None:
@@ -39,7 +38,12 @@ def rounding_parts(cells: Cells) -> bool | None:
     return bool(distances(double).max() < 1e-10 and moved and escaped and (amplified(half) < 1).all())
 
 
+def lacks(cells: Cells) -> str | None:
+    """Seeds: no claim here says of a network that it did not lose what a fresh one learns."""
+    return too_few(min(len(group.seeds) for group in cells.values()))
+
+
 VERDICTS = {
-    "persistence-run": Measured(claims.persists, persists),
-    "persistence-rounding": Measured(claims.rounding, rounding_parts),
+    "persistence-run": Measured(claims.persists, persists, lacks=lacks),
+    "persistence-rounding": Measured(claims.rounding, rounding_parts, lacks=lacks),
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS, Name
-from empirical.remedies.records import LATE, Cell, cost, late, share
+from empirical.remedies.records import LATE, Cell, cost, early, late, share
 
 Cells = Mapping[Name, Cell]
 
@@ -48,6 +48,25 @@ def _part(cells: Cells, name: Name) -> str:
         f"{remedy.words}{how}: accuracy {_spread(late(cells[name].group))}, share {_spread(gain)} ({up}/{len(gain)} "
         f"up), d {effect(cells, name):.1f}, cost × {cost(cells, name):.1f}"
     )
+
+
+def laziness(cells: Cells) -> str:
+    """Lazy against plain training: the first tasks, the last ones, and the change between within a seed."""
+    changed = {name: change(cells, name) for name in ("plain", "lazy", "fresh")}
+    ahead = late(cells["lazy"].group) - late(cells["plain"].group)
+    return (
+        f"Measured on the stream of the remedies (seeds {_range(cells['plain'].group.seeds)}), training accuracy "
+        f"averaged over a task: first {LATE} tasks plain {_spread(early(cells['plain'].group))}, lazy (α "
+        f"{cells['lazy'].strength:g}) {_spread(early(cells['lazy'].group))}; last {LATE} less first: plain "
+        f"{_spread(changed['plain'])}, lazy {_spread(changed['lazy'])} ({int((changed['lazy'] < 0).sum())}/"
+        f"{len(ahead)} down), fresh network every task {_spread(changed['fresh'])}; last {LATE}, lazy less plain "
+        f"{_spread(ahead)} (d {effect(cells, 'lazy'):.1f}, {int((ahead > 0).sum())}/{len(ahead)} up)."
+    )
+
+
+def change(cells: Cells, name: Name) -> np.ndarray:
+    """Per seed, the last tasks less the first."""
+    return late(cells[name].group) - early(cells[name].group)
 
 
 def _spread(values: np.ndarray) -> str:

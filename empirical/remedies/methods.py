@@ -98,6 +98,7 @@ def _by_dormancy(kind: type[ReDo] | type[ReGraMa]) -> Make:
 
 
 OPTIMISERS: dict[Name, Make] = {
+    "lazy": lambda model, run, _: Adam(model.parameters(), lr=run.step_size / run.strength, fused=True),
     "weight_decay": lambda model, run, _: AdamW(
         model.parameters(), lr=run.step_size, weight_decay=run.strength, fused=True
     ),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from empirical.remedies.options import Name, RemedyRun
 from lop_theory.optim import CReLU, DeepFourier, SmoothLeakyReLU
@@ -12,6 +12,17 @@ from lop_theory.optim import CReLU, DeepFourier, SmoothLeakyReLU
 PAIRED: dict[Name, Callable[[], nn.Module]] = {"crelu": CReLU, "fourier": DeepFourier}
 """Activations that make two features of a unit."""
 NORMALISED: tuple[Name, ...] = ("layer_norm", "project")
+
+
+class ScaledLinear(nn.Linear):
+    """α(Wx + b)."""
+
+    def __init__(self, inputs: int, outputs: int, scale: float) -> None:
+        super().__init__(inputs, outputs)
+        self.scale = scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.scale * super().forward(input)
 
 
 def build(run: RemedyRun, image: tuple[int, int, int], classes: int, index: int = 0) -> nn.Sequential:
@@ -36,7 +47,8 @@ def _build(run: RemedyRun, inputs: int, classes: int) -> nn.Sequential:
         layers.append(_activation(run))
         if run.remedy == "dropout":
             layers.append(nn.Dropout(run.strength))
-    return nn.Sequential(*layers, nn.Linear(width, classes))
+    head = nn.Linear(width, classes) if run.remedy != "lazy" else ScaledLinear(width, classes, run.strength)
+    return nn.Sequential(*layers, head)
 
 
 def _activation(run: RemedyRun) -> nn.Module:

@@ -16,7 +16,7 @@ Preset = Literal["smoke", "laptop"]
 Name = Literal[
     "plain", "fresh", "weight_decay", "dropout", "gradient_noise", "layer_norm", "project", "l2_init", "parseval",
     "spectral", "crelu", "fourier", "smooth_leaky", "shrink_perturb", "dash", "fire", "upgd", "cbp", "ccbp", "redo",
-    "regrama", "snr",
+    "regrama", "snr", "lazy",
 ]  # fmt: skip
 NAMES: tuple[Name, ...] = get_args(Name)
 CONTROLS: tuple[Name, ...] = ("plain", "fresh")
@@ -58,8 +58,11 @@ REMEDIES: dict[Name, Remedy] = {
     "redo": Remedy("ReDo", "τ", (0.025, 0.1), unclones=True, unfreezes=True),
     "regrama": Remedy("ReGraMa", "τ", (0.01, 0.1), unclones=True, unfreezes=True),
     "snr": Remedy("SNR", "percentile", (0.95, 0.99), unclones=True, unfreezes=True),
+    "lazy": Remedy("lazy training", "α", (10.0, 100.0), unclones=False, unfreezes=False),
 }
-"""Every remedy by name. Companions act every fifty steps, remedies between tasks at the start of every task."""
+"""Every remedy by name. Companions act every fifty steps, remedies between tasks at the start of every task.
+Lazy training multiplies the output by α and divides Adam's step size by it: the output moves as fast, the weights α
+times less."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS, Name, Remedies, RemedyRun
 from empirical.runs import saved
+from empirical.runs.control import Control
 from empirical.runs.saved import FOLDER, Group
 from empirical.runs.store import Record
 from lop_theory.errors import InvalidInput
@@ -71,6 +72,16 @@ def accuracy(group: Group) -> np.ndarray:
 def late(group: Group) -> np.ndarray:
     """Per seed, the accuracy of the last tasks."""
     return accuracy(group)[:, -LATE:].mean(1)
+
+
+def control(found: Mapping[Name, Cell]) -> Control:
+    """What fresh networks have learnt at the ends of their tasks."""
+    return Control(found["fresh"].group.stacked("at_end")[0])
+
+
+def early(group: Group) -> np.ndarray:
+    """Per seed, the accuracy of the first tasks."""
+    return accuracy(group)[:, :LATE].mean(1)
 
 
 def share(found: Mapping[Name, Cell], name: Name) -> np.ndarray:

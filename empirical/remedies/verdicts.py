@@ -3,7 +3,8 @@
 from empirical.remedies import claims
 from empirical.remedies.claims import Cells
 from empirical.remedies.options import REMEDIES, Name
-from empirical.remedies.records import late, share
+from empirical.remedies.records import control, early, late, share
+from empirical.runs.control import cannot_tell
 from empirical.runs.measured import Measured
 
 SURPASS: tuple[Name, ...] = (
@@ -28,4 +29,22 @@ def remedies_surpass_fresh_networks(cells: Cells) -> bool:
     return bool(lost and surpass and part and not needed and not enough)
 
 
-VERDICTS = {"remedies": Measured(claims.comparison, remedies_surpass_fresh_networks)}
+def lacks(cells: Cells) -> str | None:
+    return cannot_tell(control(cells))
+
+
+def lazy_training_avoids_the_loss(cells: Cells) -> bool | None:
+    """It learns the first tasks as fast, and of the last ones far more than plain training, in every seed; loses
+    nothing itself in any of them, or something in all. ``None`` if seeds differ."""
+    lost = claims.change(cells, "lazy") < 0
+    as_fast = early(cells["lazy"].group).mean() > early(cells["plain"].group).mean() - 0.05
+    ahead = late(cells["lazy"].group) - late(cells["plain"].group)
+    if not as_fast:
+        return None
+    return bool((ahead > 0.3).all() and not lost.any()) if lost.any() == lost.all() else None
+
+
+VERDICTS = {
+    "remedies": Measured(claims.comparison, remedies_surpass_fresh_networks, lacks=lacks),
+    "lazy-rich": Measured(claims.laziness, lazy_training_avoids_the_loss, lacks=lacks),
+}

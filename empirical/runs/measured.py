@@ -12,19 +12,29 @@ class Measured(NamedTuple):
     """``sentence(cells)`` is what the ledger must state, word for word; ``held(cells)`` whether the statement that
     holds is borne out by every seed (``None``: these records cannot tell); ``refuted(cells)``, for a corrected claim,
     whether the paper's is not. ``preset``: whose records are read, if not those that the experiment's claims are about.
+    ``lacks(cells)`` says why these records cannot tell, whatever they show (:mod:`empirical.runs.control`), or nothing.
     """
 
     sentence: Callable[[Any], str]
     held: Condition
     refuted: Condition | None = None
     preset: str | None = None
+    lacks: Callable[[Any], str | None] = lambda _: None
+
+    def said(self, cells: Any) -> str:
+        """The sentence, and, where the records cannot tell, why."""
+        lacking = self.lacks(cells)
+        return f"{self.sentence(cells)} Cannot tell: {lacking}." if lacking else self.sentence(cells)
 
 
 def findings(name: str, claim: Measured, cells: Any, stated: str) -> Iterator[Mapping[str, Any]]:
     """The evidence of the records, one mapping a finding, as ``lop_theory verify`` reads it."""
-    sentence, about = claim.sentence(cells), "paper" if claim.refuted is None else "corrected"
+    sentence, about = claim.said(cells), "paper" if claim.refuted is None else "corrected"
     if not _states(stated, sentence):
         yield nothing(name, f"the ledger does not say what the records say: {sentence}")
+        return
+    if claim.lacks(cells):
+        yield finding(name, "paper", None, sentence)
         return
     yield finding(name, about, claim.held(cells), sentence)
     if claim.refuted is not None:

@@ -13,6 +13,7 @@ from torch import nn
 
 MASK, GAMMA = (1 << 64) - 1, 0x9E3779B97F4A7C15
 FIRST_BITS, FLIPS, RANDOM_BITS, TARGET, INITIAL, REPLACED, DRAWN, PROBE = range(1, 9)
+DROPPED = 15
 
 
 def mix(z: int) -> int:
@@ -83,6 +84,7 @@ class Setting(NamedTuple):
     maturity: int = 100
     accumulate: bool = True
     flip_every: int = 10_000
+    dropout: float = 0.0
 
 
 GAIN = {"relu": 2**0.5, "tanh": 5 / 3, "sigmoid": 1.0, "elu": 2**0.5, "leaky_relu": (2 / (1 + 0.01**2)) ** 0.5}
@@ -127,7 +129,13 @@ def numpy_run(s: Setting) -> Trained:
         h = PHI[s.activation](z)
         error = float(h @ w2 + b2[0] - target(x))
         errors.append(error**2)
-        back = 2 * error * w2 * SLOPE[s.activation](z)
+        slope = SLOPE[s.activation](z)
+        if s.dropout:
+            draws = np.array([uniform(key(s.seed, DROPPED), step * s.hidden + i) for i in range(s.hidden)])
+            kept = (draws >= s.dropout) / (1 - s.dropout)
+            h, slope = h * kept, slope * kept
+            error = float(h @ w2 + b2[0] - target(x))
+        back = 2 * error * w2 * slope
         gradients = [np.outer(x, back), back, 2 * error * h, np.array([2 * error])]
         for p, g, m, v, count in zip(parameters, gradients, *moments, strict=True):
             m[...] = 0.9 * m + 0.1 * g

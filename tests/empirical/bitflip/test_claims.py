@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.bitflip import claims, records
+from empirical.bitflip import claims, records, verdicts
 from empirical.runs.statistics import effect, windowed
 from lop_theory.errors import InvalidInput
 from paper_figs import fig_b1, fig_b2
@@ -18,7 +18,7 @@ def cells() -> claims.Cells:
 
 
 def test_the_records_are_whole() -> None:
-    assert len(whole_records("bitflip")) >= 120
+    assert len(whole_records("bitflip")) >= 160
 
 
 def test_switch_and_sgd_share_their_first_half(cells: claims.Cells) -> None:
@@ -49,6 +49,22 @@ def test_continual_backprop_recovers(cells: claims.Cells) -> None:
         assert healed.ratio < 0.4
         assert healed.above == 0
         assert claims.at_the_end(cell, "stream_dead").mean() < 0.05
+
+
+@pytest.mark.claim("bitflip-dropout")
+def test_dropout_harms_wide_learners_early_and_saves_none(cells: claims.Cells) -> None:
+    assert claims.dropout(cells) in stated("bitflip-dropout")
+    for width in claims.widths(cells):
+        dropped, sgd, cbp = (cells[width, method] for method in ("dropout", "sgd", "cbp"))
+        assert effect(claims.errors_at_the_end(dropped), claims.errors_at_the_end(sgd)).ratio > 0.9
+        assert (claims.errors_at_the_end(dropped) > 2 * claims.errors_at_the_end(cbp)).all()
+        assert claims.at_the_end(dropped, "stream_dead").mean() > 0.9
+        if width >= 50:
+            assert (claims.early_error(dropped) > claims.early_error(sgd)).all()
+    assert verdicts.dropout_is_mixed_or_harmful(cells)
+    helped = {**cells, **{(w, "dropout"): cells[w, "cbp"] for w in claims.widths(cells)}}
+    with np.errstate(invalid="ignore"):  # no difference at all has no effect size
+        assert not verdicts.dropout_is_mixed_or_harmful(helped)
 
 
 @pytest.mark.claim("bitflip-width")
@@ -89,7 +105,7 @@ def test_figures_draw_from_the_records_and_name_them(figure, tmp_path: Path) -> 
 
 
 def test_missing_runs_name_the_command(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"lacks 120 of the 120 runs.*python -m empirical bitflip --preset paper"):
+    with pytest.raises(InvalidInput, match=r"lacks 160 of the 160 runs.*python -m empirical bitflip --preset paper"):
         records.cells("paper", tmp_path)
 
 

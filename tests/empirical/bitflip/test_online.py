@@ -25,7 +25,7 @@ def compiled(s: Setting, *, pieces: int = 1) -> Trained:
     learner = online.fresh_learner(s.seed, 21, s.hidden, bound)
     rule = Rule(
         units.ACTIVATIONS.index(s.activation), s.adam, s.step_size, s.start, s.adaptable, s.rate, s.decay, s.maturity,
-        s.accumulate, bound,
+        s.accumulate, bound, s.dropout,
     )  # fmt: skip
     errors, replaced = np.zeros(s.steps), []
     for k in range(pieces):
@@ -54,9 +54,12 @@ CASES = [
     Setting(6, 12, STEPS, "relu", rate=0.02, accumulate=False, flip_every=100),
     Setting(7, 50, STEPS, "relu", start=STEPS),
     Setting(8, 3, STEPS, "relu", rate=0.5, maturity=3, flip_every=700),
+    Setting(9, 12, STEPS, "relu", start=STEPS, flip_every=500, dropout=0.1),
+    Setting(10, 6, STEPS, "sigmoid", adam=True, step_size=1e-3, start=STEPS, dropout=0.3),
 ]
 
 
+@pytest.mark.claim("bitflip-dropout")
 @pytest.mark.parametrize("setting", CASES, ids=lambda s: f"{s.activation}-{s.seed}")
 def test_agrees_with_the_plain_learner_step_by_step(setting: Setting) -> None:
     expected = reference.numpy_run(setting)

@@ -1,6 +1,7 @@
 """The claims about cloning, recomputed from the committed records of the laptop preset, and its figures."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from empirical.cloning import claims, records
 from empirical.cloning.claims import at_the_end, curve, rank
-from empirical.cloning.options import Setting
+from empirical.cloning.leap import find_leap
+from empirical.cloning.options import Cloning, Setting
 from empirical.runs.statistics import effect
 from lop_theory.errors import InvalidInput
 from tests.empirical.ledger import stated, whole_records
@@ -85,6 +87,35 @@ def test_rounding_alone_leaves_in_float32_only(cells: records.Cells) -> None:
     assert curve(double, "defect").max() < 1e-12
     assert curve(double, "distance").max() < 1e-14
     assert np.all(rank(single, "clone") > 1.1 * rank(single, "base"))
+
+
+@pytest.mark.claim("cloning-normalisation")
+def test_normalised_clones_stay_and_noise_would_have_shown(cells: records.Cells) -> None:
+    norms = {group.config["model"]["normalisation"] for group in cells.values()}
+    assert norms == {"batch", "layer"}
+    for key, group in cells.items():
+        if key.arm in ("sgd", "adam", "matched"):
+            assert curve(group, "defect").max() == 0.0
+            assert at_the_end(claims.strongest(cells, key.model), "defect").min() > 1e-2
+
+
+@pytest.mark.claim("cloning-rates")
+def test_a_leap_comes_with_a_sign_that_differs_and_not_without() -> None:
+    """A small run of float32 with matched step sizes: one unit's clones open on one sample, the base's does not."""
+    options = Cloning(
+        seeds=(41,), models=("mlp",), arms=("matched",), side=8, scale=4, batch=64, pretrain=20, steps=200,
+        measurements=4, per_class=40, theory=False,
+    )  # fmt: skip
+    (run,) = options.runs()
+    leap = find_leap(run)
+    assert leap is not None
+    assert leap.is_cause
+    assert leap.flipped == run.factor  # one pre-activation of the base
+    assert leap.magnitude < leap.rounding < 1e-4  # no tie: two signs of numbers within rounding of 0
+    assert leap.after > 1e-3
+    assert find_leap(run, until=leap.step) is None
+    with pytest.raises(InvalidInput, match="none of matched step sizes"):
+        find_leap(replace(run, matched=False))
 
 
 @pytest.mark.parametrize("number", ["2_1", "b7", "b8", "b11", "b12", "b13"])

@@ -94,6 +94,7 @@ def test_defects_agree_with_the_theory_s_own_reading(name: str) -> None:
     assert 0 < manifold_row(wide, clone.profile.state)["distance"] < manifold_row(wide, clone.profile.state)["spread"]
 
 
+@pytest.mark.claim("cloning-normalisation")
 @pytest.mark.claim("cloning-stays")
 @pytest.mark.parametrize("arm", ["sgd", "adam", "matched"])
 def test_copies_stay_copies_bit_by_bit(arm: str) -> None:

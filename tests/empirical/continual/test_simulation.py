@@ -209,7 +209,7 @@ def test_presets_have_their_sizes() -> None:
         (["--scale", "3"], "scale"),
         (["--noise", "-1"], "noise"),
         (["--seeds", "-4"], "seeds"),
-        (["--preset", "big"], "smoke, laptop, repair, paper, paper-epochs"),
+        (["--preset", "big"], "smoke, laptop, paper, paper-epochs"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

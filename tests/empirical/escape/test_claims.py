@@ -56,6 +56,18 @@ def test_redo_always_brings_most_back_from_a_collapse_others_sometimes_or_never(
     assert collapsed.sum() == 4
 
 
+@pytest.mark.claim("escape-generalisation")
+def test_what_resets_bring_back_does_not_generalise_and_what_shrinking_brings_back_does(group: Group) -> None:
+    assert claims.generalisation(group) in stated("escape-generalisation")
+    for start in ("half", "end"):
+        held = claims.held_out(group, Stage(start, "redo"))
+        assert held.train.min() > 0.85  # as much of the training images as fresh networks, in every seed
+        assert (held.probe < held.fresh).all()
+    shrunk = claims.held_out(group, Stage("half", "shrink_perturb"))
+    assert abs(shrunk.behind.mean) < 0.05
+    assert len(claims.held_out(group, Stage("end", "none")).probe) == 0  # nothing regained, nothing said
+
+
 @pytest.mark.claim("escape-silent")
 @pytest.mark.claim("frozen-unit")
 def test_silent_units_stay_silent_where_theory_says_so(group: Group) -> None:

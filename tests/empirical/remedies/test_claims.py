@@ -7,7 +7,13 @@ import pytest
 pytest.importorskip("pyarrow")
 from empirical.remedies import claims, records
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS
-from empirical.remedies.verdicts import NOTHING, PART, SURPASS, remedies_surpass_fresh_networks
+from empirical.remedies.verdicts import (
+    NOTHING,
+    PART,
+    SURPASS,
+    lazy_training_avoids_the_loss,
+    remedies_surpass_fresh_networks,
+)
 from paper_figs import fig_remedies
 from tests.empirical.ledger import stated, whole_records
 
@@ -53,6 +59,17 @@ def test_some_remedies_surpass_fresh_networks_and_need_not_take_clones_apart(cel
         assert cells[name].strength == max(REMEDIES[name].tried)
     assert set(REMEDIES) == set(cells)
     assert all(REMEDIES[name].unclones for name in PART)
+
+
+@pytest.mark.claim("lazy-rich")
+def test_lazy_training_loses_far_less_and_seeds_differ_on_whether_anything(cells: claims.Cells) -> None:
+    assert claims.laziness(cells) in stated("lazy-rich")
+    assert records.early(cells["lazy"].group).mean() > records.early(cells["plain"].group).mean()
+    assert (records.late(cells["lazy"].group) > records.late(cells["plain"].group) + 0.3).all()
+    assert lazy_training_avoids_the_loss(cells) is None
+    assert lazy_training_avoids_the_loss({**cells, "lazy": cells["plain"]}) is False  # all seeds lose
+    assert lazy_training_avoids_the_loss({**cells, "lazy": cells["layer_norm"]}) is True  # none does
+    assert lazy_training_avoids_the_loss({**cells, "lazy": cells["upgd"]}) is None  # it does not learn as fast
 
 
 @pytest.mark.parametrize(

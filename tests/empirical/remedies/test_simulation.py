@@ -155,6 +155,21 @@ def test_clones_part_where_theory_says_that_they_can(name: str) -> None:
     assert (parted(model) > 1e-4) == REMEDIES[name].unclones, parted(model)
 
 
+@pytest.mark.claim("lazy-rich")
+def test_lazy_training_moves_the_weights_less_and_the_output_as_fast() -> None:
+    """The first task of a laptop run, hidden weights; α = 1 is plain training, bit for bit."""
+    moved, outputs = {}, {}
+    for name, strength in (("plain", 0.0), ("lazy", 1.0), ("lazy", 100.0)):
+        simulation = Simulation([replace(REMEDIES_PRESETS["laptop"].final(name, strength)[0], steps=40)])
+        before = [p.detach().clone() for p in simulation.model.parameters()][:-2]
+        simulation.advance()
+        after = [p.detach() for p in simulation.model.parameters()][:-2]
+        moved[strength] = sum(float(((a - b) ** 2).sum()) for a, b in zip(after, before, strict=True)) ** 0.5
+        outputs[strength] = after
+    assert all(torch.equal(a, b) for a, b in zip(outputs[0.0], outputs[1.0], strict=True))
+    assert moved[100.0] < moved[0.0] / 10
+
+
 @pytest.mark.claim("frozen-unit")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dead_layer_moves_where_theory_says_that_it_does(name: str) -> None:
