@@ -7,7 +7,7 @@ and theory says that SGD and Adam keep them there.
 
 Reading order: options (what can be set) → base (images, networks, the base alone) → metrics (defect, distance, layers)
 → simulation (a group of runs: begin, advance, measure) → records (saved runs) → claims (what they say) → verdicts
-(whether a claim holds) → command (``python -m empirical cloning``).
+(whether a claim holds) → command (``python -m empirical cloning``) → leap (why matched clones part in float32).
 """
 
 from typing import TYPE_CHECKING

@@ -6,9 +6,9 @@ together, so that a kill at any moment loses training time only.
 
 Reading order: store (records that have ended) → shards (many of them in few files) → live (a run under way: how it
 resumes) → run (carry out a group) → local, cluster (where) → view (what the screen shows) → saved (records by
-configuration) → statistics (over seeds) → measured (a claim that rests on records) → checks, execution (options that
-all experiments have) → command (reads a command line) → trackers (TensorBoard, Weights & Biases) → report (what every
-experiment's command does).
+configuration) → statistics (over seeds) → control (when a comparison says anything) → measured (a claim that rests on
+records) → checks, execution (options that all experiments have) → command (reads a command line) → trackers
+(TensorBoard, Weights & Biases) → report (what every experiment's command does).
 """
 
 from typing import TYPE_CHECKING
