@@ -133,6 +133,23 @@ def test_what_is_captured_has_its_gradient_or_none():
     assert capture(model, X, layers=["1"])["1"].gradient is None
 
 
+class Odd(nn.Module):
+    """A layer whose outputs are no samples of units: whole numbers, one number, a pair."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.scale = form, nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return {"whole": x.long(), "vector": x[0] * self.scale, "pair": (x, x), "samples": x * self.scale}[self.form]
+
+
+@pytest.mark.parametrize(("form", "seen"), [("whole", []), ("vector", []), ("pair", []), ("samples", ["0"])])
+def test_only_samples_of_units_are_captured(form, seen):
+    assert list(capture(nn.Sequential(Odd(form)), X)) == seen
+    assert list(M.measure(nn.Sequential(Odd(form)), X, layers=["0"])) == seen
+
+
 def test_hidden_layers_are_activations_or_else_what_has_weights():
     assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 1))) == ["1"]
     assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 1))) == ["0", "2"]

@@ -44,6 +44,7 @@ def told(layers):
 
 
 PROGRAMS = [
+    (lambda m, x: r(x @ torch.outer(torch.ones(3), m.table)), X, ["relu activation 1 - of relu"]),  # nothing is learned
     (
         lambda m, x: m.out(m.act(m.fc(x))),
         X,

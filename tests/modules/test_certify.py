@@ -99,6 +99,22 @@ def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base():
         certify(nn.Linear(4, 2).double(), base=base, example_input=ROWS)
 
 
+@pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.weight", "3.weight", "5.bias"])
+def test_clones_of_another_network_are_no_clones_of_this_one(name):
+    """The clone is in order by itself: only the comparison with the base can tell."""
+    base = network()
+    clone = expand(base, 2, example_input=ROWS)
+    profile = profile_of_clone(clone)
+    assert certify(clone, base=base, example_input=ROWS, profile=profile)
+    other = copy.deepcopy(base)
+    with torch.no_grad():
+        other.get_parameter(name).view(-1)[1] += 1e-6
+    verdict = certify(clone, base=other, example_input=ROWS, profile=profile)
+    assert isinstance(verdict, Fails)
+    assert certify(clone, example_input=ROWS, profile=profile)
+    assert certify(expand(other, 2, example_input=ROWS), base=other, example_input=ROWS)
+
+
 def test_profiles_that_do_not_match_at_an_interface_are_refused():
     clone = expand(network(), 2, example_input=ROWS)
     state = {
