@@ -206,3 +206,24 @@ def test_a_checkpoint_of_another_shape_is_refused(files, capsys):
     torch.save(nn.Linear(4, 3).state_dict(), files / "other.pt")
     assert run(files, "other.pt") == 2
     assert "does not fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError(""), "ValueError"),
+        (ValueError("  first\nsecond"), "first"),
+        (ValueError("x" * 200), "x" * 160),
+        (
+            RuntimeError("long\n  Unsupported global: GLOBAL os.system was not allowed\nmore"),
+            "Unsupported global: GLOBAL",
+        ),
+        (RuntimeError("long\n  Unsupported class os.system\nmore"), "Unsupported class os.system"),
+    ],
+)
+def test_a_refusal_tells_its_first_line_or_what_was_asked_for(error, reason):
+    from lop_theory.modules.checkpoint import _reason
+
+    assert _reason(error).startswith(reason)
+    assert "\n" not in _reason(error)
+    assert len(_reason(error)) <= 160
