@@ -134,12 +134,17 @@ def test_the_graph_s_numbers_are_those_of_the_arrays():
     assert network.dag.edges == mlp.edges
 
 
-@given(networks, st.sampled_from([None, (-1, 1), (0, "1/2")]), st.sampled_from(["relu", "tanh", "hardtanh"]))
-def test_the_same_units_are_frozen(mlp, inputs, name):
+@given(
+    networks,
+    st.sampled_from([None, (-1, 1), (0, "1/2")]),
+    st.sampled_from(["relu", "tanh", "hardtanh"]),
+    st.sampled_from(sorted(ROUNDINGS)),
+)
+def test_the_same_units_are_frozen(mlp, inputs, name, arithmetic):
     dying = [Layer(w, b - 5 * (k % 2)) for k, (w, b) in enumerate(mlp.layers)]
     mlp = Mlp(tuple(dying), activation(name), mlp.last)
-    found = frozen_among(units_of_layers(mlp), inputs, "float64")
-    right = frozen_units(network_of(mlp), inputs)
+    found = frozen_among(units_of_layers(mlp), inputs, arithmetic)
+    right = frozen_units(network_of(mlp), inputs, arithmetic)
     assert [(f.id, f.flat_region) for f in found] == [(f.id, f.flat_region) for f in right]
     for f, exact in zip(found, right, strict=True):  # floats around exact sums, and close
         (low, high), (a, b) = f.interval, exact.interval
