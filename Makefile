@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 HTML   := docs/_build/html
+GPU_SECONDS ?= 540
+GPU_OUT ?= runs
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test coverage zoo check mutants thorough figures bench proofs proofs-numbers docs clean
+.PHONY: run test coverage zoo check mutants thorough figures bench gpu proofs proofs-numbers docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -38,6 +40,14 @@ thorough: $(VENV)/.dev        ## nightly: the property tests with 10,000 example
 
 bench: $(VENV)/.dev           ## speed ratios, measured in one run
 	$(BIN)/python -m benchmarks
+
+gpu: $(VENV)/.dev             ## on a machine with a CUDA device: its tests, the benchmark (3 minutes), GPU_SECONDS of the paper's grid on glyphs, one archive
+	@$(BIN)/python -c "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 'no CUDA device: make gpu is for a machine with one')" || exit 2
+	$(BIN)/python -m pytest -n 0 tests/empirical/training/test_cuda.py
+	$(BIN)/python -m benchmarks gpu
+	$(BIN)/python -m empirical sweep paper-grid --source glyphs --budget $(GPU_SECONDS) --device cuda --out $(GPU_OUT) || [ $$? -eq 75 ]
+	$(BIN)/python -m empirical sweep status --source glyphs --device cuda --out $(GPU_OUT)
+	$(BIN)/python -m empirical pack $(GPU_OUT) $(GPU_OUT).zip --limit 40 || [ $$? -eq 1 ]  # checkpoints that do not fit are named
 
 proofs: $(VENV)/.base         ## compile and audit the Coq proofs
 	$(MAKE) -C proofs PYTHON=../$(BIN)/python

@@ -4,6 +4,7 @@ Rates are per second of processor time of one thread, so that other work on the 
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from empirical.bitflip.simulation import Simulation
 from lop_theory.optim import ContinualBackprop
 
 WIDTHS, METHODS = (5, 10, 50, 100), ("sgd", "cbp")
-ENGINE_STEPS, LOOP_STEPS, INPUTS = 1_000_000, 1_500, 21
+ENGINE_STEPS, LOOP_STEPS, INPUTS, MEASUREMENTS = 1_000_000, 1_500, 21, 50
 
 
 def engine_rate(run: BitflipRun) -> float:
@@ -55,6 +56,19 @@ def _loop_once(run: BitflipRun) -> float:
     return LOOP_STEPS / (time.thread_time() - start)
 
 
+def measuring_share(run: BitflipRun) -> float:
+    """Of a run's time, with a measurement every 10,000 samples."""
+    simulation = Simulation(replace(run, measure_every=10_000))
+    simulation.advance()
+    times = []
+    for action in (simulation.advance, simulation.metrics):
+        start = time.thread_time()
+        for _ in range(MEASUREMENTS):
+            action()
+        times.append(time.thread_time() - start)
+    return times[1] / times[0]
+
+
 def sgemm_rate(size: int = 1024) -> float:
     """Floating-point operations a second of a float32 matrix product on one core, the best of five."""
     a = torch.randn(size, size)
@@ -77,14 +91,15 @@ def main() -> None:
     torch.set_num_threads(1)
     gemm, plain = sgemm_rate(), {}
     print(f"sgemm on this core: {gemm / 1e9:.0f} GFLOP/s; the engine works in float64, whose peak is half of that")
-    print(f"{'width':>5} {'method':>6} {'engine/s':>12} {'loop/s':>8} {'ratio':>7} {'/ SGD loop':>10} {'of sgemm':>9}")
+    head = f"{'width':>5} {'method':>6} {'engine/s':>12} {'loop/s':>8} {'ratio':>7} {'/ SGD loop':>10} {'of sgemm':>9}"
+    print(f"{head} {'measuring':>9}")
     for width in WIDTHS:
         for method in METHODS:
             run = next(r for r in BITFLIP["paper"].runs() if (r.width, r.method) == (width, method))
             fast, slow = engine_rate(run), loop_rate(run)
             plain.setdefault(width, slow)
             share = fast * operations(width, method) / gemm
-            ratios = f"{fast / slow:>7,.0f} {fast / plain[width]:>10,.0f} {share:>9.1%}"
+            ratios = f"{fast / slow:>7,.0f} {fast / plain[width]:>10,.0f} {share:>9.1%} {measuring_share(run):>9.1%}"
             print(f"{width:>5} {method:>6} {fast:>12,.0f} {slow:>8,.0f} {ratios}", flush=True)
     torch.set_num_threads(threads)
 

@@ -1,41 +1,41 @@
-"""Five seeds together against five runs one after the other on a GPU, at the paper's sizes; the share of the device's
-peak; and what the paper's grid would take at these rates.
+"""The paper's models on a GPU: milliseconds a step of five seeds by every engine, share of the device's peak, memory;
+whole runs, and where their time goes; and what the paper's grid would take at these rates.
 
 Without a CUDA device it says so and ends with exit code 2.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import replace
+from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from empirical.continual.options import CONTINUAL, ContinualRun
+from empirical.continual.simulation import Simulation
+from empirical.runs.execution import Engine, Execution
 from empirical.sweep.estimate import HOUR, operations
 from empirical.sweep.grid import SEEDS, paper_grid
+from empirical.training.engines import ENGINES
+from empirical.training.feed import Feed
+from empirical.training.memory import GB, need
 from empirical.training.models import build
-from empirical.training.options import ModelName, ModelOptions, OptimiserOptions
+from empirical.training.options import ModelName, ModelOptions, OptimiserOptions, Precision
+from empirical.training.passes import tensor_cores
 from empirical.training.trainer import Trainer
 from lop_theory.errors import InvalidInput
 
 CLASSES, PAPER_HOURS = 200, 10_000
-Dtype = Literal["fp32", "tf32", "bf16"]
-
-
-class Variant(NamedTuple):
-    """How the passes are computed."""
-
-    dtype: Dtype = "fp32"
-    compile: bool = False
-
-    def __str__(self) -> str:
-        return self.dtype + " compiled" * self.compile
+LENGTHS: dict[ModelName, tuple[int, int]] = {"mlp": (2, 500), "cnn": (1, 500), "vit": (1, 300), "resnet18": (1, 200)}
+"""Tasks and steps a task of the whole runs."""
 
 
 class Setup(NamedTuple):
-    """What is measured, where."""
+    """What is measured, where; every run has a divisor of its widths and of its lengths for tests."""
 
     device: str = "cuda"
     scale: int = 1
@@ -44,88 +44,133 @@ class Setup(NamedTuple):
     warm_up: int = 5
     steps: int = 30
     peak_size: int = 8192
-    variants: tuple[Variant, ...] = tuple(Variant(d, c) for c in (False, True) for d in get_args(Dtype))
+    shorter: int = 1
+    per_class: int = 500
+    precisions: tuple[Precision, ...] = ("bf16",)
     models: tuple[ModelName, ...] = get_args(ModelName)
+    engines: tuple[Engine, ...] = ENGINES
+
+    def image(self) -> tuple[int, int, int]:
+        return 3, self.side, self.side
 
 
 class Measured(NamedTuple):
-    """Seconds of a step of all seeds: one after the other, and together by either strategy; ``flop`` of that step."""
+    """Seconds of a step of all seeds: one after the other in float32, and by each engine; ``flop`` of that step; bytes
+    that five seeds need, counted, and that the fastest engine took at most."""
 
     model: ModelName
-    variant: Variant
+    precision: Precision
     flop: float
     alone: float
-    each: float
-    vmap: float
+    together: dict[Engine, float]
+    counted: float
+    taken: float
+
+    @property
+    def fastest(self) -> float:
+        return min(self.together.values())
 
     @property
     def rate(self) -> float:
-        """Operations a second, together."""
-        return self.flop / min(self.each, self.vmap)
+        """Operations a second, by the fastest engine."""
+        return self.flop / self.fastest
+
+
+class Whole(NamedTuple):
+    """Seconds of a run of all seeds, and of its parts: steps, pictures that were waited for, measurements."""
+
+    all: float
+    training: float
+    pictures: float
+    metrics: float
 
 
 def main() -> None:
     if not torch.cuda.is_available():
         raise InvalidInput("device", "cuda", "is not there", "run `python -m benchmarks gpu` on a machine with a GPU")
-    print(torch.cuda.get_device_name())
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
     report(Setup())
 
 
 def report(setup: Setup) -> list[Measured]:
     """Print the tables."""
-    peaks = {variant.dtype: peak(setup, variant) for variant in setup.variants}
-    print("; ".join(f"{dtype} matrix product {rate / 1e12:.4g} TFLOP/s" for dtype, rate in peaks.items()))
+    peaks = {precision: peak(setup, precision) for precision in dict.fromkeys(("fp32", *setup.precisions))}
+    print("; ".join(f"{name} matrix product {rate / 1e12:.4g} TFLOP/s" for name, rate in peaks.items()))
     print(f"{len(SEEDS)} seeds, batch {setup.batch}, {setup.side}x{setup.side}x3, milliseconds a step of all of them")
-    head = ("one by one", "each", "vmap", "ratio", "TFLOP/s", "of peak")
-    print(f"{'model':<10} {'passes':<14}" + "".join(f"{name:>11}" for name in head))
+    head = ("alone fp32", *setup.engines, "ratio", "TFLOP/s", "of peak", "GB needed", "GB taken")
+    print(f"{'model':<10}{'passes':<7}" + "".join(f"{name:>11}" for name in head))
     found = []
     for name in setup.models:
-        for variant in setup.variants:
-            row = measure(setup, name, variant)
+        alone = alone_seconds(setup, name)
+        for precision in setup.precisions:
+            row = measure(setup, name, precision, alone)
             found.append(row)
-            times = "".join(f"{seconds * 1e3:>11.2f}" for seconds in (row.alone, row.each, row.vmap))
-            ratio = row.alone / min(row.each, row.vmap)
-            print(
-                f"{name:<10} {variant!s:<14}{times}{ratio:>11.2f}{row.rate / 1e12:>11.3g}"
-                f"{row.rate / peaks[variant.dtype]:>11.1%}",
-                flush=True,
-            )
-    print("ratio: one by one / the faster of each and vmap (target >= 3 for MLP and CNN)")
-    for variant in setup.variants:
-        rates = {row.model: row.rate for row in found if row.variant == variant}
+            print(line(row, peaks[precision]), flush=True)
+    print("alone: one run after the other, eager; ratio: alone / the fastest engine")
+    for precision in setup.precisions:
+        rates = {row.model: row.rate for row in found if row.precision == precision}
         hours, runs = projected(rates)
         print(
-            f"the paper's grid, {runs:,} runs, training in {variant}: {hours:,.0f} GPU-hours"
-            f" (the paper: {PAPER_HOURS:,}; {PAPER_HOURS / hours:,.0f} x)"
+            f"the paper's grid, {runs:,} runs, training in {precision}: {hours:,.0f} GPU-hours"
+            f" (the paper: {PAPER_HOURS:,}; {PAPER_HOURS / hours:,.0f} x; the trial's extrapolation: 340)"
         )
+    whole_runs(setup)
     return found
 
 
-def measure(setup: Setup, name: ModelName, variant: Variant) -> Measured:
-    """One row: the same batches in all three ways."""
-    options = ModelOptions(name, "layer" if name == "vit" else "batch", scale=setup.scale)
-    shape = (len(SEEDS), setup.batch, 3, setup.side, setup.side)
-    inputs = torch.randn(shape, device=setup.device)
-    labels = torch.randint(0, 5, shape[:2], device=setup.device)
-    masks = (torch.arange(CLASSES, device=setup.device) < 5).expand(len(SEEDS), -1)
+def line(row: Measured, best: float) -> str:
+    """A row of the table."""
+    times = "".join(f"{seconds * 1e3:>11.2f}" for seconds in (row.alone, *row.together.values()))
+    return (
+        f"{row.model:<10}{row.precision:<7}{times}{row.alone / row.fastest:>11.1f}{row.rate / 1e12:>11.3g}"
+        f"{row.rate / best:>11.1%}{row.counted / GB:>11.2f}{row.taken / GB:>11.2f}"
+    )
 
-    def trainer(seeds: Sequence[int], strategy: Literal["vmap", "each"]) -> Trainer:
-        models = [build(options, (3, setup.side, setup.side), CLASSES, seed) for seed in seeds]
-        passes = {"compile": variant.compile, "bf16": variant.dtype == "bf16"}
-        return Trainer(models, OptimiserOptions(), seeds, device=setup.device, strategy=strategy, **passes)
 
-    def seconds(trainers: list[Trainer], batches: list[tuple[Tensor, Tensor, Tensor]]) -> float:
-        pairs = list(zip(trainers, batches, strict=True))
-        return step_seconds(setup, lambda: [one.step(*batch) for one, batch in pairs])
+def alone_seconds(setup: Setup, name: ModelName) -> float:
+    """Of a step of every seed in a trainer of its own, eager, in float32."""
+    trainers = [trainer(setup, name, "fp32", (seed,), "eager") for seed in SEEDS]
+    feed, numbers, mask = batches(setup, 1)
+    return step_seconds(setup, lambda: [one.steps(feed, numbers, mask) for one in trainers])
 
-    whole = (inputs, labels, masks)
-    split = [(inputs[k : k + 1], labels[k : k + 1], masks[k : k + 1]) for k in range(len(SEEDS))]
-    with tensor_cores(variant.dtype == "tf32"):
-        alone = seconds([trainer([seed], "each") for seed in SEEDS], split)
-        each = seconds([trainer(SEEDS, "each")], [whole])
-        vmapped = seconds([trainer(SEEDS, "vmap")], [whole])
+
+def measure(setup: Setup, name: ModelName, precision: Precision, alone: float) -> Measured:
+    """One row: the same batches by every engine."""
+    feed, numbers, mask = batches(setup, len(SEEDS))
+    together: dict[Engine, float] = {}
+    taken = 0.0
+    for engine in setup.engines:
+        own = trainer(setup, name, precision, SEEDS, engine)
+        with peak_bytes(setup.device) as most:
+            together[engine] = step_seconds(setup, lambda own=own: own.steps(feed, numbers, mask))
+        taken = most[0] if together[engine] == min(together.values()) else taken
+        del own
+    options, model = ModelOptions(name, own_norm(name), scale=setup.scale), built(setup, name, 0)
+    counted = need(model, OptimiserOptions(precision=precision), torch.zeros(1, *setup.image()), setup.batch)
     flop = len(SEEDS) * setup.batch * image_flop(options, setup.side)
-    return Measured(name, variant, flop, alone, each, vmapped)
+    return Measured(name, precision, flop, alone, together, counted.together(len(SEEDS)), taken)
+
+
+def own_norm(name: ModelName) -> Any:
+    return "layer" if name == "vit" else "batch"
+
+
+def built(setup: Setup, name: ModelName, seed: int) -> nn.Module:
+    return build(ModelOptions(name, own_norm(name), scale=setup.scale), setup.image(), CLASSES, seed)
+
+
+def trainer(setup: Setup, name: ModelName, precision: Precision, seeds: tuple[int, ...], engine: Engine) -> Trainer:
+    models = [built(setup, name, seed) for seed in seeds]
+    return Trainer(models, OptimiserOptions(precision=precision), seeds, device=setup.device, engine=engine)
+
+
+def batches(setup: Setup, count: int) -> tuple[Feed, np.ndarray, torch.Tensor]:
+    """Bytes for so many models, the numbers of one step, and the classes that are allowed."""
+    images = torch.randint(0, 256, (setup.batch, *setup.image()), dtype=torch.uint8, device=setup.device)
+    labels = torch.randint(0, 5, (setup.batch,), device=setup.device)
+    numbers = np.broadcast_to(np.arange(setup.batch), (1, count, setup.batch))
+    mask = (torch.arange(CLASSES, device=setup.device) < 5).expand(count, -1)
+    return Feed([(images, labels)] * count), numbers, mask
 
 
 def step_seconds(setup: Setup, step: Callable[[], object]) -> float:
@@ -146,23 +191,22 @@ def wait(device: str) -> None:
 
 
 @contextmanager
-def tensor_cores(allowed: bool) -> Iterator[None]:
-    """Whether float32 products and convolutions may use TF32."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+def peak_bytes(device: str) -> Iterator[list[float]]:
+    """The most that PyTorch's allocator held on the device, in the list's only place at the end; 0 on the CPU."""
+    most, there = [0.0], torch.device(device).type == "cuda"
+    if there:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    yield most
+    if there:
+        most[0] = float(torch.cuda.max_memory_reserved(device))
 
 
-def peak(setup: Setup, variant: Variant) -> float:
+def peak(setup: Setup, precision: Precision) -> float:
     """Operations a second of a large matrix product in this precision."""
-    dtype = torch.bfloat16 if variant.dtype == "bf16" else torch.float32
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(setup.peak_size, setup.peak_size, device=setup.device, dtype=dtype) for _ in range(2))
-    with tensor_cores(variant.dtype == "tf32"):
+    with tensor_cores(precision == "tf32"):
         return 2 * setup.peak_size**3 / step_seconds(setup, lambda: a @ b)
 
 
@@ -181,6 +225,63 @@ def projected(rates: dict[str, float]) -> tuple[float, int]:
     runs: Iterable[Any] = [run for part in paper_grid("paper", SEEDS) for run in part.runs if run.model.name in rates]
     hours = [operations(run) / rates[run.model.name] / HOUR for run in runs]
     return sum(hours), len(hours)
+
+
+def whole_runs(setup: Setup) -> None:
+    """Print a table of whole runs, as the command line carries them out."""
+    print("whole runs of five seeds from pictures to rows, seconds; metrics' share (target <= 15 %, MLP: < 5 s)")
+    head = ("tasks", "steps", "all", "training", "pictures", "metrics", "share", "engine")
+    print(f"{'model':<10}" + "".join(f"{name:>10}" for name in head))
+    for name in setup.models:
+        runs = whole_run(setup, name)
+        spent, engine = carried_out(runs, setup.device)
+        seconds = "".join(f"{value:>10.2f}" for value in spent)
+        share = f"{spent.metrics / spent.all:>10.1%}"
+        print(f"{name:<10}{runs[0].tasks:>10}{runs[0].steps:>10}{seconds}{share}{engine:>10}", flush=True)
+
+
+def whole_run(setup: Setup, name: ModelName) -> list[ContinualRun]:
+    """Runs of a model, one a seed, on glyphs."""
+    tasks, steps = LENGTHS[name]
+    there = Execution(device=setup.device)
+    options = replace(
+        CONTINUAL["paper"], models=(name,), normalisations=(own_norm(name),), arms=("continual",), dropout=(0.0,),
+        source="glyphs", tasks=tasks, steps=max(1, steps // setup.shorter), side=setup.side, batch=setup.batch,
+        scale=setup.scale, per_class=setup.per_class, probe_per_class=max(1, setup.per_class // 5), execution=there,
+    )  # fmt: skip
+    return options.runs()
+
+
+def carried_out(runs: list[ContinualRun], device: str) -> tuple[Whole, str]:
+    """Where the time of a group goes, and its engine; the parts wait for the device, so together they are a little
+    slower than the run is."""
+    start = time.perf_counter()
+    drawing = Execution(device=device).drawing
+    simulation = Simulation(runs, device=device, drawers=drawing)
+    parts, under = {"training": 0.0, "pictures": 0.0, "metrics": 0.0}, list[str]()
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*given: Any) -> Any:
+            begun = time.perf_counter()
+            under.append(name)
+            found = call(*given)
+            wait(device)
+            under.pop()
+            parts[name] += (spent := time.perf_counter() - begun)
+            if under:
+                parts[under[-1]] -= spent
+            return found
+
+        return within
+
+    simulation.trainer.steps = timed("training", simulation.trainer.steps)  # type: ignore[method-assign]
+    simulation._ahead.tasks = timed("pictures", simulation._ahead.tasks)  # type: ignore[method-assign]
+    simulation._all_measured = timed("metrics", simulation._all_measured)  # type: ignore[method-assign]
+    simulation.first_rows()
+    while simulation.step < runs[0].length:
+        simulation.advance()
+    engine = simulation.facts["engine"]["name"]
+    return Whole(time.perf_counter() - start, **parts), engine
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ fixed network of linear threshold units, and every sample is seen once:
     y = c + Σ_i v_i [z_i ≥ θ_i],   z_i = Σ_j w_ij x_j + w_i,bias,   error (y − ŷ(x))².
 
 Reading order: options (what can be set) → stream (inputs and targets) → units (activations) → backprop (continual
-backprop: who is replaced) → online (the compiled learner, batch 1) → simulation (a run: begin, advance, measure) →
-records (saved runs) → claims (what they say) → verdicts (whether a claim holds) → command (``python -m empirical
-bitflip``).
+backprop: who is replaced) → online (the compiled learner, batch 1) → layer (its metrics) → simulation (a run: begin,
+advance, measure) → records (saved runs) → claims (what they say) → verdicts (whether a claim holds) → command
+(``python -m empirical bitflip``).
 """
 
 from typing import TYPE_CHECKING

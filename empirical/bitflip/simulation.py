@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
+from empirical.bitflip import layer
 from empirical.bitflip.backprop import Rule, Tracked
 from empirical.bitflip.online import Learner, advance, fresh_learner
 from empirical.bitflip.options import DROPPED_SHARE, BitflipRun
 from empirical.bitflip.stream import Stream, bitflip_stream, stream_inputs, task_inputs
-from empirical.bitflip.units import ACTIVATIONS, activate, kaiming_bound
+from empirical.bitflip.units import ACTIVATIONS, kaiming_bound
 from empirical.runs.run import Advance, Experiment
 from empirical.runs.store import Row
 
@@ -158,24 +158,6 @@ def certified_frozen(rows: np.ndarray, activation: str) -> np.ndarray:
     return rows[-2] + rows[-3] + np.maximum(rows[:-3], 0.0).sum(0) <= 0.0
 
 
-def layer_metrics_of(rows: np.ndarray, inputs: np.ndarray, activation: int) -> dict[str, Any]:
-    """Metrics of the hidden layer on ``inputs``, before and after the activation, by lop_theory.metrics."""
-    import torch
-
-    from lop_theory.metrics import layer_metrics
-
-    before = inputs @ rows[:-2] + rows[-2]
-    after = np.empty_like(before)
-    activate(activation, before.ravel(), after.ravel())
-    b, a = layer_metrics(torch.from_numpy(before)), layer_metrics(torch.from_numpy(after))
-    return {
-        "dead": a.dead,
-        "duplicate_before": b.duplicate_as_paper,
-        "duplicate": a.duplicate_as_paper,
-        "duplicate_before_as_coded": b.duplicate_as_coded,
-        "duplicate_as_coded": a.duplicate_as_coded,
-        "effective_rank_before": b.effective_rank,
-        "effective_rank": a.effective_rank,
-        "stable_rank": a.stable_rank,
-        "participation_ratio": a.participation_ratio,
-    }
+def layer_metrics_of(rows: np.ndarray, inputs: np.ndarray, activation: int) -> dict[str, float]:
+    """Metrics of the hidden layer on ``inputs``, before and after the activation."""
+    return dict(zip(layer.NAMES, layer.numbers(rows[:-2], rows[-2], inputs, activation).tolist(), strict=True))

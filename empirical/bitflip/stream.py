@@ -121,8 +121,15 @@ def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
 def task_inputs(source: Stream, step: int) -> np.ndarray:
     """Every input of the task that ``step`` belongs to, each once: it is drawn with equal probability."""
     held = held_bits(source.seed, source.flipping, step // source.flip_every)
-    drawn = range(1 << (source.bits - source.flipping))
-    return unpacked(np.array([joined(source, held, d) for d in drawn]), source.bits)
+    return unpacked(_task_packed(source, held), source.bits)
+
+
+@compiled()
+def _task_packed(source: Stream, held: int) -> np.ndarray:
+    out = np.empty(1 << (source.bits - source.flipping), np.int64)
+    for drawn in range(out.size):
+        out[drawn] = joined(source, held, drawn)
+    return out
 
 
 def stream_inputs(source: Stream, samples: int, count: int) -> np.ndarray:

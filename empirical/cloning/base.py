@@ -10,18 +10,29 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from empirical.cloning.metrics import ROLES, Sample, network_rows
 from empirical.cloning.options import CloningRun
+from empirical.runs.execution import Engine
 from empirical.runs.store import Row
 from empirical.streams.tasks import Task, as_inputs, batch_indices, open_source, task
+from empirical.training.feed import Feed
 from empirical.training.models import build
 from empirical.training.options import DataOptions, OptimiserOptions
 from empirical.training.trainer import Trainer
 
 Arrays = dict[str, np.ndarray]
 Trainers = Mapping[str, Trainer]
+SPAN = 100
+"""Steps that a network makes before the next one makes them."""
+
+
+class Place(NamedTuple):
+    """Where networks train, and by which engine."""
+
+    device: str = "cpu"
+    engine: Engine = "auto"
 
 
 class Images(NamedTuple):
@@ -31,16 +42,12 @@ class Images(NamedTuple):
     shape: tuple[int, int, int]
     train: list[Sample]
     probe: list[Sample]
+    feed: Feed
 
-    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """What every run trains on at ``step``."""
-        images, labels = [], []
-        for seed, sample in zip(self.seeds, self.train, strict=True):
-            chosen = torch.from_numpy(batch_indices(seed, 0, step, size, len(sample.labels)))
-            at = chosen.to(sample.labels.device)
-            images.append(sample.images[at])
-            labels.append(sample.labels[at])
-        return torch.stack(images), torch.stack(labels)
+    def numbers(self, steps: range, size: int) -> np.ndarray:
+        """What every run trains on at these steps, (steps, runs, size)."""
+        pairs = list(zip(self.seeds, self.train, strict=True))
+        return np.array([[batch_indices(seed, 0, t, size, len(own.labels)) for seed, own in pairs] for t in steps])
 
 
 class Alone(NamedTuple):
@@ -61,12 +68,9 @@ def load(seeds: tuple[int, ...], options: DataOptions, classes: int, precision: 
         return Sample(as_inputs(images, device).to(dtype), local)
 
     drawn = [task(source, options, seed, 0, classes) for seed in seeds]
-    return Images(
-        seeds,
-        source.image,
-        [sample(t, t.images, t.labels) for t in drawn],
-        [sample(t, t.probe_images, t.probe_labels) for t in drawn],
-    )
+    train = [sample(t, t.images, t.labels) for t in drawn]
+    probe = [sample(t, t.probe_images, t.probe_labels) for t in drawn]
+    return Images(seeds, source.image, train, probe, Feed([tuple(own) for own in train]))
 
 
 def images_of(runs: tuple[CloningRun, ...], device: str) -> Images:
@@ -81,21 +85,21 @@ def network(role: str, run: CloningRun, image: tuple[int, int, int]) -> nn.Modul
     return build(run.model, image, run.classes, seed_of(run, role), widen=widen).to(getattr(torch, run.precision))
 
 
-def fresh_bases(runs: tuple[CloningRun, ...], device: str) -> Trainer:
+def fresh_bases(runs: tuple[CloningRun, ...], place: Place) -> Trainer:
     """The bases before they train alone."""
-    models = [network("base", run, images_of(runs, device).shape) for run in runs]
-    return Trainer(models, calm(runs[0]), [seed_of(run, "alone") for run in runs], device=device)
+    models = [network("base", run, images_of(runs, place.device).shape) for run in runs]
+    return Trainer(models, calm(runs[0]), [seed_of(run, "alone") for run in runs], **place._asdict())
 
 
-def trained_alone(runs: tuple[CloningRun, ...], device: str) -> Alone:
+def trained_alone(runs: tuple[CloningRun, ...], place: Place) -> Alone:
     """The bases of a group, trained alone with the run's update rule but without noise."""
     kept = (replace(run, optimiser=calm(run), matched=False, redistributed=False, control=False) for run in runs)
-    return _trained_alone(tuple(kept), device)
+    return _trained_alone(tuple(kept), place)
 
 
 @lru_cache(maxsize=16)
-def _trained_alone(runs: tuple[CloningRun, ...], device: str) -> Alone:
-    run, trainers = runs[0], {"base": fresh_bases(runs, device)}
+def _trained_alone(runs: tuple[CloningRun, ...], place: Place) -> Alone:
+    run, device, trainers = runs[0], place.device, {"base": fresh_bases(runs, place)}
     rows: list[list[Row]] = [[] for _ in runs]
     for start in range(0, run.pretrain, run.window):
         stop = min(start + run.window, run.pretrain)
@@ -111,10 +115,11 @@ def train(
     """Train from one step to another; mean losses by role, a number a run."""
     images = images_of(runs, device)
     total = {role: torch.zeros(len(runs), dtype=torch.float64, device=device) for role in trainers}
-    for step in range(start, stop):
-        batch = images.batch(step, runs[0].batch)
+    for first in range(start, stop, SPAN):
+        numbers = images.numbers(range(first, min(first + SPAN, stop)), runs[0].batch)
         for role, trainer in trainers.items():
-            total[role] += trainer.step(*batch)
+            for losses in trainer.steps(images.feed, numbers):
+                total[role] += losses
     return {role: (loss / (stop - start)).cpu().numpy() for role, loss in total.items()}
 
 
@@ -132,7 +137,9 @@ def measured(
 def calm(run: CloningRun) -> OptimiserOptions:
     """The update rule without noise."""
     own = run.optimiser
-    return OptimiserOptions("sgd", own.step_size) if own.name == "noisy_sgd" else own
+    if own.name != "noisy_sgd":
+        return own
+    return OptimiserOptions("sgd", own.step_size, precision=own.precision)
 
 
 def seed_of(run: CloningRun, purpose: str) -> int:

@@ -19,10 +19,12 @@ from empirical.training.options import (
     ModelScale,
     Normalisation,
     OptimiserOptions,
+    PassPrecision,
     PerClass,
     Source,
     check_training,
     chosen,
+    precision_of,
 )
 from lop_theory.errors import InvalidInput
 
@@ -141,6 +143,7 @@ class Cloning:
     preset's for the model."""
     theory: bool = True
     """Whether the theory's predictions for clones are checked at every measurement."""
+    precision: PassPrecision = None
     execution: Execution = Execution()
 
     def __post_init__(self) -> None:
@@ -182,12 +185,14 @@ class Cloning:
         }  # fmt: skip
 
     def _optimiser(self, setting: "Setting", size: Size) -> OptimiserOptions:
+        precision = "fp32" if setting.arm == "redistributed64" else precision_of(self)  # autocast leaves float64 alone
         if setting.arm == "adam":
-            return OptimiserOptions("adam", self.step_size or size.adam)
-        step_size = self.step_size or size.sgd
-        if setting.arm == "noisy_sgd":
-            return OptimiserOptions("noisy_sgd", step_size, setting.sigma, setting.decay, self.noise_scaling)
-        return OptimiserOptions("sgd", step_size)
+            return OptimiserOptions("adam", self.step_size or size.adam, precision=precision)
+        found = OptimiserOptions("sgd", self.step_size or size.sgd, precision=precision)
+        if setting.arm != "noisy_sgd":
+            return found
+        scaling = self.noise_scaling
+        return replace(found, name="noisy_sgd", sigma=setting.sigma, noise_decay=setting.decay, noise_scaling=scaling)
 
 
 class Setting(NamedTuple):

@@ -6,12 +6,14 @@ that the clone follows the base, a twin of the base, one rounding away, shows ho
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from empirical.cloning.base import (
     Arrays,
+    Place,
     fresh_bases,
     images_of,
     measured,
@@ -22,6 +24,7 @@ from empirical.cloning.base import (
 )
 from empirical.cloning.metrics import COLUMNS, cloning_row, function_gap, manifold_row
 from empirical.cloning.options import CloningRun, name, setting
+from empirical.runs.execution import Engine
 from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.store import Row
 from empirical.theory import Dynamics, check_clone, counts, nudged
@@ -35,10 +38,17 @@ class Simulation:
     """One group in memory; :meth:`advance` trains the bases alone, then all networks to the next measurement."""
 
     def __init__(
-        self, runs: Sequence[CloningRun], arrays: Sequence[Arrays] | None = None, step: int = 0, device: str = "cpu"
+        self,
+        runs: Sequence[CloningRun],
+        arrays: Sequence[Arrays] | None = None,
+        step: int = 0,
+        device: str = "cpu",
+        engine: Engine = "auto",
+        drawers: int = 0,  # noqa: ARG002 - one task, drawn once
     ) -> None:
         self.runs, self.run, self.step, self.device = tuple(runs), runs[0], step, device
-        self.trainers = {"base": fresh_bases(self.runs, device)}
+        self._place = Place(device, engine)
+        self.trainers = {"base": fresh_bases(self.runs, self._place)}
         self.clones: list[Clone] = []
         self.failed: dict[int, str] = {}
         if step >= self.run.pretrain:
@@ -65,7 +75,7 @@ class Simulation:
                 networks,
                 self.run.optimiser,
                 [seed_of(run, role) for run in self.runs],
-                device=self.device,
+                **self._place._asdict(),
                 rates=rates if role == "clone" and self.run.matched else None,
             )
             for role, networks in models.items()
@@ -75,6 +85,12 @@ class Simulation:
         noise = seed_of(run, "redistribution") if run.redistributed else None
         example = images_of(self.runs, self.device).probe[k].images[:2]
         return expand(base, run.factor, example_input=example, redistribute=noise, traced=True).to(self.device)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the training: the engine of the widest network there is."""
+        choice = self.trainers.get("clone", self.trainers["base"]).choice
+        return {} if choice is None else {"engine": choice.facts()}
 
     def states(self) -> list[Arrays]:
         """The checkpoint of every run."""
@@ -92,7 +108,7 @@ class Simulation:
         which a loss is not finite has failed."""
         earlier: list[list[Row]] = [[] for _ in self.runs]
         if self.step < self.run.pretrain:
-            alone = trained_alone(self.runs, self.device)
+            alone = trained_alone(self.runs, self._place)
             for k, saved in enumerate(alone.states):
                 self.trainers["base"].load(k, saved)
             # The last measurement is made anew: by then there is a clone.
@@ -163,4 +179,4 @@ def label(run: CloningRun) -> str:
     return f"{name(setting(asdict(run)))} seed {run.seed}"
 
 
-EXPERIMENT = Experiment("cloning", COLUMNS, Simulation, alike, label)
+EXPERIMENT = Experiment("cloning", COLUMNS, Simulation, alike, label, engines=True)

@@ -5,9 +5,9 @@ The loss of a task is the cross-entropy over its classes C_t only, −log(e^{z_y
 is zero at a task's start, everything else goes on. The control is a new network for every task; what is lost is the
 control's accuracy less the network's.
 
-Reading order: options (what can be set) → metrics (accuracies, layers, checks of the theory) → simulation (a group of
-runs: begin, advance, measure) → records (saved runs) → claims (what they say) → verdicts (whether a claim holds) →
-command (``python -m empirical continual``).
+Reading order: options (what can be set) → metrics (accuracies, layers, checks of the theory) → together (the same of
+several networks at once) → simulation (a group of runs: begin, advance, measure) → records (saved runs) → claims (what
+they say) → verdicts (whether a claim holds) → command (``python -m empirical continual``).
 """
 
 from typing import TYPE_CHECKING

@@ -80,7 +80,7 @@ def network_row(model: nn.Module, probe: Probe, *, theory: bool) -> Row:
         "weight_norm": weight_norm(model),
         "gradient_norm": square**0.5,
     }
-    return row | (_checked(model, probe) if theory else {})
+    return row | (checked(model, probe) if theory else {})
 
 
 def layer_rows(model: nn.Module, probe: Probe) -> list[Row]:
@@ -100,7 +100,8 @@ def layer_rows(model: nn.Module, probe: Probe) -> list[Row]:
     return rows
 
 
-def _checked(model: nn.Module, probe: Probe) -> Row:
+def checked(model: nn.Module, probe: Probe) -> Row:
+    """How many of the theory's predictions held, did not, or were out of hypothesis."""
     from empirical.theory import check_model, counts
 
     with evaluating(model):

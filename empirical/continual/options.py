@@ -20,9 +20,11 @@ from empirical.training.options import (
     ModelScale,
     Normalisation,
     OptimiserOptions,
+    PassPrecision,
     Source,
     check_training,
     chosen,
+    precision_of,
 )
 from lop_theory.errors import InvalidInput
 
@@ -128,6 +130,7 @@ class Continual:
     """Steps over which the training loss is averaged, and between checkpoints; none: a fifth of a task."""
     theory: bool = True
     """Whether the theory's predictions are checked, at the end of ten tasks spread over the run."""
+    precision: PassPrecision = None
     execution: Execution = Execution()
 
     def __post_init__(self) -> None:
@@ -147,6 +150,7 @@ class Continual:
         optimiser = OptimiserOptions(
             step_size=settings.step_size or size.step_size,
             repair="none" if settings.arm in ("continual", "fresh") else settings.arm,
+            precision=precision_of(self),
         )
         data = DataOptions(self.source, size.side, size.permuted, size.per_class, size.probe_per_class, size.noise)
         check_training(model, data, optimiser)

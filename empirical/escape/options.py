@@ -19,11 +19,13 @@ from empirical.training.options import (
     ModelOptions,
     Normalisation,
     OptimiserOptions,
+    PassPrecision,
     PerClass,
     Permuted,
     Side,
     Source,
     check_training,
+    precision_of,
 )
 from lop_theory.errors import InvalidInput
 
@@ -193,6 +195,7 @@ class Escape:
     branch; 0: none."""
     theory: bool = False
     """Whether the theory's predictions are checked at the end of every task."""
+    precision: PassPrecision = None
     execution: Execution = Execution()
 
     def __post_init__(self) -> None:
@@ -207,7 +210,7 @@ class Escape:
         data = DataOptions(
             self.source, self.side, self.permuted, self.per_class, self.probe_per_class, self.pixel_noise
         )
-        optimiser = OptimiserOptions("adam", self.step_size)
+        optimiser = OptimiserOptions("adam", self.step_size, precision=precision_of(self))
         check_training(model, data, optimiser)
         names = ("perturbations", "before", "after", "classes_per_task", "steps", "batch", "window", "spectrum")
         shared = {name: getattr(self, name) for name in (*names, "theory")}

@@ -6,7 +6,7 @@ before the output layer becomes zero.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,7 @@ from empirical.continual.records import END, FIRST_STEP
 from empirical.escape.metrics import COLUMNS, Lost, came_back, found_lost, revived, silent, spectrum
 from empirical.escape.options import STAGE_1, STARTS, EscapeRun, Stage, Start, half_lost, label
 from empirical.escape.perturb import leave_clones
+from empirical.runs.execution import Engine
 from empirical.runs.run import Advance, Experiment, alike
 from empirical.runs.saved import NETWORK
 from empirical.runs.store import Row
@@ -47,9 +48,16 @@ class Simulation:
     """One group in memory; :meth:`advance` trains one task."""
 
     def __init__(
-        self, runs: Sequence[EscapeRun], arrays: Sequence[Arrays] | None = None, step: int = 0, device: str = "cpu"
+        self,
+        runs: Sequence[EscapeRun],
+        arrays: Sequence[Arrays] | None = None,
+        step: int = 0,
+        device: str = "cpu",
+        engine: Engine = "auto",
+        drawers: int = 0,
     ) -> None:
         self.runs, self.run, self.step, self.device = runs, runs[0], step, device
+        self._how = (device, engine, drawers)
         self._first = self.run.before * self.run.steps
         saved = arrays or [{}] * len(runs)
         self._accuracies = [_part(a, STAGE_1_ACCURACY).get("", np.empty(0)).tolist() for a in saved]
@@ -63,13 +71,18 @@ class Simulation:
         stage, step = place(self.run, self.step)
         runs = [run.continual(stage.branch) for run in self.runs]
         if stage.start is None or step > self._first:
-            return stage, continual.Simulation(runs, arrays, step, self.device)
-        inner = continual.Simulation(runs, None, step, self.device)
+            return stage, continual.Simulation(runs, arrays, step, *self._how)
+        inner = continual.Simulation(runs, None, step, *self._how)
         for k, saved in enumerate(self._starts[stage.start]):
             own = inner.trainer.state(k)
             kept = saved | begun(float(saved["optimiser/moments/2"])) if "optimiser/moments/3" in own else saved
             inner.trainer.load(k, {n: np.broadcast_to(kept.get(n, array), array.shape) for n, array in own.items()})
         return stage, inner
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the training; branches may differ in it, the last one counts."""
+        return self._inner.facts
 
     def states(self) -> list[Arrays]:
         """The checkpoints: of the network that trains now, and of the starts that were reached."""
@@ -129,7 +142,7 @@ class Simulation:
     def _silent(self, k: int) -> list[Tensor]:
         """Units of one run's network that are zero on every training image of the task that it has trained on."""
         task = (self._inner.step - 1) // self.run.steps
-        return silent(self._inner.trainer.models[k], self._inner.tasks(task)[k].images)
+        return silent(self._inner.trainer.models[k], self._inner.tasks(task)[k].inputs())
 
     def _units_at_start(self, start: Start) -> list[Lost]:
         """What had become of the units of every run by the start of stage 2."""
@@ -188,4 +201,4 @@ def _named(name: str, arrays: Arrays) -> Arrays:
     return {f"{name}/{key}": array for key, array in arrays.items()}
 
 
-EXPERIMENT = Experiment("escape", COLUMNS, Simulation, alike, label)
+EXPERIMENT = Experiment("escape", COLUMNS, Simulation, alike, label, engines=True)

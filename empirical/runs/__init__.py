@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from empirical.runs.run import Advance, Experiment, Job, Outcome, carry_out
     from empirical.runs.saved import Group, group_of, groups
     from empirical.runs.statistics import Effect, effect, first, last, windowed
-    from empirical.runs.store import Record, finished, records, run_id
+    from empirical.runs.store import Record, finished, id_of, records, run_id
 
 __all__ = [
     "Advance",
@@ -42,6 +42,7 @@ __all__ = [
     "first",
     "group_of",
     "groups",
+    "id_of",
     "last",
     "read",
     "records",
@@ -59,6 +60,6 @@ _HOMES = {
     **dict.fromkeys(("Advance", "Experiment", "Job", "Outcome", "carry_out"), "run"),
     **dict.fromkeys(("Group", "group_of", "groups"), "saved"),
     **dict.fromkeys(("Effect", "effect", "first", "last", "windowed"), "statistics"),
-    **dict.fromkeys(("Record", "finished", "records", "run_id"), "store"),
+    **dict.fromkeys(("Record", "finished", "id_of", "records", "run_id"), "store"),
 }
 __getattr__ = lazily(__name__, _HOMES)

@@ -11,13 +11,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from empirical.runs.store import Record, Row, plain, run_id, write_record
+from empirical.runs.store import Record, Row, identity, plain, run_id, write_record
 from lop_theory.errors import InvalidInput
 
 LIVE = "run.sqlite"
@@ -41,7 +40,8 @@ class LiveRecord:
 
     def __init__(self, root: Path, config: Any, columns: Mapping[str, str]) -> None:
         self.config, self.columns = config, columns
-        self.identity = asdict(config)
+        self.facts: dict[str, Any] = {}
+        self.identity = identity(config)
         self.folder = root / run_id(self.identity)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = _open(self.folder)

@@ -4,7 +4,7 @@ the results are, and say so in the exit code."""
 import math
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ def run_experiment(
 def jobs_of(experiment: Experiment, configs: Sequence[Any], execution: Execution, root: Path) -> Iterator[Job]:
     """Groups of runs that train side by side, in the order of the runs."""
     device = execution.device if execution.cluster else available_device(execution.device)
-    there = experiment.on(execution.device)
+    there = experiment.on(execution)
     watching = tuple(observers(execution.tensorboard, execution.wandb, root))
     until = deadline(execution)
     for group in grouped(experiment, configs, execution):
-        yield Job(there, group, root, device, watching, until)
+        yield Job(there, group, root, device, watching, until, execution.deterministic)
 
 
 def grouped(experiment: Experiment, configs: Iterable[Any], execution: Execution) -> Iterator[tuple[Any, ...]]:
@@ -98,6 +98,8 @@ def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures
     skipped = sum(o.skipped for o in outcomes)
     ended = sum(o.record is not None for o in outcomes) - skipped
     print(f"{ended} runs done, {skipped} already finished")
+    for line in engines_shown(outcomes):
+        print(line)
     print(f"results: {out / experiment.name}/ID/record.parquet and manifest.json")
     if figures:
         print(f"figures of the saved results: python -m paper_figs {' '.join(figures)}")
@@ -109,6 +111,19 @@ def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures
     if stopped:
         print(f"{stopped} runs {STOPPED}; the same command goes on from their checkpoints", file=sys.stderr)
     return NOT_CERTIFIED if len(problems) > stopped else UNFINISHED if stopped else OK
+
+
+def engines_shown(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A line for each engine that runs of this command had, and why, but for the CPU's own."""
+    found = Counter(
+        (engine["name"], engine["because"])
+        for outcome in outcomes
+        if not outcome.skipped and outcome.record is not None and (engine := outcome.record.manifest.get("engine"))
+    )
+    for (name, because), runs in found.items():
+        if "on a CPU" not in because:
+            print_name = f"engine {name} for {runs} runs"
+            yield f"{print_name} ({because})"
 
 
 def _problem(outcome: Outcome) -> str | None:

@@ -4,15 +4,17 @@ import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from empirical.runs.execution import Execution, same_bits
 from empirical.runs.live import START, Busy, LiveRecord, remove_live
-from empirical.runs.store import Record, Row, finished, run_id
+from empirical.runs.store import Record, Row, finished, id_of
+from lop_theory.errors import InvalidInput
 
 Arrays = dict[str, np.ndarray]
 HELD = "held by another process"
@@ -30,7 +32,7 @@ class Advance(NamedTuple):
 
 class Simulation(Protocol):
     """A group of runs in memory, side by side. Every list has an entry for each run, in their order; what a run that
-    cannot go on would bring afterwards is not looked at."""
+    cannot go on would bring afterwards is not looked at. A simulation may have ``facts``, for the manifest."""
 
     step: int
 
@@ -50,7 +52,7 @@ class Config(Protocol):
 
 def label_of(config: Config) -> str:
     """How a run is named when its experiment has nothing better."""
-    return f"{run_id(asdict(config))} seed {config.seed}"
+    return f"{id_of(config)} seed {config.seed}"
 
 
 def alone(config: Hashable) -> Hashable:
@@ -65,18 +67,27 @@ def alike(config: Any) -> Any:
 
 class Experiment(NamedTuple):
     """``begin(configs, arrays, step)`` makes a simulation of a group, fresh (``None``, 0) or from checkpoints; it is
-    called with ``device=…`` too if the device is not the CPU. ``columns`` are those of the records; runs of equal
-    ``group`` key may train side by side; ``label`` names a run on the screen."""
+    called with ``device=…`` too if the device is not the CPU. An experiment with ``engines`` also takes ``engine=…``,
+    if one was asked for, and ``drawers=…``, the threads that draw ahead. ``columns`` are those of the records; runs of
+    equal ``group`` key may train side by side; ``label`` names a run on the screen."""
 
     name: str
     columns: Mapping[str, str]
     begin: Callable[..., Simulation]
     group: Callable[[Any], Hashable] = alone
     label: Callable[[Any], str] = label_of
+    engines: bool = False
 
-    def on(self, device: str) -> "Experiment":
-        """The same experiment on a device."""
-        return self if device == "cpu" else self._replace(begin=partial(self.begin, device=device))
+    def on(self, execution: Execution) -> "Experiment":
+        """The same experiment where and how it is to be carried out. Raises ``InvalidInput`` for an engine that it does
+        not have."""
+        engine = execution.engine
+        if engine != "auto" and not self.engines:
+            raise InvalidInput("engine", engine, f"is not for {self.name}, whose runs train alone", "leave it out")
+        given: dict[str, Any] = {"device": execution.device} if execution.on_gpu else {}
+        given |= {"engine": engine} if engine != "auto" else {}
+        given |= {"drawers": execution.drawing} if self.engines and execution.drawing else {}
+        return self._replace(begin=partial(self.begin, **given)) if given else self
 
 
 class Outcome(NamedTuple):
@@ -91,7 +102,8 @@ class Outcome(NamedTuple):
 class Job(NamedTuple):
     """A group of runs to carry out; goes to workers as it is. ``device`` is what the manifest calls it;
     every observer is called with (config, rows) when rows have been committed, and with (config, None) at the end.
-    At ``until`` (seconds of ``time.time()``) the runs leave with a checkpoint, and none begins any more."""
+    At ``until`` (seconds of ``time.time()``) the runs leave with a checkpoint, and none begins any more;
+    ``deterministic`` is about GPUs."""
 
     experiment: Experiment
     configs: tuple[Any, ...]
@@ -99,6 +111,7 @@ class Job(NamedTuple):
     device: str
     observers: tuple[Callable[[Any, list[Row] | None], None], ...] = ()
     until: float = math.inf
+    deterministic: bool = False
 
     @property
     def length(self) -> int:
@@ -113,6 +126,8 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
     Results do not depend on where a run was interrupted: the group goes on at a step of which all runs have the
     checkpoint, or, if they were not interrupted together, in parts.
     """
+    if job.deterministic:
+        same_bits()
     outcomes: dict[Any, Outcome] = {}
     with ExitStack() as stack:
         live: list[LiveRecord] = []
@@ -126,7 +141,7 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
         done = sum(o.config.length for o in outcomes.values())
         for step, part in _by_step(live):
             for record in _train(job, part, step, lambda steps, before=done: report(before + steps)):
-                outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part)))
+                outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part), **record.facts))
                 _show(job, record.config, None)
             done += sum(record.config.length for record in part)
     found = [outcomes.get(config, Outcome(config, None, problem=STOPPED)) for config in job.configs]
@@ -138,7 +153,7 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
 def _take(job: Job, config: Any) -> Outcome | LiveRecord:
     """The run's record if it has ended, else its database."""
     folder = job.root / job.experiment.name
-    place = folder / run_id(asdict(config))
+    place = folder / id_of(config)
     live = None
     if finished(place) is None:
         if time.time() >= job.until:
@@ -190,6 +205,8 @@ def _train(job: Job, part: list[LiveRecord], step: int, report: Callable[[int], 
         ]
         failed = any(new.cause and not record.cause for new, record in zip(waiting, part, strict=True))
         over = lease.over
+        for record in part:
+            record.facts = getattr(simulation, "facts", {})
         if failed or over or pace.due or simulation.step >= length:
             pace.commit(job, part, simulation, waiting)
             waiting = [Advance([])] * len(part)

@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from empirical.runs.store import Record, records, run_id
+from empirical.runs.store import Record, id_of, records
 from lop_theory.errors import InvalidInput
 
 _EMPIRICAL = Path(__file__).parents[1]
@@ -59,7 +58,7 @@ def groups(
 
     Raises ``InvalidInput`` naming the command that makes what is missing.
     """
-    wanted = {run_id(asdict(run)): run for run in runs}
+    wanted = {id_of(run): run for run in runs}
     kept = _kept(experiment, wanted, root)
     missing = [name for name in wanted if name not in kept]
     failed = [name for name, record in kept.items() if record.manifest["status"] != "finished"]
@@ -84,9 +83,9 @@ def _kept(experiment: str, wanted: Container[str], root: Path) -> dict[str, Reco
 def complete(experiment: str, runs: Iterable[Any], key: Callable[[Any], Hashable], root: Path = FOLDER) -> list[Any]:
     """Those of ``runs`` all of whose group (runs of equal ``key``) have finished records."""
     every = list(runs)
-    kept = _kept(experiment, {run_id(asdict(run)) for run in every}, root)
+    kept = _kept(experiment, {id_of(run) for run in every}, root)
     done = {name for name, record in kept.items() if record.manifest["status"] == "finished"}
-    lacking = {key(run) for run in every if run_id(asdict(run)) not in done}
+    lacking = {key(run) for run in every if id_of(run) not in done}
     return [run for run in every if key(run) not in lacking]
 
 

@@ -11,6 +11,7 @@ import platform
 import subprocess
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,8 @@ from lop_theory.errors import InvalidInput
 Row = dict[str, Any]
 DATA, MANIFEST = "record.parquet", "manifest.json"
 PACKAGES = ("numpy", "numba", "pyarrow", "torch")
+LATER = {"later": True}
+"""Metadata of a field that runs had no need of before it existed: at its default it is no part of their identity."""
 
 
 class Record(NamedTuple):
@@ -59,6 +62,19 @@ class Record(NamedTuple):
 def canonical(config: Mapping[str, Any]) -> str:
     """JSON with sorted keys and no spaces; NaN is refused."""
     return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """A run's configuration, a dataclass, as manifest and id have it; fields marked :data:`LATER` are left out at their
+    defaults, so that runs keep the ids that they had without them."""
+    kept = (f for f in fields(config) if not (f.metadata == LATER and getattr(config, f.name) == f.default))
+    values = ((f.name, getattr(config, f.name)) for f in kept)
+    return {name: identity(value) if is_dataclass(value) else value for name, value in values}
+
+
+def id_of(config: Any) -> str:
+    """The id of a run with this configuration, a dataclass."""
+    return run_id(identity(config))
 
 
 def run_id(config: Mapping[str, Any]) -> str:

@@ -6,12 +6,11 @@ Both are an optional extra (``pip install 'lop-theory[trackers]'``); a run's rec
 import importlib.util
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from empirical.runs.store import Row, run_id
+from empirical.runs.store import Row, identity, run_id
 from lop_theory.errors import InvalidInput
 
 
@@ -28,8 +27,8 @@ class TensorBoard:
     def __init__(self, folder: str, config: Any, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        identity = asdict(config)
-        self._writer = SummaryWriter(str(Path(folder) / identity["experiment"] / run_id(identity)), purge_step=step)
+        own = identity(config)
+        self._writer = SummaryWriter(str(Path(folder) / own["experiment"] / run_id(own)), purge_step=step)
 
     def log(self, step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():
@@ -45,10 +44,10 @@ class WandB:
     def __init__(self, project: str, folder: str, config: Any, _step: int) -> None:
         import wandb
 
-        identity = asdict(config)
+        own = identity(config)
         quiet = wandb.Settings(silent=True, console="off")
         self._run = wandb.init(
-            project=project, id=run_id(identity), group=identity["experiment"], config=identity, dir=folder,
+            project=project, id=run_id(own), group=own["experiment"], config=own, dir=folder,
             resume="allow", reinit="create_new", settings=quiet,
         )  # fmt: skip
 

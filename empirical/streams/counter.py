@@ -56,7 +56,7 @@ def symmetric(stream_key: np.uint64, count: int, half_width: float) -> np.ndarra
     return out
 
 
-@compiled()
+@compiled(nogil=True)
 def shuffled(seed: int, purpose: np.uint64, first: int, second: int, count: int) -> np.ndarray:
     """0…count − 1 in an order drawn for (seed, purpose, first, second), by Fisher and Yates."""
     order_key = mix(mix(key(seed, purpose) + np.uint64(first) * GAMMA) + np.uint64(second) * GAMMA)

@@ -27,7 +27,7 @@ def pictures(
     return out
 
 
-@compiled()
+@compiled(nogil=True)
 def _draw_all(
     faces: np.ndarray,
     seed_and_task: tuple[int, int],
@@ -69,12 +69,19 @@ def _stroke(canvas: np.ndarray, drawn: np.ndarray) -> None:
     radius = (0.01 + 0.06 * drawn[4] * drawn[4]) * side
     reach_x, reach_y = abs(half_x) + radius + 1.0, abs(half_y) + radius + 1.0
     squared_length = half_x * half_x + half_y * half_y + 1e-12
+    beyond = (radius + 0.5) * (radius + 0.5) * (1.0 + 1e-6)
     for y in range(max(0, int(centre_y - reach_y)), min(side, int(centre_y + reach_y) + 1)):
         for x in range(max(0, int(centre_x - reach_x)), min(side, int(centre_x + reach_x) + 1)):
             dx, dy = x + 0.5 - centre_x, y + 0.5 - centre_y
+            aside = dx * half_y - dy * half_x
+            if aside * aside > beyond * squared_length:  # as far from the whole line: nothing is added
+                continue
             along = min(1.0, max(-1.0, (dx * half_x + dy * half_y) / squared_length))
             dx, dy = dx - along * half_x, dy - along * half_y
-            cover = 0.6 * min(1.0, max(0.0, radius + 0.5 - np.sqrt(dx * dx + dy * dy)))
+            distance = dx * dx + dy * dy
+            if distance > beyond:
+                continue
+            cover = 0.6 * min(1.0, max(0.0, radius + 0.5 - np.sqrt(distance)))
             for c in range(3):
                 canvas[c, y, x] += cover * (drawn[5 + c] - canvas[c, y, x])
 
@@ -92,26 +99,29 @@ def _glyph(canvas: np.ndarray, face: np.ndarray, drawn: np.ndarray) -> None:
     turn, slant = 0.5 * (place[0] - 0.5), 0.4 * (place[1] - 0.5)
     wide, high = 0.75 + 0.4 * place[2], 0.75 + 0.4 * place[3]
     shift_x, shift_y = 0.2 * (place[4] - 0.5), 0.2 * (place[5] - 0.5)
+    rows, columns, last = np.empty(side), np.empty(side), texels - 1
     for y in range(side):
         v = (y + 0.5) / side - 0.5 - shift_y
-        for x in range(side):
+        for x in range(side):  # a loop of its own, which the compiler can make one of vectors
             u = (x + 0.5) / side - 0.5 - shift_x
-            column = ((u + (turn + slant) * v) / wide + 0.5) * texels - 0.5
-            row = ((v - turn * u) / high + 0.5) * texels - 0.5
-            cover = _interpolated(face, row, column) / 255.0
-            if cover > 0.0:
-                for c in range(3):
-                    canvas[c, y, x] += cover * (ink[c] - canvas[c, y, x])
+            columns[x] = ((u + (turn + slant) * v) / wide + 0.5) * texels - 0.5
+            rows[x] = ((v - turn * u) / high + 0.5) * texels - 0.5
+        for x in range(side):
+            row, column = rows[x], columns[x]
+            if not (0.0 <= row < last and 0.0 <= column < last):
+                continue
+            i, j = int(row), int(column)
+            if not (face[i, j] | face[i, j + 1] | face[i + 1, j] | face[i + 1, j + 1]):
+                continue
+            cover = _interpolated(face, (i, j), (row - i, column - j)) / 255.0
+            for c in range(3):
+                canvas[c, y, x] += cover * (ink[c] - canvas[c, y, x])
 
 
 @compiled()
-def _interpolated(face: np.ndarray, row: float, column: float) -> float:
-    """Bilinear; nothing beyond the border."""
-    last = face.shape[0] - 1
-    if not (0.0 <= row < last and 0.0 <= column < last):
-        return 0.0
-    i, j = int(row), int(column)
-    p, q = row - i, column - j
+def _interpolated(face: np.ndarray, texel: tuple[int, int], within: tuple[float, float]) -> float:
+    """Bilinear between a texel and the next ones."""
+    (i, j), (p, q) = texel, within
     upper = (1.0 - q) * face[i, j] + q * face[i, j + 1]
     lower = (1.0 - q) * face[i + 1, j] + q * face[i + 1, j + 1]
     return (1.0 - p) * upper + p * lower

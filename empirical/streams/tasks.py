@@ -42,11 +42,20 @@ def open_source(options: DataOptions) -> Source:
 
 def task(source: Source, options: DataOptions, seed: int, index: int, classes_per_task: int) -> Task:
     """Task number ``index`` of a seed. Raises ``InvalidInput`` if the source has fewer classes than a task needs."""
+    drawn, order = unpermuted(source, options, seed, index, classes_per_task)
+    if order is None:
+        return drawn
+    return drawn._replace(images=_permuted(drawn.images, order), probe_images=_permuted(drawn.probe_images, order))
+
+
+def unpermuted(
+    source: Source, options: DataOptions, seed: int, index: int, classes_per_task: int
+) -> tuple[Task, np.ndarray | None]:
+    """The task before its pixels are moved, and which pixel each pixel is to show, if they are."""
     drawn = source.draw(options, seed, index, task_classes(source, seed, index, classes_per_task))
     if not options.permuted or options.source == "gmm":
-        return drawn
-    order = pixel_permutation(seed, index, source.image[1] * source.image[2])
-    return drawn._replace(images=_permuted(drawn.images, order), probe_images=_permuted(drawn.probe_images, order))
+        return drawn, None
+    return drawn, pixel_permutation(seed, index, source.image[1] * source.image[2])
 
 
 def task_classes(source: Source, seed: int, index: int, count: int) -> tuple[int, ...]:
@@ -81,6 +90,16 @@ def epoch_order(seed: int, index: int, epoch: int, n: int) -> np.ndarray:
     order = shuffled(seed, BATCHES, index, epoch, n)
     order.setflags(write=False)
     return order
+
+
+def as_bytes(images: np.ndarray, order: np.ndarray | None, device: str) -> "Tensor":
+    """The pictures as they are drawn, on ``device``, their pixels moved there."""
+    import torch
+
+    moved = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    if order is None:
+        return moved
+    return moved.flatten(2).index_select(2, torch.from_numpy(order).to(device)).view(moved.shape)
 
 
 def as_inputs(images: np.ndarray, device: str = "cpu") -> "Tensor":
@@ -120,7 +139,7 @@ def _permuted(images: np.ndarray, order: np.ndarray) -> np.ndarray:
     return out
 
 
-@compiled()
+@compiled(nogil=True)
 def _move_pixels(images: np.ndarray, order: np.ndarray, out: np.ndarray) -> None:
     for k in range(len(images)):
         for i in range(order.size):

@@ -3,11 +3,12 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from empirical.runs.command import read, writable_folder
-from empirical.runs.execution import Execution
+from empirical.runs.execution import Execution, available_device
 from empirical.sweep.grid import SEEDS, Part, paper_grid
+from empirical.training.options import PassPrecision, SourceName
 from lop_theory.cli import NOT_CERTIFIED, OK
 from lop_theory.errors import InvalidInput
 
@@ -39,6 +40,9 @@ class Sweep:
     """GPUs of a node (cores, with --device cpu), for the node-hours of the plan."""
     budget: float = 0.0
     """Seconds, as --stop-after: then every run leaves with a checkpoint. Complete comparisons come first."""
+    source: SourceName | None = None
+    """Other pictures than the paper's in every run: glyphs needs no data on this machine."""
+    precision: PassPrecision = None
     execution: Execution = Execution(gpus_per_run=0.25)
 
     def __post_init__(self) -> None:
@@ -56,9 +60,14 @@ class Sweep:
         """Where and how, with the budget."""
         return replace(self.execution, stop_after=self.budget or self.execution.stop_after)
 
+    def _given(self) -> dict[str, Any]:
+        """What the runs are told, besides their part."""
+        other = {} if self.source is None else {"source": self.source}
+        return {"precision": self.precision, "execution": self.execution, **other}
+
     def chosen(self) -> list[Part]:
         """Parts of the grid. Raises ``InvalidInput`` if a name fits none."""
-        parts = paper_grid(self.preset, self.seeds)
+        parts = paper_grid(self.preset, self.seeds, self._given())
         for name in self.parts:
             if not any(name in part.label for part in parts):
                 raise InvalidInput("parts", name, "is unknown", f"one of: {', '.join(p.label for p in parts)}")
@@ -87,18 +96,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _print_plan(found: list["State"], options: Sweep) -> None:
-    from empirical.sweep.estimate import class_of, seconds_a_step, seconds_of
+    from empirical.sweep.estimate import class_of, rates, seconds_of
     from empirical.sweep.plan import lines, planned, record_sizes
     from empirical.sweep.status import ENDED
 
     ended = [(run.config, run.record) for run in found if run.record is not None]
     left = [run.config for run in found if run.state not in ENDED]
     on_gpu = options.execution.on_gpu
-    measured = seconds_a_step(ended, "cuda" if on_gpu else "cpu")
+    measured = rates(ended, _gpu(options.execution) if on_gpu else "cpu")
     seconds = seconds_of(measured, options.execution.gpus_per_run if on_gpu else 1.0)
     plan = planned(left, seconds, record_sizes(ended), options.execution, options.node_devices)
     if not on_gpu:
-        known = sum(class_of(config) in measured for config in left)
+        known = sum(class_of(config) in measured.step for config in left)
         print(
             f"{known:,} of {len(left):,} runs by times measured here; the others as if a core were a GPU: too few hours"
         )
@@ -166,15 +175,26 @@ def _costs(found: list["State"], execution: Execution) -> list[str]:
 
     ended = [(run.config, run.record) for run in found if run.record is not None]
     left = [run.config for run in found if run.state not in ENDED]
-    gpu = estimate.gpu_hours(left, estimate.seconds_a_step(ended, "cuda"), execution.gpus_per_run)
+    gpu = estimate.gpu_hours(left, estimate.rates(ended, _gpu(execution)), execution.gpus_per_run)
     lines = [
         f"GPU-hours left, estimated: {gpu.hours:,.1f} for {len(left):,} runs ({gpu.measured:,} from measured times of "
-        f"their class; the others from their operations at {estimate.SUSTAINED / 1e12:g} TFLOP/s and at least "
+        f"their class on {_gpu(execution)}, {gpu.scaled:,} from their operations at the rate measured of their model; "
+        f"the others from their operations at {estimate.SUSTAINED / 1e12:g} TFLOP/s and at least "
         f"{estimate.STEP_SECONDS * 1e3:g} ms a step)"
     ]
-    core = estimate.core_hours(left, estimate.seconds_a_step(ended, "cpu"))
+    core = estimate.core_hours(left, estimate.rates(ended, "cpu").step)
     if core.measured:
         lines.append(f"core-hours left on this CPU, measured: {core.hours:,.1f} for {core.measured:,} of these runs")
     spent = sum(record.manifest["wall_seconds"] / record.manifest.get("together", 1) for _, record in ended)
     lines.append(f"hours spent on the {len(ended):,} runs that have ended: {spent / estimate.HOUR:,.2f}")
     return lines
+
+
+def _gpu(execution: Execution) -> str:
+    """This machine's GPU as manifests name it, or any if the runs are elsewhere."""
+    if not execution.on_gpu or execution.cluster:
+        return "cuda"
+    try:
+        return available_device(execution.device)
+    except InvalidInput:
+        return "cuda"

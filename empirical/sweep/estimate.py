@@ -15,23 +15,45 @@ STEP_SECONDS = 2e-3
 """And the least time of a step of one network, which is that of launching its kernels."""
 HOUR = 3600.0
 FORWARD_AND_BACKWARD = 3
+Class = tuple[str, str, int, str]
 
 
 class Cost(NamedTuple):
-    """Hours of one device, and for how many of the runs they rest on measurements."""
+    """Hours of one device; for how many of the runs they rest on times of their class, and for how many on the rate of
+    operations of their model in another class."""
 
     hours: float
     measured: int
+    scaled: int = 0
 
 
-def class_of(config: Any) -> tuple[str, str, int]:
+class Rates(NamedTuple):
+    """What has been measured: class → seconds a step of one run; (model, precision) → operations a second."""
+
+    step: dict[Class, float]
+    operations: dict[tuple[str, str], float]
+
+
+def class_of(config: Any) -> Class:
     """Runs of a class take the same time a step."""
-    return config.experiment, config.model.name, config.batch
+    return config.experiment, config.model.name, config.batch, config.optimiser.precision
 
 
-def seconds_a_step(ended: Iterable[tuple[Any, Record]], device: str) -> dict[tuple[str, str, int], float]:
+def rates(ended: Iterable[tuple[Any, Record]], device: str) -> Rates:
+    """Over the runs that ended on a device whose name begins so."""
+    pairs = [(config, record) for config, record in ended if record.manifest["device"].startswith(device)]
+    step = seconds_a_step(pairs, device)
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for config in {class_of(config): config for config, _ in pairs}.values():
+        if class_of(config) in step:
+            seconds = step[class_of(config)] * config.length
+            found[config.model.name, config.optimiser.precision].append(operations(config) / seconds)
+    return Rates(step, {key: sum(values) / len(values) for key, values in found.items()})
+
+
+def seconds_a_step(ended: Iterable[tuple[Any, Record]], device: str) -> dict[Class, float]:
     """Class → mean measured seconds a step of one run, over the runs that ended on this kind of device."""
-    found: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    found: dict[Class, list[float]] = defaultdict(list)
     for config, record in ended:
         facts = record.manifest
         if facts["device"].startswith(device) and facts["steps"]:
@@ -39,13 +61,15 @@ def seconds_a_step(ended: Iterable[tuple[Any, Record]], device: str) -> dict[tup
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 
-def gpu_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float], share: float) -> Cost:
+def gpu_hours(configs: Iterable[Any], measured: Rates, share: float) -> Cost:
     """Hours of a GPU for the runs; ``share`` is the part of it that a measured run had."""
     every, seconds = list(configs), seconds_of(measured, share)
-    return Cost(sum(map(seconds, every)) / HOUR, sum(class_of(config) in measured for config in every))
+    known = [class_of(config) in measured.step for config in every]
+    scaled = sum(rate_of(measured, config) is not None for config, one in zip(every, known, strict=True) if not one)
+    return Cost(sum(map(seconds, every)) / HOUR, sum(known), scaled)
 
 
-def core_hours(configs: Iterable[Any], measured: dict[tuple[str, str, int], float]) -> Cost:
+def core_hours(configs: Iterable[Any], measured: dict[Class, float]) -> Cost:
     """Hours of a processor core for those of the runs whose class has been measured."""
     steps = [measured[class_of(c)] * c.length for c in configs if class_of(c) in measured]
     return Cost(sum(steps) / HOUR, len(steps))
@@ -71,14 +95,22 @@ def operations(config: Any) -> float:
     return float(FORWARD_AND_BACKWARD * config.batch * base)
 
 
-def seconds_of(measured: dict[tuple[str, str, int], float], share: float) -> Callable[[Any], float]:
-    """Seconds of a device for a run: measured ones of its class, else assumed."""
+def seconds_of(measured: Rates, share: float) -> Callable[[Any], float]:
+    """Seconds of a device for a run: measured ones of its class, else from its operations at its model's rate, else
+    assumed."""
 
     def seconds(config: Any) -> float:
-        step = measured.get(class_of(config))
-        return assumed_seconds(config) if step is None else share * step * config.length
+        if (step := measured.step.get(class_of(config))) is not None:
+            return share * step * config.length
+        rate = rate_of(measured, config)
+        return assumed_seconds(config) if rate is None else share * operations(config) / rate
 
     return seconds
+
+
+def rate_of(measured: Rates, config: Any) -> float | None:
+    """Operations a second of the run's model in its precision, in any class."""
+    return measured.operations.get((config.model.name, config.optimiser.precision))
 
 
 def parameters(config: Any) -> int:

@@ -8,7 +8,7 @@ three of the continual runs stand in for them. Every part is built from the expe
 grid is the same run, with the same id, as that of ``python -m empirical continual`` or ``cloning``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -70,21 +70,21 @@ class Part(NamedTuple):
         return f"{self.experiment}: {self.name}"
 
 
-def paper_grid(preset: str, seeds: tuple[int, ...]) -> list[Part]:
-    """Every part at a preset's sizes."""
+def paper_grid(preset: str, seeds: tuple[int, ...], changes: Mapping[str, Any] = {}) -> list[Part]:
+    """Every part at a preset's sizes, with other values of options if need be (precision, execution, source)."""
     seen: set[Any] = set()
+    given = {"seeds": seeds, **changes}
     return [
-        *_parts("continual", CONTINUAL[preset], CONTINUAL_PARTS, seeds, seen),
-        *_parts("cloning", CLONING[preset], CLONING_PARTS, seeds, seen),
+        *_parts("continual", replace(CONTINUAL[preset], **given), CONTINUAL_PARTS, seen),
+        *_parts("cloning", replace(CLONING[preset], **given), CLONING_PARTS, seen),
     ]
 
 
 def _parts(
-    experiment: str, options: Any, parts: dict[str, tuple[str, list[dict[str, Any]]]], seeds: tuple[int, ...],
-    seen: set[Any],
-) -> Iterator[Part]:  # fmt: skip
+    experiment: str, options: Any, parts: dict[str, tuple[str, list[dict[str, Any]]]], seen: set[Any]
+) -> Iterator[Part]:
     for name, (source, changes) in parts.items():
-        runs = [run for change in changes for run in replace(options, seeds=seeds, **change).runs()]
+        runs = [run for change in changes for run in replace(options, **change).runs()]
         new = [run for run in dict.fromkeys(runs) if run not in seen]
         seen.update(new)
         yield Part(experiment, name, source, new)

@@ -18,7 +18,8 @@ def by_comparison(runs: Iterable[Any], seconds: Callable[[Any], float]) -> list[
 
 def comparison(run: Any) -> Any:
     """What is equal in runs that are compared: all but the seed and the arm (the control's among them)."""
-    bare = replace(run, seed=0, optimiser=OptimiserOptions(step_size=run.optimiser.step_size))
+    own = run.optimiser
+    bare = replace(run, seed=0, optimiser=OptimiserOptions(step_size=own.step_size, precision=own.precision))
     if run.experiment == "cloning":
         return replace(bare, matched=False, redistributed=False, precision="float32", control=False)
     return replace(bare, fresh=False)

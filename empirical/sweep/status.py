@@ -1,12 +1,11 @@
 """What is done of a grid: every run's state from its folder, counted by part."""
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from empirical.runs.live import state_of
-from empirical.runs.store import Record, finished, run_id
+from empirical.runs.store import Record, finished, id_of
 from empirical.sweep.grid import Part
 
 STATES = ("done", "failed", "running", "interrupted", "left")
@@ -27,7 +26,7 @@ def states(parts: list[Part], root: Path) -> dict[str, list[State]]:
 
 
 def _state(config: Any, folder: Path) -> State:
-    place = folder / run_id(asdict(config))
+    place = folder / id_of(config)
     if (record := finished(place)) is not None:
         return State(config, "failed" if record.manifest["status"] == "failed" else "done", record)
     live = state_of(place)

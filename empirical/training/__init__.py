@@ -4,8 +4,10 @@ S models of one architecture are the rows of one matrix, θ ∈ ℝ^{S×P}, on o
 u(∇L(θ)) serves them all, and a model's numbers do not depend on its neighbours.
 
 Reading order: options (model, data, optimiser) → models (networks from options) → stack (S models in shared memory) →
-feed (batches on the device) → gradients (one by one or vectorised) → update (the optimiser's side) → trainer (all of
-it) → evaluation (measuring without changing).
+feed (batches on the device) → passes (precision) → gradients (one by one or vectorised) → noise, update (the
+optimiser's side) → dropout, static_step (a step that asks nothing) → streams (recorded on a GPU) → engines (who makes
+the steps) → trial (which is fastest) → memory (what it takes) → trainer (all of it) → evaluation (measuring without
+changing).
 """
 
 from typing import TYPE_CHECKING

@@ -8,25 +8,34 @@ from torch import Tensor
 
 
 class Feed:
-    """Samples of S models, each with its own inputs (N_k, …) and labels (N_k,)."""
+    """Samples of S models, each with its own inputs (N_k, …) and labels (N_k,). Bytes stay bytes until they are in a
+    batch (:func:`normalised`)."""
 
     def __init__(self, samples: Sequence[tuple[Tensor, Tensor]]) -> None:
-        self._inputs, self._labels = (_joined(parts) for parts in zip(*samples, strict=True))
+        self.inputs, self.labels = (_joined(parts) for parts in zip(*samples, strict=True))
+        self.own = len(samples) > 1
+        """Whether the memory is this feed's alone."""
         sizes = [len(labels) for _, labels in samples]
         self._starts = np.cumsum([0, *sizes[:-1]])
 
-    def batches(self, numbers: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-        """(S, B, …) inputs and (S, B) labels of each step, from numbers (steps, S, B) of samples of each model.
+    def places(self, numbers: np.ndarray) -> Tensor:
+        """Where the samples of numbers (steps, S, B) are among those of all models, on the device: one copy for all
+        steps, so that none of them waits."""
+        return torch.from_numpy(numbers + self._starts[:, None]).to(self.labels.device)
 
-        The numbers of all steps go to the device at once, and a batch is one gather, so that no step waits.
-        """
-        places = torch.from_numpy(numbers + self._starts[:, None]).to(self._labels.device)
-        for place in places:
+    def batches(self, numbers: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        """(S, B, …) inputs and (S, B) labels of each step, a batch by one gather."""
+        for place in self.places(numbers):
             flat = place.flatten()
             yield (
-                self._inputs.index_select(0, flat).unflatten(0, place.shape),
-                self._labels.index_select(0, flat).unflatten(0, place.shape),
+                normalised(self.inputs.index_select(0, flat)).unflatten(0, place.shape),
+                self.labels.index_select(0, flat).unflatten(0, place.shape),
             )
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Bytes as float32, x/127.5 − 1, in [−1, 1]; floats as they are."""
+    return images.float().div_(127.5).sub_(1.0) if images.dtype == torch.uint8 else images
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

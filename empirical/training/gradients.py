@@ -1,8 +1,7 @@
 """Losses and gradients of S models on S batches: one model after the other, or all in one vectorised call."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -10,18 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from empirical.training.passes import Passes
 from empirical.training.stack import Stack
 
 Gradients = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(inputs, labels, mask), each (S, …) → losses (S,); gradients are written to the stack."""
 DROPOUT_PURPOSE = 101
-
-
-class Precision(NamedTuple):
-    """How the passes are computed."""
-
-    compile: bool = False
-    bf16: bool = False
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
@@ -42,19 +35,18 @@ def has_dropout(model: nn.Module) -> bool:
 
 
 def one_by_one(
-    stacked: Stack, models: Sequence[nn.Module], dice: Callable[[int], int] | None, precision: Precision
+    stacked: Stack, models: Sequence[nn.Module], dice: Callable[[int], int] | None, passes: Passes
 ) -> Gradients:
     """Model k alone, k = 0, 1, …; ``dice(k)`` seeds its dropout."""
     device = stacked.values.device
     images = any(isinstance(module, nn.Conv2d) for module in models[0].modules())
     layout = torch.channels_last if images else torch.contiguous_format  # convolutions are 1.2–1.4 times as fast
-    forwards: Sequence[Callable[[Tensor], Tensor]] = _compiled(models) if precision.compile else models
 
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         losses: list[Tensor] = []
-        for k, forward in enumerate(forwards):
-            with nullcontext() if dice is None else _seeded(dice(k), device), _autocast(device, precision):
-                logits = forward(inputs[k].contiguous(memory_format=layout))
+        for k, model in enumerate(models):
+            with nullcontext() if dice is None else _seeded(dice(k), device), passes.forward(device):
+                logits = model(inputs[k].contiguous(memory_format=layout))
             loss = masked_cross_entropy(logits, labels[k], None if mask is None else mask[k])
             stacked.keep(torch.autograd.grad(loss, stacked.of_model[k], materialize_grads=True), k)
             losses.append(loss.detach())
@@ -63,10 +55,10 @@ def one_by_one(
     return gradients
 
 
-def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision) -> Gradients:
+def vectorised(stacked: Stack, models: Sequence[nn.Module], passes: Passes) -> Gradients:
     """All models in one call of :func:`torch.func.vmap`; running statistics are updated in place."""
     device, skeleton = stacked.values.device, models[0]
-    if precision.bf16:
+    if passes.precision == "bf16":
         _keep_statistics_wide(skeleton)
 
     def loss(
@@ -79,24 +71,15 @@ def vectorised(stacked: Stack, models: Sequence[nn.Module], precision: Precision
         found = vmap(grad_and_value(loss), in_dims=dims)
         return found(stacked.parameters, stacked.buffers, inputs, labels, mask)
 
-    call = torch.compile(all_models) if precision.compile else all_models
-
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         # Fused attention has no batched kernel on the CPU, where it would run model by model.
         attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-        with attention, _autocast(device, precision):
-            slopes, losses = call(inputs, labels, mask)
+        with attention, passes.forward(device):
+            slopes, losses = all_models(inputs, labels, mask)
         stacked.keep(list(slopes.values()))
         return losses
 
     return gradients
-
-
-def _compiled(models: Sequence[nn.Module]) -> list[Callable[[Tensor], Tensor]]:
-    """One compiled function of weights and input serves all models."""
-    pure = torch.compile(lambda state, x: functional_call(models[0], state, (x,)))
-    states = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
-    return [lambda x, state=state: pure(state, x) for state in states]
 
 
 def dropout_seed(seed: int, step: int) -> int:
@@ -116,7 +99,3 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision.bf16 else nullcontext()

@@ -4,12 +4,13 @@ No PyTorch here: a command line is read, and refused, before anything heavy is i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 from typing_extensions import Doc
 
 from empirical.runs.checks import check_choice, check_counts
+from empirical.runs.store import LATER
 from lop_theory.errors import InvalidInput
 
 ModelName = Literal["mlp", "cnn", "resnet18", "vit"]
@@ -17,6 +18,7 @@ Normalisation = Literal["none", "batch", "layer"]
 SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
 OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Source = Annotated[
     SourceName,
     Doc("glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."),
@@ -27,6 +29,13 @@ PerClass = Annotated[int, Doc("Training images of a class; at most what real dat
 ClassesPerTask = Annotated[int, Doc("Classes of a task; the loss is masked to them.")]
 ModelScale = Annotated[int | None, Doc("All widths are divided by this; none: the preset's for the model (paper 1).")]
 ModelBatch = Annotated[int | None, Doc("Images a step; none: the preset's for the model (paper 128).")]
+PassPrecision = Annotated[
+    Precision | None,
+    Doc(
+        "Forward and backward passes in float32, on tensor cores as TF32, or in bfloat16 by autocast (weights, "
+        "optimiser and metrics stay float32); none: bf16 on a GPU, fp32 on the CPU. It is part of a run's identity."
+    ),
+]
 """Options that several experiments have, with the text that ``--help`` shows: said once."""
 MODELS: dict[ModelName, str] = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 """Models in words, in the paper's order."""
@@ -83,6 +92,8 @@ class OptimiserOptions:
     """Noise: σ‖g‖ for every element (the authors'), or for the noise of a whole tensor."""
     repair: Repair = "none"
     """Continual backprop and ReDo (MLP and CNN only) renew units; L2-init pulls weights to their first values."""
+    precision: Precision = field(default="fp32", metadata=LATER)
+    """Of forward and backward passes."""
 
 
 def check_training(model: ModelOptions, data: DataOptions, optimiser: OptimiserOptions) -> None:
@@ -90,6 +101,15 @@ def check_training(model: ModelOptions, data: DataOptions, optimiser: OptimiserO
     check_model(model)
     check_data(data)
     check_optimiser(optimiser, model)
+
+
+def precision_of(options: Any) -> Precision:
+    """The precision that was asked for, or the device's own. Raises ``InvalidInput`` for TF32 on the CPU."""
+    found = options.precision or ("bf16" if options.execution.on_gpu else "fp32")
+    check_choice("precision", found, get_args(Precision))
+    if found == "tf32" and not options.execution.on_gpu:
+        raise InvalidInput("precision", found, "needs the tensor cores of a GPU", "give fp32, bf16 or --device cuda")
+    return found
 
 
 def chosen(options: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -122,6 +142,7 @@ def check_optimiser(options: OptimiserOptions, model: ModelOptions) -> None:
     check_choice("name", options.name, get_args(OptimiserName))
     check_choice("repair", options.repair, get_args(Repair))
     check_choice("noise_scaling", options.noise_scaling, ("element", "norm"))
+    check_choice("precision", options.precision, get_args(Precision))
     if not 0 < options.step_size < math.inf:
         raise InvalidInput("step_size", options.step_size, "must be positive and finite")
     if not 0 <= options.sigma < math.inf or not 0 <= options.noise_decay <= 1:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
+from empirical.training.noise import Noise
 from empirical.training.options import OptimiserOptions
 from empirical.training.stack import Stack
 from lop_theory.errors import InvalidInput
-from lop_theory.optim import AdamGnT, Companion, ContinualBackprop, L2Init, NoisySGD, ReDo, find_units
+from lop_theory.optim import AdamGnT, Companion, ContinualBackprop, L2Init, ReDo, find_units
 from lop_theory.optim.continual_backprop import Settings
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -85,13 +86,14 @@ class Update:
         seeds: Sequence[int],
         image: Sequence[int] | None = None,
     ) -> None:
-        self._stack = stacked
+        self._stack, self._values = stacked, stacked.values
         self._rows = [nn.Parameter(row) for row in stacked.values]
         for row, gradient in zip(self._rows, stacked.gradients, strict=True):
             row.grad = gradient
         self.moments: Moments | Begun | None = None
-        self.noisy: list[NoisySGD] = []
-        optimiser = self._optimiser(options, seeds)
+        self.noisy: list[Noise] = []
+        self._options = options
+        self._optimiser = optimiser = self._made(options, seeds)
         self.pull = L2Init(optimiser) if options.repair == "l2_init" else None
         self._advance: Callable[[], object] = (self.pull or optimiser).step
         self._fresh = self._companion(models, options, seeds, image) if options.repair in RENEWING else None
@@ -125,13 +127,32 @@ class Update:
         for companion in self.companions:
             companion.step()
 
-    def _optimiser(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
+    def keep_static(self) -> None:
+        """From now on steps are :meth:`advance_static`: Adam may be recorded."""
+        if self._values.device.type != "cpu":
+            for group in self._optimiser.param_groups:
+                group["capturable"] = True
+
+    def advance_static(self) -> None:
+        """:meth:`step` for gradients that have their noise, without a question to the host. CBP and ReDo ask."""
+        if self.pull is not None:
+            self.pull.graded()
+        if self.moments is not None:
+            self._optimiser.step()
+        else:
+            self._values.add_(self._stack.gradients, alpha=-self._options.step_size)
+
+    def count(self, steps: int) -> None:
+        """Steps were made by :meth:`advance_static`."""
+        for noise in self.noisy:
+            noise.steps += steps
+
+    def _made(self, options: OptimiserOptions, seeds: Sequence[int]) -> Any:
         if options.name == "sgd":
             return SGD(self._rows, lr=options.step_size)
-        noise = {"sigma": options.sigma, "decay": options.noise_decay, "scaling": options.noise_scaling}
         if options.name != "adam":
             pairs = zip(self._stack.of_model, seeds, strict=True)
-            self.noisy = [NoisySGD(own, options.step_size, seed=seed, **noise) for own, seed in pairs]
+            self.noisy = [Noise(own, options, seed) for own, seed in pairs]
         if options.name in ("adam", "noisy_adam"):
             return self._adam(options)
         return Rows(self._rows, self._noisy_step)

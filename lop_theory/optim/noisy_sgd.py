@@ -102,7 +102,9 @@ class NoisySGD(Optimizer):
     def _noise(self, gradient: Tensor, sigma: float, scaling: str) -> Tensor:
         if sigma == 0:
             return torch.zeros_like(gradient)
-        draw = torch.randn(gradient.shape, generator=self._generator, dtype=gradient.dtype).to(gradient.device)
+        drawn_on = self._generator.device
+        draw = torch.randn(gradient.shape, generator=self._generator, dtype=gradient.dtype, device=drawn_on)
+        draw = draw.to(gradient.device)
         deviation = sigma * gradient.norm() / (gradient.numel() ** 0.5 if scaling == "norm" else 1.0)
         return draw * deviation
 

@@ -1,7 +1,6 @@
 """The claims about continual classification, recomputed from the committed records of the laptop preset."""
 
 import importlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from empirical.continual import claims, records, verdicts
 from empirical.continual.claims import change, correlation, difference, effect, net_change
 from empirical.continual.options import CONTINUAL
 from empirical.continual.records import Setting, accuracy, layers, missing
-from empirical.runs.store import run_id
+from empirical.runs.store import id_of
 from lop_theory.errors import InvalidInput
 from paper_figs.continual_panels import provenance
 from tests.empirical.ledger import stated, whole_records
@@ -27,7 +26,7 @@ def cells() -> claims.Cells:
 
 
 def test_the_records_are_whole_and_of_the_preset() -> None:
-    wanted = {run_id(asdict(run)) for run in CONTINUAL["laptop"].runs()}
+    wanted = {id_of(run) for run in CONTINUAL["laptop"].runs()}
     found = {record.manifest["id"] for record in whole_records("continual")}
     assert found
     assert found <= wanted

@@ -244,3 +244,25 @@ def test_the_command_and_its_saved_records(tmp_path: Path, capsys: pytest.Captur
         InvalidInput, match=r"lacks .* of the preset smoke.*python -m empirical continual --preset smoke"
     ):
         groups("continual", "smoke", CONTINUAL["smoke"].runs(), lambda run: run.model, tmp_path)
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_a_graph_on_bytes_drawn_ahead_goes_as_eager_does(permuted: bool) -> None:
+    """What a GPU does, on the CPU: pictures stay bytes, are drawn by threads, and steps are static ones."""
+    run = tiny(data=DataOptions("glyphs", 8, permuted, 6, 3), model=ModelOptions("mlp", "batch", dropout=0.2, scale=8))
+    runs = [replace(run, seed=seed) for seed in (3, 4)]
+    plain, graph = Simulation(runs), Simulation(runs, engine="graph", drawers=2)
+    assert graph.tasks(0)[0].images.dtype == torch.uint8
+    for left, right in zip(rows_of(plain), rows_of(graph), strict=True):
+        assert [row.keys() for row in left] == [row.keys() for row in right]
+        for a, b in zip(left, right, strict=True):
+            assert a["loss"] == pytest.approx(b["loss"], rel=1e-4) if "loss" in a else True
+    assert graph.facts == {"engine": {"name": "graph", "because": "asked for"}}
+    assert plain.facts["engine"]["name"] == "eager"
+    whole, resumed = (Simulation(runs, engine="graph") for _ in range(2))
+    rows_of(whole)
+    resumed.advance()
+    resumed = Simulation(runs, resumed.states(), resumed.step, engine="graph")
+    rows_of(resumed)
+    for left, right in zip(whole.states(), resumed.states(), strict=True):
+        assert all(np.array_equal(left[name], right[name]) for name in left)

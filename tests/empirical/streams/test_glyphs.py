@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,16 @@ def test_pictures_vary_and_show_their_class() -> None:
     means = np.array([contrast[known & (labels == c)].mean(0) for c in np.unique(labels)])
     guess = np.unique(labels)[(contrast[~known] @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T).argmax(1)]
     assert (guess == labels[~known]).mean() > 0.5
+
+
+def test_what_is_skipped_adds_nothing() -> None:
+    """The drawing leaves out pixels that a stroke or a glyph cannot reach; at every side and noise the bytes are those
+    of the drawing that visited them all."""
+    digest = hashlib.sha256()
+    for seed, side, noise in product(range(3), (7, 16, 33, 64), (0.0, 0.3)):
+        rng = np.random.default_rng((seed, side))
+        faces = rng.integers(0, 256, (3, 4, 16, 16), dtype=np.uint8) * (rng.random((3, 4, 16, 16)) < 0.3)
+        out = np.empty((12, 3, side, side), np.uint8)
+        glyphs._draw_all(faces.astype(np.uint8), (seed, 7), np.arange(12) % 4, np.arange(12), noise, out)
+        digest.update(out.tobytes())
+    assert digest.hexdigest() == "c9b6f05c0a673c21ae4bf10db382a335b34e73c6d15be13f1b33759f6799da1d"

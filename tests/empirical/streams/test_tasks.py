@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from empirical.streams import gmm
+from empirical.streams.ahead import DEPTH, Ahead
 from empirical.streams.counter import BATCHES, MIXTURES, key, shuffled
 from empirical.streams.source import Source
 from empirical.streams.tasks import (
+    as_bytes,
     as_inputs,
     batch_indices,
     epoch_order,
@@ -23,7 +25,9 @@ from empirical.streams.tasks import (
     pixel_permutation,
     task,
     task_classes,
+    unpermuted,
 )
+from empirical.training.feed import normalised
 from empirical.training.options import DataOptions
 from lop_theory.errors import InvalidInput
 from tests.empirical.bitflip import reference
@@ -150,6 +154,7 @@ def test_more_pictures_leave_the_others_as_they_are() -> None:
 
 DIGEST = """
 import hashlib
+from empirical.training.feed import normalised
 from empirical.training.options import DataOptions
 from empirical.streams.tasks import open_source, task
 for options in (DataOptions(side=16, per_class=6, probe_per_class=4), DataOptions(source="gmm", side=3, per_class=6)):
@@ -224,3 +229,42 @@ def test_a_task_of_mixtures() -> None:
     assert found.images.dtype == np.float32
     assert found.classes == (0, 1)
     assert len({p.tobytes() for p in (*found.images, *found.probe_images)}) == 18
+
+
+def test_tasks_drawn_ahead_are_the_same_in_any_order_of_asking() -> None:
+    def draw(seed: int, index: int) -> tuple[int, int]:
+        drawn.append((seed, index))
+        return seed, index
+
+    drawn: list[tuple[int, int]] = []
+    plain, ahead = Ahead(draw, [3, 4], 6, 0), Ahead(draw, [3, 4], 6, 2)
+    for index in (0, 1, 2, 5, 5, 1):
+        assert ahead.tasks(index) == plain.tasks(index) == [(3, index), (4, index)]
+        assert all(len(futures) == 2 for futures in ahead._waiting.values())
+        assert len(ahead._waiting) <= DEPTH
+    assert max(index for _, index in drawn) == 5, "nothing beyond the last task"
+    ahead.close()
+
+
+def test_what_drawing_raises_ahead_is_raised() -> None:
+    def broken(_: int, index: int) -> int:
+        return 1 // (index - 1)
+
+    ahead = Ahead(broken, [0], 3, 1)
+    assert ahead.tasks(0) == [-1]
+    with pytest.raises(ZeroDivisionError):
+        ahead.tasks(1)
+    ahead.close()
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+@pytest.mark.parametrize("source", ["glyphs", "gmm"])
+def test_bytes_on_the_device_are_the_same_inputs(source: str, permuted: bool) -> None:
+    options = DataOptions(source, 8, permuted, 6, 3)
+    opened = open_source(options)
+    whole = task(opened, options, 5, 2, 2)
+    drawn, order = unpermuted(opened, options, 5, 2, 2)
+    assert (order is None) == (source == "gmm" or not permuted)
+    there = as_bytes(drawn.images, order, "cpu")
+    assert there.dtype == (torch.uint8 if source == "glyphs" else torch.float32)
+    assert torch.equal(normalised(there), as_inputs(whole.images))

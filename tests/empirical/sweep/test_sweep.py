@@ -1,7 +1,7 @@
 """The grid of the paper, its status, its cost, and the command that carries it out."""
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from empirical.continual.options import CONTINUAL, Continual
 from empirical.runs.execution import Execution
 from empirical.runs.live import LiveRecord
 from empirical.runs.run import Job, carry_out
-from empirical.runs.store import Record, records, run_id
+from empirical.runs.store import Record, id_of, records
 from empirical.sweep import command, estimate, plan
 from empirical.sweep.grid import SEEDS, Part, paper_grid
 from empirical.sweep.order import by_comparison, comparison
@@ -27,7 +27,7 @@ PAPER = paper_grid("paper", SEEDS)
 def test_grid_has_about_two_thousand_runs_each_once() -> None:
     runs = [run for part in PAPER for run in part.runs]
     assert 1_800 <= len(runs) <= 2_200
-    assert len({run_id(asdict(run)) for run in runs}) == len(runs)
+    assert len({id_of(run) for run in runs}) == len(runs)
     assert {run.seed for run in runs} == {40, 41, 42, 43, 44}
     assert set(Counter(run.seed for run in runs).values()) == {len(runs) // 5}
 
@@ -93,17 +93,37 @@ def test_measured_times_come_before_assumptions() -> None:
     mlp = next(run for run in runs if run.model.name == "mlp")
     facts = {"device": "cuda A100", "steps": 1000, "wall_seconds": 50.0, "together": 5}
     measured = estimate.seconds_a_step([(mlp, Record(Path(), facts))], "cuda")
-    assert measured == {("continual", "mlp", 128): 0.01}
+    assert measured == {("continual", "mlp", 128, "fp32"): 0.01}
     assert estimate.seconds_a_step([(mlp, Record(Path(), facts))], "cpu") == {}
-    cost = estimate.gpu_hours(runs, measured, 0.25)
+    cost = estimate.gpu_hours(runs, estimate.Rates(measured, {}), 0.25)
     mlps = [run for run in runs if run.model.name == "mlp"]
     others = sum(estimate.assumed_seconds(run) for run in runs if run.model.name != "mlp")
     assert cost.measured == len(mlps)
     assert cost.hours * 3600 == pytest.approx(0.25 * 0.01 * 20_000 * len(mlps) + others)
-    assert estimate.core_hours(runs, {}) == (0.0, 0)
+    assert estimate.core_hours(runs, {}) == (0.0, 0, 0)
 
 
-def small_grid(_preset: str, seeds: tuple[int, ...]) -> list[Part]:
+def test_other_classes_of_a_measured_model_take_its_rate() -> None:
+    """Twice the batch at one rate of operations is twice the time; another device, model or precision says nothing."""
+    mlp = next(run for run in CONTINUAL["paper"].runs() if run.model.name == "mlp")
+    facts = {"device": "cuda H100", "steps": 1000, "wall_seconds": 50.0, "together": 5}
+    known = estimate.rates([(mlp, Record(Path(), facts))], "cuda H100")
+    wider = replace(mlp, batch=2 * mlp.batch)
+    assert estimate.gpu_hours([wider], known, 1.0) == (pytest.approx(2 * 0.01 * mlp.length / 3600), 0, 1)
+    assert estimate.gpu_hours([mlp], known, 1.0) == (pytest.approx(0.01 * mlp.length / 3600), 1, 0)
+    coarse = replace(mlp, optimiser=replace(mlp.optimiser, precision="bf16"))
+    assert estimate.gpu_hours([coarse], known, 1.0)[1:] == (0, 0)
+    assert estimate.rates([(mlp, Record(Path(), facts))], "cuda A100") == ({}, {})
+
+
+def test_the_grid_can_have_other_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [run for part in paper_grid("paper", (40,), {"source": "glyphs"}) for run in part.runs]
+    assert {run.data.source for run in runs} == {"glyphs"}
+    assert main(["sweep", "paper-grid", "--dry-run", "--source", "glyphs", "--seeds", "40", "--parts", "figures"]) == 0
+    assert "from measured times of their class on cuda" in " ".join(capsys.readouterr().out.split())
+
+
+def small_grid(_preset: str, seeds: tuple[int, ...], *_: object) -> list[Part]:
     options = Continual(
         models=("mlp",), normalisations=("none",), arms=("continual",), source="gmm", classes_per_task=2, tasks=2,
         steps=10, scale=8, batch=8, per_class=20, probe_per_class=10, theory=False, seeds=seeds,

@@ -1,5 +1,6 @@
 """The batch engine against plain PyTorch: one module, one torch.optim, one seed at a time."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks import gpu
-from empirical.training import trainer as engine
+from empirical.training import trainer as training
 from empirical.training.feed import Feed
 from empirical.training.gradients import masked_cross_entropy
 from empirical.training.models import build
@@ -21,7 +22,7 @@ from lop_theory.optim import ContinualBackprop, L2Init, NoisySGD, ReDo
 from lop_theory.optim.continual_backprop import Settings
 
 IMAGE, CLASSES, BATCH, STEPS, SEEDS = (1, 8, 8), 7, 6, 4, (3, 11, 40)
-Trainer = partial(engine.Trainer, image=IMAGE)
+Trainer = partial(training.Trainer, image=IMAGE)
 MODELS = {
     "mlp": ModelOptions("mlp", scale=16),
     "cnn": ModelOptions("cnn", scale=32),
@@ -39,14 +40,6 @@ OPTIMISERS = {
     "noisy l2": OptimiserOptions("noisy_sgd", 0.02, sigma=0.05, repair="l2_init"),
 }
 TOLERANCE = 1e-9  # float64, relative to weights of order 1; Adam divides by gradients that may be tiny
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def models(options: ModelOptions, seeds=SEEDS, dtype=torch.float64) -> list[nn.Module]:
@@ -117,10 +110,10 @@ def assert_equal_models(left: nn.Module, right: nn.Module, tolerance: float) -> 
 
 
 def assert_as_plain(
-    options: ModelOptions, optimiser: OptimiserOptions, strategies=("each", "vmap"), steps=STEPS
+    options: ModelOptions, optimiser: OptimiserOptions, engines=("eager", "vmap", "graph"), steps=STEPS
 ) -> None:
     seeds = SEEDS[:2]
-    trainers = [Trainer(models(options, seeds), optimiser, seeds, strategy=strategy) for strategy in strategies]
+    trainers = [Trainer(models(options, seeds), optimiser, seeds, engine=engine) for engine in engines]
     losses = [train(trainer, steps=steps) for trainer in trainers]
     for k, (seed, model) in enumerate(zip(seeds, models(options, seeds), strict=True)):
         plain = Plain(model, optimiser, seed)
@@ -163,18 +156,18 @@ def test_companions_together_as_one_by_one(name: str, repair: str, normalisation
     options = ModelOptions(name, normalisation, scale=MODELS[name].scale)
     trainer = Trainer(models(options), OPTIMISERS[repair], SEEDS)
     before = torch.stack([p.detach().clone() for p in (classifier(m).weight for m in trainer.models)])
-    assert trainer.strategy == "each"
-    assert_as_plain(options, OPTIMISERS[repair], ("each",), steps=6)
+    assert trainer.choice.name == "eager"
+    assert_as_plain(options, OPTIMISERS[repair], ("eager",), steps=6)
     train(trainer, steps=6)
     assert (torch.stack([classifier(m).weight for m in trainer.models]) == 0).any(), "no unit was replaced"
     assert not (before == 0).any()
 
 
-@pytest.mark.parametrize("strategy", ["each", "vmap"])
-def test_rates_are_step_sizes_under_sgd(strategy) -> None:
+@pytest.mark.parametrize("engine", ["eager", "vmap", "graph"])
+def test_rates_are_step_sizes_under_sgd(engine) -> None:
     names = [name for name, _ in models(MODELS["cnn"])[0].named_parameters()]
     rates = {name: 0.5 + k / 10 for k, name in enumerate(names)}
-    trainer = Trainer(models(MODELS["cnn"]), OPTIMISERS["sgd"], SEEDS, strategy=strategy, rates=rates)
+    trainer = Trainer(models(MODELS["cnn"]), OPTIMISERS["sgd"], SEEDS, engine=engine, rates=rates)
     train(trainer)
     for k, (seed, model) in enumerate(zip(SEEDS, models(MODELS["cnn"]), strict=True)):
         plain = Plain(model, OPTIMISERS["sgd"], seed)
@@ -249,12 +242,12 @@ def test_dropout_depends_on_seed_and_step_alone(name: str) -> None:
     assert not torch.equal(classifier(dry.models[0]).weight, classifier(together.models[0]).weight)
 
 
-@pytest.mark.parametrize("strategy", ["each", "vmap"])
+@pytest.mark.parametrize("engine", ["eager", "vmap", "graph"])
 @pytest.mark.parametrize("name", MODELS)
-def test_metrics_between_steps_change_nothing(name: str, strategy) -> None:
+def test_metrics_between_steps_change_nothing(name: str, engine) -> None:
     base = MODELS[name]
     options = ModelOptions(name, "batch", scale=base.scale, patch=base.patch)
-    quiet, watched = (Trainer(models(options), OPTIMISERS["adam"], SEEDS, strategy=strategy) for _ in range(2))
+    quiet, watched = (Trainer(models(options), OPTIMISERS["adam"], SEEDS, engine=engine) for _ in range(2))
     train(quiet)
     for step in range(STEPS):
         train(watched, step, 1)
@@ -267,11 +260,11 @@ def test_metrics_between_steps_change_nothing(name: str, strategy) -> None:
             np.testing.assert_array_equal(value, watched.state(k)[key], err_msg=key)
 
 
-@pytest.mark.parametrize("strategy", ["each", "vmap"])
+@pytest.mark.parametrize("engine", ["eager", "vmap", "graph"])
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "noisy_sgd", "l2_init"])
-def test_a_nan_stays_with_its_seed(optimiser: str, strategy) -> None:
+def test_a_nan_stays_with_its_seed(optimiser: str, engine) -> None:
     options = ModelOptions("mlp", "batch", scale=16)
-    clean, ill = (Trainer(models(options), OPTIMISERS[optimiser], SEEDS, strategy=strategy) for _ in range(2))
+    clean, ill = (Trainer(models(options), OPTIMISERS[optimiser], SEEDS, engine=engine) for _ in range(2))
     with torch.no_grad():
         next(ill.models[1].parameters())[0, 0] = torch.nan
     good, bad = train(clean), train(ill)
@@ -281,9 +274,9 @@ def test_a_nan_stays_with_its_seed(optimiser: str, strategy) -> None:
         assert_equal_models(clean.models[k], ill.models[k], 0.0)
 
 
-@pytest.mark.parametrize("strategy", ["each", "vmap"])
-def test_forbidden_classes_have_no_gradient(strategy) -> None:
-    trainer = Trainer(models(MODELS["cnn"]), OPTIMISERS["sgd"], SEEDS, strategy=strategy)
+@pytest.mark.parametrize("engine", ["eager", "vmap", "graph"])
+def test_forbidden_classes_have_no_gradient(engine) -> None:
+    trainer = Trainer(models(MODELS["cnn"]), OPTIMISERS["sgd"], SEEDS, engine=engine)
     _, _, masks = batch(0)
     train(trainer, steps=1)
     for model, mask in zip(trainer.models, masks, strict=True):
@@ -344,25 +337,25 @@ def test_a_fresh_network_trains_as_a_new_one(optimiser: str) -> None:
 def test_bf16_is_close(name: str, normalisation) -> None:
     base = MODELS[name]
     options = ModelOptions(name, normalisation, scale=base.scale, patch=base.patch)
-    exact, each, vmapped = (
+    bf16 = replace(OPTIMISERS["sgd"], precision="bf16")
+    exact, *coarsened = (
         train(
-            Trainer(models(options, dtype=torch.float32), OPTIMISERS["sgd"], SEEDS, **how), steps=2, dtype=torch.float32
+            Trainer(models(options, dtype=torch.float32), optimiser, SEEDS, engine=engine),
+            steps=2, dtype=torch.float32,
         )
-        for how in ({}, {"bf16": True, "strategy": "each"}, {"bf16": True, "strategy": "vmap"})
-    )
-    for coarse in (each, vmapped):
+        for optimiser, engine in ((OPTIMISERS["sgd"], "auto"), (bf16, "eager"), (bf16, "vmap"), (bf16, "graph"))
+    )  # fmt: skip
+    for coarse in coarsened:
         assert coarse.dtype == torch.float32
         torch.testing.assert_close(coarse[0], exact[0], rtol=0.1, atol=0.05)
         assert not torch.equal(coarse, exact)
 
 
-@pytest.mark.parametrize("strategy", ["each", "vmap"])
-def test_compiled_is_the_same(strategy, monkeypatch) -> None:
+def test_compiled_is_the_same() -> None:
     """Traced and differentiated ahead of time as for the GPU; only the generation of machine code is left out."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     plain, compiled = (
-        Trainer(models(MODELS["mlp"]), OPTIMISERS["adam"], SEEDS, strategy=strategy, compile=flag)
-        for flag in (False, True)
+        Trainer(models(MODELS["mlp"]), OPTIMISERS["adam"], SEEDS, engine="graph", backend=backend)
+        for backend in (None, "aot_eager")
     )
     torch.testing.assert_close(train(plain, steps=2), train(compiled, steps=2), rtol=TOLERANCE, atol=TOLERANCE)
     assert_equal_models(plain.models[1], compiled.models[1], TOLERANCE)
@@ -374,11 +367,18 @@ def test_what_cannot_be_combined_is_refused() -> None:
             with pytest.raises(InvalidInput, match="plain stack"):
                 check_optimiser(OptimiserOptions(repair=repair), options)
         check_optimiser(OptimiserOptions(repair="l2_init"), options)
-    with pytest.raises(InvalidInput, match="watches every pass"):
-        Trainer(models(MODELS["mlp"]), OPTIMISERS["cbp"], SEEDS, compile=True)
     wet = ModelOptions("mlp", dropout=0.1, scale=16)
-    with pytest.raises(InvalidInput, match="each or auto"):
-        Trainer(models(wet), OPTIMISERS["sgd"], SEEDS, strategy="vmap")
+    for engine, options, optimiser, why in (
+        ("vmap", wet, "sgd", "no dropout"),
+        ("graph", MODELS["mlp"], "cbp", "decides on the host"),
+        ("vmap", MODELS["mlp"], "redo", "decides on the host"),
+        ("graph", replace(MODELS["vit"], dropout=0.1), "adam", "inside attention"),
+        ("graph", MODELS["mlp"], "noisy l2", "the pull"),
+    ):
+        choice = Trainer(models(options), OPTIMISERS[optimiser], SEEDS, engine=engine).choice
+        assert choice.name == "eager"
+        assert choice.because.startswith(f"not {engine}: ")
+        assert why in choice.because
 
 
 def test_the_oracle_notices_a_planted_error(monkeypatch) -> None:
@@ -407,15 +407,20 @@ def test_feed_gathers_each_models_own_samples() -> None:
 def test_gpu_benchmark_runs_on_the_cpu_at_tiny_size(capsys) -> None:
     """Its one difference is the device; the GPU's own run is made by hand."""
     setup = gpu.Setup(
-        "cpu", scale=64, side=16, batch=2, warm_up=0, steps=1, peak_size=32, models=("mlp", "vit"),
-        variants=(gpu.Variant("fp32"), gpu.Variant("bf16")),
+        device="cpu", scale=64, side=16, batch=2, warm_up=1, steps=1, peak_size=32, shorter=250, per_class=5,
+        models=("mlp", "vit"), precisions=("fp32", "bf16"),
     )  # fmt: skip
     rows = gpu.report(setup)
-    assert [(row.model, row.variant.dtype) for row in rows] == [
-        (m, d) for m in ("mlp", "vit") for d in ("fp32", "bf16")
-    ]
-    assert all(row.rate > 0 for row in rows)
-    assert "GPU-hours" in capsys.readouterr().out
+    assert [(row.model, row.precision) for row in rows] == [(m, d) for m in ("mlp", "vit") for d in ("fp32", "bf16")]
+    assert all(row.rate > 0 and set(row.together) == {"eager", "vmap", "graph"} for row in rows)
+    assert all(row.counted > row.taken == 0 for row in rows)
+    shown = capsys.readouterr().out.splitlines()
+    assert sum("GPU-hours" in line for line in shown) == 2
+    wholes = [line.split() for line in shown[-2:]]
+    assert [(row[0], row[1], row[-1]) for row in wholes] == [("mlp", "2", "eager"), ("vit", "1", "eager")]
+    for row in wholes:
+        everything, *parts = map(float, row[3:7])
+        assert 0 < sum(parts) <= everything + 0.05
     layers = [768, *[2] * 5, 200]  # two operations a weight: forward and weight gradient, and but for the first, input
     weights = [a * b for a, b in pairwise(layers)]
     assert rows[0].flop == len(gpu.SEEDS) * 2 * 2 * (3 * sum(weights) - weights[0])
