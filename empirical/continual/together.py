@@ -4,6 +4,7 @@ For GPUs, where one at a time is mostly waiting. Numbers agree with :mod:`empiri
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,18 @@ from empirical.runs.store import Row
 from empirical.training.evaluation import evaluating, outputs
 from lop_theory.metrics import capture, hidden_layers
 from lop_theory.metrics.units import (
+    DEAD_SHARE,
+    DEAD_VALUE,
     DUPLICATE_COSINE,
-    Moments,
-    cosines,
-    dead,
-    dormant,
+    SATURATED_RATIO,
+    SATURATED_SHARE,
     flatten_units,
-    moments,
-    saturated,
 )
 
 LARGE = 1e-14
 """Of a sum of squares: less is no variation."""
+NUMBERS = 2**28
+"""Activations of a layer that are widened to float64 at once: 2 GB."""
 Pictures = Callable[[], tuple[Tensor, Tensor, Tensor]]
 """Training images, labels and allowed classes of a network."""
 NETWORK_COLUMNS = ("probe_loss", "probe_accuracy", "probe_accuracy_all", "weight_norm", "gradient_norm")
@@ -44,8 +45,8 @@ def network_rows(models: Sequence[nn.Module], probes: Sequence[Probe]) -> list[R
 
 def layer_rows(models: Sequence[nn.Module], probes: Sequence[Probe]) -> list[list[Row]]:
     """Of every network the metrics of its hidden layers, in order."""
-    layers = [_layers(model, probe) for model, probe in zip(models, probes, strict=True)]
-    values = [_batched(list(same)) for same in zip(*layers, strict=True)]
+    layers = [_captured(model, probe) for model, probe in zip(models, probes, strict=True)]
+    values = [_batched(same, len(probes[0].labels)) for same in zip(*layers, strict=True)]
     found = torch.stack(values).cpu()
     return [
         [{"units": int(row[0]), **dict(zip(LAYER_COLUMNS, row[1:].tolist(), strict=True))} for row in found[:, k]]
@@ -77,42 +78,64 @@ def _network(model: nn.Module, probe: Probe) -> Tensor:
 
 @torch.no_grad()
 def _norm(tensors: list[Tensor]) -> Tensor:
-    return torch.stack([(t.double() ** 2).sum() for t in tensors]).sum().sqrt()
+    return torch.stack(torch._foreach_norm(tensors, dtype=torch.float64)).norm()
 
 
-class _Layer:
-    """What a layer's metrics depend on, small: products of units (or of samples, if there are fewer) and masks."""
+class _Stats(NamedTuple):
+    """What a layer's metrics depend on, of several networks: products of units, their means, products of samples where
+    there are fewer of these, shares of dead, saturated (twice) and dormant units."""
 
-    def __init__(self, h: Tensor, gradient: Tensor | None, dim: int, count: int) -> None:
-        self.m: Moments = moments(h, dim)
-        few = self.m.samples < len(self.m.gram)
-        flat = flatten_units(h, dim).double() if few else h
-        self.spectral = flat @ flat.T if few else self.m.gram
-        shares = torch.full((2, len(self.m.mean_abs)), torch.nan, dtype=torch.float64, device=h.device)
-        if gradient is not None:
-            scales = self.m.mean_abs
-            shares = torch.stack([saturated(h, g, dim, mean_abs=scales) for g in (gradient, gradient / count)]).double()
-        self.shares = torch.stack([dead(self.m).double(), *shares, dormant(self.m, DORMANT_TAU).double()]).mean(1)
+    gram: Tensor
+    mean: Tensor
+    spectral: Tensor
+    shares: Tensor
 
 
-def _layers(model: nn.Module, probe: Probe) -> list[_Layer]:
+def _captured(model: nn.Module, probe: Probe) -> list[tuple[Tensor, Tensor | None]]:
+    """Samples × units of every hidden layer, and the gradients of the loss's sum there."""
     with evaluating(model):
-        captured = capture(model, probe.inputs, probe.total_loss, layers=hidden_layers(model))
-    return [_Layer(h, gradient, dim, len(probe.labels)) for h, gradient, dim in captured.values()]
+        found = capture(model, probe.inputs, probe.total_loss, layers=hidden_layers(model))
+    flat = [(flatten_units(h, dim), g if g is None else flatten_units(g, dim)) for h, g, dim in found.values()]
+    return [(h.detach(), g) for h, g in flat]
 
 
-def _batched(layers: list[_Layer]) -> Tensor:
+def _stats(layers: Sequence[tuple[Tensor, Tensor | None]], count: int) -> _Stats:
+    """Of the same layer of several networks, as many at once as memory likes."""
+    at_once = max(1, NUMBERS // layers[0][0].numel())
+    parts = [_stats_of(layers[k : k + at_once], count) for k in range(0, len(layers), at_once)]
+    return _Stats(*(torch.cat(same) for same in zip(*parts, strict=True)))
+
+
+def _stats_of(layers: Sequence[tuple[Tensor, Tensor | None]], count: int) -> _Stats:
+    h = torch.stack([one for one, _ in layers]).double()
+    gradients = [g for _, g in layers if g is not None]
+    size = h.abs()
+    mean_abs, died = size.mean(1), (size < DEAD_VALUE).double().mean(1) > DEAD_SHARE
+    saturation = torch.full((2, *mean_abs.shape), torch.nan, dtype=torch.float64, device=h.device)
+    if gradients:
+        slopes, limit = torch.stack(gradients).abs(), SATURATED_RATIO * mean_abs.clamp_min(1e-12)
+        small = [(g < limit.to(g.dtype)[:, None]).double().mean(1) > SATURATED_SHARE for g in (slopes, slopes / count)]
+        saturation = torch.stack(small).double()
+    slept = mean_abs <= DORMANT_TAU * mean_abs.mean(1, keepdim=True)
+    shares = torch.stack([died.double(), *saturation, slept.double()], 1).mean(2)
+    gram = h.mT @ h
+    return _Stats(gram, h.mean(1), h @ h.mT if h.shape[1] < h.shape[2] else gram, shares)
+
+
+def _batched(layers: Sequence[tuple[Tensor, Tensor | None]], count: int) -> Tensor:
     """(networks, 1 + columns) of one layer: its units, and the columns in their order; NaN where it is not finite."""
-    gram, mean = (torch.stack([getattr(layer.m, name) for layer in layers]) for name in ("gram", "mean"))
-    samples, units = layers[0].m.samples, gram.shape[1]
-    finite = gram.diagonal(dim1=1, dim2=2).isfinite().all(1)
-    similar = torch.stack([cosines(layer.m) for layer in layers]) > DUPLICATE_COSINE
+    gram, mean, spectral, shares = _stats(layers, count)
+    samples, units = layers[0][0].shape
+    squares = gram.diagonal(dim1=1, dim2=2)
+    finite = squares.isfinite().all(1)
+    norm = squares.clamp_min(0).sqrt()
+    scale = torch.where(norm > 0, 1 / norm.clamp_min(1e-300), 0.0)
+    similar = gram * scale[:, :, None] * scale[:, None, :] > DUPLICATE_COSINE
     similar.diagonal(dim1=1, dim2=2).fill_(False)
     any_other, later = (s.any(2).double().mean(1) for s in (similar, similar.triu(1)))
-    died, saturation, as_coded, slept = torch.stack([layer.shares for layer in layers]).T
-    ranks = _ranks(torch.stack([layer.spectral for layer in layers]), finite)
+    died, saturation, as_coded, slept = shares.T
     centred = gram - samples * mean[:, :, None] * mean[:, None, :]
-    columns = [died, any_other, later, saturation, as_coded, slept, *ranks, *_spread(gram, centred)]
+    columns = [died, any_other, later, saturation, as_coded, slept, *_ranks(spectral, finite), *_spread(gram, centred)]
     values = torch.stack(columns, 1).masked_fill(~finite[:, None], torch.nan)
     return torch.cat([values.new_full((len(layers), 1), units), values], 1)
 
