@@ -61,6 +61,8 @@ class Trainer:
         self._stack = stack_models(self.models)
         self._device = self._stack.values.device
         check_device(optimiser.precision, self._device)
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # measurements are in float32, whatever the passes
         self._update = Update(self._stack, self.models, optimiser, self.seeds, image)
         self._steps = [0] * len(models)
         self._passes = Passes(optimiser.precision)
@@ -93,7 +95,7 @@ class Trainer:
             if self._engine is None:
                 self._engine = self._begun(self.choice.name)
             losses = self._engine(feed, numbers, mask)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise too_little(self.models, self._optimiser, feed, numbers.shape[2]) from None
         self._steps = [step + len(numbers) for step in self._steps]
         return losses

@@ -22,12 +22,12 @@ def fastest(kind: Hashable, steppers: dict[Engine, Callable[[], Callable[[], obj
         for name, make in steppers.items():
             try:
                 times[name] = 1e3 * seconds(make())
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 times[name] = float("inf")
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         if min(times.values()) == float("inf"):
-            raise torch.OutOfMemoryError("no engine has the memory that it needs")
+            raise torch.cuda.OutOfMemoryError("no engine has the memory that it needs")
         known = {name: value for name, value in times.items() if value < float("inf")}
         MADE[kind] = Choice(min(steppers, key=lambda name: times[name]), "fastest in a trial", known)
     return MADE[kind]

@@ -129,9 +129,10 @@ class Update:
 
     def keep_static(self) -> None:
         """From now on steps are :meth:`advance_static`: Adam may be recorded."""
-        if self._values.device.type != "cpu":
+        if self._values.device.type != "cpu" and self.moments is not None:
             for group in self._optimiser.param_groups:
                 group["capturable"] = True
+            self._optimiser._warned_capturable_if_run_uncaptured = True  # the steps before the recording are meant
 
     def advance_static(self) -> None:
         """:meth:`step` for gradients that have their noise, without a question to the host. CBP and ReDo ask."""

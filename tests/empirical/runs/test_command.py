@@ -107,7 +107,7 @@ def test_paper_preset_has_the_paper_s_size() -> None:
     assert (paper.samples, paper.width, len(paper.seeds)) == (5_000_000, (5, 10, 50, 100), 10)
     stream = paper.stream
     assert (stream.bits, stream.flipping, stream.flip_every, stream.target_units) == (20, 15, 10_000, 100)
-    assert len(paper.runs()) == 120
+    assert len(paper.runs()) == 4 * 4 * 10  # widths, methods, seeds
 
 
 def test_box_becomes_a_line() -> None:
