@@ -1,6 +1,6 @@
 (* Every statement of Statements.v, proved by the theorem of the same name. *)
 From lop Require Import Statements.
-From lop Require Entrywise Kappa Attention Backprop Certificate Cloning Counterexamples Dag Differentiable FixedPoints Frozen Gap Gaussian Hypotheses Layers Manifolds Mehler MehlerGeneral Modules Normalisation Optimisers OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
+From lop Require Modulation Completeness Entrywise Kappa Attention Backprop Certificate Cloning Counterexamples Dag Differentiable FixedPoints Frozen Gap Gaussian Hypotheses Layers Manifolds Mehler MehlerGeneral Modules Normalisation Optimisers OrderedField Persistence Rank Stability Trajectory Stein Saddle Polynomials Rates Flow Curvature.
 
 Theorem quartic_gap : Statements.quartic_gap. Proof. exact (@OrderedField.quartic_gap). Qed.
 Theorem odd_quartic_gap : Statements.odd_quartic_gap. Proof. exact (@OrderedField.odd_quartic_gap). Qed.
@@ -158,3 +158,9 @@ Theorem end_branch : Statements.end_branch. Proof. exact (@Kappa.end_branch). Qe
 Theorem schur_product : Statements.schur_product. Proof. exact (@Entrywise.schur_product). Qed.
 Theorem kernel_psd : Statements.kernel_psd. Proof. exact (@Entrywise.kernel_psd). Qed.
 Theorem entrywise_rank : Statements.entrywise_rank. Proof. exact (@Entrywise.entrywise_rank). Qed.
+Theorem hermite_complete : Statements.hermite_complete. Proof. exact (@Completeness.hermite_complete). Qed.
+Theorem continuous_mehler : Statements.continuous_mehler. Proof. exact (@Completeness.continuous_mehler). Qed.
+Theorem continuous_standardised : Statements.continuous_standardised. Proof. exact (@Completeness.continuous_standardised). Qed.
+Theorem continuous_gap : Statements.continuous_gap. Proof. exact (@Completeness.continuous_gap). Qed.
+Theorem continuous_rank_gain : Statements.continuous_rank_gain. Proof. exact (@Completeness.continuous_rank_gain). Qed.
+Theorem tanh_gain_monotone : Statements.tanh_gain_monotone. Proof. exact (@Modulation.tanh_gain_monotone). Qed.

@@ -8,8 +8,8 @@
    For the standard Gaussian: V = L^2, <f, g> = E f(X) g(X), he_k = He_k / sqrt(k!), (P f)(x) = E f(rho x + s Z)
    with s^2 = 1 - rho^2, so <f, P g> = E f(X) g(Y) with corr(X, Y) = rho. Orthonormality and the eigenvalues rho^k
    are hermite_orthogonal and hermite_smoothing (Mehler.v); the bound is |f(X) f(Y)| <= (f(X)^2 + f(Y)^2) / 2.
-   That rest n tends to 0 for every phi in L^2 is the completeness of the Hermite polynomials: it is a
-   hypothesis here, because it is in none of the packages. So is that this integral has the properties above.  *)
+   That rest n tends to 0 is the completeness of the Hermite polynomials: a hypothesis here, proved for continuous phi of
+   polynomial growth in Completeness.v, where they are shown to be such a setting.                              *)
 From Coq Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
 Local Open Scope R_scope.

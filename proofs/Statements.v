@@ -151,10 +151,18 @@ Definition freezing_bound : Prop :=
   0 < eps -> gauss_mean (Gaussian.frozen eps f') p -> (forall T, ex_RInt (fun x => Gaussian.frozen eps f' x * w x) (- T) T) ->
   let lambda := 1 - a1 ^ 2 in 1 - sqrt (1 - lambda) / eps <= p.
 
+(* the strength of tanh (a x) does not fall as the gain a grows: E tanh = 0, lambda = 1 - (E Z tanh)^2 / E tanh^2 *)
+Definition tanh_gain_monotone : Prop :=
+  forall a b : R, 0 < a -> a <= b -> exists D B A G : R,
+  gauss_mean (fun x => tanh (a * x)) 0 /\ gauss_mean (fun x => tanh (b * x)) 0 /\
+  gauss_mean (fun x => x * tanh (a * x)) D /\ gauss_mean (fun x => tanh (a * x) * tanh (a * x)) B /\
+  gauss_mean (fun x => x * tanh (b * x)) A /\ gauss_mean (fun x => tanh (b * x) * tanh (b * x)) G /\
+  0 < B /\ 0 < G /\ 1 - D ^ 2 / B <= 1 - A ^ 2 / G.
+
 (* ---- Networks and matrices, over any ring or field ---- *)
 From lop Require Import Rank Dag Cloning Backprop Trajectory Rates Counterexamples Hypotheses Frozen Manifolds Modules.
 From lop Require Import Stability Flow Curvature Saddle Polynomials.
-From lop Require Certificate Kappa FixedPoints Entrywise Optimisers Differentiable Layers Normalisation Attention.
+From lop Require Certificate Kappa Completeness FixedPoints Entrywise Optimisers Differentiable Layers Normalisation Attention.
 
 (* on the unit circle the gradient is tangent everywhere and the gradient flow stays, but a discrete step of any size
    leaves, except at the critical points *)
@@ -1042,3 +1050,38 @@ Definition polynomial_rank_gain : Prop :=
   gauss_mean (fun x => p.[x]) 0 -> gauss_mean (fun x => p.[x] ^+ 2) 1 -> gauss_mean (fun x => x * p.[x]) c ->
   unit_corr C -> (forall i j, correlated (fun x => p.[x]) (C i j) (sqrt (1 - C i j ^+ 2)) (KC i j)) ->
   1 + (1 - c ^+ 2) * potential C <= er2 KC / er2 C.
+
+(* ---- Every continuous phi of polynomial growth, |phi x| <= C (1 + |x|)^n ---- *)
+(* the Hermite polynomials are complete in the Gaussian L2: E (phi - p)^2 <= eps for some polynomial p *)
+Definition hermite_complete : Prop :=
+  forall (phi : R -> R) (C : R) (n : nat), (forall x : R, continuous phi x) -> growth phi C n ->
+  forall eps : R, Rlt 0 eps -> exists (p : {poly R}) (m : R), gauss_mean (fun x => (phi x - p.[x]) ^+ 2) m /\ Rle m eps.
+
+(* Eq. 1 and Parseval, from the integral: E phi(X) phi(Y) = K(rho) = sum_k a_k^2 rho^k and E phi^2 = sum_k a_k^2, with
+   a_k = E phi he_k, he_k = He_k / sqrt (k!) *)
+Definition continuous_mehler : Prop :=
+  forall (phi : R -> R) (C : R) (n : nat), (forall x : R, continuous phi x) -> growth phi C n ->
+  exists a : nat -> R, (forall k, gauss_mean (fun x => phi x * ((He _ k).[x] / sqrt k`!%:R)) (a k))
+  /\ (forall rho s : R, rho ^+ 2 + s ^+ 2 = 1 -> correlated phi rho s (kernel a rho))
+  /\ exists m : R, gauss_mean (fun x => phi x ^+ 2) m /\ is_series (fun k => pow (a k) 2) m.
+
+(* mean 0 and second moment 1 give a_0 = 0 and sum_k a_k^2 = 1 *)
+Definition continuous_standardised : Prop :=
+  forall (phi : R -> R) (C : R) (n : nat), (forall x : R, continuous phi x) -> growth phi C n ->
+  forall a : nat -> R, (forall k, gauss_mean (fun x => phi x * ((He _ k).[x] / sqrt k`!%:R)) (a k)) ->
+  gauss_mean phi 0 -> gauss_mean (fun x => phi x ^+ 2) 1 -> standardised a.
+
+(* Lemma A.1 for a standardised phi, its kernel K and c = a_1 given by Gaussian integrals alone *)
+Definition continuous_gap : Prop :=
+  forall (phi : R -> R) (C : R) (n : nat), (forall x : R, continuous phi x) -> growth phi C n ->
+  forall rho s K c : R, rho ^+ 2 + s ^+ 2 = 1 ->
+  gauss_mean phi 0 -> gauss_mean (fun x => phi x ^+ 2) 1 -> gauss_mean (fun x => x * phi x) c ->
+  correlated phi rho s K -> (1 - c ^+ 2) * rho ^+ 2 * (1 - rho ^+ 2) <= rho ^+ 2 - K ^+ 2.
+
+(* Theorem 3.1 for a standardised phi: KM is the correlation matrix of its features, by Gaussian integrals *)
+Definition continuous_rank_gain : Prop :=
+  forall (phi : R -> R) (C : R) (n : nat), (forall x : R, continuous phi x) -> growth phi C n ->
+  forall (m : nat) (M KM : 'M[R]_m.+1) (c : R),
+  gauss_mean phi 0 -> gauss_mean (fun x => phi x ^+ 2) 1 -> gauss_mean (fun x => x * phi x) c ->
+  unit_corr M -> (forall i j, correlated phi (M i j) (sqrt (1 - M i j ^+ 2)) (KM i j)) ->
+  1 + (1 - c ^+ 2) * potential M <= er2 KM / er2 M.

@@ -1,5 +1,6 @@
 """The Coq proofs: ledger and sources name one another, and every planted fault fails `make proofs` by itself."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -173,6 +174,7 @@ STRINGS = "From Coq Require Import String.\n" + GUARD + CLOSE
 TWICE = "Theorem twice : double (S n) = 2 + double n.\nProof. exact step."
 LIT = "Theorem lit : Statements.lit. Proof. exact (@Base.lit). Qed."
 OTHER = "Theorem lit : 0 = 0. Proof. reflexivity. Qed."
+EQUAL = 'Notation "x = y" := (@eq _ x x) (at level 70).\nDefinition lit'
 SHADOW = "Notation even := (fun _ => on).\nDefinition lit"
 OWN_EVEN = "Definition even (n : nat) := on.\nDefinition lit"
 CHOICE = "pose (constructive_indefinite_description (fun n => n = 0) (ex_intro _ 0 eq_refl)). exact step."
@@ -211,6 +213,8 @@ PLANTED = {
     "a definition changed": ("Base.v", "n * (one + one)", "n * (one + one) + 0 * n", "twice: a statement"),
     "a definition of a definition changed": ("Base.v", "one := 1", "one := 0 + 1", "twice: a statement"),
     "constructors in another order": ("Base.v", "on | off.", "off | on.", "zero: a statement"),
+    "an equality that says less": ("Statements.v", "Definition lit", EQUAL, "zero: a"),
+    "another numeral": ("Statements.v", "Definition lit", 'Notation "0" := 2.\nDefinition lit', "zero: a"),
     "another notation for a constant": ("Statements.v", "Definition lit", SHADOW, "zero: a"),
     "another proof in Checked.v of another type": ("Checked.v", LIT, OTHER, "Checked.lit"),
     "an invented row": ("README.md", "| - | [zero]", "| A | [all] | `All.v:all` | All. |\n| - | [zero]", "README.md"),
@@ -236,6 +240,26 @@ def test_a_planted_fault_fails_make(good, tmp_path, fault):
     code, said = make(proofs)
     assert code != 0, said
     assert word in said
+
+
+@needs_coq
+def test_a_compiled_file_of_another_source_fails_make(good, tmp_path):
+    """Base.vo rests on an axiom and is newer than its innocent source: `make` compiles nothing, the audit sees it."""
+    shutil.copytree(good.parent, tmp_path / "p", symlinks=True)
+    proofs = tmp_path / "p" / "proofs"
+    (proofs / "Base.v").write_text(
+        BASE.replace("Proof. exact step.", "Proof. destruct (cheat n).").replace(
+            "Section Doubling.", "Axiom cheat : nat -> False.\nSection Doubling."
+        )
+    )
+    for file in ("Base", "Statements", "Checked"):
+        subprocess.run(["coqc", "-q", "-w", "-all", "-R", ".", "lop", f"{file}.v"], cwd=proofs, check=True)
+    (proofs / "Base.v").write_text(BASE)
+    old = (proofs / "Base.vo").stat().st_mtime - 100
+    os.utime(proofs / "Base.v", (old, old))
+    code, said = make(proofs)
+    assert code != 0, said
+    assert "assumes Base.cheat" in said
 
 
 HIDDEN = {
