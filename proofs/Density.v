@@ -215,6 +215,32 @@ Qed.
 Lemma poly_mean_pow n : mean (fun x => x ^ n) = moment n.
 Proof. apply mean_is, gaussian_moments. Qed.
 
+Lemma poly_rescale B t : is_poly t -> is_poly (fun x => t (x / B)).
+Proof.
+induction 1 as [c | | p q _ IHp _ IHq | p q _ IHp _ IHq | p q e _ IH]; [apply poly_const | | | |].
+- apply (poly_ext (fun x => / B * x)); [intros; unfold Rdiv; ring | apply poly_scal, poly_id].
+- exact (poly_plus _ _ IHp IHq).
+- exact (poly_mult _ _ IHp IHq).
+- apply (poly_ext (fun x => p (x / B))); [intros x; apply e | exact IH].
+Qed.
+
+Lemma fold_error B m x : 1 <= B -> (fold B x - (1 + taylor m 0 (x / B)) / 2) ^ 2 <= / INR (fact m) ^ 2 * x ^ (2 * m).
+Proof.
+intros B1; assert (f0 := INR_fact_lt_0 m); set (q := (1 + taylor m 0 (x / B)) / 2).
+assert (h := taylor_error m 0 (x / B)); unfold wave in h; simpl (INR 0) in h; rewrite Rmult_0_l, Rplus_0_r in h.
+assert (le : Rabs (x / B) ^ m <= Rabs x ^ m).
+{ apply pow_incr; split; [apply Rabs_pos|]; unfold Rdiv; rewrite Rabs_mult, Rabs_inv, (Rabs_pos_eq B) by lra.
+  assert (px := Rabs_pos x); rewrite <- (Rmult_1_r (Rabs x)) at 2; apply Rmult_le_compat_l; [exact px|].
+  rewrite <- Rinv_1; apply Rinv_le_contravar; lra. }
+assert (h' : Rabs (fold B x - q) <= Rabs x ^ m / INR (fact m)).
+{ replace (fold B x - q) with (/ 2 * (sin (x / B) - taylor m 0 (x / B))) by (unfold fold, q; field).
+  rewrite Rabs_mult, (Rabs_pos_eq (/ 2)) by lra; assert (pa := Rabs_pos (sin (x / B) - taylor m 0 (x / B))).
+  apply Rle_trans with (1 := ltac:(lra) : / 2 * Rabs (sin (x / B) - taylor m 0 (x / B)) <= Rabs (sin (x / B) - taylor m 0 (x / B))).
+  apply Rle_trans with (1 := h); apply Rmult_le_compat_r; [apply Rlt_le, Rinv_0_lt_compat, f0 | exact le]. }
+rewrite <- pow2_abs; apply Rle_trans with ((Rabs x ^ m / INR (fact m)) ^ 2); [apply pow_incr; split; [apply Rabs_pos | exact h']|].
+right; unfold Rdiv; rewrite Rpow_mult_distr, <- pow_mult, Nat.mul_comm, pow_mult, pow2_abs, <- pow_mult, pow_inv; ring.
+Qed.
+
 Lemma near_fold B f : 1 <= B -> near f -> near (fun x => fold B x * f x).
 Proof.
 intros B1 nf; apply near_limit; [apply tempered_mult; [apply fold_tempered | exact (proj1 nf)]|]; intros eps e0.
@@ -223,25 +249,9 @@ destruct (moments_small N (eps / (4 * (C + 1))) ltac:(apply Rdiv_lt_0_compat; lr
 set (q x := (1 + taylor m 0 (x / B)) / 2); set (k := / INR (fact m) ^ 2); assert (f0 := INR_fact_lt_0 m).
 assert (k0 : 0 < k) by (apply Rinv_0_lt_compat, pow_lt, f0).
 assert (pq : is_poly q).
-{ assert (sub : forall t, is_poly t -> is_poly (fun x => t (x / B))).
-  { induction 1; [apply poly_const | | now apply (poly_plus (fun x => p0 (x / B)) (fun x => q0 (x / B))) | now apply (poly_mult (fun x => p0 (x / B)) (fun x => q0 (x / B))) |].
-    - apply (poly_ext (fun x => / B * x)); [intros; unfold Rdiv; ring | apply poly_scal, poly_id].
-    - now apply (poly_ext (fun x => p0 (x / B))). }
-  apply (poly_ext (fun x => / 2 * (1 + taylor m 0 (x / B)))); [intros; unfold q; field|].
-  apply poly_scal, (poly_plus (fun _ => 1)); [apply poly_const | apply sub, taylor_poly]. }
-assert (err : forall x, (fold B x - q x) ^ 2 <= k * x ^ (2 * m)).
-{ intros x; assert (h := taylor_error m 0 (x / B)); unfold wave in h; simpl (INR 0) in h; rewrite Rmult_0_l, Rplus_0_r in h.
-  assert (le : Rabs (x / B) ^ m <= Rabs x ^ m).
-  { apply pow_incr; split; [apply Rabs_pos|]; unfold Rdiv; rewrite Rabs_mult, Rabs_inv, (Rabs_pos_eq B) by lra.
-    assert (px := Rabs_pos x); rewrite <- (Rmult_1_r (Rabs x)) at 2; apply Rmult_le_compat_l; [exact px|].
-    rewrite <- Rinv_1; apply Rinv_le_contravar; lra. }
-  assert (h' : Rabs (fold B x - q x) <= Rabs x ^ m / INR (fact m)).
-  { replace (fold B x - q x) with (/ 2 * (sin (x / B) - taylor m 0 (x / B))) by (unfold fold, q; field).
-    rewrite Rabs_mult, (Rabs_pos_eq (/ 2)) by lra; assert (pa := Rabs_pos (sin (x / B) - taylor m 0 (x / B))).
-    apply Rle_trans with (1 := ltac:(lra) : / 2 * Rabs (sin (x / B) - taylor m 0 (x / B)) <= Rabs (sin (x / B) - taylor m 0 (x / B))).
-    apply Rle_trans with (1 := h); apply Rmult_le_compat_r; [apply Rlt_le, Rinv_0_lt_compat, f0 | exact le]. }
-  rewrite <- pow2_abs; apply Rle_trans with ((Rabs x ^ m / INR (fact m)) ^ 2); [apply pow_incr; split; [apply Rabs_pos | exact h']|].
-  right; unfold k, Rdiv; rewrite Rpow_mult_distr, <- pow_mult, Nat.mul_comm, pow_mult, pow2_abs, <- pow_mult, pow_inv; ring. }
+{ apply (poly_ext (fun x => / 2 * (1 + taylor m 0 (x / B)))); [intros; unfold q; field|].
+  apply poly_scal, (poly_plus (fun _ => 1)), poly_rescale, taylor_poly; apply poly_const. }
+assert (err : forall x, (fold B x - q x) ^ 2 <= k * x ^ (2 * m)) by (intros x; now apply fold_error).
 exists (fun x => q x * p x), (fun x => 2 * r x + 2 * (C * k) * (x ^ (2 * m) + x ^ (2 * m + 2 * N))).
 assert (ppow : forall n, is_poly (fun x => x ^ n)) by (intros n; apply poly_pow, poly_id).
 assert (pe : is_poly (fun x => 2 * (C * k) * (x ^ (2 * m) + x ^ (2 * m + 2 * N)))) by (apply poly_scal, poly_plus; apply ppow).

@@ -252,6 +252,31 @@ Proof. apply tempered_pow, tempered_plus; [apply tempered_const | apply tempered
 Lemma tempered_inner r s f x : tempered f -> tempered (fun y => f (r * x + s * y)).
 Proof. intros t; exact (tempered_shift f (r * x) s t). Qed.
 
+Lemma inner_range r s B x0 z y : Rabs z <= Rabs x0 + 1 -> Rabs y <= B ->
+  let L := Rabs r * (Rabs x0 + 1) + Rabs s * B + 1 in - L <= r * z + s * y <= L.
+Proof.
+intros hz hy L; apply Rabs_le_between; apply Rle_trans with (1 := Rabs_triang _ _); rewrite !Rabs_mult; unfold L.
+assert (Rabs r * Rabs z <= Rabs r * (Rabs x0 + 1)) by (apply Rmult_le_compat_l; [apply Rabs_pos | lra]).
+assert (Rabs s * Rabs y <= Rabs s * B) by (apply Rmult_le_compat_l; [apply Rabs_pos | lra]); lra.
+Qed.
+
+Lemma far_apart r s f D n B x0 x y : 0 <= D -> (forall x y, Rabs (f (r * x + s * y)) <= D * (1 + Rabs x) ^ n * (1 + Rabs y) ^ n) ->
+  1 <= B -> B < Rabs y -> Rabs x <= Rabs x0 + 1 ->
+  Rabs (f (r * x + s * y) - f (r * x0 + s * y)) <= / B ^ 2 * (y ^ 2 * (2 * D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n)).
+Proof.
+intros D0 b B1 far xx; assert (one : forall z, Rabs z <= Rabs x0 + 1 -> Rabs (f (r * z + s * y)) <= D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n).
+{ intros z hz; apply Rle_trans with (1 := b z y); apply Rmult_le_compat_r; [assert (h := one_le_pow y n); lra|].
+  apply Rmult_le_compat_l; [exact D0|]; apply pow_incr; assert (h := Rabs_pos z); lra. }
+assert (u1 := one x xx); assert (u2 := one x0 ltac:(lra)); assert (tri := Rabs_triang (f (r * x + s * y)) (- f (r * x0 + s * y))).
+rewrite Rabs_Ropp in tri; unfold Rminus; assert (big : 1 <= / B ^ 2 * y ^ 2).
+{ assert (sq : B ^ 2 <= y ^ 2) by (rewrite <- (pow2_abs y); apply pow_incr; lra).
+  apply Rmult_le_reg_l with (B ^ 2); [apply pow_lt; lra|]; rewrite <- Rmult_assoc, Rinv_r, Rmult_1_r, Rmult_1_l; [exact sq|].
+  apply pow_nonzero; lra. }
+set (q := D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n) in *; assert (q0 : 0 <= q) by (apply Rle_trans with (2 := u1), Rabs_pos).
+replace (/ B ^ 2 * (y ^ 2 * (2 * D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n))) with (/ B ^ 2 * y ^ 2 * (2 * q)) by (unfold q; ring).
+nra.
+Qed.
+
 Lemma smooth_cont r s f x0 : tempered f -> continuous (smooth r s f) x0.
 Proof.
 intros t; assert (t' := t); destruct t' as [c [C [n g]]]; destruct (smooth_growth r s f C n g t) as [D [D0 b]].
@@ -286,26 +311,11 @@ apply Rle_lt_trans with (1 := mean_abs _ td); apply Rle_lt_trans with (mean (fun
 - apply mean_le; [apply tempered_abs, td | apply tempered_plus; [apply tempered_const | apply tempered_scal, tH]|]; intros y.
   assert (iB : 0 < / B ^ 2) by (apply Rinv_0_lt_compat, pow_lt; lra).
   destruct (Rle_lt_dec (Rabs y) B) as [near | far].
-  + assert (inside : forall z, Rabs z <= Rabs x0 + 1 -> - L <= r * z + s * y <= L).
-    { intros z hz; apply Rabs_le_between; apply Rle_trans with (1 := Rabs_triang _ _); rewrite !Rabs_mult; unfold L.
-      assert (Rabs r * Rabs z <= Rabs r * (Rabs x0 + 1)) by (apply Rmult_le_compat_l; lra).
-      assert (Rabs s * Rabs y <= Rabs s * B) by (apply Rmult_le_compat_l; lra); lra. }
+  + assert (inside : forall z, Rabs z <= Rabs x0 + 1 -> - L <= r * z + s * y <= L) by (intros z hz; now apply inner_range).
     assert (h := hd (r * x + s * y) (r * x0 + s * y) (inside x xx) (inside x0 ltac:(lra))).
     replace (r * x + s * y - (r * x0 + s * y)) with (r * x - r * x0) in h by ring; specialize (h hxd).
     assert (0 <= / B ^ 2 * H y) by (apply Rmult_le_pos; [lra | apply H0]); lra.
-  + assert (one : forall z, Rabs z <= Rabs x0 + 1 -> Rabs (f (r * z + s * y)) <= D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n).
-    { intros z hz; apply Rle_trans with (1 := b z y); apply Rmult_le_compat_r; [assert (h := one_le_pow y n); lra|].
-      apply Rmult_le_compat_l; [exact D0|]; apply pow_incr; assert (h := Rabs_pos z); lra. }
-    assert (u1 := one x xx); assert (u2 := one x0 ltac:(lra)); assert (tri := Rabs_triang (f (r * x + s * y)) (- f (r * x0 + s * y))).
-    rewrite Rabs_Ropp in tri; unfold Rminus.
-    assert (big : 1 <= / B ^ 2 * y ^ 2).
-    { assert (sq : B ^ 2 <= y ^ 2) by (rewrite <- (pow2_abs y); apply pow_incr; lra).
-      apply Rmult_le_reg_l with (B ^ 2); [apply pow_lt; lra|]; rewrite <- Rmult_assoc, Rinv_r, Rmult_1_r, Rmult_1_l; [exact sq|].
-      apply pow_nonzero; lra. }
-    set (q := D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n) in *.
-    assert (q0 : 0 <= q) by (apply Rle_trans with (2 := u1), Rabs_pos).
-    unfold H; replace (/ B ^ 2 * (y ^ 2 * (2 * D * (2 + Rabs x0) ^ n * (1 + Rabs y) ^ n))) with (/ B ^ 2 * y ^ 2 * (2 * q)) by (unfold q; ring).
-    nra.
+  + assert (h := far_apart r s f D n B x0 x y D0 b B1 far xx); fold (H y) in h; lra.
 - rewrite mean_plus, mean_const, mean_scal; [fold m | exact tH | apply tempered_const | apply tempered_scal, tH].
   unfold Rdiv in far_small; lra.
 Qed.

@@ -174,7 +174,7 @@ STRINGS = "From Coq Require Import String.\n" + GUARD + CLOSE
 TWICE = "Theorem twice : double (S n) = 2 + double n.\nProof. exact step."
 LIT = "Theorem lit : Statements.lit. Proof. exact (@Base.lit). Qed."
 OTHER = "Theorem lit : 0 = 0. Proof. reflexivity. Qed."
-EQUAL = 'Notation "x = y" := (@eq _ x x) (at level 70).\nDefinition lit'
+EQUAL = 'Notation "x = y" := (@eq _ x x) : type_scope.\nDefinition lit'
 SHADOW = "Notation even := (fun _ => on).\nDefinition lit"
 OWN_EVEN = "Definition even (n : nat) := on.\nDefinition lit"
 CHOICE = "pose (constructive_indefinite_description (fun n => n = 0) (ex_intro _ 0 eq_refl)). exact step."
@@ -214,7 +214,7 @@ PLANTED = {
     "a definition of a definition changed": ("Base.v", "one := 1", "one := 0 + 1", "twice: a statement"),
     "constructors in another order": ("Base.v", "on | off.", "off | on.", "zero: a statement"),
     "an equality that says less": ("Statements.v", "Definition lit", EQUAL, "zero: a"),
-    "another numeral": ("Statements.v", "Definition lit", 'Notation "0" := 2.\nDefinition lit', "zero: a"),
+    "another numeral": ("Statements.v", "Definition lit", 'Notation "0" := 2 : nat_scope.\nDefinition lit', "zero: a"),
     "another notation for a constant": ("Statements.v", "Definition lit", SHADOW, "zero: a"),
     "another proof in Checked.v of another type": ("Checked.v", LIT, OTHER, "Checked.lit"),
     "an invented row": ("README.md", "| - | [zero]", "| A | [all] | `All.v:all` | All. |\n| - | [zero]", "README.md"),
