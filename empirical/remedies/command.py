@@ -9,7 +9,7 @@ import numpy as np
 from empirical.remedies.options import CONTROLS, REMEDIES, REMEDIES_PRESETS, Name, Remedies, RemedyRun
 from empirical.remedies.records import Cell, accuracy, chosen, cost, late, share
 from empirical.runs.command import read, writable_folder
-from empirical.runs.report import INTERRUPTED, carry_out_all, deadline, jobs_of, tell
+from empirical.runs.report import INTERRUPTED, carry_out_all, deadline, jobs_of, require_progress, tell
 from empirical.runs.run import STOPPED, Outcome
 from empirical.runs.saved import group_of
 
@@ -26,12 +26,14 @@ def main(arguments: list[str]) -> int:
     try:
         tuned = _carried_out([run for name in options.remedies for run in options.tuned(name)], options, until)
         if any(outcome.problem == STOPPED for outcome in tuned):
+            require_progress(tuned, options.execution)
             return tell(EXPERIMENT, tuned, out)
         strengths = {name: chosen(options, name, [o.record for o in tuned if o.record]) for name in options.remedies}
         final = _carried_out([run for name, s in strengths.items() for run in options.final(name, s)], options, until)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
         return INTERRUPTED
+    require_progress([*tuned, *final], options.execution)
     print_table(_cells(final, strengths))
     return tell(EXPERIMENT, [*tuned, *final], out, FIGURES)
 

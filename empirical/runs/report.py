@@ -18,6 +18,7 @@ from empirical.runs.saved import NETWORK, Group
 from empirical.runs.store import Record
 from empirical.runs.trackers import observers
 from lop_theory.cli import NOT_CERTIFIED, OK
+from lop_theory.errors import InvalidInput
 
 INTERRUPTED = 130
 UNFINISHED = 75
@@ -45,6 +46,7 @@ def run_experiment(
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
         return INTERRUPTED
+    require_progress(outcomes, execution)
     show([o.record for o in outcomes if o.record is not None and o.record.manifest["status"] == "finished"])
     return tell(experiment, outcomes, Path(execution.out), figures)
 
@@ -91,6 +93,17 @@ def carry_out_all(jobs: list[Job], execution: Execution) -> list[Outcome]:
 
             found = carry_out_here(jobs, execution.workers, execution.retries, view)
     return [outcome for outcomes in found for outcome in outcomes]
+
+
+def require_progress(outcomes: Sequence[Outcome], execution: Execution) -> None:
+    """Raise ``InvalidInput`` if the time was over before any run had done a window: once more would be in vain."""
+    stopped = [outcome for outcome in outcomes if outcome.problem == STOPPED]
+    ended = any(outcome.record is not None and not outcome.skipped for outcome in outcomes)
+    if stopped and not ended and not any(outcome.advanced for outcome in stopped):
+        raise InvalidInput(
+            "stop_after", execution.stop_after, "is too short for one window of any run: nothing went on",
+            "give more seconds (of a sweep: --budget)",
+        )  # fmt: skip
 
 
 def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures: Sequence[str] = ()) -> int:

@@ -91,12 +91,14 @@ class Experiment(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a run: its record, or the problem that left it without one. ``skipped``: it had ended before."""
+    """What became of a run: its record, or the problem that left it without one. ``skipped``: it had ended before;
+    ``advanced``: it has no record, but is further than it was."""
 
     config: Any
     record: Record | None
     skipped: bool = False
     problem: str | None = None
+    advanced: bool = False
 
 
 class Job(NamedTuple):
@@ -138,13 +140,18 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
             else:
                 live.append(found)
                 stack.callback(found.close)
+        begun = [max(record.steps()) for record in live]
         done = sum(o.config.length for o in outcomes.values())
         for step, part in _by_step(live):
             for record in _train(job, part, step, lambda steps, before=done: report(before + steps)):
                 outcomes[record.config] = Outcome(record.config, record.finish(**_facts(job, part), **record.facts))
                 _show(job, record.config, None)
             done += sum(record.config.length for record in part)
-    found = [outcomes.get(config, Outcome(config, None, problem=STOPPED)) for config in job.configs]
+        for record, step in zip(live, begun, strict=True):
+            if record.config not in outcomes:
+                further = max(record.steps()) > step
+                outcomes[record.config] = Outcome(record.config, None, problem=STOPPED, advanced=further)
+    found = [outcomes[config] for config in job.configs]
     if all(outcome.problem != STOPPED for outcome in found):
         report(job.length)
     return found

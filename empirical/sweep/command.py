@@ -116,7 +116,7 @@ def _print_plan(found: list["State"], options: Sweep) -> None:
 
 
 def _carry_out(parts: list[Part], execution: Execution) -> int:
-    from empirical.runs.report import INTERRUPTED, UNFINISHED, carry_out_all, jobs_of, tell
+    from empirical.runs.report import INTERRUPTED, UNFINISHED, carry_out_all, jobs_of, require_progress, tell
     from empirical.sweep.estimate import assumed_seconds
     from empirical.sweep.experiments import experiment_named
     from empirical.sweep.order import by_comparison
@@ -134,6 +134,7 @@ def _carry_out(parts: list[Part], execution: Execution) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
         return INTERRUPTED
+    require_progress(outcomes, execution)
     print_status(parts, execution)
     names = dict.fromkeys(part.experiment for part in parts)
     codes = [

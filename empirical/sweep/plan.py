@@ -101,5 +101,5 @@ def lines(plan: Plan, devices: int, unit: str) -> list[str]:
     return [
         *found,
         f"longest chain: {plan.longest.hours:,.2f} h, {label}{more}; jobs do not wait for one another, so that up to "
-        f"{plan.useful_nodes:,} nodes end sooner",
+        f"{plan.useful_nodes:,} nodes end sooner" + (" (fewer seeds a job: --together)" if more else ""),
     ]

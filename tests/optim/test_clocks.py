@@ -68,12 +68,20 @@ class Trial:
             optimiser.step()
 
     def difference(self) -> float:
-        """Of the weights from newly made parameters, where a column is younger than a row by the column's."""
+        """Of the weights (and ASGD's average of them) from newly made parameters, where a column is younger than a row
+        by the column's."""
         worst, younger = 0.0, torch.zeros(5, 7, dtype=torch.bool)
-        for dim, index, new, _ in reversed(self.fresh):
+        for dim, index, new, optimiser in reversed(self.fresh):
             here = torch.zeros(5, 7, dtype=torch.bool).index_fill_(dim, index, True) & ~younger
-            expected = self.weight.detach().clone().index_copy_(dim, index, new.detach())
-            worst = max(worst, float((self.weight - expected)[here].detach().abs().max()))
+            pairs = [(self.weight.detach(), new.detach())]
+            pairs += [
+                (s[self.weight]["ax"], t[new]["ax"])
+                for s, t in [(self.optimiser.state, optimiser.state)]
+                if "ax" in t[new]
+            ]
+            for own, others in pairs:
+                expected = own.clone().index_copy_(dim, index, others)
+                worst = max(worst, float((own - expected)[here].abs().max()))
             younger |= here
         return worst
 

@@ -83,11 +83,12 @@ def test_ccbp_mixes_fresh_weights_in_and_shrinks_what_is_read():
     how = Softness(rate=0.5, decay=0.9)
     optimiser = CCBP(still(model), model, example_input=UNITS, softness=how, period=3)
     start = [p.detach().clone() for p in model.parameters()]
-    utility = np.ones(12)
+    utility, behind = np.ones(12), np.ones(10)
     for k in range(3):
         step(model, optimiser)
-        g = model[0].weight.grad.abs().mean(1).numpy()
+        g, slope = (model[i].weight.grad.abs().mean(1).numpy() for i in (0, 2))
         utility = 0.9 * utility + 0.1 * g / (g.mean() + 1e-8)
+        behind = 0.9 * behind + 0.1 * slope / (slope.mean() + 1e-8)
         if k < 2:
             assert all(torch.equal(p, q) for p, q in zip(model.parameters(), start, strict=True))
     p = share(torch.from_numpy(utility), how)
@@ -98,8 +99,10 @@ def test_ccbp_mixes_fresh_weights_in_and_shrinks_what_is_read():
     # the second layer's rows are mixed after its columns were shrunk
     assert torch.equal(model[0].bias, start[1])
     assert torch.equal(optimiser.utility[0], torch.ones(12, dtype=torch.float64))
-    last = (1 - share(torch.ones(10, dtype=torch.float64), how))[None, :]
-    assert last.shape == (1, 10)
+    q = share(torch.from_numpy(behind), how)
+    torch.testing.assert_close(model[4].weight.detach(), (1 - q) * start[4], rtol=1e-12, atol=0)
+    fresh = (model[2].weight.detach() - (1 - q)[:, None] * (1 - p) * start[2]) / q[:, None]
+    assert float(fresh.abs().max()) <= (6 / 12) ** 0.5 + 1e-9
     with pytest.raises(InvalidInput, match="transform"):
         CCBP(still(model), model, example_input=UNITS, softness=Softness(transform="odd"))
 

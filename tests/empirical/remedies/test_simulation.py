@@ -17,7 +17,7 @@ from empirical.remedies.options import NAMES, REMEDIES, REMEDIES_PRESETS, Networ
 from empirical.remedies.simulation import Simulation  # noqa: E402
 from empirical.runs.execution import Execution  # noqa: E402
 from empirical.runs.report import carry_out_all  # noqa: E402
-from empirical.runs.run import Job, Outcome  # noqa: E402
+from empirical.runs.run import Job, Lease, Outcome  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 
 SMOKE = REMEDIES_PRESETS["smoke"]
@@ -80,8 +80,12 @@ def test_a_seed_that_settings_were_chosen_on_does_not_count_as_a_fresh_one() -> 
 def test_nothing_is_chosen_when_the_time_is_spent_in_tuning_and_both_halves_share_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common = ["remedies", "--remedies", "plain", "redo", "--tasks", "1", "--out", str(tmp_path)]
-    assert main([*common, "--stop-after", "1e-9"]) == 75
+    common = ["remedies", "--remedies", "plain", "redo", "--tasks", "2", "--out", str(tmp_path)]
+    with pytest.raises(InvalidInput, match="too short for one window"):
+        main([*common, "--stop-after", "1e-9"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "over", True)
+        assert main([*common, "--stop-after", "1000"]) == 75
     assert "2 runs stopped: the time is spent" in capsys.readouterr().err
     ends = list[float]()
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("HYPOTHESIS_PROFILE") != "thorough", reason="a cluster of two nodes: make thorough"
 )
 ROOT = Path(__file__).parents[3]
-RUNS = [TinyRun(seed, steps=30, pause=0.15) for seed in range(200)]
+RUNS = [TinyRun(seed, steps=30, pause=0.05) for seed in range(200)]
 LOST_AFTER = 40
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from empirical.__main__ import main
 from empirical.bitflip.options import BITFLIP
+from empirical.runs import run
 from empirical.runs.command import one_line
 from empirical.runs.store import records
 from lop_theory.errors import InvalidInput
@@ -41,10 +42,19 @@ def test_a_failed_run_stops_alone_and_exits_with_one(tmp_path: Path, capsys: pyt
     assert {r.manifest["status"] for r in records(tmp_path / "bitflip")} == {"failed"}
 
 
-def test_spent_time_is_said_counted_and_exit_code_75(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TINY, "--out", str(tmp_path), "--stop-after", "1e-9"]) == 75
+def test_spent_time_is_said_counted_and_exit_code_75(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run.Lease, "over", True)
+        assert main([*TINY, "--out", str(tmp_path), "--stop-after", "1000"]) == 75
     assert "6 runs stopped: the time is spent; the same command goes on" in capsys.readouterr().err
     assert main([*TINY, "--out", str(tmp_path), "--stop-after", "1000"]) == 0
+
+
+def test_time_that_is_too_short_for_one_window_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"stop_after=1e-09: is too short for one window .*--budget"):
+        main([*TINY, "--out", str(tmp_path), "--stop-after", "1e-9"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from empirical.cloning.options import CLONING
 from empirical.continual.options import CONTINUAL, Continual
 from empirical.runs.execution import Execution
 from empirical.runs.live import LiveRecord
-from empirical.runs.run import Job, carry_out
+from empirical.runs.run import Job, Lease, carry_out
 from empirical.runs.store import Record, id_of, records
 from empirical.sweep import command, estimate, plan
 from empirical.sweep.grid import SEEDS, Part, paper_grid
@@ -168,7 +168,11 @@ def test_a_budget_stops_the_sweep(
 ) -> None:
     monkeypatch.setattr(command, "paper_grid", small_grid)
     common = ["sweep", "paper-grid", "--out", str(tmp_path), "--seeds", "40", "--parts", "calm"]
-    assert main([*common, "--budget", "1e-9"]) == 75
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "over", True)
+        assert main([*common, "--budget", "500"]) == 75
+    with pytest.raises(InvalidInput, match=r"too short for one window .*--budget"):
+        main([*common, "--budget", "1e-9"])
     with pytest.raises(SystemExit, match="2"):
         main([*common, "--budget", "5", "--stop-after", "5"])
     assert "is --stop-after under another name" in capsys.readouterr().err
