@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator
 
 from empirical.cloning.options import Setting
 from empirical.cloning.records import Cells, control, data_name, over_layers, side_by_side
+from empirical.runs.control import too_few
 from empirical.runs.saved import Group
 from empirical.training.options import MODELS
 from paper_figs.style import headline, panels, save
@@ -165,14 +166,14 @@ def provenance(figure: Figure, found: Cells, models: Sequence[str]) -> str:
 
 def _line(found: Cells, model: str) -> str:
     group, fresh = next(g for key, g in found.items() if key.model == model), control(found, model)
-    config, scale = group.config, group.config["model"]["scale"]
+    config, scale, few = group.config, group.config["model"]["scale"], too_few(len(group.seeds))
     widths = f", widths / {scale}" if scale > 1 else ""
     side, images = config["data"]["side"], config["data"]["per_class"]
     return (
         f"{MODELS[model]}{widths}: {side}×{side} {data_name(config)}, {config['classes']} classes of {images} images, "
         f"base alone for {config['pretrain']} steps, then {config['steps']} side by side, seeds "
         f"{', '.join(map(str, group.seeds))}. Control (a fresh network of the clone's width, SGD), training accuracy "
-        f"{fresh}: {'learned' if fresh.learnt else 'did NOT learn'}."
+        f"{fresh}: {'learned' if fresh.learnt else 'did NOT learn'}.{f' Cannot tell: {few}.' if few else ''}"
     )
 
 

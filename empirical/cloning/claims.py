@@ -68,6 +68,8 @@ def normalised(cells: Cells) -> str:
     parts = []
     for norm, shown in (("batch", "BatchNorm"), ("layer", "LayerNorm")):
         own = {key: group for key, group in cells.items() if group.config["model"]["normalisation"] == norm}
+        if not own:
+            continue
         kept = [group for key, group in own.items() if key.arm in DETERMINISTIC]
         named = list(dict.fromkeys(key.model for key in own))
         noisy = min(float(at_the_end(strongest(own, model), "defect").min()) for model in named)

@@ -296,12 +296,12 @@ _GRID: dict[str, Any] = {
     "arms": get_args(Arm),
     "theory": False,
 }
-_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42), per_class=1_000, **_GRID)
+_LAPTOP = Cloning(preset="laptop", seeds=(40, 41, 42, 43, 44), per_class=1_000, **_GRID)
 CLONING: dict[str, Cloning] = {
     "smoke": Cloning(per_class=40),
     "laptop": _LAPTOP,
     "paper": replace(
-        _LAPTOP, preset="paper", seeds=(40, 41, 42, 43, 44), source="cifar10", per_class=5_000, probe_per_class=100,
+        _LAPTOP, preset="paper", source="cifar10", per_class=5_000, probe_per_class=100,
         cross="all", grid_models=get_args(ModelName),
     ),
 }  # fmt: skip

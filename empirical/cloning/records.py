@@ -9,7 +9,7 @@ import numpy as np
 
 from empirical.cloning.options import CLONING, Setting, setting
 from empirical.runs import saved
-from empirical.runs.control import Control
+from empirical.runs.control import Control, too_few
 from empirical.runs.saved import FOLDER, NETWORK, Group
 from empirical.runs.store import Record
 
@@ -17,8 +17,24 @@ Cells = dict[Setting, Group]
 
 
 def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
-    """Every setting of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
-    return saved.groups("cloning", preset, CLONING[preset].runs(), lambda run: setting(asdict(run)), root)
+    """Every setting of a preset, of every model the seeds that have been run whole. Raises ``InvalidInput`` naming the
+    command that makes what is missing if a model has none."""
+    runs = CLONING[preset].runs()
+    whole = saved.complete("cloning", runs, lambda run: (run.model.name, run.seed), root)
+    lacking = {run.model.name for run in runs} - {run.model.name for run in whole}
+    chosen = whole + [run for run in runs if run.model.name in lacking]
+    return saved.groups("cloning", preset, chosen, lambda run: setting(asdict(run)), root)
+
+
+def shared(found: Cells) -> Cells:
+    """All settings, of the first seeds that all have."""
+    count = min(len(group.seeds) for group in found.values())
+    return {key: Group(group.seeds[:count], group.records[:count]) for key, group in found.items()}
+
+
+def telling(found: Cells) -> Cells:
+    """Those with seeds enough."""
+    return {key: group for key, group in found.items() if too_few(len(group.seeds)) is None}
 
 
 def grouped(records: Iterable[Record]) -> Cells:

@@ -1,14 +1,12 @@
 """When the claims about cloning hold: conditions on every seed of the saved records."""
 
-import numpy as np
-
 from empirical.cloning import claims
 from empirical.cloning.claims import SENTENCES, at_the_end, curve, dropped, rank, strongest
 from empirical.cloning.options import Setting
-from empirical.cloning.records import Cells
-from empirical.runs.measured import Measured
-
-_NARROW = ("mlp", "cnn", "resnet18")
+from empirical.cloning.records import Cells, shared, telling
+from empirical.runs.control import too_few
+from empirical.runs.measured import Condition, Measured
+from empirical.training.options import MODELS
 
 
 def stays(cells: Cells) -> bool:
@@ -37,7 +35,8 @@ def one_step_grows(cells: Cells) -> bool:
 
 
 def rank_rises(cells: Cells) -> bool:
-    ways = [way(cells, model) for model in _NARROW for way in (strongest, dropped)]
+    """Of all but the ViT, under the strongest noise and under dropout."""
+    ways = [way(cells, model) for model in claims.models(cells) if model != "vit" for way in (strongest, dropped)]
     return all((rank(group, "clone") > rank(group, "base")).all() for group in ways)
 
 
@@ -52,8 +51,11 @@ def cannot_tell(_: Cells) -> None:
 
 
 def matched_follows_at_first(cells: Cells) -> bool:
+    """Every seed begins within rounding and is, at any time, there still or far away (it has leapt); at the first
+    measurement most are there."""
     gap = curve(cells[Setting("mlp", "matched")], "function_gap")
-    return bool(gap[:, 1].max() < 1e-5)
+    there, far = gap < 1e-5, gap > 1e-2
+    return bool(there[:, 0].all() and (there | far).all() and there[:, 1].mean() > 0.5)
 
 
 def one_step_size_does_not(cells: Cells) -> bool:
@@ -66,19 +68,46 @@ def rounding_stays_in_float64(cells: Cells) -> bool:
 
 
 def rounding_leaves_in_float32(cells: Cells) -> bool:
-    """From below 1e-12 to above 1e-3, with a rank a tenth above the base's."""
+    """From below 1e-12 to above 1e-3, with a rank a tenth above the base's, in most seeds."""
     single = cells[Setting("mlp", "redistributed")]
-    grown = curve(single, "defect")[:, 0].max() < 1e-12 and at_the_end(single, "defect").min() > 1e-3
-    return bool(grown and np.all(rank(single, "clone") > 1.1 * rank(single, "base")))
+    left = (at_the_end(single, "defect") > 1e-3) & (rank(single, "clone") > 1.1 * rank(single, "base"))
+    return bool(curve(single, "defect")[:, 0].max() < 1e-12 and left.mean() > 0.5)
+
+
+def lacks(cells: Cells, needs: tuple[str, ...] = ("mlp",)) -> str | None:
+    """Seeds: no claim here says of a network that it did not lose what a fresh one learns."""
+    found = {key.model: len(group.seeds) for key, group in cells.items()}
+    reasons = [f"{MODELS[model]}: {why}" for model in needs if (why := too_few(found[model]))]
+    return "; ".join(reasons) or None
+
+
+def _measured(
+    name: str, held: Condition, refuted: Condition | None = None, needs: tuple[str, ...] = ("mlp",)
+) -> Measured:
+    """A claim about the models that have seeds enough, among which must be those that it ``needs``."""
+
+    def told(cells: Cells) -> Cells:
+        return shared(cells) if lacks(cells, needs) else telling(cells)
+
+    def sentence(cells: Cells) -> str:
+        left = [MODELS[model] for model in claims.models(cells) if model not in claims.models(told(cells))]
+        return SENTENCES[name](told(cells)) + (f" Left out, with too few seeds: {', '.join(left)}." if left else "")
+
+    return Measured(
+        sentence,
+        lambda cells: held(told(cells)),
+        None if refuted is None else lambda cells: refuted(told(cells)),
+        lacks=lambda cells: lacks(cells, needs),
+    )
 
 
 VERDICTS = {
-    "cloning-stays": Measured(SENTENCES["cloning-stays"], stays),
-    "cloning-normalisation": Measured(SENTENCES["cloning-normalisation"], normalisation_breaks_nothing),
-    "cloning-leaves": Measured(SENTENCES["cloning-leaves"], leaves),
-    "cloning-one-step": Measured(SENTENCES["cloning-one-step"], one_step_grows),
-    "cloning-capacity": Measured(SENTENCES["cloning-capacity"], rank_rises, loss_does_not_fall),
-    "cloning-vit": Measured(SENTENCES["cloning-vit"], cannot_tell),
-    "cloning-rates": Measured(SENTENCES["cloning-rates"], matched_follows_at_first, one_step_size_does_not),
-    "cloning-rounding": Measured(SENTENCES["cloning-rounding"], rounding_stays_in_float64, rounding_leaves_in_float32),
+    "cloning-stays": _measured("cloning-stays", stays),
+    "cloning-normalisation": _measured("cloning-normalisation", normalisation_breaks_nothing),
+    "cloning-leaves": _measured("cloning-leaves", leaves),
+    "cloning-one-step": _measured("cloning-one-step", one_step_grows),
+    "cloning-capacity": _measured("cloning-capacity", rank_rises, loss_does_not_fall),
+    "cloning-vit": _measured("cloning-vit", cannot_tell, needs=("mlp", "vit")),
+    "cloning-rates": _measured("cloning-rates", matched_follows_at_first, one_step_size_does_not),
+    "cloning-rounding": _measured("cloning-rounding", rounding_stays_in_float64, rounding_leaves_in_float32),
 }

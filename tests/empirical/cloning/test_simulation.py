@@ -96,9 +96,10 @@ def test_defects_agree_with_the_theory_s_own_reading(name: str) -> None:
 
 @pytest.mark.claim("cloning-normalisation")
 @pytest.mark.claim("cloning-stays")
+@pytest.mark.parametrize("normalisation", ["batch", "layer"])
 @pytest.mark.parametrize("arm", ["sgd", "adam", "matched"])
-def test_copies_stay_copies_bit_by_bit(arm: str) -> None:
-    simulation = Simulation(runs_of(arm))
+def test_copies_stay_copies_bit_by_bit(arm: str, normalisation: str) -> None:
+    simulation = Simulation(runs_of(arm, normalisation=normalisation))
     assert "defect" not in simulation.first_rows()[0][0]
     found = networks(rows_of(simulation)[0])
     assert len(found) == 4

@@ -89,7 +89,7 @@ def planted() -> Callable[[str], Any]:
     return lambda experiment: found.setdefault(experiment, found.get(experiment) or _untaught(experiment))
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "cloning"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_three_seeds_leave_every_claim_undecided(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the ledger says of the claim, and with its own sentence in it."""
     verdicts = import_module(f"empirical.{experiment}.verdicts")
