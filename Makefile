@@ -20,8 +20,8 @@ test: check                   ## every gate, then the whole test suite
 coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
-zoo: $(VENV)/.dev             ## every model of the zoo: widened, certified in float32 and float64, trained, detected
-	ZOO=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/zoo $(PYTEST_ARGS)
+zoo: $(VENV)/.dev $(VENV)/.vision ## every model of the zoo: widened, certified in float32 and float64, trained, detected
+	ZOO=all OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -n 2 tests/zoo $(PYTEST_ARGS)
 
 check: $(VENV)/.dev           ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -77,6 +77,10 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/uv
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
 	$(UV_INSTALL) -e ".[dev]"
 	@touch $(VENV)/.base $@
+
+$(VENV)/.vision: constraints.txt | $(BIN)/uv # beside the environment: a torchvision for CUDA breaks others' imports next to a CPU build of torch
+	$(UV_INSTALL) --no-deps --target $(VENV)/vision torchvision timm
+	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/uv
 	$(UV_INSTALL) -e ".[docs]"

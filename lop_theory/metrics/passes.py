@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.metrics.watch import Before, See, Watch
 from lop_theory.trace import as_arguments, random_state
+from lop_theory.trace.caches import attributes_kept
 
 Run = Callable[[Any], Any]
 OBSERVER = "lop_theory_observer"
@@ -52,7 +53,7 @@ def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
         with watch:
             return functional_call(model, buffers, args, kwargs)
 
-    with random_state(), _observers_off(model), _eager():
+    with random_state(), attributes_kept(model), _observers_off(model), _eager():
         yield run
 
 

@@ -10,6 +10,7 @@ and lengths, too. A model whose code has its widths as numbers stays with the re
 import copy
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from itertools import combinations, product
 from typing import Any, NamedTuple, cast
 
@@ -125,7 +126,11 @@ def _objects(model: nn.Module) -> Iterator[tuple[str, Any]]:
     met: set[int] = set()
 
     def held(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-        plain = hasattr(value, "__dict__") and not isinstance(value, (Tensor, nn.Module, type)) and not callable(value)
+        plain = (
+            hasattr(value, "__dict__")
+            and not isinstance(value, (Tensor, nn.Module, Enum, type))
+            and not callable(value)
+        )
         if not plain or id(value) in met or type(value).__module__.startswith(("torch", "builtins")):
             return
         met.add(id(value))
@@ -163,9 +168,13 @@ def _watched(model: nn.Module, read: set[tuple[type, str]]) -> Generator[None]:
         for _, thing in _objects(model):
             kind = type(thing)
             try:
-                thing.__class__ = classes.setdefault(kind, watching(kind))
+                if kind not in classes:
+                    classes[kind] = watching(kind)
+                thing.__class__ = classes[kind]
                 swapped.append((thing, kind))
-            except TypeError:
+            except (
+                Exception
+            ):  # what its metaclass or __init_subclass__ raises: it allows no such class, so it is not read
                 continue
         yield
     finally:

@@ -1,10 +1,33 @@
-"""Hugging Face decoders return a cache of keys and values by default: no output of the network, and no tensor."""
+"""What a call of a model leaves in it besides buffers: Hugging Face decoders return a cache of keys and values by
+default (no output of the network, and no tensor), other modules keep a table, or count, in plain attributes."""
 
+import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+
+_INTERNAL = frozenset(vars(nn.Module()))
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Generator[None]:
+    """Within, calls may write plain attributes of modules, and into lists, dicts and sets among them; afterwards they
+    are as before. A tensor that one pass caches is of that pass alone: of its gradients, its precision, its trace."""
+    before = {m: {k: v for k, v in vars(m).items() if k not in _INTERNAL} for m in model.modules()}
+    values = [v for attributes in before.values() for v in attributes.values() if type(v) in (dict, list, set)]
+    contents = [(v, copy.copy(v)) for v in values]
+    try:
+        yield
+    finally:
+        for value, old in contents:
+            value.clear()
+            value.extend(old) if isinstance(value, list) else value.update(old)
+        for module, attributes in before.items():
+            for name in vars(module).keys() - attributes.keys() - _INTERNAL:
+                del vars(module)[name]
+            vars(module).update(attributes)
 
 
 @contextmanager

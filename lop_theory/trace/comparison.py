@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
-from lop_theory.trace.caches import caches_off
+from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.program import Program, run, state_of
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import (
@@ -44,13 +44,10 @@ def compare(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: d
     """Raise :class:`NotTraceable` unless ``program`` is ``model`` in its present mode: on the given call, and on one
     with another batch size if the trace says that it describes those, too."""
     given: Arguments = (args, kwargs)
-    watch = HookWatch()
-    with watch, _raising(model, "the model itself raises in a forward and backward pass"):
-        theirs = model_pass(model, given)
-    if watch.seen:
-        raise NotTraceable(type(model).__name__, "its forward registers a hook on a tensor", "remove the hook")
-    _refuse_custom(model, given, theirs)
-    _refuse_memory(model, given, theirs)
+    with attributes_kept(model):  # as the first call leaves them, so that the second shows what the model remembers
+        theirs = _first_pass(model, given)
+        _refuse_custom(model, given, theirs)
+        _refuse_memory(model, given, theirs)
     _agree(model, program, given, theirs)
     another = another_call(program, given)
     if another is not None:
@@ -58,6 +55,15 @@ def compare(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: d
             theirs = model_pass(model, another)
         if not raised:
             _agree(model, program, another, theirs)
+
+
+def _first_pass(model: nn.Module, given: Arguments) -> Pass:
+    watch = HookWatch()
+    with watch, _raising(model, "the model itself raises in a forward and backward pass"):
+        found = _own_pass(model, given, 0)
+    if watch.seen:
+        raise NotTraceable(type(model).__name__, "its forward registers a hook on a tensor", "remove the hook")
+    return found
 
 
 @contextmanager
@@ -81,7 +87,13 @@ def _silenced() -> Generator[list[Exception]]:
 
 
 def model_pass(model: nn.Module, given: Arguments, seed: int = 0) -> Pass:
-    """The model's own forward and backward pass; gradients, buffers and random states of the model stay as they are."""
+    """The model's own forward and backward pass; gradients, buffers, plain attributes and random states of the model
+    stay as they are."""
+    with attributes_kept(model):
+        return _own_pass(model, given, seed)
+
+
+def _own_pass(model: nn.Module, given: Arguments, seed: int) -> Pass:
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     names, parameters = _trainable(model)
 

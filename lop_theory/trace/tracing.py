@@ -28,7 +28,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.trace.arguments import as_arguments, leaves, positions, signature_of
-from lop_theory.trace.caches import caches_off
+from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
 from lop_theory.trace.fingerprints import fingerprint
 from lop_theory.trace.program import Input, Node, Program, operator_name
@@ -71,7 +71,8 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     if built is None or wanted not in kept or kept[wanted][0] != built:
         refuse_hooks(model)
         with mode(model, training=wanted), caches_off(model):
-            program = _traced(model, args, kwargs)
+            with attributes_kept(model):
+                program = _traced(model, args, kwargs)
             compare(model, program, args, kwargs)
         kept[wanted] = (built, program)
     return kept[wanted][1]

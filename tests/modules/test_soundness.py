@@ -1,6 +1,7 @@
 """False certificates that were once given, and what a clone is called with: each case stands for its kind."""
 
 import copy
+import enum
 import io
 
 import pytest
@@ -68,6 +69,35 @@ def test_keywords_in_any_order_and_other_python_arguments():
     for other in ({"t": 3.0}, {"t": 2.0, "skip": False}, {}):
         with pytest.raises(InvalidInput, match="does not describe the call"):
             traced(image=X, meta=2 * X, **other)
+
+
+def test_attributes_whose_class_allows_no_subclass_are_left_alone():
+    class Format(enum.Enum):
+        ROWS = "rows"
+
+    class Final:
+        def __init_subclass__(cls, **_):
+            raise RuntimeError("no subclass of Final")
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.format, self.options, self.width = Format.ROWS, Final(), 4
+            self.options.size = 4
+            self.a, self.o = nn.Linear(5, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            h = torch.relu(self.a(x)).view(-1, self.width)
+            return self.o(h) if self.format is Format.ROWS else h
+
+    x = torch.randn(6, 5, dtype=torch.float64)
+    model = Patches().double()
+    clone = expand(model, 2, example_input=x)
+    assert type(clone) is Patches
+    assert clone.format is Format.ROWS
+    assert clone.width == 8
+    assert type(Format.ROWS) is Format
+    assert certify(clone, base=model, example_input=x)
 
 
 def test_a_model_with_its_width_as_a_number_runs_the_trace_and_says_so():

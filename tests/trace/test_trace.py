@@ -1,5 +1,6 @@
 """A trace is the model or is refused by name: writes on views, buffers, hooks, custom gradients, spelling of calls."""
 
+import copy
 import random
 
 import pytest
@@ -118,6 +119,35 @@ def spoiled_gradient(s, x):
     h = torch.tanh(s.a(x))
     h[:, 0] = 0.0
     return s.o(h)
+
+
+def cached(s, x):
+    """A table that is computed once, with its graph: a second backward pass through it would fail."""
+    if not hasattr(s, "table"):
+        s.table = torch.tanh(s.a.bias)
+        s.tables["bias"] = s.table
+    return s.o(torch.tanh(s.a(x)) + s.table + s.tables["bias"])
+
+
+def test_what_a_pass_caches_in_attributes_is_of_that_pass_alone():
+    from lop_theory.metrics import measure
+    from lop_theory.modules import certify, detect, expand
+
+    model = Model(cached).eval()
+    model.tables = {}
+    program = trace(model, X)
+    assert (
+        difference(run(program, state_of(model), flat_inputs(program, X)), Model.forward(copy.deepcopy(model), X))
+        is None
+    )
+    measure(model, X, lambda output: output.sum())
+    detect(model, X)
+    assert not hasattr(model, "table")
+    assert model.tables == {}
+    clone = expand(model, 2, example_input=X)
+    assert certify(clone, base=model, example_input=X)
+    assert not hasattr(clone, "table")
+    assert clone.tables == {}
 
 
 REFUSED = {

@@ -1,19 +1,24 @@
-"""What every model of the zoo goes through, in float32 and in float64."""
+"""What every model of the zoo goes through, in float32 and in float64, and what must be said of it."""
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from lop_theory.metrics import measure
 from lop_theory.modules import certify, detect, expand, expansion
 from lop_theory.modules.detection import Detection
-from lop_theory.verdict import Verdict
+from lop_theory.verdict import Holds, Verdict
+
+CLONED = ("trapped", "separating", "cloned", "twin")
 
 
 class Seen(NamedTuple):
-    """What was said of a model, of its clone in float64 and float32, after a step of training, and 1 % off."""
+    """What was said of a model, of its clone in float64 and float32, after a step of training in float32 (and in
+    float64, where asked for), and 1 % off."""
 
     base: Detection
     clone: Detection
@@ -21,11 +26,23 @@ class Seen(NamedTuple):
     float32: Verdict
     trained: Verdict
     spoiled: Verdict
+    trained64: Verdict | None = None
+
+    def check(self) -> None:
+        """No false clone, no false "Fails", no false "Holds"."""
+        assert not self.base.verdicts(*CLONED), ("false clones", self.base.table())
+        assert self.clone.verdicts(*CLONED), ("clones not found", self.clone.table())
+        for verdict in (self.float64, self.float32, self.trained, self.trained64):
+            assert verdict is None or isinstance(verdict, Holds), verdict
+        assert not isinstance(self.spoiled, Holds)
 
 
-def walk(model: nn.Module, inputs: Any) -> Seen:
-    """Detect; expand, detect; certify against the base in both precisions, train a step, certify, spoil, certify."""
+def walk(model: nn.Module, inputs: Any, *, twice: bool = False) -> Seen:
+    """Measure, detect; expand, detect; certify against the base in both precisions, train a step, certify, spoil,
+    certify. ``twice``: train and certify in float64, too (a second certificate of a trained clone, of another
+    rounding only)."""
     base, given = model.double().eval(), cast(inputs, torch.float64)
+    assert all(math.isfinite(layer.effective_rank) for layer in measure(base, given, energy).values())
     before = detect(base, given)
     clone = expand(base, 2, example_input=given)
     assert expansion(clone).widened
@@ -35,7 +52,11 @@ def walk(model: nn.Module, inputs: Any) -> Seen:
     step(single, coarse)
     trained = certify(single, example_input=coarse)
     spoil(single)
-    return Seen(before, after, double, untrained, trained, certify(single, example_input=coarse))
+    spoiled = certify(single, example_input=coarse)
+    if twice:
+        step(clone, given)
+    again = certify(clone, example_input=given) if twice else None
+    return Seen(before, after, double, untrained, trained, spoiled, again)
 
 
 def cast(inputs: Any, dtype: torch.dtype) -> Any:
@@ -45,13 +66,19 @@ def cast(inputs: Any, dtype: torch.dtype) -> Any:
 
 
 def step(clone: nn.Module, inputs: Any) -> None:
-    """One step of SGD on the squares of the outputs."""
+    """One step of SGD on the squares of the outputs; the change of mode lets go of tables that a model has cached."""
     output = (
         clone(**inputs) if isinstance(inputs, dict) else clone(*inputs) if isinstance(inputs, tuple) else clone(inputs)
     )
-    terms = [t.pow(2).mean() for t in pytree.tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
-    sum(terms).backward()
+    energy(output).backward()
     torch.optim.SGD(clone.parameters(), 1e-2).step()
+    clone.train().eval()
+
+
+def energy(output: Any) -> torch.Tensor:
+    """Mean squares of the outputs."""
+    terms = [t.pow(2).mean() for t in pytree.tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
+    return torch.stack(terms).sum()
 
 
 def spoil(clone: nn.Module) -> None:
