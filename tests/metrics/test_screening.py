@@ -67,3 +67,9 @@ def test_column_sums_are_those_of_the_moments():
     for dim in (1, 3):
         for a, b in zip(M.moments(h, dim).columns, layers.column_sums(h, dim), strict=True):
             torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b))
+
+
+def test_partners_in_other_tiles_are_found():
+    h = torch.randn(200, 600, generator=torch.Generator().manual_seed(0))
+    h[:, 590], h[:, 300] = 2 * h[:, 10], h[:, 299] + 0.01 * h[:, 0]
+    assert resembling(directions(h, 1), 0.95).tolist() == [10, 299, 300, 590]
