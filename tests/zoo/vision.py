@@ -161,5 +161,4 @@ TIMM: dict[str, Callable[[], Any]] = {
     "convmixer": of("convmixer", lambda m: m.ConvMixer(dim=8, depth=1, kernel_size=3, patch_size=4, num_classes=2)),
     "pvt v2": named("pvt_v2_b0", embed_dims=(4, 8), depths=(1, 1), num_heads=(1, 2), mlp_ratios=(2, 2), sr_ratios=(2, 1)),
     "davit": named("davit_tiny", embed_dims=(4, 8), depths=(1, 1), num_heads=(1, 2), window_size=2),
-    "levit": named("levit_128s", 64, img_size=64, embed_dim=(16, 16, 16), num_heads=(2, 2, 2), depth=(1, 1, 1), key_dim=4),
 }  # fmt: skip
