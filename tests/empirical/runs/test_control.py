@@ -14,7 +14,6 @@ from empirical.runs.control import EVEN, LEARNT, LEAST_SEEDS, Control, cannot_te
 from empirical.runs.measured import findings
 from empirical.runs.saved import Group
 from lop_theory.verify.finding import Finding, recomputed_verdict
-from tests.empirical.ledger import stated
 
 GOOD = np.full((LEAST_SEEDS, 12), 0.95)
 
@@ -109,10 +108,3 @@ def test_a_claim_that_cannot_tell_is_undecided_even_if_its_sentence_stands_in_th
     assert recomputed_verdict(found) == "undecided"
     assert found[0].evidence == "measured"
     assert [row["holds"] for row in findings("x", claim, None, "Measured: all.")] == [None]
-
-
-@pytest.mark.parametrize(("experiment", "name"), _claims(*EXPERIMENTS))
-def test_the_ledger_states_every_measurement(experiment: str, name: str) -> None:
-    verdicts = import_module(f"empirical.{experiment}.verdicts").VERDICTS
-    cells = getattr(import_module(f"empirical.{experiment}.records"), EXPERIMENTS[experiment])()
-    assert verdicts[name].said(cells) in stated(name)
