@@ -154,7 +154,7 @@ def test_the_same_units_are_frozen(mlp, inputs, name, arithmetic):
 
 
 @pytest.mark.parametrize("arithmetic", sorted(ROUNDINGS))
-@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([1e-160, 1.0, 1e120]))
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([1e-310, 1e-160, 1.0, 1e120]))
 def test_float_enclosures_lie_on_both_sides_of_the_exact_corners(arithmetic, seed, columns, scale):
     rng = np.random.default_rng(seed)
     weight = scale * rng.normal(size=(4, columns)) * rng.integers(0, 3, size=(4, columns))
@@ -173,7 +173,17 @@ def test_float_enclosures_lie_on_both_sides_of_the_exact_corners(arithmetic, see
             (above, below), (least, largest) = ([end[row] for end in pair] for pair in found)
             assert least <= low <= above
             assert below <= high <= largest
-            assert math.isinf(high) or largest - below <= 1e-12 * scale + 2 * float(high - below)
+            assert math.isinf(high) or largest - below <= 1e-12 * scale + 1e-306 + 2 * float(high - below)
+
+
+def test_sums_that_overflow_are_left_to_exact_arithmetic():
+    layers = [
+        Layer(np.array([[1e300, -1e300], [0.0, 0.0]]), np.array([-1.0, -1.0])),
+        Layer(np.ones((1, 2)), np.zeros(1)),
+    ]
+    mlp = mlp_of(layers, "relu")
+    found = frozen_among(units_of_layers(mlp), (-1e300, 1e300), "float64")
+    assert [f.id for f in found] == [f.id for f in frozen_units(network_of(mlp), (-1e300, 1e300))] == ["l1.1"]
 
 
 def compared(end):

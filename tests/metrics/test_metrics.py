@@ -148,7 +148,7 @@ def test_cloning_r2(seed, labels):
 @pytest.mark.parametrize("copies", [2, 3, 5, 6, 7])
 @pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1e-20])
 def test_cloning_r2_of_a_constant_layer_of_clones_is_exactly_one(copies, value):
-    h = torch.full((7, copies), value)
+    h = torch.full((7, copies), value, dtype=torch.float64)
     assert M.cloning_r2(h, [0] * copies) == 1.0
     assert M.cloning_r2(torch.cat([h, h], 1), [0] * copies + [2] * copies) == 1.0
 
