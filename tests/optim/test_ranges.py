@@ -85,4 +85,5 @@ def test_the_optimiser_of_another_model_is_refused():
     model = network()
     with pytest.raises(InvalidInput, match="weights of the model's units"):
         ReDo(torch.optim.SGD(network().parameters(), 0.1), model, example_input=UNITS)
-    ReDo(torch.optim.SGD(model[0].parameters(), 0.1), model, example_input=UNITS)  # one that holds a part is not
+    deep = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 2))
+    ReDo(torch.optim.SGD(deep[0].parameters(), 0.1), deep, example_input=X)  # one that holds a part is not
