@@ -21,7 +21,8 @@ coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under 
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
 zoo: $(VENV)/.dev $(VENV)/.vision ## every model of the zoo: widened, certified in float32 and float64, trained, detected
-	ZOO=all OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -n 2 tests/zoo $(PYTEST_ARGS)
+	ZOO=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/zoo/test_zoo.py $(PYTEST_ARGS)
+	ZOO=all OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -n 2 tests/zoo/test_vision.py $(PYTEST_ARGS)
 
 check: $(VENV)/.dev           ## format, lint, types, layers
 	$(BIN)/ruff format --check .
