@@ -22,6 +22,9 @@ Record certificate := Certificate { unit : Z; cells : Z; boxes : list box; lambd
 (* bounds of a square from those of a number, in the same unit *)
 Definition square_low (D : Z) (b : box) : Z :=
   (if (fst b <=? 0) && (0 <=? snd b) then 0 else Z.min (fst b * fst b) (snd b * snd b) / D)%Z.
+(* the least square in a box, in units of its square *)
+Definition square_least (b : box) : Z :=
+  (if (fst b <=? 0) && (0 <=? snd b) then 0 else Z.min (fst b * fst b) (snd b * snd b))%Z.
 Definition square_high (D : Z) (b : box) : Z := (- (- Z.max (fst b * fst b) (snd b * snd b) / D))%Z.
 
 (* (p, q) with p / q = sum_k l_k (i / C)^k, exactly *)
@@ -51,7 +54,7 @@ Definition check (c : certificate) : bool :=
   let D := unit c in let low := map (square_low D) (boxes c) in let high := map (square_high D) (boxes c) in
   match low, high with
   | l1 :: low, h1 :: high => ((0 <? D) && (0 <? cells c)
-      && forallb ordered (boxes c) && (fold_right Z.add 0 (l1 :: low) <=? D) && (Z.of_nat (length (slack c)) =? cells c)
+      && forallb ordered (boxes c) && (fold_right Z.add 0 (map square_least (boxes c)) <=? D * D) && (Z.of_nat (length (slack c)) =? cells c)
       && (fst (lambda c) =? Z.max 0 (D - h1)) && (snd (lambda c) =? Z.min D (D - l1))
       && cells_ok (cell_ok D (cells c) l1 (fst (lambda c)) (kappa c) (growth D l1 low) (tails (D - h1) high)) 0 (slack c))%Z
   | _, _ => false
@@ -325,4 +328,60 @@ assert (pos : forall r, 0 < r < 1 -> IZR fl / IZR D <= ratio a r).
     rewrite (total_two a std), minus_IZR; unfold decorr, lin; simpl; lra. }
 intros rho; unfold Rabs; destruct Rcase_abs as [neg | nonneg_]; intros r01; [|exact (pos rho r01)].
 apply Rle_trans with (1 := pos _ r01); rewrite <- (Ropp_involutive rho) at 2; apply ratio_opp; assumption.
+Qed.
+
+(* ---- What the checker accepts speaks of some activation ---- *)
+(* the end of a box that is nearest to 0, or 0 *)
+Definition nearest (b : box) : Z := (if (fst b <=? 0) && (0 <=? snd b) then 0 else if 0 <? fst b then fst b else snd b)%Z.
+
+Lemma nearest_square b : ordered b = true -> (nearest b * nearest b)%Z = square_least b.
+Proof.
+unfold ordered, nearest, square_least; destruct b as [lo hi]; simpl fst; simpl snd; intros o; apply Z.leb_le in o.
+destruct (Z.leb_spec lo 0), (Z.leb_spec 0 hi), (Z.ltb_spec 0 lo); simpl; nia.
+Qed.
+
+Lemma nearest_inside b : ordered b = true -> (fst b <= nearest b <= snd b)%Z.
+Proof.
+unfold ordered, nearest; destruct b as [lo hi]; simpl fst; simpl snd; intros o; apply Z.leb_le in o.
+destruct (Z.leb_spec lo 0), (Z.leb_spec 0 hi), (Z.ltb_spec 0 lo); simpl; lia.
+Qed.
+
+Lemma finite_series (l : list R) : is_series (fun k => nth k l 0 ^ 2) (fold_right (fun x s => x ^ 2 + s) 0 l).
+Proof.
+induction l as [|x l IH]; simpl fold_right.
+- apply filterlim_ext with (fun _ : nat => 0); [|apply filterlim_const].
+  intros n; rewrite (sum_n_ext _ (fun _ => 0)), sum_n_const; [ring | intros [|k]; simpl; ring].
+- apply is_series_decr_1; simpl nth; replace (plus _ _) with (fold_right (fun x s => x ^ 2 + s) 0 l); [exact IH|].
+  unfold plus, opp; simpl; ring.
+Qed.
+
+Lemma least_squares D bs last : (0 < D)%Z -> forallb ordered bs = true ->
+  fold_right (fun x s => x ^ 2 + s) 0 (map (fun b => IZR (nearest b) / IZR D) bs ++ [last])
+  = IZR (fold_right Z.add 0%Z (map square_least bs)) / (IZR D * IZR D) + last ^ 2.
+Proof.
+intros D0 o; assert (d := IZR_lt 0 D D0); simpl in d; induction bs as [|b bs IH]; [simpl; field; lra|].
+simpl in o; apply Bool.andb_true_iff in o; destruct o as [o os]; cbn [map app fold_right]; rewrite (IH os).
+rewrite plus_IZR, <- (nearest_square b o), mult_IZR; field; lra.
+Qed.
+
+(* [gap-certificate] the boxes of what the checker accepts hold some standardised coefficients *)
+Theorem certificate_possible c : check c = true -> exists a, standardised a /\ encloses c a.
+Proof.
+destruct c as [D C bs lm sl fl]; unfold check, encloses; cbn [unit boxes]; intros ok.
+destruct bs as [|b bs]; [discriminate|]; cbn [map] in ok.
+rewrite !Bool.andb_true_iff in ok; destruct ok as [[[[[[[D0 _] o] sum] _] _] _] _].
+apply Z.ltb_lt in D0; apply Z.leb_le in sum; assert (d := IZR_lt 0 D D0); simpl in d.
+change (square_least b :: map square_least bs) with (map square_least (b :: bs)) in sum.
+set (total := fold_right Z.add 0%Z (map square_least (b :: bs))) in *.
+assert (s1 : IZR total / (IZR D * IZR D) <= 1).
+{ apply (proj2 (Rle_div_l _ _ _ (Rmult_lt_0_compat _ _ d d))); rewrite Rmult_1_l, <- mult_IZR; apply IZR_le, sum. }
+set (near := map (fun b => IZR (nearest b) / IZR D) (b :: bs)).
+exists (fun k => nth k (0 :: near ++ [sqrt (1 - IZR total / (IZR D * IZR D))]) 0); split; [split; [reflexivity|]|].
+- assert (h := finite_series (0 :: near ++ [sqrt (1 - IZR total / (IZR D * IZR D))])); cbn [fold_right] in h.
+  unfold near in h at 2; rewrite (least_squares D (b :: bs) _ D0 o) in h; fold total in h.
+  rewrite pow2_sqrt in h by lra; match type of h with is_series _ ?v => replace v with 1 in h by ring end; exact h.
+- intros k lt; cbn [nth]; rewrite app_nth1 by (unfold near; rewrite map_length; exact lt); unfold near.
+  rewrite (nth_indep _ 0 (IZR (nearest (0, 0)%Z) / IZR D)) by (rewrite map_length; exact lt); rewrite (map_nth (fun b => IZR (nearest b) / IZR D)).
+  rewrite forallb_forall in o; assert (i := nearest_inside _ (o _ (nth_In _ (0, 0)%Z lt))).
+  replace (IZR D * _) with (IZR (nearest (nth k (b :: bs) (0, 0)%Z))) by (field; lra); split; apply IZR_le, i.
 Qed.

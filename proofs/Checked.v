@@ -122,6 +122,7 @@ Theorem iterates_from_minus_one : Statements.iterates_from_minus_one. Proof. exa
 Theorem linear_step : Statements.linear_step. Proof. exact (@FixedPoints.linear_step). Qed.
 Theorem linear_arrow_loses : Statements.linear_arrow_loses. Proof. exact (@FixedPoints.linear_arrow_loses). Qed.
 Theorem certificate_holds : Statements.certificate_holds. Proof. exact (@Certificate.certificate_holds). Qed.
+Theorem certificate_possible : Statements.certificate_possible. Proof. exact (@Certificate.certificate_possible). Qed.
 Theorem equivariant_closed : Statements.equivariant_closed. Proof. exact (@Optimisers.equivariant_closed). Qed.
 Theorem equivariant_trains : Statements.equivariant_trains. Proof. exact (@Optimisers.equivariant_trains). Qed.
 Theorem equivariant_affine : Statements.equivariant_affine. Proof. exact (@Optimisers.equivariant_affine). Qed.

@@ -209,6 +209,10 @@ Definition certificate_holds : Prop :=
   IZR (fst (Certificate.lambda c)) <= IZR (Certificate.unit c) * decorr a <= IZR (snd (Certificate.lambda c)) /\
   (forall rho : R, 0 < Rabs rho < 1 -> IZR (Certificate.kappa c) / IZR (Certificate.unit c) <= ratio a rho).
 
+(* and it accepts none that speaks of no activation: the boxes hold the coefficients of some standardised a *)
+Definition certificate_possible : Prop :=
+  forall c : Certificate.certificate, Certificate.check c = true -> exists a : nat -> R, standardised a /\ Certificate.encloses c a.
+
 (* kappa = inf r from both sides: what the checker of the tangent and the witness accepts, on top of a certificate *)
 Definition sharp_holds : Prop :=
   forall (s : Kappa.sharp) (a : nat -> R),

@@ -37,6 +37,10 @@ def refusal(name: str, field: str) -> str:
     return f"Goal check (Certificate {terms}) = false. Proof. vm_compute; reflexivity. Qed.\n"
 
 
+# 200 boxes [.3, .3]: each square rounds down to 0 in tenths, yet they sum to 18, which no coefficients do
+EMPTY = "(Certificate 10 1 (repeat (3, 3) 200) (9, 10) [0] 9)"
+
+
 def sharper(name: str, field: str) -> str:
     """The same for the tangent and the witness."""
     fields = ["boxed", "grid", "place", "witness", "below", "above"]
@@ -70,6 +74,7 @@ def test_coq_checks_the_certificates_of_the_tool(tmp_path):
         sharper("grid", "- grid sharp_numbers"),
         sharper("boxed", "Certificate (unit numbers) (cells numbers) (boxes numbers) (lambda numbers) [] 0"),
     ]
+    planted.append(f"Goal check {EMPTY} = false. Proof. vm_compute; reflexivity. Qed.\n")
     run = compiled(certificate_script(analyse("silu")) + "".join(planted), tmp_path)
     assert run.returncode == 0, run.stderr
     assert "ClassicalDedekindReals" in run.stdout
