@@ -43,11 +43,13 @@ def compact(root: Path) -> Compacted:
 
 
 def loosen(root: Path) -> int:
-    """The inverse: every run of a shard in a folder of its own; how many."""
+    """The inverse: every run of a shard in a folder of its own; how many. Raises ``InvalidInput`` if one has a folder
+    with other data."""
     count = 0
     for experiment in _experiments(root, ""):
         with _held(experiment):
             for shard in shards_in(experiment):
+                _require_one_of_each(experiment, shard)
                 count += sum(_loose(experiment / row.id, row) for row in shard.rows())
                 shard.path.unlink()
     return count
@@ -85,9 +87,9 @@ def _compact(experiment: Path, digit: str, found: Compacted) -> None:
     folders = [path for path in sorted(experiment.glob(f"{digit}*")) if path.is_dir()]
     shard = opened(experiment / SHARDS / f"{digit}.parquet")
     rows = [row for path in folders if (path / MANIFEST).exists() and (row := _movable(path, shard, found))]
-    new = [row for row in rows if shard is None or row.id not in shard.places]
-    if new:
-        _write(experiment / SHARDS / f"{digit}.parquet", [*(shard.rows() if shard else ()), *new])
+    if any(shard is None or shard.row(row.id) != row for row in rows):
+        before = {row.id: row for row in (shard.rows() if shard else ())}
+        _write(experiment / SHARDS / f"{digit}.parquet", [*(before | {row.id: row for row in rows}).values()])
     for row in rows:
         _remove(experiment / row.id)
         found.moved.append(f"{experiment.name}/{row.id}")
@@ -161,9 +163,17 @@ def _sweep(folders: list[Path]) -> None:
                 folder.rmdir()
 
 
+def _require_one_of_each(experiment: Path, shard: Shard) -> None:
+    """Raise ``InvalidInput`` if a run is in its folder too, with other data: one of the two would be lost."""
+    for row in shard.rows():
+        folder = experiment / row.id
+        if (folder / MANIFEST).exists() and Record(folder, {}).data() != row.data:
+            raise InvalidInput("runs", str(folder), "has other data than its shard", "move or delete this folder")
+
+
 def _loose(folder: Path, row: Row) -> bool:
     """The run's folder, unless it has one."""
-    if (folder / MANIFEST).exists():
+    if (folder / MANIFEST).exists() and (folder / DATA).exists():
         return False
     folder.mkdir(exist_ok=True)
     write_whole(folder / DATA, row.data)

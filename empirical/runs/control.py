@@ -10,7 +10,7 @@ import numpy as np
 
 LEAST_SEEDS = 5
 SPAN = 5
-"""Tasks at the beginning and at the end of a run that are compared."""
+"""Tasks at the beginning and at the end of a run that are compared; of fewer than twice as many, half."""
 LEARNT = 0.8
 """Training accuracy that the control must reach at the end of a task, mean over its tasks, in every seed."""
 EVEN = 0.1
@@ -43,12 +43,17 @@ class Control(NamedTuple):
 
 def early(values: np.ndarray) -> np.ndarray:
     """Per seed, the mean over the first tasks."""
-    return values[:, :SPAN].mean(1)
+    return values[:, : _span(values)].mean(1)
 
 
 def late(values: np.ndarray) -> np.ndarray:
     """Per seed, the mean over the last tasks."""
-    return values[:, -SPAN:].mean(1)
+    return values[:, -_span(values) :].mean(1)
+
+
+def _span(values: np.ndarray) -> int:
+    """First and last tasks share none, if there are two."""
+    return max(1, min(SPAN, values.shape[1] // 2))
 
 
 def too_few(seeds: int) -> str | None:

@@ -1,7 +1,7 @@
 """Records of many runs in few files: ``OUT/EXPERIMENT/shards/D.parquet`` holds those whose id begins with the digit D.
 
 A row is a run: id, when it ended, its manifest and its Parquet file, both byte for byte, so that hashes stay what they
-are. A run's own folder counts before its row. ``python -m empirical compact`` writes shards, atomically, and only then
+are. A run's own folder counts before its row. Pages have checksums, which are verified whenever they are read. ``python -m empirical compact`` writes shards, atomically, and only then
 removes the folders.
 """
 
@@ -131,9 +131,9 @@ def _file(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path, page_checksum_verification=True)
         kinds = {field.name: str(field.type) for field in file.schema_arrow}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, str(error)) from None
     if kinds != _KINDS:
         raise _damaged(path, "has other columns")
@@ -164,7 +164,8 @@ def encoded(rows: Iterable[Row]) -> bytes:
     schema = pa.schema([(name, kinds[kind]) for name, kind in _KINDS.items()])
     sink = pa.BufferOutputStream()
     compression: Any = {"id": "zstd", "ended": "zstd", "manifest": "zstd", "data": "none"}  # compressed already
-    with parquet.ParquetWriter(sink, schema, use_dictionary=False, compression=compression) as writer:
+    how: Any = {"use_dictionary": False, "compression": compression, "write_page_checksum": True}
+    with parquet.ParquetWriter(sink, schema, **how) as writer:
         for group in _grouped(sorted(rows)):
             writer.write_table(pa.Table.from_pylist([row._asdict() for row in group], schema=schema))
     return sink.getvalue().to_pybytes()

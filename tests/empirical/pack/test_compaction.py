@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import sqlite3
 from dataclasses import asdict
@@ -108,10 +109,44 @@ def test_more_runs_join_and_a_folder_counts_before_its_row(root: Path) -> None:
     assert record.manifest["wall_seconds"] == 5.0
     assert len(records(root / "tiny")) == len(RUNS) + 1
     assert len(compact(root).moved) == 2
+    assert not first.exists()
     record = finished(first)
     assert record is not None
-    assert record.manifest == json.loads(row.manifest)
+    assert record.manifest["wall_seconds"] == 5.0
     assert len(records(root / "tiny")) == len(RUNS) + 1
+
+
+def test_a_sound_folder_mends_the_manifest_of_its_row(root: Path) -> None:
+    before, first = answers(root), place(root, RUNS[0])
+    saved = {name: (first / name).read_bytes() for name in (DATA, MANIFEST)}
+    compact(root)
+    shard = shards.shard_of(first)
+    assert shard is not None
+    rows = [row._replace(manifest=b"{}") if row.id == first.name else row for row in shard.rows()]
+    shard.path.write_bytes(shards.encoded(rows))
+    first.mkdir()
+    for name, body in saved.items():
+        (first / name).write_bytes(body)
+    compact(root)
+    assert not first.exists()
+    assert answers(root) == before
+
+
+def test_undoing_drops_no_run_whose_folder_differs_or_lacks_its_data(root: Path) -> None:
+    before, other, bare = answers(root), place(root, RUNS[0]), place(root, RUNS[1])
+    manifest = (bare / MANIFEST).read_bytes()
+    compact(root)
+    other.mkdir()
+    (other / DATA).write_bytes(b"other")
+    (other / MANIFEST).write_bytes(b"{}")
+    with pytest.raises(InvalidInput, match="has other data than its shard"):
+        loosen(root)
+    shutil.rmtree(other)
+    compact(root)
+    bare.mkdir(exist_ok=True)
+    (bare / MANIFEST).write_bytes(manifest)
+    loosen(root)
+    assert answers(root) == before
 
 
 def test_failed_held_damaged_and_other_runs_stay(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +235,26 @@ def test_altered_shards_are_refused_in_one_line(root: Path, spoil: str) -> None:
         require_intact(records(root / "tiny"))
     assert "\n" not in str(refused.value)
     assert refused.value.parameter == ("record" if spoil == "data" else "shard")
+
+
+def test_no_bit_of_a_shard_flips_unnoticed(root: Path) -> None:
+    """What is read is what was written, or is refused: also in the parts of a manifest that no hash covers."""
+    from pyarrow import parquet
+
+    compact(root)
+    before, draw = answers(root), random.Random(5)
+    path = max((root / "tiny" / "shards").glob("*.parquet"), key=lambda path: path.stat().st_size)
+    manifests = parquet.ParquetFile(path).metadata.row_group(0).column(2)
+    body, refused = path.read_bytes(), 0
+    for trial in range(80):
+        at = manifests.data_page_offset + draw.randrange(manifests.total_compressed_size)
+        path.write_bytes(body[:at] + bytes([body[at] ^ 1 << draw.randrange(8)]) + body[at + 1 :])
+        os.utime(path, ns=(trial, trial))
+        try:
+            assert answers(root) == before
+        except InvalidInput:
+            refused += 1
+    assert refused > 10  # a page has a header, too, of which little is read
 
 
 def _other_columns() -> bytes:

@@ -38,6 +38,8 @@ def test_a_control_that_learns_equally_hard_tasks_tells() -> None:
         (_changed(slice(3, 4), np.nan, slice(1)), "does not learn"),
         (_changed(slice(-5, None), 0.94 - EVEN), "not equally hard"),
         (_changed(slice(5), 0.94 - EVEN), "not equally hard"),
+        (_changed(slice(3), 0.94 - EVEN)[:, :6], "not equally hard"),  # of six tasks three are first, three last
+        (_changed(slice(1), 0.94 - EVEN)[:, :2], "not equally hard"),
         (GOOD[1:], "4 seeds of the 5"),
     ],
 )
