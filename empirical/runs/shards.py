@@ -1,8 +1,8 @@
 """Records of many runs in few files: ``OUT/EXPERIMENT/shards/D.parquet`` holds those whose id begins with the digit D.
 
 A row is a run: id, when it ended, its manifest and its Parquet file, both byte for byte, so that hashes stay what they
-are. A run's own folder counts before its row. Pages have checksums, which are verified whenever they are read. ``python -m empirical compact`` writes shards, atomically, and only then
-removes the folders.
+are. A run's own folder counts before its row. Pages have checksums, which are verified whenever they are read.
+``python -m empirical compact`` writes shards, atomically, and only then removes the folders.
 """
 
 from collections.abc import Iterable, Iterator
