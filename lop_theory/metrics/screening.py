@@ -2,7 +2,8 @@
 
 For unit vectors z, and any split of their coordinates into P and the rest, Cauchy's inequality gives
 ⟨z_i, z_j⟩ ≤ ⟨Pz_i, Pz_j⟩ + √(1 − ‖Pz_i‖²) √(1 − ‖Pz_j‖²): the rest counts as one coordinate. A fourth of the samples
-thus decides about most pairs, all samples about the others. Limits are lowered by the rounding of the products.
+thus decides about most pairs, all samples about the others. Limits are lowered by the rounding of the products, which
+autocast and reduced precision of matrix products (TF32, bfloat16) around the call do not widen unseen.
 """
 
 import torch
@@ -13,6 +14,7 @@ from lop_theory.metrics.units import pieces
 TILE = 256  # units a tile: its products with the others stay in the processor's cache
 STRIDE, WORTH = 4, 128  # the samples that decide first, and from how many on that pays
 ROUNDOFF = 2.0**-24
+REDUCED = 2.0**-6  # products of numbers rounded to bfloat16 (2⁻⁸ each) or TF32
 
 
 def directions(activations: Tensor, channel_dim: int = -1, mean: Tensor | None = None) -> Tensor:
@@ -56,13 +58,24 @@ def _shortened(unit: Tensor) -> Tensor:
 def _close(unit: Tensor, limit: float) -> Tensor:
     """Rows with a product above ``limit`` less its rounding: γ_n, and a few roundings of the vectors themselves."""
     rows, length = unit.shape
-    bound = limit - 2 * (length + 8) * ROUNDOFF
+    bound = limit - 2 * (length + 8) * ROUNDOFF - _reduced(unit.device)
     found = torch.zeros(rows, dtype=torch.bool, device=unit.device)
     for start in range(0, rows, TILE):
-        product = unit[start : start + TILE] @ unit[start:].T
+        with torch.autocast(unit.device.type, enabled=False):
+            product = unit[start : start + TILE] @ unit[start:].T
         product[:, : len(product)].fill_diagonal_(-torch.inf)
         if bool(product.amax() > bound):
             hits = product > bound
             found[start : start + TILE] |= hits.any(1)
             found[start:] |= hits.any(0)
     return torch.nonzero(found).flatten()
+
+
+def _reduced(device: torch.device) -> float:
+    """What products may lose beyond float32's rounding. Accelerators have settings of their own, and where backends
+    differ PyTorch does not say which holds."""
+    try:
+        whole = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:
+        whole = False
+    return 0.0 if whole else REDUCED

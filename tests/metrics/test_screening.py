@@ -73,3 +73,32 @@ def test_partners_in_other_tiles_are_found():
     h = torch.randn(200, 600, generator=torch.Generator().manual_seed(0))
     h[:, 590], h[:, 300] = 2 * h[:, 10], h[:, 299] + 0.01 * h[:, 0]
     assert resembling(directions(h, 1), 0.95).tolist() == [10, 299, 300, 590]
+
+
+def at_cosine(cosine, samples, units=40):
+    """Random units, of which 3 and 30 have one cosine."""
+    g = torch.Generator().manual_seed(samples)
+    h = torch.randn(samples, units, generator=g, dtype=torch.float64)
+    first, other = torch.linalg.qr(torch.randn(samples, 2, generator=g, dtype=torch.float64))[0].T
+    h[:, 3], h[:, 30] = first, cosine * first + (1 - cosine**2) ** 0.5 * other
+    return h.float()
+
+
+@pytest.mark.parametrize("samples", range(12, 20))
+def test_autocast_around_the_call_hides_no_duplicate(samples):
+    for cosine, found in ((0.9501, True), (0.9499, False)):
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = layers.layer_metrics(at_cosine(cosine, samples))
+        assert (seen.duplicate_as_paper == 2 / 40) is found
+
+
+def test_reduced_precision_of_products_widens_the_screen():
+    unit = directions(at_cosine(0.95 - 2**-7, 200), 1)
+    before = torch.get_float32_matmul_precision()
+    assert before == "highest"
+    assert len(resembling(unit, 0.95)) == 0
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert resembling(unit, 0.95).tolist() == [3, 30]
+    finally:
+        torch.set_float32_matmul_precision(before)
