@@ -247,7 +247,7 @@ def effective_rank(values: Tensor, error: float = 0.0) -> tuple[float, float]:
 def stable_rank(values: Tensor) -> float:
     """‖H‖_F² / ‖H‖₂²; 0 for a zero matrix."""
     top = float(values.max()) if len(values) else 0.0
-    return float((values**2).sum()) / top**2 if top > 0 else 0.0
+    return float((values / top).square().sum()) if top > 0 else 0.0
 
 
 def participation_ratio(m: Moments) -> float:
@@ -258,7 +258,7 @@ def participation_ratio(m: Moments) -> float:
 def participation(centred: Tensor, sums: Columns) -> float:
     """The same from either Gram matrix of H̃: both have one Frobenius norm."""
     trace = float(variances(sums).clamp_min(0).sum())
-    return trace**2 / float(centred.square().sum()) if trace > 1e-14 * float(sums.squares.sum()) else 0.0
+    return 1 / float((centred / trace).square().sum()) if trace > 1e-14 * float(sums.squares.sum()) else 0.0
 
 
 def variances(sums: Columns) -> Tensor:

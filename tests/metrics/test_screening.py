@@ -62,6 +62,15 @@ def test_metrics_are_the_same_from_either_side(samples, units):
     assert few.effective_rank_error < 1e-6
 
 
+@pytest.mark.parametrize("units", [8, 40])
+@pytest.mark.parametrize("scale", [1e-120, 1e-90, 1e80, 1e140])
+def test_metrics_do_not_depend_on_the_unit_of_measurement(scale, units):
+    h = mixed(2, 16, units)
+    one, other = layers.layer_metrics(h), layers.layer_metrics(scale * h)
+    for name in ("effective_rank", "stable_rank", "participation_ratio", "renyi2_rank", "duplicate_as_paper"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6), name
+
+
 def test_column_sums_are_those_of_the_moments():
     h = torch.randn(3, 5, 7, 2, dtype=torch.float64)
     for dim in (1, 3):
