@@ -18,9 +18,11 @@ CLONED = ("trapped", "separating", "cloned", "twin")
 
 class Seen(NamedTuple):
     """What was said of a model, of its clone in float64 and float32, after a step of training in float32 (and in
-    float64, where asked for), and 1 % off."""
+    float64, where asked for), and 1 % off. ``ranks`` of all layers of the model; ``grown``: whether anything did."""
 
+    ranks: tuple[float, ...]
     base: Detection
+    grown: bool
     clone: Detection
     float64: Verdict
     float32: Verdict
@@ -28,13 +30,24 @@ class Seen(NamedTuple):
     spoiled: Verdict
     trained64: Verdict | None = None
 
-    def check(self) -> None:
-        """No false clone, no false "Fails", no false "Holds"."""
-        assert not self.base.verdicts(*CLONED), ("false clones", self.base.table())
-        assert self.clone.verdicts(*CLONED), ("clones not found", self.clone.table())
-        for verdict in (self.float64, self.float32, self.trained, self.trained64):
-            assert verdict is None or isinstance(verdict, Holds), verdict
-        assert not isinstance(self.spoiled, Holds)
+
+def wrong(seen: Seen) -> tuple[str, ...]:
+    """A sentence for every question of docs/zoo.md whose answer is not the right one."""
+    certified = {
+        "in float64": seen.float64,
+        "cast to float32": seen.float32,
+        "after a step in float32": seen.trained,
+        "after a step in float64": seen.trained64,
+    }
+    answers = [
+        (all(map(math.isfinite, seen.ranks)), f"a rank is not finite: {seen.ranks}"),
+        (not seen.base.verdicts(*CLONED), f"clones before anything was done:\n{seen.base.table()}"),
+        (seen.grown, "nothing grew"),
+        (seen.clone.verdicts(*CLONED), f"clones not found:\n{seen.clone.table()}"),
+        *[(v is None or isinstance(v, Holds), f"not certified {when}: {v}") for when, v in certified.items()],
+        (not isinstance(seen.spoiled, Holds), f"certified though 1 % off: {seen.spoiled}"),
+    ]
+    return tuple(sentence for right, sentence in answers if not right)
 
 
 def walk(model: nn.Module, inputs: Any, *, twice: bool = False) -> Seen:
@@ -42,10 +55,10 @@ def walk(model: nn.Module, inputs: Any, *, twice: bool = False) -> Seen:
     certify. ``twice``: train and certify in float64, too (a second certificate of a trained clone, of another
     rounding only)."""
     base, given = model.double().eval(), cast(inputs, torch.float64)
-    assert all(math.isfinite(layer.effective_rank) for layer in measure(base, given, energy).values())
+    ranks = tuple(layer.effective_rank for layer in measure(base, given, energy).values())
     before = detect(base, given)
     clone = expand(base, 2, example_input=given)
-    assert expansion(clone).widened
+    grown = bool(expansion(clone).widened)
     after, double = detect(clone, given), certify(clone, base=base, example_input=given)
     single, narrow, coarse = copy.deepcopy(clone).float(), base.float(), cast(inputs, torch.float32)
     untrained = certify(single, base=narrow, example_input=coarse)
@@ -56,7 +69,7 @@ def walk(model: nn.Module, inputs: Any, *, twice: bool = False) -> Seen:
     if twice:
         step(clone, given)
     again = certify(clone, example_input=given) if twice else None
-    return Seen(before, after, double, untrained, trained, spoiled, again)
+    return Seen(ranks, before, grown, after, double, untrained, trained, spoiled, again)
 
 
 def cast(inputs: Any, dtype: torch.dtype) -> Any:

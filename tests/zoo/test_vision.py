@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.zoo.check import walk  # noqa: E402
+from tests.zoo.check import walk, wrong  # noqa: E402
 from tests.zoo.families import FAMILIES  # noqa: E402
 from tests.zoo.plain import PLAIN  # noqa: E402
 from tests.zoo.vision import TIMM, TORCHVISION, missing  # noqa: E402
@@ -24,14 +24,14 @@ def absent(name):
 @pytest.mark.parametrize("name", TORCHVISION if WHOLE else ["convnext"])
 def test_torchvision(name):
     torch.manual_seed(0)
-    walk(*TORCHVISION[name]()).check()
+    assert wrong(walk(*TORCHVISION[name]())) == ()
 
 
 @absent("timm")
 @pytest.mark.parametrize("name", TIMM if WHOLE else ["mixer"])
 def test_timm(name):
     torch.manual_seed(0)
-    walk(*TIMM[name]()).check()
+    assert wrong(walk(*TIMM[name]())) == ()
 
 
 def test_a_dozen_of_each_and_more_and_the_page_names_all():
