@@ -49,6 +49,13 @@ def test_the_screen_knows_units_of_any_size_zeros_and_constants():
     assert torch.isfinite(centred).all()
 
 
+def test_what_varies_little_about_a_large_mean_is_screened():
+    """Squares of 6e-17 of the whole are a unit's own in float64: far more than rounding, (2⁻⁵³)² = 1e-32."""
+    h = mixed(0, 64, 6)
+    h[:, 2] = 7.0 + 1e-8 * h[:, 0]
+    assert resembling(directions(h, 1, h.mean(0)), 0.999).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(("samples", "units"), [(3, 20), (30, 70), (20, 400)])
 def test_metrics_are_the_same_from_either_side(samples, units):
     h = mixed(1, samples, units)
