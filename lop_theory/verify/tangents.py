@@ -21,5 +21,5 @@ def gap_kappa_branches(examples: int) -> Iterator[Finding]:
         found = tangent(certificate)
         with precision(256):
             low, high = (arb(fmpq(end, 10**certificate.decimals)) for end in (found.low, found.high))
-            holds = decided(low <= sharp <= high, sharp < low or sharp > high) is not False
+            holds = decided(low <= sharp <= high, sharp < low or sharp > high)
         yield Finding("paper", holds, _TESTED, f"{name}: {float(low):.6f} <= kappa <= {float(high):.6f}")

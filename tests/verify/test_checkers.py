@@ -2,10 +2,11 @@
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lop_theory.balls import arb
+from lop_theory.balls import arb, within
 from lop_theory.gap.certificate import certify
 from lop_theory.gap.enclosure import tangent
 from lop_theory.graph.cloning import Residuals, sgd_step
@@ -48,6 +49,7 @@ def test_every_claim_with_mathematics_has_a_checker():
         (scalar.gap_certificate, "certify", lambda kern: certify(kern)._replace(kappa_floor=10**40)),
         (tangents.gap_kappa_branches, "tangent", lambda found: tangent(found)._replace(low=10**18)),
         (tangents.gap_kappa_branches, "tangent", lambda found: tangent(found)._replace(high=0)),
+        (tangents.gap_kappa_branches, "sharp_constant", lambda _: SimpleNamespace(value=within(arb(1)))),  # undecided
         (scalar.gap_parity, "polynomial_kernel", lambda _: lambda s: s - s**2),
         (scalar.rank_gains, "gain_bound", lambda _, strength: 2 + strength),
         (scalar.rank_equality, "is_fixed_ratio", lambda *_, **__: True),
