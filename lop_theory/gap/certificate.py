@@ -56,7 +56,7 @@ def derive(decimals: int, linear: bool, bounds: tuple[tuple[int, int], ...]) -> 
     unit = 10**decimals
     low, high = squares(bounds, unit)
     strength = (max(0, unit - high[1]), min(unit, unit - low[1]))
-    slack = _slack(low, _tails_low(high, unit), strength[0], unit)
+    slack = _slack(low, tails_low(high, unit), strength[0], unit)
     floor = strength[0] + min(ell * CELLS // (CELLS + i + 1) for i, ell in enumerate(slack))
     return Certificate(decimals, linear, bounds, (low[1], high[1]), strength, slack, floor, sum(low))
 
@@ -82,7 +82,7 @@ def proven(expansion: Expansion, k: int) -> bool:
     return k == 0 or expansion.linear or {"odd": 0, "even": 1}.get(expansion.parity) == k % 2
 
 
-def _tails_low(high: list[int], unit: int) -> list[int]:
+def tails_low(high: list[int], unit: int) -> list[int]:
     """T_m ≥ max(0, 1 − Σ_{1≤k<m} a_k²) for m ≤ n (T_m is a sum of squares, so 0 is always a bound)."""
     tails, rest = [unit, unit], unit
     for square in high[1:]:

@@ -10,10 +10,9 @@ At the m where N′(m)(1 + m) = N(m) both are N′(m) = min r, whether the infim
 """
 
 from functools import partial
-from itertools import accumulate
 from typing import NamedTuple
 
-from lop_theory.gap.certificate import Certificate, squares
+from lop_theory.gap.certificate import Certificate, squares, tails_low
 
 
 class Tangent(NamedTuple):
@@ -31,8 +30,8 @@ def tangent(found: Certificate) -> Tangent:
     unit = 10**found.decimals
     bits = unit.bit_length() // 2 + 8
     grid = 1 << bits
-    low, high = squares(found.coefficients[1:], unit)
-    s = [max(0, t) for t in accumulate(high, lambda t, h: max(0, t) - h, initial=unit)][1:]
+    (_, *low), high = squares(found.coefficients, unit)
+    s = tails_low(high, unit)[2:]
     at = partial(_at, s, [unit + low[0], *low[1:]], grid)
     place = _least(at, grid)
     n, slope, scale = at(place)
