@@ -44,7 +44,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
+    from lop_theory.cli import Parser  # not above: a worker imports this module before it looks into its own tree
+
+    parser = Parser(prog="python -m mutants", description=__doc__)
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)} (default: all)")
     parser.add_argument("--sample", type=int, default=24, help="mutants a package (default 24)")
     parser.add_argument("--seed", type=int, default=0)
@@ -56,12 +58,22 @@ def _options() -> argparse.Namespace:
     for name in options.packages:
         if name not in PACKAGES:
             parser.error(f"{name} is no package; one of {', '.join(PACKAGES)}")
+    for name in ("sample", "workers"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: must be at least 1")
+    files = [file.as_posix() for name in options.packages or PACKAGES for file in _files(name, ROOT)]
+    if options.file and not any(file.endswith(options.file) for file in files):
+        parser.error(f"--file {options.file}: no file of these packages ends so")
     return options
+
+
+def _files(name: str, root: Path) -> list[Path]:
+    return sorted((root / "lop_theory" / name).rglob("*.py"))
 
 
 def _package(name: str, options: argparse.Namespace, deadline: float) -> tuple[list[Verdict], int]:
     package = f"lop_theory/{name}"
-    population = [m for file in sorted((SNAPSHOT / package).rglob("*.py")) for m in mutants_of(file, SNAPSHOT)]
+    population = [m for file in _files(name, SNAPSHOT) for m in mutants_of(file, SNAPSHOT)]
     if options.file:
         population = [m for m in population if m.file.endswith(options.file)]
     chosen = sampled(population, options.sample, options.seed)

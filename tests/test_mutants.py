@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from mutants.__main__ import sampled
+from mutants.__main__ import main, sampled
 from mutants.operators import mutants_of, mutated
 from mutants.patching import changes, ran_at_import
 from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
@@ -68,11 +68,21 @@ def test_every_file_of_a_package_has_mutants_that_compile():
             compile(mutated(file.read_text(), m.number), m.file, "exec")
 
 
+@pytest.mark.parametrize("words", ["nosuch", "graph --file nosuch.py", "--workers 0", "--sample 0", "--nonsense"])
+def test_a_wrong_argument_is_one_line_before_anything_is_copied(words, monkeypatch, capsys):
+    monkeypatch.setattr("mutants.__main__.copy_project", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(sys, "argv", ["mutants", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 PROBE = """
 import sys
 from pathlib import Path
 from mutants.coverage_map import coverage_map
-from mutants.__main__ import sampled
+from mutants.__main__ import main, sampled
 from mutants.operators import mutants_of
 from mutants.server import Request, Worker
 
