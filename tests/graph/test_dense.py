@@ -92,6 +92,7 @@ def test_blocks_are_equitable_where_sums_are_equal_within_the_tolerance_or_hardl
                         rng.integers(0, 3, b).astype(float)) for a, b in pairwise(sizes)]  # fmt: skip
         mlp = mlp_of(layers, "relu")
         found = coarsest(mlp, TOLERANCE)
+        assert found is not None or near
         if found is not None:
             assert [v for v in hypotheses(network_of(mlp), found, TOLERANCE) if not v] == []
             if not near:

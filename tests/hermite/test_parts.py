@@ -181,11 +181,11 @@ def test_the_recursion_is_the_integral_over_each_piece(text):
                 assert float(found[k]) == pytest.approx(float(right), abs=1e-9)
 
 
-def test_far_means_that_the_weighted_polynomials_are_below_the_precision():
-    """exp(−x²/4) < 2^(−bits) at 0.36 x² > 2 bits, for 1/(4 ln 2) > 0.36."""
-    assert not recursion._is_far(10.0, 18)
-    assert recursion._is_far(10.1, 18)
-    assert math.exp(-(10.1**2) / 2) < 2.0 ** (-2 * 18)
+@pytest.mark.parametrize("bits", [18, 60, 200])
+def test_far_means_that_the_weighted_polynomials_are_below_the_precision(bits):
+    """exp(−x²/4) < 2^(−2·bits), to the tenth of x."""
+    nearest = next(i for i in range(1000) if recursion._is_far(i / 10, bits)) / 10
+    assert math.exp(-(nearest**2) / 4) < 2.0 ** (-2 * bits) <= math.exp(-((nearest - 0.2) ** 2) / 4)
 
 
 @pytest.mark.parametrize("step", [0.3, 0.05, 0.7, 1.9])
