@@ -8,7 +8,6 @@ that unit's share on that sample, not by a rounding error. The replay finds the 
 company, makes it again with the clone's ReLUs opened as the base's were.
 """
 
-import sys
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from empirical.cloning.base import Arrays, images_of, train
 from empirical.cloning.metrics import function_gap
 from empirical.cloning.options import CLONING, CloningRun
 from empirical.cloning.simulation import Simulation
-from lop_theory.cli import OK
+from lop_theory.cli import OK, Parser, run
 from lop_theory.errors import InvalidInput
 
 STEP_OF_ITS_OWN = 10
@@ -134,12 +133,16 @@ def _repaired(simulation: Simulation, before: Arrays) -> float:
     return _gap(again)
 
 
-def main(arguments: list[str]) -> int:
-    model, seed = arguments
-    runs = [r for r in CLONING["laptop"].runs() if (r.model.name, r.seed, r.matched) == (model, int(seed), True)]
-    print(find_leap(runs[0]) if runs else f"no run of {model} with seed {seed}")
+def main(arguments: list[str] | None = None) -> int:
+    runs = {(r.model.name, str(r.seed)): r for r in CLONING["laptop"].runs() if r.matched}
+    models, seeds = (tuple(dict.fromkeys(values)) for values in zip(*runs, strict=True))
+    parser = Parser(prog="python -m empirical.cloning.leap", description="The step in which a matched clone parts.")
+    parser.add_argument("model", metavar="MODEL", choices=models, help=f"one of: {' '.join(models)}")
+    parser.add_argument("seed", metavar="SEED", choices=seeds, help=f"one of: {' '.join(seeds)}")
+    options = parser.parse_args(arguments)
+    print(find_leap(runs[options.model, options.seed]) or "no sign differs in any step")
     return OK
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

@@ -11,7 +11,7 @@ from torch import nn
 
 from empirical.cloning import claims, records
 from empirical.cloning.claims import at_the_end, curve, rank
-from empirical.cloning.leap import Signs, find_leap
+from empirical.cloning.leap import Signs, find_leap, main
 from empirical.cloning.options import Cloning, Setting
 from empirical.cloning.verdicts import VERDICTS
 from empirical.runs.saved import Group
@@ -131,6 +131,14 @@ def test_a_leap_comes_with_a_sign_that_differs_and_not_without() -> None:
     assert find_leap(run, until=leap.step) is None
     with pytest.raises(InvalidInput, match="none of matched step sizes"):
         find_leap(replace(run, matched=False))
+
+
+@pytest.mark.parametrize("arguments", [[], ["mlp"], ["perceptron", "40"], ["mlp", "x"], ["mlp", "40", "41"]])
+def test_a_replay_of_no_run_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_network_opens_where_another_does() -> None:
