@@ -17,7 +17,7 @@ CONTROLLED: tuple[Arithmetic, ...] = ("float64", "float32")
 
 def persists(cells: Cells) -> str:
     """Copies, clones beside the manifold, and the control against the bound along the run."""
-    copies = "; ".join(f"{a} {_small(distances(cells[Setting('copies', a)]))}" for a in get_args(Arithmetic))
+    copies = "; ".join(f"{a} {largest(distances(cells[Setting('copies', a)]))}" for a in get_args(Arithmetic))
     beside = "; ".join(f"{a} {_left(cells[Setting('beside', a)])}" for a in get_args(Arithmetic))
     control = ", ".join(f"{a} {_broken(cells[Setting('noise', a)])}" for a in CONTROLLED)
     held = [group for key, group in cells.items() if key.arm in ("redistributed", "beside")]
@@ -87,7 +87,8 @@ def _start(cells: Cells) -> float:
     return float(cells[Setting("beside", "float64")].config["start"])
 
 
-def _small(values: np.ndarray) -> str:
+def largest(values: np.ndarray) -> str:
+    """The largest value, as a reader wants it: exactly zero is 0."""
     return f"{values.max():.1e}" if values.any() else "0"
 
 

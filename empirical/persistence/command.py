@@ -3,8 +3,7 @@
 import sys
 from collections.abc import Iterable
 
-import numpy as np
-
+from empirical.persistence.claims import largest
 from empirical.persistence.options import PERSISTENCE
 from empirical.persistence.records import bounds, distances, drift, exceeded, grouped
 from empirical.runs.command import read
@@ -40,10 +39,6 @@ def print_table(records: Iterable[Record]) -> None:
     table = Table(*headings, title="distance from the clone manifold / ‖weights‖, largest over seeds")
     for key, group in grouped(records).items():
         found, limit = distances(group), bounds(group)
-        cells = [_small(found[:, 0]), _small(found[:, -1]), _small(drift(group)[:, -1]), _small(limit[:, -1])]
+        cells = [largest(found[:, 0]), largest(found[:, -1]), largest(drift(group)[:, -1]), largest(limit[:, -1])]
         table.add_row(*key, str(len(group.seeds)), *cells, f"{int(exceeded(group).any(1).sum())}/{len(found)} runs")
     Console(width=None if sys.stdout.isatty() else 150).print(table)
-
-
-def _small(values: np.ndarray) -> str:
-    return f"{values.max():.1e}" if values.any() else "0"
