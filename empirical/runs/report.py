@@ -135,8 +135,7 @@ def engines_shown(outcomes: Sequence[Outcome]) -> Iterator[str]:
     )
     for (name, because), runs in found.items():
         if "on a CPU" not in because:
-            print_name = f"engine {name} for {runs} runs"
-            yield f"{print_name} ({because})"
+            yield f"engine {name} for {runs} runs ({because})"
 
 
 def _problem(outcome: Outcome) -> str | None:
