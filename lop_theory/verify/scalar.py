@@ -146,7 +146,7 @@ def gap_kappa(examples: int) -> Iterator[Finding]:
     for name, kern in _kernels(examples):
         sharp = sharp_constant(kern).value
         ratios = [gap(kern, rho) / (rho * rho * (1 - rho * rho)) for rho in _grid(examples) if 0 < rho < 1]
-        holds = agreed(decided(ratio >= sharp.lower(), ratio < sharp.lower()) is not False for ratio in ratios)
+        holds = agreed(decided(ratio >= sharp.lower(), ratio < sharp.lower()) for ratio in ratios)
         yield Finding(
             "paper",
             holds and bool(sharp.upper() >= kern.strength.lower()),
@@ -276,9 +276,7 @@ def fixed_point_types(examples: int) -> Iterator[Finding]:
         ends = decided(derivative_at_one(kern) > 1, derivative_at_one(kern) < 1)
         minus = (-1 in places) == bool(at_minus_one(kern) == -1)
         contracts = all(abs(value(kern, r)) < abs(r) for r in (arb(0.9), arb(-0.9), arb(0.5)))
-        yield Finding(
-            "corrected", agreed([ends is not False, minus, contracts]), _BALLS, f"{name}: fixed points {sorted(places)}"
-        )
+        yield Finding("corrected", agreed([ends, minus, contracts]), _BALLS, f"{name}: fixed points {sorted(places)}")
 
 
 def linear_steps(_: int) -> Iterator[Finding]:
