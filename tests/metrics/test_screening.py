@@ -78,6 +78,22 @@ def test_metrics_do_not_depend_on_the_unit_of_measurement(scale, units):
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6), name
 
 
+@pytest.mark.parametrize("units", [8, 40])
+def test_centred_ranks_do_not_depend_on_the_origin(units):
+    h = mixed(2, 16, units)
+    one, other = layers.layer_metrics(h), layers.layer_metrics(h + 1e4)
+    for name in ("participation_ratio", "renyi2_rank"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-5), name
+
+
+@pytest.mark.parametrize("units", [3, 40])
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1e-20, 1e20])
+def test_centred_ranks_of_constants_are_zero_whatever_their_rounding(value, units):
+    for samples in range(2, 9):
+        found = layers.layer_metrics(torch.full((samples, units), value, dtype=torch.float64))
+        assert (found.participation_ratio, found.renyi2_rank) == (0, 0)
+
+
 def test_column_sums_are_those_of_the_moments():
     h = torch.randn(3, 5, 7, 2, dtype=torch.float64)
     for dim in (1, 3):
@@ -91,13 +107,20 @@ def test_partners_in_other_tiles_are_found():
     assert resembling(directions(h, 1), 0.95).tolist() == [10, 299, 300, 590]
 
 
-def at_cosine(cosine, samples, units=40):
+def at_cosine(cosine, samples, units=40, dtype=torch.float32):
     """Random units, of which 3 and 30 have one cosine."""
     g = torch.Generator().manual_seed(samples)
     h = torch.randn(samples, units, generator=g, dtype=torch.float64)
     first, other = torch.linalg.qr(torch.randn(samples, 2, generator=g, dtype=torch.float64))[0].T
     h[:, 3], h[:, 30] = first, cosine * first + (1 - cosine**2) ** 0.5 * other
-    return h.float()
+    return h.to(dtype)
+
+
+@pytest.mark.parametrize("samples", [12, 13, 14, 15, 127, 200, 1000])
+@pytest.mark.parametrize("limit", [0.9, 0.95, 0.99])
+def test_no_pair_is_lost_to_the_rounding_of_float32(samples, limit):
+    h = at_cosine(limit + 1e-9, samples, dtype=torch.float64)
+    assert {3, 30} <= set(resembling(directions(h, 1), limit).tolist())
 
 
 @pytest.mark.parametrize("samples", range(12, 20))

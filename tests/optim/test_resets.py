@@ -162,6 +162,8 @@ def test_snr_thresholds_contract_expand_and_stay_within_bounds():
     histogram[1, 25] = 3
     assert thresholds(histogram, np.array([10, 10, 20]), how, 2).tolist() == [4, 20, 2]  # the last fired always
     assert thresholds(histogram, np.array([10, 10, 20]), how._replace(grow=True), 2).tolist() == [4, 20, 30]
+    histogram[0, 8] = 3  # a half at 4: the least age with at least that share
+    assert thresholds(histogram, np.array([10, 10, 20]), how, 2)[0] == 4
     with pytest.raises(InvalidInput):
         SNR(still(network()), network(), example_input=UNITS, silence=Silence(percentile=1.5))
 
