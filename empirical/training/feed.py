@@ -13,8 +13,6 @@ class Feed:
 
     def __init__(self, samples: Sequence[tuple[Tensor, Tensor]]) -> None:
         self.inputs, self.labels = (_joined(parts) for parts in zip(*samples, strict=True))
-        self.own = len(samples) > 1
-        """Whether the memory is this feed's alone."""
         sizes = [len(labels) for _, labels in samples]
         self._starts = np.cumsum([0, *sizes[:-1]])
 

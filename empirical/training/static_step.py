@@ -7,6 +7,7 @@ how much noise — is written into its memory before, for a window of steps at o
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,11 @@ def in_turn(work: Callable[[int], Tensor], count: int) -> list[Tensor]:
 
 class StaticStep:
     """One step a call, on batches of ``size`` samples from ``feed``; ``branches`` carries out the models' passes, each
-    of them apart from the others; ``backend`` compiles them. The memory of the first feed becomes the step's if nobody
-    else has it."""
+    of them apart from the others; ``backend`` compiles them. The data are copied: a feed is never written to."""
 
     def __init__(self, parts: Parts, feed: Feed, size: int, mask: Tensor | None, backend: str | None) -> None:
         self.parts, count, device = parts, len(parts.models), feed.labels.device
-        self.inputs, self.labels = (part if feed.own else part.clone() for part in (feed.inputs, feed.labels))
+        self.inputs, self.labels, self._loaded = feed.inputs.clone(), feed.labels.clone(), ref(feed)
         self.mask = None if mask is None else mask.clone()
         self.places = torch.zeros(WINDOW, count, size, dtype=torch.int64, device=device)
         self.sigmas = parts.stack.values.new_zeros(WINDOW, count)
@@ -71,14 +71,16 @@ class StaticStep:
 
     def fits(self, feed: Feed, size: int, mask: Tensor | None) -> bool:
         """Whether the step can work on this data, in the memory that it has."""
-        same = self.inputs.shape == feed.inputs.shape and self.labels.shape == feed.labels.shape
+        pairs = (self.inputs, feed.inputs), (self.labels, feed.labels)
+        same = all(own.shape == new.shape and own.dtype == new.dtype for own, new in pairs)
         return same and self.places.shape[2] == size and (mask is None) == (self.mask is None)
 
     def load(self, feed: Feed, mask: Tensor | None) -> None:
         """Take over data."""
-        if feed.inputs is not self.inputs:
+        if self._loaded() is not feed:
             self.inputs.copy_(feed.inputs)
             self.labels.copy_(feed.labels)
+            self._loaded = ref(feed)
         if self.mask is not None and mask is not None:
             self.mask.copy_(mask)
 

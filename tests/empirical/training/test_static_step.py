@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from empirical.training import engines, memory, static_step, trial
 from empirical.training.engines import ENGINES, Choice
-from empirical.training.feed import Feed
+from empirical.training.feed import Feed, normalised
 from empirical.training.models import build
 from empirical.training.options import ModelOptions, OptimiserOptions
 from empirical.training.passes import Passes
@@ -120,6 +120,18 @@ def test_data_of_another_shape_makes_another_step() -> None:
         trained(one)
         one.steps(feed(), numbers(5, 7)[:, :, :3])
     torch.testing.assert_close(own._stack.values, eager._stack.values)
+
+
+@pytest.mark.parametrize("seeds", [SEEDS, SEEDS[:1]])
+def test_data_that_come_back_are_as_they_were(seeds) -> None:
+    own, eager = (trainer("mlp", "sgd", seeds, engine=engine) for engine in ("graph", "eager"))
+    first, second, floats = feed(seeds), feed(seeds), feed(seeds)
+    second.inputs.neg_()
+    floats.inputs = normalised(floats.inputs)
+    for step, data in enumerate((first, second, first, second, floats)):
+        found, expected = (one.steps(data, numbers(step, step + 1, seeds)) for one in (own, eager))
+        torch.testing.assert_close(found, expected)
+    assert torch.equal(first.inputs, feed(seeds).inputs)
 
 
 class NoQuestions(TorchDispatchMode):
