@@ -34,13 +34,18 @@ def has_dropout(model: nn.Module) -> bool:
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
+def layout_of(model: nn.Module) -> torch.memory_format:
+    """Of a model's inputs: channels last, where convolutions are 1.2–1.4 times as fast."""
+    images = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return torch.channels_last if images else torch.contiguous_format
+
+
 def one_by_one(
     stacked: Stack, models: Sequence[nn.Module], dice: Callable[[int], int] | None, passes: Passes
 ) -> Gradients:
     """Model k alone, k = 0, 1, …; ``dice(k)`` seeds its dropout."""
     device = stacked.values.device
-    images = any(isinstance(module, nn.Conv2d) for module in models[0].modules())
-    layout = torch.channels_last if images else torch.contiguous_format  # convolutions are 1.2–1.4 times as fast
+    layout = layout_of(models[0])
 
     def gradients(inputs: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         losses: list[Tensor] = []

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from empirical.training.dropout import Masks, without_dice
 from empirical.training.feed import Feed, normalised
-from empirical.training.gradients import dropout_seed, masked_cross_entropy
+from empirical.training.gradients import dropout_seed, layout_of, masked_cross_entropy
 from empirical.training.passes import Passes
 from empirical.training.stack import Stack
 from empirical.training.update import Update
@@ -53,8 +53,7 @@ class StaticStep:
         self.sigmas = parts.stack.values.new_zeros(WINDOW, count)
         self.losses = parts.stack.values.new_zeros(WINDOW, count)
         self.cursor = torch.zeros(1, dtype=torch.int64, device=device)
-        images = any(isinstance(module, nn.Conv2d) for module in parts.models[0].modules())
-        self._layout = torch.channels_last if images else torch.contiguous_format
+        self._layout = layout_of(parts.models[0])
         skeleton = without_dice(parts.models[0], self._batch(self.places[0, 0])[0])
         self.masks = Masks(skeleton, count, device)
         self._pure = _pure(skeleton, backend)
