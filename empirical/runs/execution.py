@@ -27,8 +27,8 @@ class Execution:
     a stream of its own in one recorded CUDA graph, compiled (graph). auto: on a GPU what a short trial of the model
     finds fastest, on the CPU eager. The manifest says which, and the trial."""
     deterministic: bool = False
-    """On a GPU: only kernels that give the same bits every time, slower; a run that was interrupted then ends in the
-    same bits, as always on the CPU."""
+    """On a GPU: only kernels that give the same bits every time, slower, so that a run that was interrupted ends in the
+    same bits, as always on the CPU (never run on a device so far)."""
     drawers: int | None = None
     """Threads of a worker that draw pictures ahead of the training; none: on a GPU the worker's share of the cores, on
     the CPU 0, where they would take a core of the training's."""

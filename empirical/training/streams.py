@@ -1,4 +1,5 @@
-"""A static step as one CUDA graph, a stream a model. The only file that cannot run without a CUDA device."""
+"""A static step as one CUDA graph, a stream a model. The only file that cannot run without a CUDA device,
+and it has never run on one: ``tests/empirical/training/test_cuda.py`` waits for it."""
 
 from collections.abc import Callable
 
