@@ -26,7 +26,8 @@ def parser() -> Parser:
         prog="python -m lop_theory.modules",
         description="Find clones, twins, near-clones, dead, constant, saturated and frozen units of a trained model, "
         "and say which of them training can part.",
-        epilog="Exit codes: 0 no clones and no units frozen for ever, 1 some found, 2 bad input, 70 a fault of ours.",
+        epilog="Exit codes: 0 no clones and no units frozen for ever, 1 some found, or a layer could not be judged, "
+        "2 bad input, 70 a fault of ours.",
     )
     add = result.add_argument
     add(
@@ -129,4 +130,4 @@ def _found(options: Namespace) -> Detection:
 
 def _shown(found: Detection, options: Namespace) -> int:
     print(json.dumps(found.as_json(), allow_nan=False) if options.json else found.table())
-    return NOT_CERTIFIED if found.verdicts(*FOUND) else OK
+    return NOT_CERTIFIED if found.verdicts(*FOUND) or found.skipped else OK

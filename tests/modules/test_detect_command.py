@@ -77,6 +77,14 @@ def test_clones_are_exit_code_1(files):
     assert run(files, "clones.pt") == 1
 
 
+def test_a_layer_that_could_not_be_judged_is_no_clean_bill(files, capsys):
+    state = network().state_dict()
+    state["0.weight"][0, 0] = torch.nan
+    torch.save(state, files / "nan.pt")
+    assert run(files, "nan.pt") == 1
+    assert "skipped: 0: has NaN" in capsys.readouterr().out
+
+
 def wrapped(state):
     """The same state as trainers save it."""
     yield "data_parallel", {f"module.{k}": v for k, v in state.items()}
