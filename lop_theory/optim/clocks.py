@@ -20,13 +20,12 @@ class Place(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Values of a place before a step, those of the memories that its rule wants, and the tensor's count."""
+    """Values of a place before a step, and those of the memories that its rule wants."""
 
     place: Place
     group: dict[str, Any]
     values: Tensor
     state: dict[str, Tensor]
-    steps: Tensor | None
 
 
 class Clocks:
@@ -102,31 +101,26 @@ class Clocks:
         parameter, dim, index = place
         state = self.optimiser.state[parameter]
         kept = {name: state[name].index_select(dim, index) for name in self.rule.kept}
-        count = state.get("step")
-        return Kept(
-            place, group, parameter.detach().index_select(dim, index), kept, None if count is None else count.clone()
-        )
+        return Kept(place, group, parameter.detach().index_select(dim, index), kept)
 
     @torch.no_grad()
     def after(self) -> None:
         """Count the step, and give the young weights what a new parameter would have."""
         stepped = [kept for kept in self._kept if kept.place.parameter.grad is not None]
-        moves = {kept.place.parameter: self._advance(kept) for kept in stepped}
-        for parameter, move in moves.items():
+        taken = {kept.place.parameter: self._taken(kept.values.device) for kept in stepped}
+        for parameter, step in taken.items():
             for ages in self._ages[parameter].values():
-                ages.add_(move)
+                ages.add_(1.0 if step is None else step)
         right = [self._right(kept) for kept in stepped]
         for kept, corrected in zip(stepped, right, strict=True):
-            self._write(kept.place, corrected, moves[kept.place.parameter])
+            self._write(kept.place, corrected, taken[kept.place.parameter])
         self._kept = []
 
-    def _advance(self, kept: Kept) -> Tensor | float:
-        """1, or 0 where a fused optimiser skipped the step for infinite gradients."""
-        count = self.optimiser.state[kept.place.parameter].get("step")
-        if count is not None and kept.steps is not None:
-            return (count - kept.steps).to(torch.float64).to(kept.place.parameter.device)
+    def _taken(self, device: torch.device) -> Tensor | None:
+        """1, or 0 where a fused optimiser is told to skip the step for infinite gradients; ``None``: it is told
+        nothing, and takes every step."""
         skipped = getattr(self.optimiser, "found_inf", None)
-        return 1.0 if skipped is None else 1.0 - skipped
+        return None if skipped is None else 1.0 - skipped.to(device, torch.float64)
 
     def _right(self, kept: Kept) -> Right:
         parameter, dim, index = kept.place
@@ -162,14 +156,13 @@ class Clocks:
                 counts = torch.minimum(counts, other)
         return values
 
-    def _write(self, place: Place, right: Right, moved: Tensor | float) -> None:
+    def _write(self, place: Place, right: Right, taken: Tensor | None) -> None:
         parameter, dim, index = place
         state = self.optimiser.state[parameter]
-        skips = getattr(self.optimiser, "found_inf", None) is not None
         for target, values in ((parameter, right.values), *((state[n], v) for n, v in right.state.items())):
             new = values.to(target)
-            if skips:
-                new = torch.where(torch.as_tensor(moved, device=new.device) > 0, new, target.index_select(dim, index))
+            if taken is not None:
+                new = torch.where(taken > 0, new, target.index_select(dim, index))
             target.index_copy_(dim, index, new)
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,11 +59,12 @@ class Flow:
     lost: dict[int, str] = field(default_factory=dict)
 
     def lose(self, values: Iterable[Node], reason: str) -> None:
-        """No unit of these values can be replaced."""
+        """No unit of these values can be replaced. Of several reasons the first one that is not attention's is kept, for
+        whole heads may enter scores."""
         for value in values:
             for unit in np.unique(self.reached[value].owners).tolist():
-                if unit != OTHER:
-                    self.lost.setdefault(unit, reason)
+                if unit != OTHER and self.lost.get(unit, SCORES) == SCORES:
+                    self.lost[unit] = reason
 
     @property
     def stop(self) -> str | None:

@@ -146,7 +146,7 @@ class Layer:
         shape = [count, *shape[: weights.dim], *shape[weights.dim + 1 :]]
         limit = bound(weights, init, self.units.activation)
         if limit is None:
-            drawn = torch.randn(shape, generator=generator, dtype=torch.float64) * float(weights.weight.std())
+            drawn = torch.randn(shape, generator=generator, dtype=torch.float64) * float(weights.weight.detach().std())
         else:
             drawn = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * limit
         return drawn.movedim(0, weights.dim).to(weights.weight)
@@ -230,5 +230,5 @@ def _aligned(values: Tensor, dim: int, rank: int) -> Tensor:
 
 def _padded(module: nn.Module) -> bool:
     padding = getattr(module, "padding", 0)
-    sizes = padding if isinstance(padding, tuple | list) else (padding,)
-    return getattr(module, "padding_mode", "zeros") == "zeros" and any(size not in (0, "valid") for size in sizes)
+    sizes = padding if isinstance(padding, tuple) else (padding,)
+    return any(size not in (0, "valid") for size in sizes)

@@ -91,7 +91,7 @@ def find_units(model: nn.Module, example_input: Any, *, heads: bool = False) -> 
     taken = {producer for found in whole for producer in found.rows}
     free = [flow for node, flow in flows.items() if reasons[node] is None and node not in taken]
     skipped = {program.where(n): reason for n, reason in reasons.items() if reason and n not in taken} | refused
-    groups = [(heads.values.producer, _headed(program, heads)) for heads in whole]
+    groups = [(heads.values.producer, _headed(program, heads, flows)) for heads in whole]
     groups += [(group[0].producer, _described(model, program, group)) for group in _gated(free)]
     if not groups:
         why = "; ".join(f"{where}: {reason}" for where, reason in skipped.items()) or "it has no weighted sums"
@@ -114,12 +114,14 @@ def _whole_heads(model: nn.Module, program: Program, flows: Mapping[Node, Flow])
     return found, refused
 
 
-def _headed(program: Program, heads: Heads) -> Units:
-    """The heads of an attention as units."""
+def _headed(program: Program, heads: Heads, flows: Mapping[Node, Flow]) -> Units:
+    """The heads of an attention as units; what normalises queries or keys before they are split mixes them."""
+    mixing = [(flows[p], node) for p in heads.rows for node in flows[p].couples]
+    coupled = [node for flow, node in mixing if node not in flow.reached or len(flow.reached[node].dims) == 1]
     readers = tuple(_reader(program, heads.values, node, heads.number) for node in heads.values.readers)
     producers = tuple(Producer(_path(program, node), _row_dim(node), rows) for node, rows in heads.rows.items())
-    name = f"heads of {', '.join(p.module for p in producers)}"
-    return Units(name, int(heads.number.max()) + 1, producers, readers, (), readers[0].point, None, None)
+    name, mixer = f"heads of {', '.join(p.module for p in producers)}", next(map(program.where, coupled), None)
+    return Units(name, int(heads.number.max()) + 1, producers, readers, (), readers[0].point, None, mixer)
 
 
 def _computed(program: Program) -> list[Node]:

@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.optim import ContinualBackprop, ReDo, find_units  # noqa: E402
 from lop_theory.optim.continual_backprop import Settings  # noqa: E402
 
@@ -120,3 +121,83 @@ def test_a_silent_head_is_reset_and_learns_with_a_clock_of_its_own():
     method.step()
     moved = (model.out.weight[:, SIZE : 2 * SIZE].detach() - start).abs()
     assert float(moved.max()) == pytest.approx(1e-3, rel=1e-3)  # the first step of a new parameter
+
+
+class Turned(nn.Module):
+    """Attention over maps: ``run`` makes queries, keys and values of what the projections give."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+        self.q, self.k, self.v, self.out, self.other = (nn.Linear(WIDTH, WIDTH) for _ in range(5))
+        self.conv, self.maps = nn.Conv1d(WIDTH, 3 * WIDTH, 1), nn.Conv1d(WIDTH, WIDTH, 1)
+
+    def forward(self, x):
+        return self.run(self, x, *(f(x) for f in (self.q, self.k, self.v)))
+
+
+def heads(t):
+    return t.unflatten(-1, (HEADS, SIZE)).transpose(1, 2)
+
+
+def attended(*parts):
+    return nn.functional.scaled_dot_product_attention(*parts)
+
+
+def through(m, *parts):
+    return m.out(attended(*map(heads, parts)).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize(
+    ("run", "word"),
+    [
+        (lambda m, _, *qkv: through(m, *qkv), None),
+        (lambda m, _, q, k, __: through(m, q, k, k), "share"),
+        (lambda m, _, *qkv: m.out(attended(*qkv)), "cannot be followed"),
+        (lambda m, x, *_: m.maps(attended(*m.conv(x.mT).chunk(3, 1))).mT, "cannot be followed"),
+        (lambda m, x, q, k, _: through(m, q, k, x), "cannot be followed"),
+        (lambda m, _, q, k, v: through(m, q, k, v) + m.other(q), "are read elsewhere"),
+        (lambda m, _, q, k, v: through(m, q, k, v) + m.other(k), "are read elsewhere"),
+        (lambda m, _, q, k, v: through(m, q, k, v) + q, "are added to other values"),
+        (lambda m, _, q, k, v: through(m, q, k, v) + v, "are added to other values"),
+        (lambda m, _, q, k, v: through(m, q, k, v) + k.cumsum(1), "through cumsum"),
+        (lambda m, _, q, k, v: (through(m, q, k, v), v), "are an output of the model"),
+    ],
+)
+def test_heads_are_whole_or_refused_with_the_reason(run, word):
+    try:
+        found = find_units(made(Turned, run=run), inputs(), heads=True)
+        names, said = [u.name for u in found.units], "; ".join(found.skipped.values())
+    except InvalidInput as error:
+        names, said = [], str(error)
+    assert ("heads of q, k, v" in names) == (word is None)
+    assert word is None or word in said
+
+
+def test_values_that_something_else_reads_are_read_there_too():
+    """A second reader of the values loses the columns of the head as the first does."""
+    model = made(Turned, run=lambda m, _, q, k, v: through(m, q, k, v) + m.other(v))
+    (units,) = find_units(model, inputs(), heads=True).units
+    assert sorted(reader.module for reader in units.readers) == ["other", "out"]
+    for reader in units.readers:
+        assert reader.owners.tolist() == [c // SIZE for c in range(WIDTH)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_normalisation_of_queries_mixes_heads_if_it_is_over_all_of_them(whole):
+    """The queries of head 1 grow: those of the others move, or nothing is said to mix them."""
+
+    def queries(q):
+        return heads(nn.functional.layer_norm(q, (WIDTH,))) if whole else nn.functional.layer_norm(heads(q), (SIZE,))
+
+    def run(m, _, q, k, v):
+        return m.out(attended(queries(q), heads(k), heads(v)).transpose(1, 2).flatten(2))
+
+    model, x = made(Turned, run=run), inputs()
+    (units,) = find_units(model, x, heads=True).units
+    with torch.no_grad():
+        before = queries(model.q(x))
+        model.q.weight[SIZE : 2 * SIZE] *= 3
+        moved = (queries(model.q(x)) - before).abs().amax((0, 2, 3))
+    assert float(moved[1]) > 1e-3
+    assert (units.coupled is not None) == (float(moved[[0, 2]].max()) > 1e-3) == whole

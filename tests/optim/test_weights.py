@@ -43,6 +43,54 @@ def plain_upgd(w, g, trace, t, beta, lr, decay, scope, protecting, published):  
     return (1 - lr * decay) * w - lr * g * ((1 - gate) if protecting else 1), trace
 
 
+@pytest.mark.parametrize("kind", [UPGD, AdamGnT, NoisySGD])
+def test_a_closure_is_called_with_gradients_and_its_loss_is_returned(kind):
+    one, other = (nn.Parameter(normal(3, 4)) for _ in range(2))
+    idle = nn.Parameter(torch.ones(2))  # has no gradient, and stays
+    ours, theirs = kind([one, idle], 0.1), kind([other], 0.1)
+
+    def closure():
+        ours.zero_grad()
+        loss = one.square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        other.grad = 2 * other.detach()
+        expected = other.detach().square().sum()
+        torch.testing.assert_close(ours.step(closure).detach(), expected, rtol=1e-12, atol=0)
+        assert theirs.step() is None
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+    assert torch.equal(idle, torch.ones(2))
+    assert kind([idle], 0.1).step() is None
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_the_global_scale_of_upgd_is_the_largest_of_all_groups(published):
+    """Two parameters, one of which began a step later: each with the decay and the mean of its own group."""
+    a, b = nn.Parameter(normal(3, seed=1)), nn.Parameter(3 * normal(4, seed=2))
+    groups = [{"params": [a], "beta_utility": 0.5}, {"params": [b], "beta_utility": 0.9, "lr": 0.2}]
+    optimiser = UPGD(groups, 0.1, sigma=0.0, published=published)
+    means, steps = {a: torch.zeros_like(a), b: torch.zeros_like(b)}, {a: 0, b: 0}
+    for t in range(4):
+        a.grad, b.grad = normal(3, seed=10 + t), None if t == 0 else normal(4, seed=20 + t)
+        corrected, peaks, present = {}, [], [(p, beta) for p, beta in ((a, 0.5), (b, 0.9)) if p.grad is not None]
+        for p, beta in present:
+            steps[p] += 1
+            means[p] = beta * means[p] + (1 - beta) * (-p.grad * p.detach())
+            corrected[p] = means[p] / (1 - beta ** steps[p])
+            peaks.append(float((means if published else corrected)[p].max()))
+        expected = {
+            p: p.detach() - (0.1 if p is a else 0.2) * p.grad * (1 - torch.sigmoid(u / max(peaks)))
+            for p, u in corrected.items()
+        }
+        optimiser.step()
+        for p, value in expected.items():
+            torch.testing.assert_close(p.detach(), value, rtol=1e-12, atol=1e-14)
+    with pytest.raises(InvalidInput, match="no state of UPGD"):
+        optimiser.load_state_dict(torch.optim.SGD([a], 0.1).state_dict())
+
+
 @pytest.mark.parametrize("scope", ["global", "local"])
 @pytest.mark.parametrize("protecting", [True, False])
 @pytest.mark.parametrize("published", [True, False])
