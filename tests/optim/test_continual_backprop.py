@@ -473,6 +473,44 @@ def test_the_movement_says_where_the_mean_is_not_taken_over():
         movements(dormant, Shapes(), x)
 
 
+class Two(nn.Module):
+    """Two results of a mapping, and a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b, self.c = nn.Linear(8, 9), nn.BatchNorm1d(9), nn.Linear(9, 2), nn.Linear(9, 3)
+
+    def forward(self, x, shift):
+        h = torch.relu(self.norm(self.a(x)))
+        return {"one": self.b(h), "other": self.c(h) + shift, "number": x.shape[1], "scalar": x.sum()}
+
+
+@pytest.mark.parametrize("form", ["tuple", "mapping"])
+def test_the_movement_is_the_largest_over_units_evenly_spread_and_all_outputs(form):
+    torch.manual_seed(0)
+    model, x = Two().double(), torch.randn(32, 8, dtype=torch.float64)
+    with torch.no_grad():
+        model.b.weight *= torch.linspace(0, 3, 9) ** 4  # the last unit matters most, units 7, 6, … are not tried
+        model.norm.running_mean.normal_()
+    shift = torch.zeros(32, 1, dtype=torch.float64)
+    given = (x, shift) if form == "tuple" else {"x": x, "shift": shift}
+    method = ReDo(still(model), model, example_input=given)
+    state = copy.deepcopy(model.state_dict())
+    expected = []
+    for unit in (0, 3, 5, 8):
+        other = copy.deepcopy(model).eval()
+        before = torch.cat([other(x, shift)[name] for name in ("one", "other")], 1).detach()
+        with torch.no_grad():
+            other.b.weight[:, unit] = other.c.weight[:, unit] = 0
+            after = torch.cat([other(x, shift)[name] for name in ("one", "other")], 1)
+        size, change = before.square().mean().sqrt(), after - before
+        expected.append((float(change.mean(0).square().mean().sqrt() / size), float(change.square().mean().sqrt() / size)))
+    (found,) = movements(method, model, given)
+    assert found == pytest.approx(tuple(max(column) for column in zip(*expected, strict=True)), rel=1e-9)
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert f"single outputs {found.single:.1%}" in method.describe(model, given)
+
+
 class Shapes(nn.Module):
     def forward(self, x):
         return x.shape[0]

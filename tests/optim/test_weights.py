@@ -292,3 +292,107 @@ def test_units_behind_concatenating_activations_own_both_features():
 def test_defaults_are_those_that_are_documented(function, defaults):
     found = {name: p.default for name, p in inspect.signature(function).parameters.items() if name in defaults}
     assert found == defaults
+
+
+def test_projection_takes_trained_matrices_alone_and_refuses_other_states():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(2, 2)).double()
+    model[2].requires_grad_(False)
+    optimiser = Project(torch.optim.SGD(model.parameters(), 0.1), model, period=3)
+    assert [w is m.weight for w, m in zip(optimiser.weights, model, strict=False)] == [True, True]
+    assert optimiser.weights[-1] is model[1].weight
+    for _ in range(2):
+        optimiser.step()
+    other = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(2, 2)).double()
+    fresh = Project(torch.optim.SGD(other.parameters(), 0.1), other, period=3)
+    with pytest.raises(InvalidInput, match="must be of 3 weights"):
+        fresh.load_state_dict(optimiser.state_dict())
+    other[2].requires_grad_(False)
+    fresh = Project(torch.optim.SGD(other.parameters(), 0.1), other, period=3)
+    fresh.load_state_dict(optimiser.state_dict())
+    fresh.step()  # the third: the norms are those of the state
+    assert [float(w.detach().norm()) for w in fresh.weights] == pytest.approx([float(n) for n in optimiser.norms])
+    with pytest.raises(InvalidInput, match="two dimensions"):
+        Project(torch.optim.SGD(model.parameters(), 0.1), nn.LayerNorm(3))
+    with torch.no_grad():
+        model[0].weight.zero_()
+    for _ in range(4):
+        optimiser.step()
+    assert float(model[0].weight.detach().abs().max()) == 0  # no norm to divide by
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.5, -0.1])
+def test_dash_refuses_weights_of_no_mean(alpha):
+    with pytest.raises(InvalidInput, match="alpha"):
+        dash(nn.Linear(2, 2), [(torch.ones(1, 2), torch.ones(1, 2))], nn.functional.mse_loss, alpha=alpha)
+
+
+def test_dash_means_over_batches_and_shrinks_biases_as_a_whole():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 2)).double()
+    model[3].requires_grad_(False)
+    start, batches = copy.deepcopy(model), [(normal(6, 2, 5, seed=k), normal(6, 2, seed=9 + k)) for k in range(3)]
+    dash(model, batches, nn.functional.mse_loss, alpha=0.25, floor=0.0)
+    weights = [start[0].weight, start[0].bias, start[2].weight, start[2].bias]
+    means = [torch.zeros_like(w) for w in weights]
+    for x, y in batches:
+        for mean, g in zip(means, torch.autograd.grad(nn.functional.mse_loss(start(x), y), weights), strict=True):
+            mean.mul_(0.75).add_(0.25 * g)
+    for new, old, mean in zip((model[0].weight, model[0].bias, model[2].weight, model[2].bias), weights, means, strict=True):
+        units = 2 if old.ndim == 3 else old.ndim - 1
+        one, other = old.detach().flatten(units), -mean.flatten(units)
+        cosine = (one * other).sum(-1, keepdim=True) / (one.norm(dim=-1, keepdim=True) * other.norm(dim=-1, keepdim=True))
+        torch.testing.assert_close(new.detach().flatten(units), one * cosine.clamp(0, 1), rtol=1e-9, atol=1e-12)
+    assert torch.equal(model[3].weight, start[3].weight)
+
+
+def test_fire_takes_the_named_modules_and_whole_counts_of_iterations():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Conv1d(5, 2, 1)))
+    before = copy.deepcopy(model)
+    assert fire(model, only=["1.0"]) == ["1.0"]
+    assert torch.equal(model[0].weight, before[0].weight)
+    assert not torch.equal(model[1][0].weight, before[1][0].weight)
+    assert fire(model, only=[]) == []
+    assert fire(model, iterations=1) == ["0", "1.0"]
+    with pytest.raises(InvalidInput, match="iterations"):
+        fire(model, iterations=0)
+    with pytest.raises(InvalidInput, match="only"):
+        fire(model, only=["1.1"])  # a convolution in one dimension
+    tall = normal(7, 4)
+    torch.testing.assert_close(polar(tall, iterations=1), (w := tall / tall.norm()) * 1.5 - 0.5 * w @ w.T @ w)
+    torch.testing.assert_close(polar(tall.T, iterations=3), polar(tall, iterations=3).T)
+    broken = tall.clone()
+    broken[:, 3] = broken[:, 0]  # of rank 3: the sum is over three singular values
+    torch.testing.assert_close(polar(broken).square().sum(), torch.tensor(3.0, dtype=torch.float64))
+
+
+def test_shrink_and_perturb_forgets_in_the_innermost_optimiser_and_draws_by_its_seed():
+    a, b, c = (nn.Linear(3, 2).double() for _ in range(3))
+    for model in (b, c):
+        model.load_state_dict(a.state_dict())
+    inner = torch.optim.Adam(a.parameters(), 0.1)
+    outer = Project(Project(inner, a), a)
+    a(normal(4, 3)).sum().backward()
+    before = a.weight.detach().clone()
+    outer.step()
+    with torch.no_grad():
+        a.weight.copy_(before)
+    shrink_and_perturb(a, shrink=0.0, perturb=0.5, optimiser=outer, seed=4)
+    assert not inner.state
+    shrink_and_perturb(b, shrink=0.0, perturb=0.5, seed=4)
+    shrink_and_perturb(c, shrink=0.0, perturb=0.5, seed=5)
+    assert torch.equal(a.weight, b.weight)
+    assert not torch.equal(a.weight, c.weight)
+    shrink_and_perturb(b, shrink=1.0, perturb=0.0)
+    assert torch.equal(a.weight, b.weight)
+    for bad in ({"perturb": -0.1}, {"shrink": -0.1}):
+        with pytest.raises(InvalidInput):
+            shrink_and_perturb(b, **bad)
+
+
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_spectral_penalty_is_the_sum_over_weights(power):
+    weights = [normal(3, 4), 2 * normal(2, 2, seed=1)]
+    expected = sum((float(torch.linalg.svdvals(w)[0]) ** power - 1) ** 2 for w in weights)
+    assert float(spectral(weights, power=power)) == pytest.approx(expected)
+    gram = sum(float((w @ w.T - 0.5 * torch.eye(len(w))).square().sum()) for w in weights)
+    assert float(parseval(weights, scale=0.5)) == pytest.approx(gram)
