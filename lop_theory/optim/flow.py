@@ -59,7 +59,7 @@ class Flow:
     lost: dict[int, str] = field(default_factory=dict)
 
     def lose(self, values: Iterable[Node], reason: str) -> None:
-        """No unit of these values can be replaced. Of several reasons the first one that is not attention's is kept, for
+        """No unit of these values can be replaced. Of several reasons the first that is not attention's is kept, for
         whole heads may enter scores."""
         for value in values:
             for unit in np.unique(self.reached[value].owners).tolist():

@@ -1,14 +1,14 @@
-"""Owners of places after slices, selections, new dimensions, concatenations and reshapes, against the values themselves:
+"""Owners of places after slices, selections, new dimensions, concatenations and views, against the values themselves:
 every place of a tensor holds its owner, the operator moves the values, and the axis must say what they are now."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lop_theory.optim.axis import OTHER, Axis, cut, joined, of_array, reshaped, with_new, without  # noqa: E402
+from lop_theory.optim.axis import OTHER, Axis, cut, joined, of_array, reshaped, with_new, without
 
 
 @st.composite

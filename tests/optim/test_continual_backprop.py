@@ -504,7 +504,9 @@ def test_the_movement_is_the_largest_over_units_evenly_spread_and_all_outputs(fo
             other.b.weight[:, unit] = other.c.weight[:, unit] = 0
             after = torch.cat([other(x, shift)[name] for name in ("one", "other")], 1)
         size, change = before.square().mean().sqrt(), after - before
-        expected.append((float(change.mean(0).square().mean().sqrt() / size), float(change.square().mean().sqrt() / size)))
+        expected.append(
+            (float(change.mean(0).square().mean().sqrt() / size), float(change.square().mean().sqrt() / size))
+        )
     (found,) = movements(method, model, given)
     assert found == pytest.approx(tuple(max(column) for column in zip(*expected, strict=True)), rel=1e-9)
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())

@@ -126,11 +126,19 @@ def shift(model, units, unit, by):
         (lambda m, x: m.b(r(m.c(x)) * r(m.a(x)).mean(1, keepdim=True)), X, "nothing reads its units"),
         (lambda m, x: torch.addmm(m.b.bias, r(m.a(x)), m.b.weight.t()), X, "read by (top):addmm, whose weight is no"),
         (lambda m, x: m.b((h := r(m.a(x))) * h.flip(1)), X, "pass through flip, which has no rule"),
-        (lambda m, x: m.b((h := r(m.a(x))) * h[:, [1, 0, 2, 3, 4, 5, 6, 7]]), X, "pass through index, which has no rule"),
+        (
+            lambda m, x: m.b((h := r(m.a(x))) * h[:, [1, 0, 2, 3, 4, 5, 6, 7]]),
+            X,
+            "pass through index, which has no rule",
+        ),
         (lambda m, x: m.b(r(m.a(x))[:, :1] + torch.ones(4, 8).double()), X, "are repeated by add"),
-        (lambda m, x: m.b((h := r(m.a(x)))[:, :4].repeat_interleave(2, 1)), X, "pass through repeat_interleave"),
+        (lambda m, x: m.b(r(m.a(x))[:, :4].repeat_interleave(2, 1)), X, "pass through repeat_interleave"),
         (lambda m, x: m.b(((h := r(m.a(x)))[:, :4, None] * h[:, None, 4:6]).flatten(1)), X, "meet one another"),
-        (lambda m, x: m.b(torch.softmax(r(m.a(x)) @ r(m.c(x)).mT, -1) @ x.repeat(1, 1, 2)[..., :8]), T, "product of two"),
+        (
+            lambda m, x: m.b(torch.softmax(r(m.a(x)) @ r(m.c(x)).mT, -1) @ x.repeat(1, 1, 2)[..., :8]),
+            T,
+            "product of two",
+        ),
     ],
 )
 def test_units_that_are_torn_or_not_read_are_skipped_with_the_reason(run, x, word):

@@ -337,10 +337,14 @@ def test_dash_means_over_batches_and_shrinks_biases_as_a_whole():
     for x, y in batches:
         for mean, g in zip(means, torch.autograd.grad(nn.functional.mse_loss(start(x), y), weights), strict=True):
             mean.mul_(0.75).add_(0.25 * g)
-    for new, old, mean in zip((model[0].weight, model[0].bias, model[2].weight, model[2].bias), weights, means, strict=True):
+    for new, old, mean in zip(
+        (model[0].weight, model[0].bias, model[2].weight, model[2].bias), weights, means, strict=True
+    ):
         units = 2 if old.ndim == 3 else old.ndim - 1
         one, other = old.detach().flatten(units), -mean.flatten(units)
-        cosine = (one * other).sum(-1, keepdim=True) / (one.norm(dim=-1, keepdim=True) * other.norm(dim=-1, keepdim=True))
+        cosine = (one * other).sum(-1, keepdim=True) / (
+            one.norm(dim=-1, keepdim=True) * other.norm(dim=-1, keepdim=True)
+        )
         torch.testing.assert_close(new.detach().flatten(units), one * cosine.clamp(0, 1), rtol=1e-9, atol=1e-12)
     assert torch.equal(model[3].weight, start[3].weight)
 
