@@ -33,10 +33,12 @@ precision lets exact clones drift apart. Coarser precisions: four roundings."""
 
 class Structure(NamedTuple):
     """``blocks[parameter]``: the block of every coordinate, dimension by dimension, for the doubly equitable partition;
-    ``forward``: for the in-equitable one, whose units are equal on all data. ``noise`` names what separates clones at
+    ``forward``: for the in-equitable one, whose units are equal on all data, and ``classes`` that of every width class.
+    ``noise`` names what separates clones at
     random (dropout in training mode), ``noisy`` the width classes that it acts on, with its name; ``skipped`` maps
     operators without a rule to where they were met. ``axes`` and ``plan`` hold the width classes, ``summed`` the
-    classes that a parameter's entries are summed over, ``entering`` those along which it also enters as it is."""
+    classes that a parameter's entries are summed over, ``entering`` those along which it also enters as it is;
+    ``readers`` the modules that sum over it."""
 
     blocks: Mapping[str, tuple[Partition, ...]]
     forward: Mapping[str, tuple[Partition, ...]]
@@ -48,6 +50,8 @@ class Structure(NamedTuple):
     summed: Mapping[str, frozenset[Axis]]
     entering: Mapping[str, frozenset[Axis]]
     noisy: Mapping[Axis, str] = {}
+    classes: Mapping[Axis, Partition] = {}
+    readers: Mapping[str, frozenset[str]] = {}
 
 
 class _Sum(NamedTuple):
@@ -100,7 +104,7 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     propagate(program, recording, plan, source, _tolerant(program, rules or {}, skipped))
     sums, entries = _constraints(plan, {k: v for k, v in values.items() if k in recording.learned})
     tolerance = max(_slack(t.dtype) for t in (torch.zeros(0, dtype=torch.float64), *model.parameters()))
-    found = []
+    found, colours = [], dict[Axis, Partition]()
     for both in (True, False):
         colours = _refined(plan, axes, sums, entries, both=both, tolerance=tolerance)
         found.append({name: tuple(colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
@@ -108,13 +112,13 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     reasons = tuple(dict.fromkeys(e.reason for e in breaks))
     noisy = {leaf: e.reason for e in breaks for axis in e.axes for leaf in plan.leaves(axis)}
     roles = _parameter_roles(program, plan)
-    return Structure(found[0], found[1], reasons, skipped, tolerance, plan, axes, *roles, noisy)
+    return Structure(
+        found[0], found[1], reasons, skipped, tolerance, plan, axes, *roles, noisy, colours, _readers(program, plan)
+    )
 
 
-def _parameter_roles(
-    program: Program, plan: _Collector
-) -> tuple[dict[str, frozenset[Axis]], dict[str, frozenset[Axis]]]:
-    """For every parameter: the classes that it is summed over, and those along which it enters as it is."""
+def _owners(program: Program) -> Callable[[str], str]:
+    """The parameter that a value of the program is a view of, or none."""
     nodes = {node.name: node for node in program.graph.nodes}
 
     def owner(name: str) -> str:
@@ -123,6 +127,25 @@ def _parameter_roles(
             node = node.args[0]
         return program.state.get(node.name, "")
 
+    return owner
+
+
+def _readers(program: Program, plan: _Collector) -> dict[str, frozenset[str]]:
+    """For every parameter: the modules whose weighted sums it is part of."""
+    owner, found = _owners(program), dict[str, frozenset[str]]()
+    for node, effects in plan.effects.items():
+        for effect in effects:
+            if isinstance(effect, Contraction):
+                name = owner(_weight_node(node, effect.weight))
+                found[name] = found.get(name, frozenset()) | {program.modules.get(node.name, "")}
+    return found
+
+
+def _parameter_roles(
+    program: Program, plan: _Collector
+) -> tuple[dict[str, frozenset[Axis]], dict[str, frozenset[Axis]]]:
+    """For every parameter: the classes that it is summed over, and those along which it enters as it is."""
+    owner = _owners(program)
     summed: dict[str, frozenset[Axis]] = {}
     for node, effects in plan.effects.items():
         for effect in effects:

@@ -134,7 +134,7 @@ def _calls(model: nn.Module, example_input: Any, slack: float) -> list[tuple[boo
     """Calls that the base takes, in both modes, and what it answers: the example, another batch size and length."""
     args, kwargs = as_arguments(example_input)
     found: list[tuple[bool, Any, Pass]] = []
-    for training, given in product((False, True), ((args, kwargs), *_others(args, kwargs))):
+    for training, given in product((False, True), ((args, kwargs), *other_shapes(args, kwargs))):
         with mode(model, training=training):
             try:
                 expected = model_pass(model, given)
@@ -146,7 +146,7 @@ def _calls(model: nn.Module, example_input: Any, slack: float) -> list[tuple[boo
     return found
 
 
-def _others(*given: Any) -> list[Any]:
+def other_shapes(*given: Any) -> list[Any]:
     """One more row of every tensor; one more position of every sequence."""
     first = next((t for t in pytree.tree_leaves(given) if isinstance(t, Tensor) and t.dim()), None)
     if first is None:

@@ -6,7 +6,7 @@ integers that equal a size that changed within that module, and offer the likeli
 first whose result is right.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from itertools import combinations, product
@@ -19,6 +19,12 @@ from lop_theory.trace.comparison import model_pass
 
 TRIALS = 40
 FIXED = frozenset("head_dim head_size attention_head_size kernel_size num_layers".split())
+Within = Callable[[str, Any], bool]
+"""Whether the sizes of an object (its path, itself) may change."""
+
+
+def anywhere(_path: str, _thing: Any) -> bool:
+    return True
 
 
 class Size(NamedTuple):
@@ -105,10 +111,14 @@ def sizes_read(model: nn.Module, example_input: Any) -> set[tuple[type, str]]:
     return read
 
 
-def options_of(model: nn.Module, read: set[tuple[type, str]], growth: set[Growth]) -> dict[Size, tuple[Any, ...]]:
+def options_of(
+    model: nn.Module, read: set[tuple[type, str]], growth: set[Growth], within: Within = anywhere
+) -> dict[Size, tuple[Any, ...]]:
     """What each size that was read may become, the likeliest first."""
     found: dict[Size, tuple[Any, ...]] = {}
     for path, thing in _objects(model):
+        if not within(path, thing):
+            continue
         inside = {(g.old, g.new) for g in growth if not path or g.module == path or g.module.startswith(path + ".")}
         for kind, name in sorted(read, key=lambda item: item[1]):
             if type(thing) is kind:
@@ -128,7 +138,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _become(name: str, value: Any, inside: set[tuple[int, int]]) -> tuple[Any, ...]:
     if isinstance(value, (tuple, list)):
-        each = [max((new for old, new in inside if old == v), default=v) for v in value]
+        each = [max((new for old, new in inside if old == v != new), default=v) for v in value]
         return (type(value)(each), value) if name not in FIXED else (value, type(value)(each))
     grown = sorted({new for old, new in inside if old == value and new != value})
     likely = name not in FIXED and ((value, value) not in inside or "head" in name or "hidden" in name)
@@ -155,11 +165,11 @@ def _changes(options: Mapping[Size, tuple[Any, ...]], count: int) -> list[dict[S
     ]  # fmt: skip
 
 
-def places_of(wide: nn.Module, options: Mapping[Size, Any]) -> dict[Size, list[Any]]:
+def places_of(wide: nn.Module, options: Mapping[Size, Any], within: Within = anywhere) -> dict[Size, list[Any]]:
     """The objects of the copy that hold each size, before anything is changed."""
     found: dict[Size, list[Any]] = {size: [] for size in options}
-    for _, thing in _objects(wide):
-        for size in options:
+    for path, thing in _objects(wide):
+        for size in options if within(path, thing) else ():
             if size.owner == type(thing).__qualname__:
                 value = getattr(thing, size.name, None)
                 if (tuple(value) if isinstance(value, (tuple, list)) else value) == size.value:

@@ -1,0 +1,363 @@
+"""Narrow a copy of a model, width class by width class, and keep what computes the same.  [base-network: Remark A.2]
+
+A step names the units of one width class that go. All steps are tried together, then one by one: the parameters are
+narrowed, the sizes that the code reads follow (:mod:`lop_theory.modules.sizes`), and the smaller model must give the
+outputs of the larger on the detection's example, and on other batch sizes and lengths where the model takes them.
+"""
+
+import copy
+from collections.abc import Mapping
+from itertools import accumulate
+from math import inf, prod
+from operator import mul
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lop_theory.metrics.passes import floating, undisturbed
+from lop_theory.modules.axes import Axis
+from lop_theory.modules.equitable import Structure
+from lop_theory.modules.growth import ATTRIBUTE
+from lop_theory.modules.interface import Correction, Partition
+from lop_theory.modules.own_class import Scaled, other_shapes
+from lop_theory.modules.redistribute import block_sums
+from lop_theory.modules.sizes import Growth, Within, anywhere, choices, options_of, places_of, sizes_read
+from lop_theory.trace import as_arguments, random_state
+
+CLOSE = {torch.float64: 1e-10, torch.float32: 1e-5}
+SIZES = {
+    "in_features": 1, "out_features": 0, "in_channels": 1, "out_channels": 0, "num_features": 0, "embedding_dim": 1,
+    "num_channels": 0,
+}  # fmt: skip
+
+
+class Step(NamedTuple):
+    """Units of the width class ``leaf`` that go: ``target[u]`` takes the place of u, ``gain[u]`` is u as a multiple of
+    it. ``shift``: what the gone units add to their readers' biases, by unit. ``axis``: the units of ``layer``."""
+
+    layer: str
+    axis: Axis
+    leaf: Axis
+    target: Partition
+    gain: np.ndarray
+    shift: np.ndarray
+    bound: float
+
+
+Taken = Mapping[Axis, Step]
+
+
+class Shrunk(NamedTuple):
+    """``taken`` steps by width class, ``kept`` layers with the reason, the largest relative ``difference``."""
+
+    model: nn.Module
+    taken: Taken
+    kept: Mapping[str, str]
+    difference: float
+
+
+class _Base(NamedTuple):
+    """The model, what it answers to several inputs, how far a smaller one may be from that, and sizes that it reads."""
+
+    model: nn.Module
+    answers: list[tuple[Any, list[Tensor]]]
+    limit: float
+    read: set[tuple[type, str]]
+
+
+def shrunk(model: nn.Module, example: Any, known: Structure, steps: list[Step], *, exact: bool) -> Shrunk:
+    """Take the steps that leave the model running and, of ``exact`` ones, the outputs as they were."""
+    base, kept, allowed = _base(model, example, exact=exact), dict[str, str](), dict[Axis, Step]()
+    for step in steps:
+        if reason := _forbidden(model, known, step) if base.answers else "the model does not run on the example":
+            kept[step.layer] = reason
+        else:
+            allowed.setdefault(step.leaf, step)  # another layer of the same width goes with it
+    whole, change = _fitted(base, model, known, {}, allowed) if exact and allowed else (None, inf)
+    if whole is not None:
+        return Shrunk(whole, allowed, kept, change)
+    current, taken, difference = copy.deepcopy(model), dict[Axis, Step](), 0.0
+    for leaf, step in allowed.items():
+        more = {**taken, leaf: step}
+        attempt, change = _fitted(base, current, known, taken, more, _owners(known, leaf))
+        if attempt is None:
+            kept[step.layer] = _why(change)
+        else:
+            current, taken, difference = attempt, more, change
+    return Shrunk(current, taken, kept, difference)
+
+
+def _base(model: nn.Module, example: Any, *, exact: bool) -> _Base:
+    calls = [example, *(kwargs or args for args, kwargs in other_shapes(*as_arguments(example)))]
+    answers = [(given, _outputs(model, given)) for given in calls]
+    known = [(given, outputs) for given, outputs in answers if outputs is not None]
+    if answers[0][1] is None:
+        return _Base(model, [], 0.0, set())
+    return _Base(model, known, _close(model) if exact else inf, sizes_read(model, example) if exact else set())
+
+
+def _close(model: nn.Module) -> float:
+    return max((CLOSE.get(p.dtype, 5e-2) for p in model.parameters()), default=1e-10)
+
+
+def _fitted(
+    base: _Base, shell: nn.Module, known: Structure, before: Taken, taken: Taken, within: Within = anywhere
+) -> tuple[nn.Module | None, float]:
+    """A copy of ``shell`` (in which the steps ``before`` are taken) with the steps ``taken``, and its difference; or
+    ``None`` and the least difference of any choice of its sizes."""
+    attempt = copy.deepcopy(shell)
+    vars(attempt).pop(ATTRIBUTE, None)  # no longer what was widened
+    options = options_of(attempt, base.read, _shrinking(known, before, taken), within)
+    places, least = places_of(attempt, options, within), inf
+    _fill(attempt, base.model, known, taken)
+    for chosen in choices(options):
+        for size, value in chosen.items():
+            for thing in places[size]:
+                setattr(thing, size.name, value)
+        change = _difference(base, attempt)
+        if change <= base.limit and change < inf:
+            return attempt, change
+        least = min(least, change)
+    return None, least
+
+
+def _why(change: float) -> str:
+    return "its code has the width as a number" if change == inf else f"the outputs would change by {change:.1e}"
+
+
+def _forbidden(model: nn.Module, known: Structure, step: Step) -> str:
+    """Operators that see how many units there are, and parameters that enter twice."""
+    plan = known.plan
+    for effects in plan.effects.values():
+        for effect in effects:
+            if isinstance(effect, Correction) and step.leaf in plan.leaves(effect.axis):
+                return "an operator sums over these units without weights"
+    counts = np.bincount(step.target)
+    sizes = set(counts[counts > 0].tolist())
+    if len(sizes) > 1 and any(step.leaf in plan.leaves(axis) for axis in plan.averaged):
+        return "a normalisation averages over these units, and its blocks differ in size"
+    tied = [name for name in known.summed if _is_tied(known, name, step.leaf)]
+    if tied and (len(sizes) > 1 or not all(_rescalable(model, known, name) for name in tied)):
+        return f"{tied[0]} is tied: it is read as a table and as weights"
+    return ""
+
+
+def _is_tied(known: Structure, name: str, leaf: Axis) -> bool:
+    """Whether a parameter is summed over a width class along which it also enters as it is (an embedding's table that
+    is the output's weight)."""
+    both = known.summed[name] & known.entering.get(name, frozenset())
+    return any(leaf in known.plan.leaves(root) for root in both)
+
+
+def _rescalable(model: nn.Module, known: Structure, name: str) -> bool:
+    """Whether what sums over a tied parameter is a module of its own, whose input can be scaled."""
+    tensor = dict(model.named_parameters(remove_duplicate=False)).get(name)
+    modules = [model.get_submodule(path) for path in known.readers[name]]
+    return tensor is not None and all(
+        module is not model and vars(module)["_parameters"].get("weight") is tensor for module in modules
+    )
+
+
+# --- sizes that follow ------------------------------------------------------------------------------------------------
+
+
+def _owners(known: Structure, leaf: Axis) -> Within:
+    """Modules with a parameter of this width class, and those that hold them: no object that all layers share."""
+    paths = {name for name, axes in known.axes.items() if any(leaf in known.plan.leaves(axis) for axis in axes)}
+    within = {""} | {".".join(parts[:k]) for name in paths for parts in [name.split(".")] for k in range(len(parts))}
+    return lambda path, thing: isinstance(thing, nn.Module) and path in within
+
+
+def _shrinking(known: Structure, before: Taken, taken: Taken) -> set[Growth]:
+    """Sizes of every parameter's axes, and of what they are products of, before and after."""
+    return {
+        Growth(name.rpartition(".")[0], old, new)
+        for name, axes in known.axes.items()
+        for axis in axes
+        for old, new in zip(_sizes(known, axis, before), _sizes(known, axis, taken), strict=True)
+    }
+
+
+def _sizes(known: Structure, axis: Axis, taken: Taken) -> list[int]:
+    """Of an axis, of its parts, and of neighbouring parts of a product together (groups × heads)."""
+    root = known.plan.find(axis)
+    parts = [_sizes(known, part, taken) for part in known.plan._parts[root]]
+    runs = [accumulate((part[0] for part in parts[k:]), mul) for k in range(len(parts))]
+    together = [size for run in runs for size in run] if known.plan._kind[root] == "product" else []
+    return [int(reduced(known, axis, taken).stays.sum()), *together, *(size for part in parts for size in part)]
+
+
+# --- narrow parameters ------------------------------------------------------------------------------------------------
+
+
+def _fill(shell: nn.Module, model: nn.Module, known: Structure, taken: Taken) -> None:
+    """The model's parameters and buffers, narrowed, in the shell; and the sizes that standard layers remember."""
+    source = copy.deepcopy(model)
+    for step in taken.values():
+        _absorb(source, known, step)
+    made: dict[int, Any] = {}
+    for path, module in source.named_modules():
+        target = shell.get_submodule(path)
+        for table, filled in ((module._parameters, target._parameters), (module._buffers, target._buffers)):
+            for key, tensor in table.items():
+                name = f"{path}.{key}" if path else key
+                if tensor is not None and name in known.axes:
+                    if id(tensor) not in made:
+                        made[id(tensor)] = _narrow(tensor, known, name, taken)
+                    filled[key] = made[id(tensor)]
+        _resize(target)
+    for path, gain in _gains(known, taken).items():
+        _scale(shell.get_submodule(path), gain * gain_of(model.get_submodule(path)))
+
+
+def _gains(known: Structure, taken: Taken) -> dict[str, float]:
+    """Of modules that sum over a tied parameter: how many equal terms each term now stands for."""
+    found: dict[str, float] = {}
+    for leaf, step in taken.items():
+        for name in known.summed:
+            for path in known.readers[name] if _is_tied(known, name, leaf) else ():
+                found[path] = found.get(path, 1.0) * len(step.target) / len(set(step.target.tolist()))
+    return found
+
+
+def gain_of(module: nn.Module) -> float:
+    return prod(hook.gain for hook in module._forward_pre_hooks.values() if isinstance(hook, Scaled))
+
+
+def _scale(module: nn.Module, gain: float) -> None:
+    """Multiply the module's input by ``gain``, and by nothing else of this kind."""
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, Scaled):
+            del module._forward_pre_hooks[key]
+    if gain != 1:
+        module.register_forward_pre_hook(Scaled(gain))
+
+
+@torch.no_grad()
+def _absorb(model: nn.Module, known: Structure, step: Step) -> None:
+    """What constant units add to their readers goes into the biases."""
+    if not step.shift.any():
+        return
+    for name, roots in known.summed.items():
+        bias = bias_of(model, name) if step.leaf in roots else None
+        if bias is not None:
+            weight = model.get_parameter(name)
+            bias += (weight.double() @ torch.as_tensor(step.shift, device=weight.device)).to(bias)
+
+
+def bias_of(model: nn.Module, weight: str) -> Tensor | None:
+    return getattr(model.get_submodule(weight.rpartition(".")[0]), "bias", None)
+
+
+def _narrow(tensor: Tensor, known: Structure, name: str, taken: Taken) -> Any:
+    """Along every dimension: the rows that stay, or sums over those that they stand for."""
+    value: Any = tensor.detach()
+    value = value.double().cpu().numpy() if tensor.is_floating_point() else value.cpu().numpy()
+    before = value.shape
+    for dim, axis in enumerate(known.axes[name]):
+        if not any(leaf in taken for leaf in known.plan.leaves(axis)):
+            continue
+        line = reduced(known, axis, taken)
+        root = known.plan.find(axis)
+        if root in known.summed.get(name, frozenset()) - known.entering.get(name, frozenset()):
+            shape = [1] * value.ndim
+            shape[dim] = -1
+            value = block_sums(value * line.gain.reshape(shape), line.place, dim)
+        else:
+            value = np.take(value, np.flatnonzero(line.stays), axis=dim)
+    if value.shape == before:
+        return tensor
+    narrow = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+    return nn.Parameter(narrow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else narrow
+
+
+class Reduced(NamedTuple):
+    """Of every coordinate of an axis: the position of what stands for it, its multiple of that, whether it stays."""
+
+    place: Partition
+    gain: np.ndarray
+    stays: np.ndarray
+
+
+def reduced(known: Structure, axis: Axis, taken: Taken) -> Reduced:
+    plan = known.plan
+    root = plan.find(axis)
+    if plan._kind[root] == "leaf":
+        every = np.arange(plan.size(root))
+        if root not in taken:
+            return Reduced(every, np.ones(len(every)), np.ones(len(every), dtype=bool))
+        step = taken[root]
+        return Reduced(np.unique(step.target, return_inverse=True)[1], step.gain, step.target == every)
+    parts = [reduced(known, part, taken) for part in plan._parts[root]]
+    return _product(parts) if plan._kind[root] == "product" else _sum(parts)
+
+
+def _product(parts: list[Reduced]) -> Reduced:
+    index, gain, stays = np.zeros(1, dtype=np.int64), np.ones(1), np.ones(1, dtype=bool)
+    for part in parts:
+        size = int(part.place.max(initial=-1)) + 1
+        index = (index[:, None] * size + part.place[None, :]).ravel()
+        gain = (gain[:, None] * part.gain[None, :]).ravel()
+        stays = (stays[:, None] & part.stays[None, :]).ravel()
+    return Reduced(index, gain, stays)
+
+
+def _sum(parts: list[Reduced]) -> Reduced:
+    offset, indices = 0, list[Partition]()
+    for part in parts:
+        indices.append(part.place + offset)
+        offset += int(part.place.max(initial=-1)) + 1
+    return Reduced(np.concatenate(indices), *(np.concatenate([p[k] for p in parts]) for k in (1, 2)))
+
+
+def _resize(module: nn.Module) -> None:
+    """The sizes that torch's own layers remember of their weights."""
+    weight = module._parameters.get("weight")
+    reference = weight if weight is not None else module._buffers.get("running_mean")
+    if reference is None:
+        return
+    swapped = isinstance(module, nn.modules.conv._ConvTransposeNd)
+    for name, dim in SIZES.items():
+        if isinstance(vars(module).get(name), int) and reference.dim() > dim:
+            setattr(module, name, reference.shape[1 - dim if swapped else dim] * _groups(module, name))
+    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+        module.normalized_shape = tuple(reference.shape)
+
+
+def _groups(module: nn.Module, name: str) -> int:
+    return int(getattr(module, "groups", 1)) if name == "in_channels" else 1
+
+
+# --- what it computes -------------------------------------------------------------------------------------------------
+
+
+def _difference(base: _Base, attempt: nn.Module) -> float:
+    """The largest relative change of an output; the first beyond the limit ends the comparison."""
+    worst = 0.0
+    for given, expected in base.answers:
+        found = _outputs(attempt, given)
+        worst = max(worst, inf if found is None else _change(expected, found))
+        if worst > base.limit:
+            break
+    return worst
+
+
+def _outputs(model: nn.Module, inputs: Any) -> list[Tensor] | None:
+    """Floating outputs, or ``None`` if it does not run."""
+    try:
+        with undisturbed(model) as run, torch.no_grad(), random_state(0):
+            return floating(run(inputs))
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
+        return None
+
+
+def _change(before: list[Tensor], after: list[Tensor]) -> float:
+    """max|difference| over max|output|; infinite for other shapes."""
+    if [t.shape for t in before] != [t.shape for t in after]:
+        return float("inf")
+    pairs = [(a.double(), b.double()) for a, b in zip(before, after, strict=True) if a.numel()]
+    largest = max((float(a.abs().max()) for a, _ in pairs), default=0.0)
+    gap = max((float((a - b).abs().max()) for a, b in pairs), default=0.0)
+    return gap / largest if largest else gap
