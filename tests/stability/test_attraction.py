@@ -154,6 +154,11 @@ def test_refusals():
     assert isinstance(attracts(0.1, 5.0, "stratonovich"), Holds)
     assert isinstance(attracts(-0.1, 5.0, "stratonovich"), Fails)
     assert capture_probability(0.5, 1.0, 1.0, 0.0) == 1.0
+    assert capture_probability(0.5, 1.0, 0.0, 0.0) == 0.0
+    assert capture_probability(0.25, 1.0, 0.5, 2.0) == 1 - 0.25**1.5
+    for distance, radius in ((0.0, 1.0), (1.0, 1.0), (-1.0, 1.0)):
+        with pytest.raises(InvalidInput):
+            capture_probability(distance, radius, 1.0, 1.0)
 
 
 rationals = st.fractions(-3, 3, max_denominator=8)

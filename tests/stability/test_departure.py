@@ -10,11 +10,13 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules import detect, expand
 from lop_theory.stability import analyse, clones_of, coordinates, dense, extreme_spectrum, normal, redistributions
 from lop_theory.stability.analysis import Settings
-from lop_theory.stability.departure import Descent, departures
+from lop_theory.stability.departure import Descent, _quadrature, departures
+from lop_theory.stability.inertia import flatness, whole
 from lop_theory.stability.krylov import random_start
-from lop_theory.stability.objective import objective_of
+from lop_theory.stability.layout import Coordinates
+from lop_theory.stability.objective import Curvature, objective_of
 from lop_theory.stability.subspace import Subspace
-from tests.stability.nets import cloned
+from tests.stability.nets import cloned, dense_hessian
 
 
 def test_the_outer_spectrum_is_that_of_the_dense_matrix() -> None:
@@ -77,6 +79,106 @@ def test_where_the_base_rests_the_curvature_here_predicts_too() -> None:
         departures(at, space, [start], (-0.5, 2.0), Descent(1e200, 1e-3, 1e-1, 20))
     with pytest.raises(InvalidInput, match="0 < start < radius"):
         departures(at, space, [start], (-0.5, 2.0), Descent(0.1, 1e-1, 1e-3, 20))
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        (Descent(0.0), "step size"),
+        (Descent(math.inf), "step size"),
+        (Descent(-0.1), "step size"),
+        (Descent(0.1, 0.0), "start, radius"),
+        (Descent(0.1, 1e-3, 1e-3), "start, radius"),
+        (Descent(0.1, 1e-3, math.inf), "start, radius"),
+        (Descent(0.1, limit=0), "steps, products"),
+        (Descent(0.1, products=0), "steps, products"),
+    ],
+)
+def test_descents_that_are_none(how: Descent, what: str) -> None:
+    model = nn.Linear(2, 1).double()
+    at = objective_of(model, torch.ones(3, 2).double(), lambda y: y.square().mean())
+    with pytest.raises(InvalidInput, match=what):
+        departures(at, Subspace(lambda v: v, 3, 3), [torch.ones(3).double()], (-1.0, 1.0), how)
+
+
+def test_the_quadrature_is_exact_while_twice_the_steps_are_less_than_its_degree() -> None:
+    """‖δ_t‖ from Ritz values of k products is that of the whole spectrum for t < k."""
+    draw = torch.randn(9, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    matrix, start = draw + draw.T, torch.ones(9).double() / 3
+    values, weights = _quadrature(lambda v: matrix @ v, Subspace(lambda v: v, 9, 9), start, 4)
+    assert len(values) == 4
+    assert float(weights.sum()) == pytest.approx(1)
+    moved = start
+    for t in range(4):
+        assert float((weights * (1 - 0.1 * values) ** (2 * t)).sum()) == pytest.approx(float(moved @ moved))
+        moved = moved - 0.1 * matrix @ moved
+
+
+def test_the_flat_directions_of_a_form_are_told_apart() -> None:
+    """H = diag(0, 0, 0, 3, −1) in a turned basis of which coordinate 1 is no part: of the kernel one direction is a
+    redistribution, one a coordinate on which nothing depends, one neither."""
+    turned = torch.eye(5).double()
+    block = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    turned[1:, 1:] = block
+    matrix = turned @ torch.diag(torch.tensor([0.0, 0.0, 0.0, 3.0, -1.0]).double()) @ turned.T
+    at = Curvature(Coordinates(("w",), ((5,),)), 0.0, torch.ones(5).double(), lambda v: matrix @ v)
+    everything = Subspace(lambda v: v, 5, 5)
+    moved = turned[:, 1]
+    flat = Subspace(lambda v: (moved @ v) * moved, 1, 5)
+    found = whole(at, everything)
+    spectrum = extreme_spectrum(at.product, everything, torch.ones(5).double())
+    assert found.values.tolist() == pytest.approx([-1, 0, 0, 0, 3], abs=1e-12)
+    result = flatness(at, flat, spectrum, found)
+    assert result[2:] == (3, 1, 1, 1)
+    assert result.redistributions == 1
+    assert result.form < 1e-12
+    assert flatness(at, flat, spectrum, None)[2:] == (None,) * 4
+    steep = turned[:, 4]
+    other = flatness(at, Subspace(lambda v: (steep @ v) * steep, 1, 5), spectrum, found)
+    assert other[2:] == (3, 0, 1, 2)
+    assert other.form == pytest.approx(1 / 3)
+    none = flatness(at, Subspace(torch.zeros_like, 0, 5), spectrum, found)
+    assert none[:2] == (0, 0.0)
+    regular = torch.diag(torch.tensor([1.0, -2.0, 3.0, 4.0, 5.0]).double())
+    bent = at._replace(product=lambda v: regular @ v)
+    assert flatness(bent, flat, spectrum, whole(bent, everything))[2:] == (0, 0, 0, 0)
+
+
+def test_the_default_step_is_half_of_one_over_the_largest_curvature() -> None:
+    case = cloned()
+    H = dense_hessian(case)
+    largest = float(torch.linalg.eigvalsh(H).abs().max())
+    settings = Settings(seeds=(0, 1, 2), steps=3, along="noise")
+    found = analyse(case.model, case.inputs, case.loss, case.clones, settings=settings)
+    assert found.step_size == pytest.approx(0.5 / largest, rel=1e-3)
+    assert found.seeds == (0, 1, 2)
+    starts = [one.distances[0] for one in found.departures]
+    assert starts == pytest.approx([1e-5] * 3, rel=1e-3)
+    assert len({one.distances[1] for one in found.departures}) == 3
+    stable = settings._replace(step_size=1.9 / largest, seeds=())
+    assert analyse(case.model, case.inputs, case.loss, case.clones, settings=stable).step_size == 1.9 / largest
+    with pytest.raises(InvalidInput, match="descent diverges"):
+        analyse(case.model, case.inputs, case.loss, case.clones, settings=settings._replace(step_size=2.1 / largest))
+
+
+class Answer(nn.Module):
+    """A network whose outputs are a mapping with numbers, integers and nothing among them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, width), nn.Linear(width, 2)
+
+    def forward(self, x: torch.Tensor) -> dict:
+        y = self.b(torch.tanh(self.a(x)))
+        return {"y": y, "best": y.argmax(1), "number": 3, "none": None}
+
+
+def test_outputs_that_are_no_real_tensors_are_passed_over() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(6, 3)
+    clone = expand(Answer(3), 2, example_input=x)
+    found = clones_of(clone, x)
+    assert found.summed == {"b.weight": 1}
 
 
 def mlp(activation: type[nn.Module]) -> tuple[nn.Module, torch.Tensor]:

@@ -188,6 +188,11 @@ def test_any_traced_model_leaves_its_manifold_downhill_and_keeps_its_class(build
     assert found.verdicts("trapped")
     away = escaped(model, found, loss, size=1e-3)
     assert type(away.model) is type(model)
+    pairs = [(p.detach(), q.detach()) for p, q in zip(away.model.parameters(), model.parameters(), strict=True)]
+    moved, norm = (
+        torch.cat([t.flatten() for t in ts]).norm() for ts in zip(*((p - q, q) for p, q in pairs), strict=True)
+    )
+    assert float(moved / norm) == pytest.approx(1e-3, rel=1e-9)
     assert away.escape.curvature < 0
     again = detect(away.model, inputs)
     assert len(again.verdicts("trapped")) < len(found.verdicts("trapped")) / 2

@@ -98,6 +98,19 @@ def test_identity_has_no_remainder_and_the_square_has_one_term(numbers):
 
 
 @pytest.mark.claim("later-gated-pair")
+@given(st.lists(fractions, min_size=8, max_size=8))
+def test_the_cube_of_opposite_units_attains_the_third_term(numbers):
+    """R = (a₁ − a₂)d³ for σ = t³ and a₁ + a₂ = 0, exactly."""
+    first, second, x, (lever, _) = (np.array(numbers[k : k + 2], dtype=object) for k in (0, 2, 4, 6))
+    pair = Pair(np.stack([first, second]), np.array([lever, -lever]))
+    gate = gate_of(pair)
+    u, d = gate.mean @ x, gate.half @ x
+    rest = output(lambda t: t**3, pair, x) - gate.lever * d * 3 * u**2
+    assert rest == gate.lever * d**3
+    assert abs(rest) == remainder_bound(gate, x, Fraction(5), Fraction(6))
+
+
+@pytest.mark.claim("later-gated-pair")
 @given(st.lists(fractions, min_size=4, max_size=4), st.fractions("1/50", 1))
 def test_the_gate_of_a_built_pair_is_what_it_was_built_from(numbers, epsilon):
     w, v = (np.array(n, dtype=object) for n in (numbers[:2], numbers[2:]))

@@ -158,3 +158,27 @@ def test_newton_schulz_never_separates_copies():
     assert equitable_residual(exact([[1, 0], [0, -1]]), [0, 0], [0, 0]).any()
     with pytest.raises(InvalidInput, match="blocks"):
         equitable_residual(np.eye(2), [0], [0, 0])
+
+
+@pytest.mark.claim("later-muon")
+def test_newton_schulz_is_muons_direction():
+    """Against torch.optim.Muon itself: one step from 0 without momentum or decay, up to its bfloat16."""
+    import torch
+
+    gradient = torch.randn(6, 9, generator=torch.Generator().manual_seed(3))
+    weight = torch.nn.Parameter(torch.zeros(6, 9))
+    weight.grad = gradient.clone()
+    torch.optim.Muon([weight], lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0).step()
+    found = newton_schulz(gradient.double() / gradient.double().norm())
+    scale = float((weight.detach().double() * found).sum() / (found * found).sum())
+    assert float((weight.detach().double() - scale * found).norm()) < 0.03 * float(weight.detach().norm())
+    values = torch.linalg.svdvals(found)
+    assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+    one = newton_schulz(gradient, steps=1)
+    torch.testing.assert_close(one, odd_polynomial(gradient, MUON_COEFFICIENTS))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3)])
+def test_nothing_has_no_nearest_isometry(shape):
+    with pytest.raises(InvalidInput, match="weight=0"):
+        polar_factor(np.zeros(shape))

@@ -19,7 +19,7 @@ from lop_theory.stability import (
     spanned,
     tangent,
 )
-from lop_theory.stability.krylov import Extremes, Ritz
+from lop_theory.stability.krylov import Extremes, Ritz, extreme_spectrum, krylov_space
 from tests.stability.nets import Case, cloned, dense_hessian, indicator_basis, profile_labels
 
 
@@ -114,6 +114,58 @@ def test_a_closed_krylov_space_is_recognised() -> None:
     found = lanczos(lambda v: matrix @ v, everything, torch.tensor([0.0, 1.0, 0.0]).double(), 3)
     assert found.closed
     assert found.lowest.value == found.highest.value == 2.0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e8, 1e-8])
+def test_a_krylov_space_that_rounding_keeps_open_is_recognised_at_any_scale(scale: float) -> None:
+    """Three of eight eigenvectors, turned at random: the fourth product is rounding, relative to the operator."""
+    draw = torch.randn(8, 8, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    turned = torch.linalg.qr(draw)[0]
+    matrix = scale * turned @ torch.diag(torch.arange(1.0, 9).double()) @ turned.T
+    everything = complement(Subspace(torch.zeros_like, 0, 8))
+    start = turned[:, [1, 4, 6]].sum(1)
+    found = krylov_space(lambda v: matrix @ v, everything, start, 8)
+    assert found.closed
+    assert (found.values / scale).tolist() == pytest.approx([2, 5, 7], rel=1e-9)
+    assert not krylov_space(lambda v: matrix @ v, everything, start, 2).closed
+    assert len(krylov_space(lambda v: matrix @ v, everything, start, 2).values) == 2
+
+
+def test_residuals_are_looked_at_every_fifth_product() -> None:
+    matrix = torch.diag(torch.linspace(1, 2, 40).double())
+    everything, seen = complement(Subspace(torch.zeros_like, 0, 40)), []
+
+    def enough(values: torch.Tensor, residuals: torch.Tensor) -> bool:
+        assert len(values) == len(residuals)
+        seen.append(len(values))
+        return len(values) >= 12
+
+    found = krylov_space(lambda v: matrix @ v, everything, torch.ones(40).double(), 30, enough=enough)
+    assert seen == [5, 10, 15]
+    assert len(found.values) == 15
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_eigenvalues_are_halved_between_both_ends(count: int) -> None:
+    """Of five Ritz values at most three stand at an end; of two, one."""
+    for size in (1, 2, 5):
+        matrix = torch.diag(torch.arange(1.0, size + 1).double())
+        everything = complement(Subspace(torch.zeros_like, 0, size))
+        found = extreme_spectrum(lambda v, m=matrix: m @ v, everything, torch.ones(size).double(), count=count)
+        most = min(count, (size + 1) // 2)
+        assert [p.value for p in found.lowest] == pytest.approx([1 + k for k in range(most)])
+        assert [p.value for p in found.highest] == pytest.approx([size - k for k in range(most)])
+        assert (found.complete, found.converged, found.products) == (True, True, size)
+        assert found.largest == pytest.approx(size)
+
+
+def test_an_eigenvalue_of_two_copies_is_seen_once_and_is_not_the_whole_spectrum() -> None:
+    matrix = torch.diag(torch.tensor([-3.0, 1.0, 1.0, 2.0]).double())
+    everything = complement(Subspace(torch.zeros_like, 0, 4))
+    found = extreme_spectrum(lambda v: matrix @ v, everything, torch.ones(4).double(), count=2, products=50)
+    assert found.values.tolist() == pytest.approx([-3, 1, 2])
+    assert (found.complete, found.converged, found.products) == (False, True, 3)
+    assert found.largest == pytest.approx(3)
 
 
 def test_extremes_on_the_normal_space_are_those_of_the_dense_matrix() -> None:

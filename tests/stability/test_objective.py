@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import curvature, objective_of
+from lop_theory.stability.pieces import small_step
 
 
 class Attention(nn.Module):
@@ -147,6 +148,26 @@ KINKED = {
     "hardtanh": lambda z: nn.functional.hardtanh(z, 0.0, 5.0),
     "clamp": lambda z: z.clamp(min=0.0),
     "where": lambda z: torch.where(z > 0, z, 2 * z),
+    "from zero on": lambda z: torch.where(z >= 0, z, 2 * z),
+    "up to zero": lambda z: torch.where(z <= 0, z, 2 * z),
+    "with a keyword": lambda z: torch.relu(torch.add(z, torch.ones_like(z), alpha=2) - 2),
+    "min": lambda z: torch.stack([z, 2 * z]).min(0).values,
+    "amin, kept": lambda z: torch.stack([z, -z]).amin(0, keepdim=True),
+    "amax of all": lambda z: torch.stack([z[0], -z[0]]).amax() + z.sum(),
+    "clamp_max": lambda z: z.clamp(max=0.0),
+    "clamp above": lambda z: z.clamp(-5.0, 0.0),
+    "hardtanh above": lambda z: nn.functional.hardtanh(z, -5.0, 0.0),
+    "hardswish above": lambda z: nn.functional.hardswish(z + 3),
+    "hardsigmoid": lambda z: nn.functional.hardsigmoid(z - 3) + z,
+    "relu6 above": lambda z: nn.functional.relu6(z),
+    "softshrink": lambda z: nn.functional.softshrink(2 * z - 0.5) + z,
+    "softshrink of one's own": lambda z: nn.functional.softshrink(z + 0.25, 0.25) + z,
+    "threshold": lambda z: nn.functional.threshold(z - 2, -2.0, 0.0),
+    "elu": lambda z: nn.functional.elu(z, alpha=0.5),
+    "sort": lambda z: torch.stack([z, 2 * z]).sort(0).values[0],
+    "topk": lambda z: torch.stack([z, 2 * z]).topk(1, 0).values[0],
+    "in place, clamped": lambda z: z.clone().clamp_(min=0.0),
+    "minimum": lambda z: torch.minimum(z, 3 * z),
     "max": lambda z: torch.stack([z, 2 * z]).max(0).values,
     "amax": lambda z: torch.stack([z, -z]).amax(0),
     "maximum": lambda z: torch.maximum(z, 3 * z),
@@ -174,6 +195,14 @@ def test_zeros_whatever_the_weights_are_no_kinks() -> None:
     assert at.kinks() == ()
     dead = Layer(lambda z: nn.functional.max_pool1d(torch.relu(torch.stack([z - 9, 2 * z - 9], -1))[None], 2))
     assert objective_of(dead, torch.ones(2), lambda y: y.sum() + (dead.w * 0).sum(), dtype=torch.float64).kinks() == ()
+
+
+def test_a_step_to_a_kink_is_a_billionth_of_the_weights() -> None:
+    for point in (torch.zeros(5), 7 * torch.ones(5).double(), torch.tensor([1e6])):
+        step = small_step(point)
+        assert float(step.norm()) == pytest.approx(1e-9 * (float(point.norm()) or 1.0), rel=1e-5)
+        assert step.dtype == point.dtype
+    assert not torch.equal(small_step(torch.ones(3)), small_step(torch.ones(3), 1))
 
 
 @pytest.mark.parametrize("function", [torch.tanh, nn.functional.gelu, nn.functional.silu, torch.sin])

@@ -35,6 +35,14 @@ def test_escape_times() -> None:
     assert growth_factor(1.0, 30.0, 0.1) == pytest.approx(2.0)
     assert steps_to_escape(1e-3, 1.0, 1.2) == math.ceil(math.log(1e3) / math.log(1.2))
     assert steps_to_escape(1e-3, 1.0, 0.9) == math.inf
+    for start, radius in ((1.0, 1.0), (2.0, 1.0)):  # there already, whatever the rate
+        assert escape_time(start, radius, -1.0) == steps_to_escape(start, radius, 0.5) == 0.0
+    assert escape_time(1e-3, 1.0, 0.0) == steps_to_escape(1e-3, 1.0, 1.0) == math.inf
+    assert steps_to_escape(0.0, 1.0, 2.0) == escape_time(0.0, 1.0, 1.0) == math.inf
+    assert steps_to_escape(1.0, 8.0, 2.0) == 3
+    for start, radius in ((-1.0, 1.0), (1.0, 0.0), (0.0, -1.0), (math.nan, 1.0)):
+        with pytest.raises(InvalidInput):
+            steps_to_escape(start, radius, 2.0)
     with pytest.raises(InvalidInput):
         escape_time(-1.0, 1.0, 1.0)
 
@@ -72,6 +80,24 @@ def test_descent_beside_a_clone_manifold_keeps_the_predicted_pace() -> None:
     found = check_growth(range(30), distances, shrunk, slack=1e-5)
     assert isinstance(found, Fails)
     assert found.witness.factor > found.witness.bound
+
+
+def test_growth_is_judged_between_measurements_and_above_the_floor() -> None:
+    steps, distances, factors = (0, 2, 3), (1.0, 4.0, 4.0), (1.5, 2.0, 1.0)
+    assert check_growth(steps, distances, factors)  # 2² between steps 0 and 2, 2 between 2 and 3
+    too_fast = check_growth(steps, (1.0, 4.5, 4.0), factors)
+    assert isinstance(too_fast, Fails)
+    assert too_fast.witness == ((0, 2), 4.5, 4.0)
+    assert check_growth(steps, (1.0, 4.5, 4.0), factors, slack=0.125)
+    assert check_growth(steps, (1.0, 4.5, 4.0), factors, floor=4.5)
+    assert not check_growth(steps, (1.0, 4.5, 4.0), factors, floor=4.4)
+    last = check_growth((0, 1, 2), (1.0, 1.0, 1.1), (1.0, 1.0, 1.0))
+    assert isinstance(last, Fails)
+    assert last.witness.steps == (1, 2)
+    from_nothing = check_growth((0, 1), (0.0, 1e-3), (9.0, 9.0))
+    assert isinstance(from_nothing, Fails)
+    assert from_nothing.witness.factor == math.inf
+    assert check_growth((0, 1), (0.0, 0.0), (0.5, 0.5))
 
 
 @pytest.mark.claim("persistence")
@@ -145,6 +171,22 @@ def test_a_missing_direction_bounds_the_loss_and_the_whole_network_goes_below() 
     assert free.losses[-1] < bound
     whole = torch.linalg.lstsq(task.inputs.T, task.targets.T).solution.T
     assert least_loss(task, 3) == pytest.approx(task.loss(whole))
+
+
+@pytest.mark.claim("low-rank")
+@pytest.mark.parametrize("shapes", [((4, 1), (2, 4)), ((3, 5), (1, 3)), ((2, 2), (2, 2))])
+def test_dead_directions_are_the_common_kernel(shapes) -> None:
+    """By the rank of the stacked matrix, and by what both layers do to the directions found."""
+    draw = torch.Generator().manual_seed(5)
+    w1, w2 = (torch.randn(*s, generator=draw, dtype=torch.float64) for s in shapes)
+    if shapes[0] == (2, 2):
+        w1, w2 = torch.outer(w1[0], w1[1]), torch.outer(w2[:, 0], torch.stack([-w1[0, 1], w1[0, 0]]))
+    found = dead_directions(w1, w2)
+    assert found.shape == (len(w1), len(w1) - int(torch.linalg.matrix_rank(torch.cat([w1.T, w2]))))
+    for scale in (1e8, 1e-8):
+        assert dead_directions(scale * w1, scale * w2).shape == found.shape
+    assert float((found.T @ w1).norm() + (w2 @ found).norm()) < 1e-12
+    torch.testing.assert_close(found.T @ found, torch.eye(found.shape[1]).double())
 
 
 @pytest.mark.claim("low-rank")
