@@ -159,7 +159,7 @@ KINKED = {
     "hardtanh above": lambda z: nn.functional.hardtanh(z, -5.0, 0.0),
     "hardswish above": lambda z: nn.functional.hardswish(z + 3),
     "hardsigmoid": lambda z: nn.functional.hardsigmoid(z - 3) + z,
-    "relu6 above": lambda z: nn.functional.relu6(z),
+    "relu6 above": nn.functional.relu6,
     "softshrink": lambda z: nn.functional.softshrink(2 * z - 0.5) + z,
     "softshrink of one's own": lambda z: nn.functional.softshrink(z + 0.25, 0.25) + z,
     "threshold": lambda z: nn.functional.threshold(z - 2, -2.0, 0.0),
