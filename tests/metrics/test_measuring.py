@@ -251,3 +251,58 @@ def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed
     model(torch.randn(5, 4))
     assert watch.count == 5
     watch.detach()
+
+
+def test_an_activation_of_the_inputs_has_a_gradient_like_any_other():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Tanh(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.randn(6, 4)
+    for p in model[1].parameters():
+        p.requires_grad_(False)
+    found = M.measure(model, x, lambda out: out.square().mean())
+    h = torch.tanh(x).requires_grad_()
+    model[1:](h).square().mean().backward()
+    assert found["0"] == M.layer_metrics(h.detach(), h.grad)
+    assert found["2"].saturated == found["2"].saturated
+
+
+def test_nothing_that_asks_for_a_gradient_gives_none():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).requires_grad_(False)
+    seen = M.capture(model, torch.randn(5, 4), lambda out: out.sum())
+    assert [c.gradient for c in seen.values()] == [None, None]
+    partly = nn.Sequential(nn.Linear(4, 3).requires_grad_(False), nn.Linear(3, 2))
+    seen = M.capture(partly, torch.randn(5, 4), lambda out: out.sum())
+    assert seen["0"].gradient is None
+    assert torch.equal(seen["1"].gradient, torch.ones(5, 2))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_hooks_modes_and_buffers_are_as_before_even_after_a_failure(training):
+    model, x = network().train(training), torch.randn(4, 1, 6, 6)
+    handle = model[2].register_forward_hook(lambda *_: None)
+    hooks, buffers = dict(model[2]._forward_hooks), [b.clone() for b in model.buffers()]
+
+    def fails(_):
+        raise ZeroDivisionError
+
+    for loss in (fails, lambda out: out.sum()):
+        for layers in (None, ["2"]):
+            try:
+                M.measure(model, x, loss, layers=layers)
+            except ZeroDivisionError:
+                assert loss is fails
+    assert dict(model[2]._forward_hooks) == hooks
+    assert all(m.training == training for m in model.modules())
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+    handle.remove()
+
+
+def test_a_threshold_of_dormancy_is_asked_for_by_name():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).double(), torch.ones(5, 4, dtype=torch.float64)
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([1.0, 2.0, 6.0]))  # of mean 3: scores 1/3, 2/3, 2
+    for tau, share in ((0.0, 0), (0.33, 0), (0.34, 1 / 3), (0.7, 2 / 3), (2.0, 1)):
+        for layers in (None, ["1"]):
+            assert M.measure(model, x, layers=layers, dormant_tau=tau)["1"].dormant == pytest.approx(share)

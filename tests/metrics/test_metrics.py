@@ -263,3 +263,51 @@ def test_cloning_r2_as_coded_needs_blocks_of_one_size():
 
     with pytest.raises(InvalidInput, match="one size"):
         M.cloning_r2_as_coded(torch.zeros(3, 5), [0, 0, 1, 1, 1])
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8), st.sampled_from([0.0, 1e-16, 1e-10, 1e-4, 1.0, 1e9]))
+def test_the_error_bound_of_the_effective_rank_is_that_of_fannes_and_audenaert(values, error):
+    """T = Σ min(√error, error/σ)/Σσ; T log n + H₂(T) of the entropy; n where T ≥ 1/2."""
+    sigma, n = np.array(values), len(values)
+    p = sigma / sigma.sum()
+    variation = sum(min(math.sqrt(error), error / s) for s in values) / sigma.sum()
+    rank, bound = M.effective_rank(torch.tensor(sigma), error)
+    assert rank == pytest.approx(math.exp(-(p * np.log(p)).sum()))
+    if variation in (0, 1) or variation >= 0.5:
+        assert bound == (0 if variation == 0 else n)
+    else:
+        two = -variation * math.log(variation) - (1 - variation) * math.log(1 - variation)
+        assert bound == pytest.approx(min(n, rank * (math.exp(variation * math.log(n) + two) - 1)), rel=1e-6)
+
+
+def test_ranks_of_no_values_and_of_zeros_are_zero():
+    for values in (torch.zeros(0), torch.zeros(3)):
+        assert M.effective_rank(values, 1.0) == (0.0, 0.0)
+        assert M.stable_rank(values) == 0
+    assert M.stable_rank(torch.tensor([0.5, 0.25])) == 1.25
+    assert M.effective_rank(torch.tensor([2.0, 2.0, 0.0]))[0] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim", "pieces"),
+    [
+        ((70_000, 3), 1, [70_000]),
+        ((5, 3, 7, 7), 1, [245]),
+        ((5, 3, 7), -1, [15]),
+    ],
+)
+def test_on_an_accelerator_a_layer_is_one_piece(shape, dim, pieces):
+    """On the meta device, which has shapes alone."""
+    found = list(M.pieces(torch.empty(shape, device="meta"), dim))
+    assert [piece.shape[1] for piece in found] == pieces
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim", "longest"),
+    [((9000, 3), 1, 4096), ((9000, 100), 1, 2**17 // 100), ((3000, 500), 1, 1024), ((40, 3, 32, 32), 1, 4096)],
+)
+def test_pieces_fit_the_cache_and_are_in_order(shape, dim, longest):
+    h = torch.arange(float(np.prod(shape))).view(shape)
+    found = list(M.pieces(h, dim))
+    assert max(piece.shape[1] for piece in found) == longest
+    assert torch.equal(torch.cat(found, 1), h.movedim(dim, 0).reshape(shape[dim], -1))

@@ -10,6 +10,7 @@ from lop_theory.metrics.passes import floating, watched  # noqa: E402
 
 torch.set_num_threads(1)
 X, I = torch.randn(5, 3), torch.randn(2, 2, 6, 6)
+STRAY = nn.Parameter(torch.randn(8, 3))  # of no module
 r = torch.relu
 FC = "fc sum 1 fc.weight.0 of input plainly"
 W = "linear sum 1 w.0 of input plainly"
@@ -186,6 +187,17 @@ PROGRAMS = [
         [FC, W, RELU, "relu#2 activation 1 w.0 of linear plainly", "linear#2 sum 1 - of ?"],
     ),
     (lambda m, x: r(m.fc(x[0])), X, []),
+    (
+        lambda m, x: m.image(F.avg_pool2d(r(m.conv(x)), 2, 2, 0, False, True)),
+        I,
+        [CONV, MAPS, "image sum 1 image.weight.0 of relu plainly"],
+    ),
+    (
+        lambda _, x: r(F.linear(x, STRAY)),
+        X,
+        ["linear sum 1 - of input plainly", "relu activation 1 - of linear plainly"],
+    ),
+    (lambda m, x: r(m.fc(x) * STRAY[:, 0]), X, [FC, "relu activation 1 fc.weight.0 of fc"]),
     (lambda m, x: torch.relu((m.fc(x) * 10).int()), X, [FC]),
 ]
 
