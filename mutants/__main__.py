@@ -106,20 +106,27 @@ def _judge(
         if not reaching:
             return Verdict(mutant, "unreached")
         tests = reached.within(reaching, seconds)
+        request = Request(mutant, tests, reached.time_of(tests), reached.imported.get(mutant.file, []))
         worker = free.get()
         try:
-            if time.monotonic() > deadline:
-                return Verdict(mutant, "not judged")
-            request = Request(mutant, tests, reached.time_of(tests), reached.imported.get(mutant.file, []))
-            found = Verdict(mutant, worker.judge(request), f"by {len(tests)} of the {len(reaching)} tests of its line")
+            return (
+                _found(worker, request, len(reaching)) if time.monotonic() < deadline else Verdict(mutant, "not judged")
+            )
         finally:
             free.put(worker)
-        if found.alive:
-            print(told(found), file=sys.stderr, flush=True)
-        return found
 
     with ThreadPoolExecutor(len(pool)) as threads:
         return list(threads.map(verdict, chosen))
+
+
+def _found(worker: Worker, request: Request, reaching: int) -> Verdict:
+    """The worker's verdict, said at once."""
+    began = time.monotonic()
+    found = worker.judge(request)
+    by = f"{found.tests} of the {reaching} tests of its line" if found.outcome == "survived" else found.test
+    verdict = Verdict(request.mutant, found.outcome, f"by {by}{': ' if found.said else ''}{found.said}", found.left_out)
+    print(f"{time.monotonic() - began:5.1f} s  {told(verdict)}", file=sys.stderr, flush=True)
+    return verdict
 
 
 if __name__ == "__main__":

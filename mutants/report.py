@@ -12,11 +12,13 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 
 class Verdict(NamedTuple):
-    """``outcome``: killed, killed (hung), survived, equivalent, unreached (no test runs it), not judged (no time)."""
+    """``outcome``: killed, killed (hung), survived, equivalent, unreached (no test runs it), not judged (no time).
+    ``left_out`` are tests that could not judge it, for they fail without it."""
 
     mutant: Mutant
     outcome: str
     reason: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -34,12 +36,16 @@ def lines(package: str, verdicts: Sequence[Verdict], population: int) -> list[st
     alive = [v for v in verdicts if v.alive]
     judged, share = len(verdicts) - equivalent - left, share_killed(verdicts)
     mark = "" if share >= GOAL else f"  below {GOAL:.0%}"
+    hung = sum(v.outcome == "killed (hung)" for v in verdicts)
+    mark = f"; {hung} of the killed ran out of time{mark}" if hung else mark
     mark = f"; {left} not judged for want of time{mark}" if left else mark
     head = (
         f"{package}: {judged - len(alive)} of {judged} killed ({share:.0%}), {len(alive)} survived, "
         f"{equivalent} equivalent; {len(verdicts)} sampled of {population}{mark}"
     )
-    return [head, *(f"  {told(v)}" for v in verdicts if v.alive or v.outcome == "equivalent")]
+    unsound = sorted({test for v in verdicts for test in v.left_out})
+    shown = [v for v in verdicts if v.outcome not in ("killed", "not judged")]
+    return [head, *(f"  {told(v)}" for v in shown), *(f"  left out, fails without a mutant: {t}" for t in unsound)]
 
 
 def told(verdict: Verdict) -> str:

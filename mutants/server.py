@@ -1,4 +1,8 @@
-"""Verdicts on mutants, each in a forked process that has libraries and tests loaded and its own copy of the tree."""
+"""Verdicts on mutants, each in a forked process that has libraries and tests loaded and its own copy of the tree.
+
+A kill counts only if the test that failed passes in the same way without the mutant: a test that fails here in any case
+(a file that is missing, a library, a slow machine) is left out, and said.
+"""
 
 import importlib
 import os
@@ -8,8 +12,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from mmap import mmap
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +30,7 @@ HEAVY = (
 )  # fmt: skip
 COPIED = ("lop_theory", "tests", "examples", "proofs", "paper_figs", "empirical", "benchmarks", "mutants")
 FILES = ("pyproject.toml", "claims.toml", "README.md", "Makefile", "constraints.txt")
-PYTEST = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=no")
+PYTEST = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short")
 MEMORY = 4 << 30
 GRACE = 20.0  # CPU seconds added to four times the tests' usual time before a mutant counts as hung
 WAIT = 12  # the same in seconds of the clock on a machine that has other work
@@ -38,6 +43,17 @@ class Request(NamedTuple):
     tests: list[str]
     usual: float
     imported: list[int]
+
+
+class Judged(NamedTuple):
+    """``outcome``: killed, killed (hung: out of time), survived. The test that failed, or was running, and what it
+    said; of how many tests; and the tests left out, for they fail in the same way without the mutant."""
+
+    outcome: str
+    test: str
+    said: str
+    tests: int
+    left_out: tuple[str, ...]
 
 
 def copy_project(root: Path, folder: Path) -> None:
@@ -59,11 +75,53 @@ def compile_tree(folder: Path) -> None:
             py_compile.compile(str(file), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 
+class Slate:
+    """What a forked process writes while it runs tests, for its parent to read whatever becomes of it: whether it
+    imports anew, the test that it runs, and what that said when it failed. As a pytest plugin it writes by itself."""
+
+    SIZE = 4096
+
+    def __init__(self) -> None:
+        self._shared = mmap(-1, self.SIZE)
+        self.anew = False
+
+    def wipe(self, *, anew: bool = False) -> None:
+        self.anew = anew
+        self._write("", "")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._write(nodeid, "")
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self._write(report.nodeid, _crash(report))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self._write(report.nodeid, _crash(report))
+
+    def read(self) -> tuple[bool, str, str]:
+        """Whether the modules were imported anew, the last test begun or failed, what it said."""
+        anew, test, said = self._shared[: self.SIZE].rstrip(b"\0").decode(errors="replace").split("\n", 2)
+        return anew == "anew", test, said
+
+    def _write(self, test: str, said: str) -> None:
+        text = f"{'anew' if self.anew else ''}\n{test}\n{' '.join(said.split())[:200]}".encode()[: self.SIZE]
+        self._shared[: self.SIZE] = text.ljust(self.SIZE, b"\0")
+
+
+def _crash(report: Any) -> str:
+    """The last line of what a failed test says, as short as pytest has it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr or "").strip()
+
+
 class Tests:
     """The collected tests of a session; a pytest plugin that serves mutants where pytest would run the tests."""
 
-    def __init__(self, folder: Path, pipe: Connection) -> None:
-        self.folder, self._pipe = folder, pipe
+    def __init__(self, folder: Path, pipe: Connection, slate: Slate) -> None:
+        self.folder, self._pipe, self._slate = folder, pipe, slate
+        self._sound: dict[tuple[str, bool], bool] = {}  # does the test pass without a mutant, run anew or not?
 
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
@@ -71,22 +129,65 @@ class Tests:
             self._pipe.send(self._judge(request, session, items))
         return True
 
-    def _judge(self, request: Request, session: Any, items: dict[str, Any]) -> str:
-        """``killed``, ``killed (hung)`` or ``survived``; the file is changed, too, for what reads it."""
+    def _judge(self, request: Request, session: Any, items: dict[str, Any]) -> Judged:
+        """A test that fails without the mutant, too, is left out, and the others judge."""
+        tests, left_out = request.tests, list[str]()
+        while tests:
+            outcome, anew, test, said = self._with_mutant(request, tests, session, items)
+            if outcome == "survived" or self._passes(test, anew, request, session, items):
+                return Judged(outcome, test, said, len(tests), tuple(left_out))
+            unsound = _under(test, tests)
+            left_out += unsound
+            tests = [name for name in tests if name not in unsound]
+        return Judged("survived", "", "", 0, tuple(left_out))
+
+    def _with_mutant(
+        self, request: Request, tests: list[str], session: Any, items: dict[str, Any]
+    ) -> tuple[str, bool, str, str]:
+        """The file is changed, too, for what reads it."""
         file = self.folder / request.mutant.file
         original = file.read_text()
         file.write_text(mutated(original, request.mutant.number))
-        found = [items[name] for name in request.tests]
 
         def action() -> int:
             if _patched(request, file, original):
-                return _run(session, found)
-            return _run_anew(self.folder, request.tests)
+                return _run(session, [items[name] for name in tests])
+            return self._run_anew(tests)
 
         try:
-            return _outcome(action, 4 * request.usual + GRACE)
+            return (_outcome(action, self._limit(request), self._slate), *self._slate.read())
         finally:
             file.write_text(original)
+
+    def _passes(self, test: str, anew: bool, request: Request, session: Any, items: dict[str, Any]) -> bool:
+        """Does what failed pass without the mutant, in the same kind of process and time?"""
+        if (test, anew) not in self._sound:
+            tests = _under(test, request.tests)
+
+            def action() -> int:
+                return self._run_anew(tests) if anew else _run(session, [items[name] for name in tests])
+
+            self._sound[test, anew] = _outcome(action, self._limit(request), self._slate) == "survived"
+        return self._sound[test, anew]
+
+    @staticmethod
+    def _limit(request: Request) -> float:
+        return 4 * request.usual + GRACE
+
+    def _run_anew(self, tests: Sequence[str]) -> int:
+        """The tests' verdict after importing the package and them anew."""
+        import pytest
+
+        own = f"{self.folder}{os.sep}"
+        for name in [n for n, m in sys.modules.items() if (getattr(m, "__file__", None) or "").startswith(own)]:
+            del sys.modules[name]
+        self._slate.wipe(anew=True)
+        return int(pytest.main([*PYTEST, "--rootdir", str(self.folder), *tests], plugins=[self._slate]))
+
+
+def _under(place: str, tests: list[str]) -> list[str]:
+    """The test, or those of the file, that this place names; all if it names none."""
+    return [name for name in tests if name == place or name.startswith(f"{place}::")] or tests
 
 
 def _patched(request: Request, file: Path, text: str) -> bool:
@@ -108,17 +209,8 @@ def _run(session: Any, items: list[Any]) -> int:
     return 0
 
 
-def _run_anew(folder: Path, tests: list[str]) -> int:
-    """The same after importing the package and its tests anew."""
-    import pytest
-
-    ours = [n for n, m in sys.modules.items() if (getattr(m, "__file__", None) or "").startswith(f"{folder}{os.sep}")]
-    for name in ours:
-        del sys.modules[name]
-    return int(pytest.main([*PYTEST, "--rootdir", str(folder), *tests]))
-
-
-def _outcome(action: Callable[[], int], limit: float) -> str:
+def _outcome(action: Callable[[], int], limit: float, slate: Slate) -> str:
+    slate.wipe()
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -127,12 +219,22 @@ def _outcome(action: Callable[[], int], limit: float) -> str:
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return "survived" if status == 0 else "killed"
+            return _told(status)
         time.sleep(0.01)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return "killed (hung)"
+    return HUNG
+
+
+HUNG = "killed (hung)"
+
+
+def _told(status: int) -> str:
+    """SIGXCPU, and SIGKILL five seconds later, are what a process gets that is out of CPU time."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+        return HUNG
+    return "survived" if status == 0 else "killed"
 
 
 def _child(action: Callable[[], int], seconds: float) -> int:
@@ -155,7 +257,7 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def judge(self, request: Request) -> str:
+    def judge(self, request: Request) -> Judged:
         self._ours.send(request)
         return self._ours.recv()
 
@@ -180,4 +282,5 @@ def _serve(pipe: Connection, root: Path, folder: Path, tests: tuple[str, ...], h
             importlib.import_module(name)
     import pytest
 
-    pytest.main([*PYTEST, "--rootdir", str(folder), *tests], plugins=[Tests(folder, pipe)])
+    slate = Slate()
+    pytest.main([*PYTEST, "--rootdir", str(folder), *tests], plugins=[Tests(folder, pipe, slate), slate])

@@ -14,6 +14,7 @@ from mutants.__main__ import main, sampled
 from mutants.operators import mutants_of, mutated
 from mutants.patching import changes, ran_at_import
 from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
+from mutants.server import Slate, _outcome
 
 ROOT = Path(__file__).parents[1]
 SOURCE = '''
@@ -93,7 +94,7 @@ if __name__ == "__main__":
     for m in mutants_of(root / "lop_theory/small.py", root):
         tests = reached.reaching(m.file, m.line, m.last_line)
         verdict = worker.judge(Request(m, tests, reached.time_of(tests), reached.imported[m.file]))
-        print(m.before, "->", m.after, ":", verdict, len(tests))
+        print(m.before, "->", m.after, ":", verdict.outcome, len(tests), *(verdict.left_out if verdict.outcome == "survived" else ()))
     worker.close()
 """
 SMALL = """
@@ -113,6 +114,7 @@ SMALL = """
         return x + SIX
 """
 SMALL_TESTS = """
+    from pathlib import Path
     from lop_theory.small import SIX, clipped, unused
 
     def test_clipped():
@@ -123,6 +125,10 @@ SMALL_TESTS = """
 
     def test_nothing():
         unused(1)
+
+    def test_what_is_missing_where_mutants_are_judged():
+        assert clipped(7) == 3
+        assert Path("data.txt").exists()
 """
 
 
@@ -130,7 +136,11 @@ def test_a_hole_survives_and_a_check_kills(tmp_path):
     """In functions by new code in the running process; in tables and in what importing runs, by importing anew."""
     root = tmp_path / "project"
     texts = {"lop_theory/__init__.py": "", "lop_theory/small.py": SMALL, "tests/test_small.py": SMALL_TESTS}
-    texts |= {"tests/conftest.py": "", "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\n'}
+    texts |= {
+        "data.txt": "",
+        "tests/conftest.py": "",
+        "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\n',
+    }
     for name, text in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(textwrap.dedent(text))
@@ -139,20 +149,22 @@ def test_a_hole_survives_and_a_check_kills(tmp_path):
     command = [sys.executable, str(probe), str(root), str(tmp_path / "tree")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    # at import time (a table; what makes SIX) all three tests judge; in a function those that run the line
+    # at import time (a table; what makes SIX) all four tests judge; in a function those that run the line. One needs a
+    # file that is not copied: it fails at every mutant that it reaches, kills none of them, and is named
+    missing = "tests/test_small.py::test_what_is_missing_where_mutants_are_judged"
     assert done.stdout.splitlines() == [
-        "3 -> 4  # 2 : killed 3",
-        "1 -> 2 : killed 3",
-        "return 2 * x -> return None : killed 3",
-        "2 * x -> 2 / x : killed 3",
-        "2 -> 3 : killed 3",
-        "3 -> 4 : killed 3",
-        "if x > 3 -> if True : killed 1",
-        "if x > 3 -> if False : survived 1",
-        "x > 3 -> x >= 3 : survived 1",
-        "3 -> 4  # 2 : survived 1",
-        "return TABLE[1] -> return None : killed 1",
-        "1 -> 2 : killed 1",
+        "3 -> 4  # 2 : killed 4",
+        "1 -> 2 : killed 4",
+        "return 2 * x -> return None : killed 4",
+        "2 * x -> 2 / x : killed 4",
+        "2 -> 3 : killed 4",
+        "3 -> 4 : killed 4",
+        "if x > 3 -> if True : killed 2",
+        f"if x > 3 -> if False : survived 2 {missing}",
+        f"x > 3 -> x >= 3 : survived 2 {missing}",
+        f"3 -> 4  # 2 : survived 2 {missing}",
+        "return TABLE[1] -> return None : killed 2",
+        "1 -> 2 : killed 2",
         "return min(x, 3) -> return None : killed 1",
         "3 -> 4 : survived 1",
         "min -> max : killed 1",
@@ -160,6 +172,30 @@ def test_a_hole_survives_and_a_check_kills(tmp_path):
         "x + SIX -> x - SIX : survived 1",
     ]
     assert (tmp_path / "tree/lop_theory/small.py").read_text() == (root / "lop_theory/small.py").read_text()
+
+
+def test_what_runs_out_of_time_is_said_to():
+    def spins() -> int:
+        while True:
+            pass
+
+    slate = Slate()
+    assert _outcome(spins, 0.0, slate) == "killed (hung)"
+    assert _outcome(lambda: 0, 9.0, slate) == "survived"
+    assert _outcome(lambda: 1, 9.0, slate) == "killed"
+    assert _outcome(lambda: 1 // 0, 9.0, slate) == "killed"
+
+
+def test_a_slate_tells_what_a_process_did_before_it_died():
+    slate = Slate()
+
+    def dies() -> int:
+        slate.wipe(anew=True)
+        slate.pytest_runtest_logstart("tests/a.py::test_b")
+        os._exit(3)
+
+    assert _outcome(dies, 9.0, slate) == "killed"
+    assert slate.read() == (True, "tests/a.py::test_b", "")
 
 
 def test_only_what_importing_does_not_see_is_patched():

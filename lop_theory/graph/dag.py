@@ -1,6 +1,6 @@
 """Feed-forward networks on arbitrary DAGs: structure in arrays, nodes ordered by level, edges in CSR order."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -197,7 +197,7 @@ def build_network(
     _known_outputs(outputs, number)
     columns = edges if isinstance(edges, EdgeColumns) else edge_columns(edges)
     place = _places(columns, number)
-    weights = _numbers(columns.weight, _Ends(columns), "edge", rationals=rationals)
+    weights = _numbers(columns.weight, _ends(columns), "edge", rationals=rationals)
     biases = _numbers([0] * len(inputs) + [n.bias for n in nodes], names, "bias of node", rationals=rationals)
     table, kinds = _activation_table(nodes)
     kinds = np.array([NO_ACTIVATION] * len(inputs) + kinds, dtype=np.int64)
@@ -216,18 +216,10 @@ def _activation_table(nodes: Sequence[Node]) -> tuple[tuple[Activation, ...], li
     return tuple(rank), [seen[id(node.activation)] for node in nodes]
 
 
-class _Ends(Sequence[tuple[Hashable, Hashable]]):
+def _ends(columns: EdgeColumns) -> Iterator[tuple[Hashable, Hashable]]:
     """The two names of each edge."""
-
-    def __init__(self, columns: EdgeColumns) -> None:
-        self._columns = columns
-
-    def __len__(self) -> int:
-        return len(self._columns.source)
-
-    def __getitem__(self, k: Any) -> Any:
-        names, source, target, _ = self._columns
-        return names[int(source[k])], names[int(target[k])]
+    names = columns.names
+    return ((names[u], names[v]) for u, v in zip(columns.source, columns.target, strict=True))
 
 
 def _places(columns: EdgeColumns, number: Mapping[Hashable, int]) -> IntArray:
@@ -235,7 +227,7 @@ def _places(columns: EdgeColumns, number: Mapping[Hashable, int]) -> IntArray:
     found = np.array([number.get(name, -1) for name in columns.names], dtype=np.int64)
     unknown = np.flatnonzero((found[columns.source] < 0) | (found[columns.target] < 0))
     if unknown.size:
-        u, v = _Ends(columns)[int(unknown[0])]
+        u, v = (columns.names[end[unknown[0]]] for end in (columns.source, columns.target))
         name = u if u not in number else v
         raise InvalidInput("edge", f"{shown(u)} -> {shown(v)}", f"has the unknown node {name!r}", "list it under nodes")
     return found
@@ -317,7 +309,7 @@ def _known_outputs(outputs: Sequence[Hashable], number: Mapping[Hashable, int]) 
             raise InvalidInput("outputs", name, "appears twice", "list it once")
 
 
-def _numbers(values: Sequence[Any] | Values, owners: Sequence[object], what: str, *, rationals: bool) -> Values:
+def _numbers(values: Sequence[Any] | Values, owners: Iterable[object], what: str, *, rationals: bool) -> Values:
     if isinstance(values, np.ndarray) and not rationals and np.isfinite(values).all():
         return values
     numbers = list[Any]()

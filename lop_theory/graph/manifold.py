@@ -114,7 +114,6 @@ def _both(network: Network, partition: Partition, pairs: BlockPairs) -> Values:
     normal = normal + _ratio(excess_out[outof.of_edge], columns[pairs.of_edge])
     edges = np.bincount(pairs.of_edge, minlength=pairs.total)
     sparse = (edges < rows * columns) & ~_settled(pairs, (excess_in, excess_out))
-    normal[~(sparse | (edges == rows * columns))[pairs.of_edge]] *= 0
     sides: tuple[tuple[Manifold, Any], ...] = (("in", rows == 1), ("out", columns == 1))
     for side, single in sides:
         here = (sparse & single)[pairs.of_edge]

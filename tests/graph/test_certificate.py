@@ -116,3 +116,16 @@ def test_drift_needs_a_saturating_unit():
         saturation_drift("relu", 1, adjoint=1, value=1, rate=1)
     with pytest.raises(InvalidInput, match="margin"):
         saturation_drift("tanh", -1, adjoint=1, value=1, rate=1)
+
+
+@pytest.mark.claim("frozen-unit")
+@pytest.mark.parametrize(("units", "frozen"), [(123, True), (124, False)])
+def test_more_terms_than_a_bound_on_their_rounding_holds_for_are_no_certificate(units, frozen):
+    """γ = (n + 4) u / (1 − (n + 4) u) is asked to be below 1, and u = 2⁻⁸ in bfloat16."""
+    names = [f"u{k}" for k in range(units)]
+    nodes = [Node(name, activation("tanh"), 0.0) for name in names]
+    nodes += [Node("v", activation("relu"), -1e9), Node("y", activation("identity"))]
+    edges = [("x", name, 1.0) for name in names] + [(name, "v", 1e-3) for name in names] + [("v", "y", 1.0)]
+    network = build_network(["x"], nodes, edges, ["y"])
+    assert bool(frozen_units(network, arithmetic="bfloat16")) == frozen
+    assert frozen_units(network, arithmetic="float32")

@@ -290,3 +290,21 @@ def test_the_command_needs_neither_torch_nor_networkx(tmp_path):
     file = write(tmp_path, "n.json", CLONES)
     run = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("example", "line"),
+    [
+        ("not-in-equitable", "no: incoming sum from the block x at a, b: 1, 2"),
+        ("not-out-equitable", "no: outgoing sum to the block y at a, b: 1, 2"),
+        ("support-2x2-zero-edge", "no: incoming edge count from the block a1 a2 at b2, b1: 1, 2"),
+        ("cloned-inputs", "no: input in a block of several nodes at x1, x2"),
+        ("edges-inside-a-block", "no: cycle of blocks at a1, a1"),
+    ],
+)
+def test_a_hypothesis_that_fails_is_told_with_its_witness(example, line, tmp_path, capsys):
+    (found,) = (e for e in COUNTEREXAMPLES if e.name == example)
+    network = found.network()
+    part = write(tmp_path, "p.json", block_ids(network.dag, found.partition()))
+    assert main([write(tmp_path, "n.json", network_to_json(network)), "--partition", part]) == 1
+    assert any(told.endswith(line) for told in capsys.readouterr().out.splitlines())

@@ -156,3 +156,25 @@ def test_bad_attributes_are_named(node, edge, words):
     graph.add_edge("x", "a", **edge)
     with pytest.raises(InvalidInput, match=words):
         from_networkx(graph)
+
+
+@pytest.mark.parametrize("kind", [nx.Graph, nx.MultiDiGraph, nx.MultiGraph])
+def test_only_simple_directed_graphs_are_networks(kind):
+    with pytest.raises(InvalidInput, match=f"{kind.__name__}.*simple directed"):
+        from_networkx(kind([("x", "y")]))
+
+
+def test_a_single_linear_layer_is_a_network():
+    model = linear(3, 2)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    network = from_torch(model)
+    assert np.allclose(forward(network, x.numpy().T).h[network.dag.outputs].T, model(x).detach())
+
+
+def test_numpy_numbers_are_read_as_floats():
+    graph = nx.DiGraph()
+    graph.add_node("y", bias=np.float32(0.1))
+    graph.add_edge("x", "y", weight=np.float64(0.3))
+    network = from_networkx(graph)
+    assert (list(network.weight), list(network.bias)) == ([0.3], [0, float(np.float32(0.1))])
+    assert network.weight.dtype == np.float64

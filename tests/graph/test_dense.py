@@ -240,3 +240,12 @@ def test_the_command_reads_wide_layers_as_arrays(limit, tmp_path, monkeypatch, c
     arrays = capsys.readouterr().out
     assert [line for line in graph.splitlines() if "nearest" not in line] == arrays.splitlines()
     assert "l1.0 l1.1" in arrays
+
+
+def test_forward_classes_alone_may_need_the_graph():
+    """Every hidden unit is read, so layers cannot mix; by incoming sums alone, two units of sum 0 of two layers may."""
+    first, second, last = np.array([[1.0], [0.0]]), np.array([[2.0, 1.0], [0.0, 0.0]]), np.array([[3.0, 1.0]])
+    mlp = mlp_of([Layer(w, np.zeros(len(w))) for w in (first, second, last)], "relu")
+    assert coarsest(mlp, TOLERANCE) is not None
+    assert [len(b) for b in refine(network_of(mlp), mode="in", tolerance=TOLERANCE).members] == [1, 1, 2, 1, 1]
+    assert diagnose_layers(mlp, tolerance=TOLERANCE) is None

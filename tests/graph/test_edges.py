@@ -483,3 +483,8 @@ def test_zeros_before_the_decimal_point_stay():
     number = fmpq(1234560) + fmpq(1, 3)
     assert enclosing(number, number, 6) == "[1234560, 1234561]"
     assert enclosing(fmpq(100, 1) + fmpq(1, 3), fmpq(200, 1) + fmpq(1, 3), 2) == "[100, 201]"
+
+
+def test_numbers_that_no_decimals_tell_apart_are_printed_whole():
+    near = fmpq(1) + fmpq(1, 10**130)
+    assert told_apart([near, fmpq(1), "tanh"]) == [str(near), "1", "tanh"]

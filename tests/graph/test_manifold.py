@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lop_theory.graph.dag import Network
+from lop_theory.activations.catalogue import activation
+from lop_theory.graph.dag import Network, Node, build_network
 from lop_theory.graph.dimensions import bases, codimension, dimension, parameters
 from lop_theory.graph.manifold import (
     distance,
@@ -17,8 +18,8 @@ from lop_theory.graph.manifold import (
     project_translate,
     squared_distance,
 )
-from lop_theory.graph.nearest import ladder, nearest_pair
-from lop_theory.graph.partition import partition_from_labels
+from lop_theory.graph.nearest import _nearest_in, _parameter_rows, ladder, nearest_pair
+from lop_theory.graph.partition import partition_from_blocks, partition_from_labels
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import equitable_networks, networks, partitions
 
@@ -129,3 +130,40 @@ def test_the_ladder_finds_a_perturbed_clone(cloned):
     assert rung.distance <= 1e-4
     assert rung.codimension == codimension(network.dag, rung.partition, "both")
     assert exact(number.weight).dtype == object
+
+
+@st.composite
+def sparse_pairs(draw):
+    """x → a's → b's → y with blocks {a's}, {b's}, and between these any edges of any weights."""
+    m, n = draw(st.integers(2, 4)), draw(st.integers(2, 3))
+    pairs = draw(st.lists(st.tuples(st.integers(0, m - 1), st.integers(0, n - 1)), min_size=1, unique=True))
+    a, b = [f"a{i}" for i in range(m)], [f"b{j}" for j in range(n)]
+    edges = [("x", name, 1) for name in a] + [(name, "y", 1) for name in b]
+    edges += [(a[i], b[j], draw(st.integers(-3, 3))) for i, j in pairs]
+    nodes = [Node(name, activation("tanh")) for name in [*a, *b, "y"]]
+    network = build_network(["x"], nodes, edges, ["y"], rationals=True)
+    return network, partition_from_blocks(network.dag, [["x"], a, b, ["y"]])
+
+
+@pytest.mark.claim("clone-dimension")
+@given(sparse_pairs())
+def test_projection_of_one_sparse_pair_of_blocks(pair):
+    network, partition = pair
+    rows, w = constraints(network.dag, partition, "both"), vector(network)
+    right = w - rows.T @ np.linalg.lstsq(rows @ rows.T, rows @ w, rcond=None)[0]
+    for number in (network, Network(network.dag, floats(network.weight), floats(network.bias))):
+        assert np.allclose(vector(project(number, partition, "both")), right, atol=1e-8)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+@pytest.mark.parametrize("nearest", [(0, 1), (1, 3), (3, 4), (0, 4)])
+def test_the_nearest_pair_does_not_depend_on_the_chunks(chunk, nearest):
+    into = np.array([1.0, 3.0, 6.0, 10.0, 15.0])
+    into[nearest[1]] = into[nearest[0]] + 0.5
+    nodes = [Node(f"n{k}", activation("tanh"), 0.0) for k in range(5)] + [Node("y", activation("identity"), 0.0)]
+    edges = [("x", f"n{k}", w) for k, w in enumerate(into)] + [(f"n{k}", "y", 1.0) for k in range(5)]
+    network = build_network(["x"], nodes, edges, ["y"])
+    members = np.array([network.dag.number_of[f"n{k}"] for k in range(5)])
+    found = _nearest_in(network, _parameter_rows(network), members, None, chunk)
+    assert found == (0.125, *members[list(nearest)])
+    assert _nearest_in(network, _parameter_rows(network), members, (0.1, 7, 8), chunk) == (0.1, 7, 8)

@@ -1,5 +1,6 @@
 """Base networks: exact relations of values, adjoints and learning rates."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,13 +10,11 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.counterexamples import ACTIVATIONS, BIASES, CYCLIC_QUOTIENT, EDGE_IN_BLOCK, NOT_IN_EQUITABLE
 from lop_theory.graph.dag import Node, build_network
-from lop_theory.graph.partition import partition_from_blocks
+from lop_theory.graph.partition import block_pairs, partition_from_blocks
 from lop_theory.graph.passes import backward, forward, squared_error
-from lop_theory.graph.quotient import base_network
+from lop_theory.graph.quotient import base_network, zero_sums
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import POLYNOMIALS, batches, equitable_networks
-
-ACYCLIC = {"zero_sums": True}
 
 
 @pytest.mark.claim("base-network")
@@ -93,3 +92,15 @@ def test_zero_sums_off_a_cycle_stay_edges_of_the_base():
     network = build_network(["x"], nodes, edges, ["y"], rationals=True)
     base = base_network(network, partition_from_blocks(network.dag, [["x"], ["a1", "a2"], ["y"]]))
     assert list(base.network.weight) == [0, 2]
+
+
+@pytest.mark.parametrize(("tolerance", "zero"), [(0.0, False), (0.49, False), (0.5, True)])
+@pytest.mark.parametrize("rationals", [False, True])
+def test_a_sum_is_zero_within_half_the_tolerance_of_its_terms(tolerance, zero, rationals):
+    """5/4 − 3/4 = 1/2 and |5/4| + |3/4| = 2."""
+    nodes = [Node(name, activation("identity")) for name in ("a", "b", "y")]
+    edges = [("x", "a", 1), ("x", "b", 1), ("a", "y", "5/4"), ("b", "y", "-3/4")]
+    network = build_network(["x"], nodes, edges, ["y"], rationals=rationals)
+    pairs = block_pairs(network.dag, partition_from_blocks(network.dag, [["x"], ["a", "b"], ["y"]]))
+    total = exact([2, "1/2"]) if rationals else np.array([2.0, 0.5])
+    assert list(zero_sums(network, pairs, total, tolerance)) == [False, zero]
