@@ -94,7 +94,8 @@ if __name__ == "__main__":
     for m in mutants_of(root / "lop_theory/small.py", root):
         tests = reached.reaching(m.file, m.line, m.last_line)
         verdict = worker.judge(Request(m, tests, reached.time_of(tests), reached.imported[m.file]))
-        print(m.before, "->", m.after, ":", verdict.outcome, len(tests), *(verdict.left_out if verdict.outcome == "survived" else ()))
+        left_out = verdict.left_out if verdict.outcome == "survived" else ()
+        print(m.before, "->", m.after, ":", verdict.outcome, len(tests), *left_out)
     worker.close()
 """
 SMALL = """

@@ -55,7 +55,7 @@ def _affine_zeros(expr: Expr) -> list[fmpq]:
 
 
 def _common_order(expr: Expr, place: fmpq) -> int:
-    """The order m ≥ 1 of the divisor's zero if the numerator has one of at least that order, else 0."""
+    """The order m ≥ 1 of the divisor's zero if the numerator is analytic and has one of at least that order, else 0."""
     with series_length(_LARGEST_ORDER + 1):
         try:
             top, bottom = (
@@ -67,7 +67,10 @@ def _common_order(expr: Expr, place: fmpq) -> int:
         while order <= _LARGEST_ORDER and bottom[order].is_zero():
             order += 1
         certain = order <= _LARGEST_ORDER and bottom[order] != 0
-        return order if certain and all(top[j].is_zero() for j in range(order)) else 0
+        analytic = all(
+            top[j].is_finite() for j in range(_LARGEST_ORDER + 1)
+        )  # a branch point's series is 0 + NaN t + …
+        return order if certain and analytic and all(top[j].is_zero() for j in range(order)) else 0
 
 
 def shifted(expr: Expr, place: fmpq) -> Expr:

@@ -93,8 +93,8 @@ def _inner(value: Function, slope: Function, u: fmpq, v: fmpq) -> tuple[fmpq, ..
     step = arb(middle) - value(arb(middle)) / slope(arb((u + v) / 2) + within(arb((v - u) / 2)))
     if step.is_finite() and step.rad() * 8 < arb(v - u):
         a, b = to_exact(step.lower()), to_exact(step.upper())
-        if a == b:
-            pad = fmpq(1, 2 ** (2 * working_bits()))
+        if a == b:  # a step without rounding: so much beside it, values still have a sign at this precision
+            pad = fmpq(1, 2 ** (working_bits() // 2))
             a, b = a - pad, b + pad
         return tuple(cut for cut in (a, b) if u < cut < v)
     return (middle,) if u < middle < v else ((u + v) / 2,)

@@ -7,15 +7,21 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from lop_theory.activations import zeros
 from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import activation, from_formula, from_label
-from lop_theory.activations.expression import ONE, X, call, div
-from lop_theory.activations.piecewise import interior
+from lop_theory.activations.expression import ONE, ZERO, X, call, compose, div, num
+from lop_theory.activations.piecewise import interior, isolated_pieces
+from lop_theory.activations.polynomial_range import enclose_polynomial
 from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.singularities import removable_places
 from lop_theory.activations.strip import analytic_half_width, strip_bound
+from lop_theory.activations.symbolic import parity
 from lop_theory.activations.tails import mass_outside, tail_bound, tail_bounds
 from lop_theory.activations.vocabulary import above, at_least, opposite, where
-from lop_theory.balls import arb, fmpq, precision
+from lop_theory.balls import arb, arb_poly, fmpq, precision
+from lop_theory.errors import InvalidInput
 
 INFINITE = float("inf")
 FORMULAS = [
@@ -288,3 +294,117 @@ def test_conditions_and_their_opposites():
 def test_a_point_inside(lo, hi, right):
     ends = [None if e is None else fmpq(e) for e in (lo, hi)]
     assert interior(*ends) == end(right)
+
+
+@pytest.mark.parametrize(
+    ("text", "side", "right"),
+    [
+        ("exp(sin(x) + x)", 1, (math.e, 0, 1, 0)),  # factor by factor
+        ("exp(tanh(x) + x**2/9)", 1, (math.e, 0, 0, 1 / 9)),
+        ("exp(x**3*tanh(x) + x)", 1, None),
+        ("exp(x + x**3*tanh(x))", 1, None),
+        ("exp(x*tanh(x))", 1, (1, 0, 1, 0)),  # exp of a bound of the size
+        ("exp(x*tanh(x)/4)", -1, (1, 0, 0.25, 0)),
+        ("exp(x**2*tanh(x)/9)", 1, (1, 0, 0, 1 / 9)),
+        ("exp(abs(x)**(3/2)/9)", 1, (1, 0, 0, 1 / 9)),
+        ("exp(sqrt(abs(x)))", 1, (1, 0, 1, 0)),
+        ("exp(x**3*tanh(x))", 1, None),
+        ("exp(sinh(x))", 1, None),
+        ("exp(x*exp(x**2/16))", 1, None),
+        ("where(x > 4, x**2, 3*x)", 1, (12, 2, 0, 0)),  # the largest over the pieces that meet the ray
+        ("where(x > 4, exp(x), x)", 1, (4, 0, 1, 0)),
+        ("where(x > -4, x**2, exp(-x))", -1, (16, 0, 1, 0)),
+        ("where(x > 4, exp(x**2/16), x)", 1, (4, 0, 0, 1 / 16)),
+        ("where(x > -4, x, x*exp(x**2/16))", -1, (4, 1, 0, 1 / 16)),
+        ("where(x > 1, exp(x**3), x)", -1, (1, 1, 0, 0)),  # a piece that does not meet the ray
+    ],
+)
+def test_tails_of_exponentials_and_of_pieces(text, side, right):
+    found = tail_bound(from_formula(text).expr, fmpq(2), side)
+    if right is None:
+        assert found is None
+        return
+    numbers = (found.factor, found.degree.p / found.degree.q, found.linear, found.quadratic)
+    assert [float(n) for n in numbers] == pytest.approx(right, rel=1e-9, abs=1e-12)
+
+
+def test_a_polynomial_of_uncertain_degree_has_no_range_on_a_ray():
+    found = enclose_polynomial(arb_poly([0, -1, arb(0, 1e-3)]), fmpq(0), INFINITE)
+    assert (float(found.lo), float(found.hi)) == (-INFINITE, INFINITE)
+
+
+def test_ranges_beyond_the_doubles():
+    largest = 1.7976931348623157e308
+    up, down = from_formula("exp(x)"), from_formula("-exp(x)")
+    assert up.range_on(fmpq(1000), fmpq(1001)) == (largest, INFINITE)
+    assert down.range_on(fmpq(1000), fmpq(1001)) == (-INFINITE, -largest)
+    assert from_formula("log(x)").range_on(fmpq(-1), fmpq(1)) == (-INFINITE, INFINITE)
+
+
+@pytest.mark.parametrize(
+    ("text", "jumps"),
+    [
+        ("exp(x)*step(x)", [0]),
+        ("relu(x) + exp(min(x, 0)) - 1", []),
+        ("where(x > 1, exp(x), exp(1)*x)", []),  # equal at 1, but no ball proves it: not listed
+        ("where(x > 1, exp(x), 3*x)", [1]),
+        ("where(x > 1, x**2, x)", []),
+        ("where(x > 1, x**2, 2*x)", [1]),
+        ("where(x > -2, sin(x), cos(x))", [-2]),
+    ],
+)
+def test_jumps_are_decided_by_the_values_on_both_sides(text, jumps):
+    assert list(from_formula(text).jumps()) == jumps
+
+
+def test_where_quotients_can_be_filled_in():
+    for text, places in [
+        ("x + sin(x)/x*((exp(x - 1) - 1)/(x - 1))", {0, 1}), ("tanh(1/x)", set()), ("exp(sin(x)/x)", {0}),
+        ("sqrt(x)/x", set()), ("(x**2 - 4)/(x - 2)", {2}), ("x*(x - 2)", set()),
+    ]:  # fmt: skip
+        assert removable_places(from_formula(text).expr) == places, text
+    assert not real_function(from_formula("log(1 + x)/x").expr)(arb(-0.5, 1)).is_finite()  # as far as −3/2
+    assert real_function(from_formula("log(1 + x)/x").expr)(arb(0, 0.5)).is_finite()
+
+
+def test_where_signs_are_not_settled_the_switches_stay(monkeypatch):
+    monkeypatch.setattr(zeros, "_MAX_SPLITS", 50)
+    expr = from_formula("x*abs(sin(x)**2 + cos(x)**2 - 1)").expr
+    (part,) = isolated_pieces(expr, fmpq(1, 2), 60)
+    assert part == (fmpq(-1, 2), fmpq(1, 2), expr)
+
+
+def test_labels_of_formulas_and_rationals_as_parameters():
+    text = "x*sigmoid(2*x) + 1/3"
+    assert from_label(text) == (text, (), from_formula(text).expr, 1, 0)
+    assert activation("leaky_relu", slope=fmpq(1, 10)) == activation("leaky_relu", slope="1/10")
+    deep = "(" * 100 + "x" + "+1)" * 100
+    with pytest.raises(InvalidInput, match="parentheses"):
+        from_formula(deep)
+    assert from_label(deep).expr.op == "add"  # what was written by us may be longer
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("sigmoid(x)*2", "odd"), ("3*sigmoid(x) - 1", "odd"), ("5 + cos(x)*2", "even"), ("sigmoid(x)*x", "mixed"),
+     ("(1 + sin(x))*2 + 7", "odd"), ("sin(x)**2", "even"), ("sin(x)**3", "odd"), ("x + x**2", "mixed"),
+     ("exp(x**2)", "even"), ("exp(x)", "mixed"), ("x*sin(x)", "even"), ("x/cosh(x)", "odd"), ("3", "even")],
+)  # fmt: skip
+def test_parity_by_structure(text, right):
+    assert parity(from_formula(text).expr) == right
+
+
+def test_constants_fold_where_x_becomes_one():
+    assert compose(from_formula("exp(sqrt(x))").expr, ZERO) == ONE
+    assert compose(from_formula("sqrt(x) + 3").expr, ZERO) == num(3)
+    assert compose(from_formula("x/(x + 2)").expr, ONE) == num(fmpq(1, 3))
+
+
+def test_an_activation_as_other_libraries_have_it():
+    import sympy as sp
+
+    t = sp.Symbol("t")
+    act = activation("leaky_relu", scale=2)
+    assert act.exact()(fmpq(-3)) == fmpq(-6, 100)
+    assert act.ball()(arb(3)) == 6
+    assert sp.simplify(activation("tanh", bias=1).sympy(t) - sp.tanh(t + 1)) == 0

@@ -5,6 +5,7 @@ import pytest
 
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.expression import Expr, X, call, num
+from lop_theory.activations.formula import parse
 from lop_theory.balls import acb, arb, fmpq, precision, within
 
 POWERS = {"cube root": fmpq(1, 3), "square": fmpq(2), "inverse": fmpq(-1), "inverse root": fmpq(-1, 2)}
@@ -68,3 +69,28 @@ def test_the_larger_and_the_smaller_have_two_branches(name, left, right):
     assert below.real.contains(values[left][0])
     assert above.real.contains(values[right][1])
     assert [float(z.imag.rad()) > 0.4 for z in (below, above)] == [left == "x", right == "x"]
+
+
+@pytest.mark.parametrize("centre", [0, 1, -2])
+def test_the_mean_value_form_keeps_off_the_cut_where_plain_arithmetic_meets_it(centre):
+    """u = eᵗ − t − 1/2 ≥ 1/2, t = x − centre, of which plain arithmetic on |t| ≤ 1/2 sees [e^(−1/2) − 1, …]."""
+    expr = parse(f"sqrt(exp(x - ({centre})) - (x - ({centre})) - 1/2)")
+    with precision(80):
+        found = complex_function(expr)(acb(arb(centre) + within(arb(0.5)), arb(0)))
+        assert found.is_finite()
+        for t in (-0.5, -0.2, 0, 0.1, 0.5):
+            assert found.real.contains(arb(mp.nstr(mp.sqrt(mp.exp(t) - t - 0.5), 20)))
+        assert float(found.abs_upper()) < 1
+
+
+@pytest.mark.parametrize("radius", [0.01, 0.3])
+def test_sums_of_powers_are_taken_at_the_middle(radius):
+    """x² − 2x + 1 on 1 ± r lies in [0, r²] to a factor, and x³ − x about 2 in 6 ± 11r and a little."""
+    with precision(80):
+        box = acb(arb(1) + within(arb(radius)), arb(0))
+        assert float(complex_function(parse("x**2 - 2*x + 1"))(box).abs_upper()) <= 1.01 * radius**2
+        found = complex_function(parse("x**3 - x"))(box + 1)
+        assert found.real.contains(6)
+        assert found.real.contains(arb((2 + radius) ** 3 - (2 + radius)))
+        assert found.real.contains(arb((2 - radius) ** 3 - (2 - radius)))
+        assert float(found.real.rad()) <= 11 * radius + 6 * radius**2 + radius**3 + 1e-6

@@ -232,3 +232,17 @@ def test_bad_input_is_one_line_that_names_the_offence(call, words):
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(("text", "place", "value"), [("sin(x)/x", 0, 1), ("(x**2 - 9)/(x - 3)", 3, 6)])
+def test_quotients_in_pytorch_are_filled_in_with_gradient_zero(text, place, value):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([place - 0.5, place, place + 1.25], dtype=torch.float64, requires_grad=True)
+    found = from_formula(text).torch()(x)
+    plain = eval(text, {"__builtins__": {}, "sin": torch.sin}, {"x": x})  # the oracle: PyTorch, on this test's text
+    assert float(found[1].detach()) == pytest.approx(value)
+    assert torch.allclose(found[[0, 2]], plain[[0, 2]], rtol=1e-14)
+    (slope,) = torch.autograd.grad(found.sum(), x)
+    (right,) = torch.autograd.grad(plain[[0, 2]].sum(), x)
+    assert slope[1] == 0
+    assert torch.allclose(slope[[0, 2]], right[[0, 2]], rtol=1e-12)

@@ -14,6 +14,7 @@ from lop_theory.activations.expression import FUNCTIONS, Expr, to_text
 from lop_theory.activations.formula import parse
 from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.real_balls import real_function
+from lop_theory.activations.singularities import removable
 from lop_theory.activations.symbolic import derivative
 from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import acb, arb, fmpq, precision
@@ -312,3 +313,10 @@ def test_true_singularities_stay(text):
 def test_numbers_of_too_many_bits_are_refused_inside_a_formula(text):
     with pytest.raises(InvalidInput):
         from_formula(text)
+
+
+@pytest.mark.parametrize("text", ["sqrt(x)/x", "x**(1/2)/x", "sqrt(x)*x/x", "sqrt(x**2)/x", "sqrt(x**3)/x"])
+def test_beside_a_branch_point_nothing_is_removable(text):
+    expr = parse(text)
+    assert removable(expr) == ()
+    assert not real_function(expr)(arb(0, 1e-3)).is_finite()

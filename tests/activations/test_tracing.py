@@ -120,3 +120,11 @@ def test_repeated_doubling_does_not_explode():
 
     with pytest.raises(InvalidInput, match="operations"):
         trace(doubled)
+
+
+def test_precisions_are_passed_over_and_switches_are_numbers():
+    plain = activation("silu")
+    assert trace(lambda x: x.double().contiguous() * torch.sigmoid(x.float())).expr == plain.expr
+    assert trace(lambda x: x.to(torch.float16) * torch.sigmoid(x.type_as(x))).expr == plain.expr
+    assert trace(lambda x: x * np.True_).expr == activation("identity").expr
+    assert as_activation(plain) is plain

@@ -98,7 +98,7 @@ def test_bits_and_conditions():
     assert [bits(fmpq(*pq)) for pq in [(1, 1), (7, 2), (2, 9), (-8, 3)]] == [1, 3, 4, 4]
     for text, right in [
         ("x > 0", True), ("~(x > 0)", True), ("(x > 0) & (x < 1)", True), ("(x > 2) | (x < 1)", True), ("x", False),
-        ("(x > 0) + (x < 1)", False), ("(x > 0) * x", False),
+        ("(x > 0) + (x < 1)", False), ("(x > 0) * x", False), ("(x >= 0) + (x <= 1)", False), ("x + (x > 0)", False),
     ]:  # fmt: skip
         assert is_condition(parse(text)) == right, text
 

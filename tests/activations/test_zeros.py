@@ -105,3 +105,12 @@ def test_polynomial_range_encloses_samples(coefficients, ends):
 
 def test_a_positive_polynomial_is_bounded_away_from_zero():
     assert enclose_polynomial(arb_poly([1, 1, 1]), -INF, INF).lo > 0.6
+
+
+def test_a_newton_step_without_rounding_is_padded():
+    """√4 is 2 without rounding, so that the step from anywhere is the zero itself."""
+    around, complete = sign_changes(parse("x/sqrt(4) - 1/8"), fmpq(-3, 5), fmpq(3, 4), 60)
+    assert complete
+    ((a, b),) = around
+    assert a < fmpq(1, 4) < b
+    assert b - a <= fmpq(1, 2**60)
