@@ -77,7 +77,9 @@ def _folder_maps(root: Path, cache: Path, package: str, folder: str, workers: in
         kept[name] = cache / f"{package}-{name}-{digest}.json".replace("/", ".")
     missing = [name for name, place in kept.items() if not place.exists()]
     if missing:
-        found = _measure(root, cache / f"{package}-{folder}.coverage".replace("/", "."), package, missing, workers)
+        data = root.with_name(f"{package}-{folder}.coverage".replace("/", "."))
+        found = _measure(root, data, package, missing, workers)
+        cache.mkdir(parents=True, exist_ok=True)
         for name in missing:
             kept[name].write_text(json.dumps(_of_file(found, name)._asdict()))
     return [CoverageMap(**json.loads(place.read_text())) for place in kept.values()]

@@ -97,7 +97,7 @@ class Slate:
             self._write(report.nodeid, _crash(report))
 
     def pytest_collectreport(self, report: Any) -> None:
-        if report.failed:
+        if report.failed and report.nodeid:  # the session fails after its files
             self._write(report.nodeid, _crash(report))
 
     def read(self) -> tuple[bool, str, str]:
@@ -106,7 +106,7 @@ class Slate:
         return anew == "anew", test, said
 
     def _write(self, test: str, said: str) -> None:
-        text = f"{'anew' if self.anew else ''}\n{test}\n{' '.join(said.split())[:200]}".encode()[: self.SIZE]
+        text = f"{'anew' if self.anew else ''}\n{test}\n{' '.join(said.split())[:120]}".encode()[: self.SIZE]
         self._shared[: self.SIZE] = text.ljust(self.SIZE, b"\0")
 
 

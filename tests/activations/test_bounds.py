@@ -9,13 +9,13 @@ import pytest
 
 from lop_theory.activations import zeros
 from lop_theory.activations.arrays import numpy_function
-from lop_theory.activations.catalogue import activation, from_formula, from_label
+from lop_theory.activations.catalogue import activation, from_formula, from_label, rational
 from lop_theory.activations.expression import ONE, ZERO, X, call, compose, div, num
 from lop_theory.activations.piecewise import interior, isolated_pieces
-from lop_theory.activations.polynomial_range import enclose_polynomial
+from lop_theory.activations.polynomial_range import Range, enclose_polynomial
 from lop_theory.activations.ranges import extended_range
 from lop_theory.activations.real_balls import real_function
-from lop_theory.activations.singularities import removable_places
+from lop_theory.activations.singularities import removable, removable_places
 from lop_theory.activations.strip import analytic_half_width, strip_bound
 from lop_theory.activations.symbolic import parity
 from lop_theory.activations.tails import mass_outside, tail_bound, tail_bounds
@@ -63,6 +63,12 @@ def test_ranges_hold_every_value(text):
         ("exp(x)", -INFINITE, INFINITE, (0, INFINITE)),
         ("softplus(x)", -INFINITE, 0, (0, math.log(2))),
         ("atan(x)", 1, INFINITE, (math.pi / 4, math.pi / 2)),
+        ("atan(x)", -INFINITE, 1, (-math.pi / 2, math.pi / 4)),
+        ("sigmoid(x)", -INFINITE, INFINITE, (0, 1)),
+        ("step(x)", -INFINITE, INFINITE, (0, 1)),
+        ("tanh(x)", -INFINITE, INFINITE, (-1, 1)),
+        ("log(x)", 1, 2, (0, math.log(2))),
+        ("asinh(x)", 0, INFINITE, (0, INFINITE)),
         ("abs(x)", -3, 2, (0, 3)),
         ("abs(x)", -3, -2, (2, 3)),
         ("abs(x)", 2, 3, (2, 3)),
@@ -408,3 +414,69 @@ def test_an_activation_as_other_libraries_have_it():
     assert act.exact()(fmpq(-3)) == fmpq(-6, 100)
     assert act.ball()(arb(3)) == 6
     assert sp.simplify(activation("tanh", bias=1).sympy(t) - sp.tanh(t + 1)) == 0
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "sqrt(x)", "log(x)", "sinh(x)**2", "sinh(x)**3", "exp(x)**(1/3)", "tan(x)",
+                                  "exp(x)**(-1)", "sinh(x)**(-2)", "exp(x)/x", "x*exp(x)", "cosh(x)**2"])  # fmt: skip
+def test_ranges_are_rounded_outwards(text):
+    """What few bits enclose holds what many bits enclose."""
+    expr = from_formula(text).expr
+    for lo, hi in [*ENDS, ("1/3", "2/3"), ("-2/3", "1/7"), (1, "10/7")]:
+        found = list[Range]()
+        for bits in (30, 200):
+            with precision(bits):
+                found.append(
+                    extended_range(expr, *((e if isinstance(e, float) else rational("end", e)) for e in (lo, hi)))
+                )
+        if None not in found:
+            (low, high), (least, largest) = found
+            assert low <= least, (lo, hi)
+            assert largest <= high, (lo, hi)
+
+
+@pytest.mark.parametrize(("order", "found"), [(1, 1), (7, 7), (8, 8), (9, 0)])
+def test_removable_singularities_up_to_order_eight(order, found):
+    for text in (f"sin(x)**{order}/x**{order}", f"x**{order}*exp(x)/tanh(x)**{order}"):
+        assert [spot.order for spot in removable(from_formula(text).expr)] == [found] * (found > 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "degree"),
+    [
+        ("sin(2*x + 1)", math.cosh(1), 0),
+        ("cos(x)", math.cosh(0.5), 0),
+        ("tanh(x)", 1, 0),
+        ("tanh(2*x)", math.tan(1), 0),
+        ("tanh(4*x)", None, 0),
+        ("sigmoid(x)", 1, 0),
+        ("sigmoid(5*x)", (1 + math.tan(1.25)) / 2, 0),
+        ("sigmoid(7*x)", None, 0),
+        ("softplus(x + 3)", math.log(2) + 4 + math.pi, 1),
+        ("softplus(4*x)", math.log(2) + 4 - math.log(math.sin(2)) + math.pi, 1),
+        ("softplus(7*x)", None, 0),
+        ("tanh(softplus(x))", 3, 0),
+        ("tanh(softplus(4*x))", None, 0),
+        ("erf(x)", 1 + 2 / math.sqrt(math.pi) * 0.5 * math.exp(0.25), 0),
+        ("atan(x)", math.pi / 2 + math.log(3) / 2, 0),
+        ("atan(2*x)", None, 0),
+        ("exp(-2*x**2 + x + 1)", math.exp(1 + 1 / 8 + 0.5), 0),
+        ("exp(x)", None, 0),
+        ("exp(x**2)", None, 0),
+        ("x", 1, 1),
+        ("x**3", 1, 3),
+        ("5*x**2", 5, 2),
+        ("x**2/4", 0.25, 2),
+        ("x + 7", 8, 1),
+        ("x*sin(x)/sqrt(2)", math.cosh(0.5) / math.sqrt(2), 1),
+        ("1/x", None, 0),
+        ("x**(-1)", None, 0),
+        ("abs(x)", None, 0),
+        ("tanh(x**2)", None, 0),
+    ],
+)
+def test_strip_bounds_are_those_of_their_rules(text, factor, degree):
+    with precision(64):
+        found = strip_bound(from_formula(text).expr, arb(0.5))
+    assert (found is None) == (factor is None)
+    if found is not None:
+        assert (float(found.factor), found.degree) == (pytest.approx(factor, rel=1e-12), degree)

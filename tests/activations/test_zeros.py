@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +115,19 @@ def test_a_newton_step_without_rounding_is_padded():
     ((a, b),) = around
     assert a < fmpq(1, 4) < b
     assert b - a <= fmpq(1, 2**60)
+
+
+@pytest.mark.parametrize("coefficients", [[0, 0, "-50", "1/3"], [0, "-1000", 0, 0, 1], [5, 0, "-1/8", 0, "1/100"]])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("lo", [-1, 0, 2])
+def test_polynomials_on_a_ray_reach_their_extrema_far_out(coefficients, sign, lo):
+    """The least value is at a root of p′, which any of its coefficients may put far out."""
+    numbers = [sign * fmpq(*map(int, f"{c}/1".split("/")[:2])) for c in coefficients]
+    found = enclose_polynomial(arb_poly(numbers), fmpq(lo), INF)
+    values = np.polynomial.Polynomial([float(n.p) / float(n.q) for n in numbers])
+    roots = [r.real for r in values.deriv().roots() if abs(r.imag) < 1e-9 and r.real > lo]
+    extreme = (min if sign > 0 else max)(map(values, [lo, *roots]))
+    near, far = (found.lo, found.hi) if sign > 0 else (found.hi, found.lo)
+    assert float(far) == sign * INF
+    assert sign * float(near) <= sign * extreme + 1e-9 * abs(extreme)
+    assert abs(float(near) - extreme) <= abs(extreme) + 1
