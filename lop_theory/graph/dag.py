@@ -219,7 +219,7 @@ def _activation_table(nodes: Sequence[Node]) -> tuple[tuple[Activation, ...], li
 def _ends(columns: EdgeColumns) -> Iterator[tuple[Hashable, Hashable]]:
     """The two names of each edge."""
     names = columns.names
-    return ((names[u], names[v]) for u, v in zip(columns.source, columns.target, strict=True))
+    return ((names[int(u)], names[int(v)]) for u, v in zip(columns.source, columns.target, strict=True))
 
 
 def _places(columns: EdgeColumns, number: Mapping[Hashable, int]) -> IntArray:
@@ -227,7 +227,7 @@ def _places(columns: EdgeColumns, number: Mapping[Hashable, int]) -> IntArray:
     found = np.array([number.get(name, -1) for name in columns.names], dtype=np.int64)
     unknown = np.flatnonzero((found[columns.source] < 0) | (found[columns.target] < 0))
     if unknown.size:
-        u, v = (columns.names[end[unknown[0]]] for end in (columns.source, columns.target))
+        u, v = (columns.names[int(end[unknown[0]])] for end in (columns.source, columns.target))
         name = u if u not in number else v
         raise InvalidInput("edge", f"{shown(u)} -> {shown(v)}", f"has the unknown node {name!r}", "list it under nodes")
     return found

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.complex_boxes import complex_function
-from lop_theory.activations.expression import FUNCTIONS, Expr, to_text
-from lop_theory.activations.formula import parse
+from lop_theory.activations.expression import FUNCTIONS, Expr, to_text, tree_depth
+from lop_theory.activations.formula import MAX_TREE_DEPTH, parse
 from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.singularities import removable
@@ -320,3 +320,11 @@ def test_beside_a_branch_point_nothing_is_removable(text):
     expr = parse(text)
     assert removable(expr) == ()
     assert not real_function(expr)(arb(0, 1e-3)).is_finite()
+
+
+def test_the_deepest_tree():
+    """1 − erf(u) is three levels above u, tanh(u) one."""
+    deep = "erfc(" * 66 + "tanh(x" + ")" * 67
+    assert tree_depth(parse(deep)) == MAX_TREE_DEPTH
+    with pytest.raises(InvalidInput, match="200 levels"):
+        parse(f"tanh({deep})")
