@@ -125,7 +125,7 @@ class Continual:
     permuted: bool | None = None
     """Whether every task has a fresh permutation of the pixels; none: the preset's for the model (paper: no)."""
     noise: float | None = None
-    """Glyphs: standard deviation of pixel noise, in units of black to white; none: the preset's for the model."""
+    """Glyphs, scenes: standard deviation of pixel noise, black to white being 1; none: the preset's for the model."""
     window: int | None = None
     """Steps over which the training loss is averaged, and between checkpoints; none: a fifth of a task."""
     theory: bool = True

@@ -171,8 +171,8 @@ class Escape:
     source: Source = "glyphs"
     permuted: Permuted = True
     pixel_noise: float = 0.0
-    """Glyphs: standard deviation of pixel noise, in units of black to white; without it they are learnt too easily for
-    plasticity to matter."""
+    """Glyphs and scenes: standard deviation of pixel noise, black to white being 1; without it they are learnt too
+    easily for plasticity to matter."""
     side: Side = 16
     per_class: PerClass = 500
     probe_per_class: int = 100

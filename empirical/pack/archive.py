@@ -50,7 +50,7 @@ class Run(NamedTuple):
     @property
     def step(self) -> int:
         """How far a run is that is under way."""
-        return reached(self.files[LIVE])
+        return reached(self.files[LIVE]).step
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -79,7 +79,23 @@ def run_at(folder: Path) -> Run | None:
     shard = shard_of(folder)
     if shard is not None and (row := shard.row(folder.name)) is not None:
         return Run(place, {DATA: row.data, MANIFEST: row.manifest})
-    return Run(place, {LIVE: checkpoint_of(folder)}) if (folder / LIVE).exists() else None
+    return _under_way(folder, place) if (folder / LIVE).exists() else None
+
+
+def _under_way(folder: Path, place: str) -> Run:
+    run = Run(place, {LIVE: checkpoint_of(folder)})
+    try:
+        require_own(run)
+    except ValueError as error:
+        raise InvalidInput("runs", str(folder), f"has a {LIVE} that {error}", "move it back, or delete it") from None
+    return run
+
+
+def require_own(run: Run) -> None:
+    """Raise ``ValueError`` if the database of a run that is under way is none, or says that it is another run's."""
+    found = reached(run.files[LIVE])
+    if found.run is not None and f"{found.experiment}/{found.run}" != run.place:
+        raise ValueError(f"is the checkpoint of {found.experiment}/{found.run}")
 
 
 def fitting(runs: Iterable[Run], limit: float) -> tuple[list[Run], list[Run]]:

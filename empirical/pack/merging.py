@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from empirical.pack.archive import Run, run_at
-from empirical.runs.live import LIVE, Busy, reached, remove_live
+from empirical.pack.archive import Run, require_own, run_at
+from empirical.runs.live import Busy, remove_live
 from empirical.runs.store import DATA, MANIFEST, finished, require_intact
 from lop_theory.cli import write_whole
 from lop_theory.errors import InvalidInput
@@ -72,7 +72,7 @@ def _record(place: Path):
 
 def _require_database(run: Run) -> None:
     try:
-        reached(run.files[LIVE])
+        require_own(run)
     except ValueError as error:
         raise InvalidInput("archive", run.place, str(error), "pack and copy it anew") from None
 

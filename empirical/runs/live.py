@@ -4,6 +4,10 @@ A kill at any moment leaves a consistent pair, from which the deterministic run 
 checkpoint before the last is kept too: runs that train side by side commit one after the other, and after a kill
 between two of them the earlier checkpoint is one that all have. The database is locked for as long as its process
 lives (without shared memory, so that the folder may be a network's).
+
+It says whose it is: a folder that was moved or copied under the name of another run is refused, never gone on with.
+One of an earlier version does not say it; it is gone on with, and the record's manifest says up to which step this is
+not known (``unnamed_until``).
 """
 
 import io
@@ -12,17 +16,21 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.runs.store import Record, Row, identity, plain, run_id, write_record
+from empirical.runs.store import Record, Row, canonical, differing, identity, plain, run_id, write_record
 from lop_theory.errors import InvalidInput
 
 LIVE = "run.sqlite"
 START = -1
 """The step to resume at when there is nothing to resume from."""
 KEPT = 2
+_NAMED = (
+    "CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), config TEXT NOT NULL, since INTEGER)"
+)
+"""Whose run this is, as canonical JSON; at which step that was written down, if the run was under way by then."""
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS lines (id INTEGER PRIMARY KEY, step INTEGER, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS checkpoints (step INTEGER PRIMARY KEY, arrays BLOB)",
@@ -45,7 +53,31 @@ class LiveRecord:
         self.folder = root / run_id(self.identity)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = _open(self.folder)
+        try:
+            self._claim()
+        except InvalidInput:
+            self.close()
+            raise
         self._clock = time.perf_counter()
+
+    def _claim(self) -> None:
+        """Write down whose database this is, or raise ``InvalidInput`` if it is another run's."""
+        found = _owner(self._database)
+        if found is None:
+            (step,) = self._database.execute("SELECT MAX(step) FROM checkpoints").fetchone()
+            with self._database:
+                self._database.execute("INSERT INTO owner VALUES (1, ?, ?)", (canonical(self.identity), step))
+        elif found != canonical(self.identity):
+            raise InvalidInput(
+                "out", str(self.folder), f"holds the checkpoint of {_described(found, self.identity)}",
+                f"move its {LIVE} back to where it was, or delete the folder",
+            )  # fmt: skip
+
+    @property
+    def unnamed_until(self) -> int | None:
+        """The step up to which nothing says that this is the run's own database, if it was begun by an earlier
+        version."""
+        return self._database.execute("SELECT since FROM owner").fetchone()[0]
 
     def steps(self) -> set[int]:
         """Where :meth:`resume` can go on: the last two checkpoints, :data:`START` counting as one."""
@@ -98,6 +130,7 @@ class LiveRecord:
             "steps": max(self.steps()),
             "wall_seconds": round(seconds, 3),
             "resumed": resumed,
+            **({} if self.unnamed_until is None else {"unnamed_until": self.unnamed_until}),
             **facts,
         }
         record = write_record(self.folder, self.identity, self.columns, rows, went)
@@ -116,7 +149,7 @@ def _open(folder: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")  # a power cut may cost the last commits, never their order
         database.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES:
+        for statement in (*_TABLES, _NAMED):
             database.execute(statement)
         database.commit()
     except sqlite3.DatabaseError as error:
@@ -139,8 +172,18 @@ def checkpoint_of(folder: Path) -> bytes:
     return (folder / LIVE).read_bytes()
 
 
-def reached(body: bytes) -> int:
-    """The last step of such a database, which may come from anywhere. Raises ``ValueError`` if it is none of ours."""
+class Reached(NamedTuple):
+    """The last step of a database, and the id and the experiment that it says it is of (``None``: an earlier
+    version's says nothing)."""
+
+    step: int
+    run: str | None
+    experiment: str | None
+
+
+def reached(body: bytes) -> Reached:
+    """How far such a database is, which may come from anywhere, and whose. Raises ``ValueError`` if it is none of
+    ours."""
     if not body:
         raise ValueError("is empty")
     database = sqlite3.connect(":memory:")
@@ -150,22 +193,40 @@ def reached(body: bytes) -> int:
         tables = [
             row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
         ]
-        if tables != _schema():
+        if tables not in (_schema(_TABLES), _schema((*_TABLES, _NAMED))):
             raise ValueError("is no run's database")
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise ValueError("is a damaged database")
         (step,) = database.execute("SELECT MAX(step) FROM checkpoints").fetchone()
+        config = _owner(database)
     except sqlite3.DatabaseError as error:
         raise ValueError(f"is no run's database ({error})") from None
     finally:
         database.close()
-    return START if step is None else int(step)
+    return Reached(START if step is None else int(step), *(_named(config) if config is not None else (None, None)))
 
 
-def _schema() -> list[str]:
+def _owner(database: sqlite3.Connection) -> str | None:
+    """Whose database this is, as canonical JSON, if it says so."""
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'owner'").fetchone() is None:
+        return None
+    row = database.execute("SELECT config FROM owner").fetchone()
+    return None if row is None else row[0]
+
+
+def _named(config: object) -> tuple[str, str]:
+    """The id and the experiment of a configuration. Raises ``ValueError`` if it is none."""
+    try:
+        found = json.loads(config)  # type: ignore[arg-type]
+        return run_id(found), str(found["experiment"])
+    except (TypeError, KeyError, ValueError, RecursionError):
+        raise ValueError("does not say whose it is, though it should") from None
+
+
+def _schema(statements: Iterable[str]) -> list[str]:
     """What a run's database consists of: these tables, and nothing that acts by itself."""
     database = sqlite3.connect(":memory:")
-    for statement in _TABLES:
+    for statement in statements:
         database.execute(statement)
     return [row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")]
 
@@ -177,8 +238,8 @@ def remove_live(folder: Path) -> None:
 
 
 def state_of(folder: Path) -> tuple[str, int] | None:
-    """("running", START) if a process holds the run, ("interrupted", its last step) if none does, ``None`` if it has
-    not begun."""
+    """("running", START) if a process holds the run, ("interrupted", its last step) if none does, ("another's", that)
+    if the folder's name is not that of the run whose database it has, ``None`` if it has not begun."""
     if not (folder / LIVE).exists():
         return None
     try:
@@ -187,6 +248,22 @@ def state_of(folder: Path) -> tuple[str, int] | None:
         return "running", START
     try:
         (step,) = database.execute("SELECT MAX(step) FROM checkpoints").fetchone()
-        return "interrupted", START if step is None else step
+        config = _owner(database)
+        return "interrupted" if _is_of(config, folder.name) else "another's", START if step is None else step
     finally:
         database.close()
+
+
+def _is_of(config: str | None, run: str) -> bool:
+    try:
+        return config is None or _named(config)[0] == run
+    except ValueError:
+        return False
+
+
+def _described(found: str, config: Mapping[str, Any]) -> str:
+    try:
+        _named(found)
+    except ValueError:
+        return "nobody knows which run: its database is damaged"
+    return f"another run ({differing(found, config)})"

@@ -111,7 +111,7 @@ def tell(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, figures
     skipped = sum(o.skipped for o in outcomes)
     ended = sum(o.record is not None for o in outcomes) - skipped
     print(f"{ended} runs done, {skipped} already finished")
-    for line in engines_shown(outcomes):
+    for line in (*engines_shown(outcomes), *unnamed_shown(outcomes)):
         print(line)
     print(f"results: {out / experiment.name}/ID/record.parquet and manifest.json")
     if figures:
@@ -136,6 +136,16 @@ def engines_shown(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for (name, because), runs in found.items():
         if "on a CPU" not in because:
             yield f"engine {name} for {runs} runs ({because})"
+
+
+def unnamed_shown(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A line if runs went on from checkpoints that do not say whose they are."""
+    runs = sum(o.record is not None and not o.skipped and "unnamed_until" in o.record.manifest for o in outcomes)
+    if runs:
+        yield (
+            f"{runs} runs went on from checkpoints of an earlier version, which do not say whose they are: nothing "
+            "shows that their folders were not moved (unnamed_until in the manifest)"
+        )
 
 
 def _problem(outcome: Outcome) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from empirical.runs.execution import Execution, same_bits
 from empirical.runs.live import START, Busy, LiveRecord, remove_live
-from empirical.runs.store import Record, Row, finished, id_of
+from empirical.runs.store import Record, Row, finished, id_of, in_its_place
 from lop_theory.errors import InvalidInput
 
 Arrays = dict[str, np.ndarray]
@@ -158,7 +158,7 @@ def carry_out(job: Job, report: Callable[[int], None] = lambda _: None) -> list[
 
 
 def _take(job: Job, config: Any) -> Outcome | LiveRecord:
-    """The run's record if it has ended, else its database."""
+    """The run's record if it has ended, else its database. Raises ``InvalidInput`` if the folder has another run's."""
     folder = job.root / job.experiment.name
     place = folder / id_of(config)
     live = None
@@ -174,6 +174,11 @@ def _take(job: Job, config: Any) -> Outcome | LiveRecord:
         return live
     if live is not None:
         live.close()
+    if not in_its_place(record):
+        raise InvalidInput(
+            "out", str(place), f"holds the record of another run ({record.manifest.get('id')})",
+            "move it back to where it was, or delete the folder",
+        )  # fmt: skip
     remove_live(place)
     return Outcome(config, record, skipped=True)
 

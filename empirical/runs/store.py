@@ -9,7 +9,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -82,6 +82,26 @@ def run_id(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
 
 
+def differing(found: str, config: Mapping[str, Any]) -> str:
+    """In a few words, the id of a configuration, as canonical JSON, and where it differs from another."""
+    there, here = (dict(_flat(one)) for one in (json.loads(found), config))
+    names = [name for name in sorted({*there, *here}) if _shown(there, name) != _shown(here, name)]
+    shown = ", ".join(f"{name} {_shown(there, name)}, here {_shown(here, name)}" for name in names)
+    return f"{run_id(json.loads(found))}: {shown}"
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return repr(values[name]) if name in values else "not given"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 def records(folder: Path, wanted: Container[str] | None = None) -> list[Record]:
     """Every finished record under ``folder`` (of the ids that are wanted), in the order of their ids."""
     found: dict[str, Record] = {}
@@ -123,11 +143,16 @@ def damage(record: Record) -> str | None:
         return "has no data"
     if hashlib.sha256(data).hexdigest() != record.manifest.get("sha256"):
         return "has data that its manifest's SHA-256 does not match"
-    if not record.folder.name == record.manifest.get("id") == run_id(record.config):
+    if not in_its_place(record):
         return "has a configuration that does not hash to its name"
     if record.manifest.get("seed") != record.config.get("seed"):
         return "has a seed that is not its configuration's"
     return None
+
+
+def in_its_place(record: Record) -> bool:
+    """Whether the folder is named by the record's own configuration: it was not moved."""
+    return record.folder.name == record.manifest.get("id") == run_id(record.config)
 
 
 def _copied(record: Record, seen: dict[str, str]) -> str | None:

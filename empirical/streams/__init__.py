@@ -2,9 +2,9 @@
 
 Every random number is a word of a counter, word(key, n) = mix(key + n·γ) (SplitMix64, γ = 2⁶⁴/φ), one key a purpose.
 
-Reading order: counter (numbers) → source (what a task and a source are) → atlas (glyphs of fonts) → glyphs (pictures
-of them) → gmm (Gaussian mixtures) → real (real images) → tasks (classes, permutations, batches: what experiments use)
-→ ahead (tasks drawn before they are asked for).
+Reading order: counter (numbers) → source (what a task and a source are) → atlas (glyphs of fonts) → painting (strokes,
+glyphs, grain) → glyphs (pictures of one) → scenes (of two on a texture) → gmm (Gaussian mixtures) → real (real images)
+→ tasks (classes, permutations, batches: what experiments use) → ahead (tasks drawn before they are asked for).
 """
 
 from typing import TYPE_CHECKING

@@ -11,7 +11,9 @@ from empirical.compilation import compiled
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_BITS, FLIPS, RANDOM_BITS, TARGET, INITIAL, REPLACED, DRAWN, PROBE = (np.uint64(k) for k in range(1, 9))
-GLYPHS, MIXTURES, CLASS_ORDER, IMAGE_CHOICE, PERMUTATION, BATCHES, DROPPED = (np.uint64(k) for k in range(9, 16))
+GLYPHS, MIXTURES, CLASS_ORDER, IMAGE_CHOICE, PERMUTATION, BATCHES, DROPPED, SCENES = (
+    np.uint64(k) for k in range(9, 17)
+)
 """Purposes: one independent stream of numbers each."""
 
 

@@ -6,12 +6,12 @@ left. A permutation moves pixels, the same way for every picture and channel of 
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from empirical.compilation import compiled
-from empirical.streams import glyphs, gmm, real
+from empirical.streams import glyphs, gmm, real, scenes
 from empirical.streams.atlas import CLASSES as GLYPH_CLASSES
 from empirical.streams.counter import BATCHES, CLASS_ORDER, PERMUTATION, shuffled
 from empirical.streams.source import Source, Task
@@ -26,6 +26,19 @@ FIRST_PROBE = 1 << 30
 LARGEST_SIDE = 512
 
 
+class Painted(NamedTuple):
+    """How many classes of pictures there are, and ``pictures(seed, task, labels, samples, side, noise)``."""
+
+    classes: int
+    pictures: Callable[[int, int, np.ndarray, np.ndarray, int, float], np.ndarray]
+
+
+PAINTED = {
+    "glyphs": Painted(GLYPH_CLASSES, glyphs.pictures),
+    "scenes": Painted(scenes.CLASSES, scenes.pictures),
+}
+
+
 def open_source(options: DataOptions) -> Source:
     """The source that options name. Raises ``InvalidInput`` if they are wrong or if real data are not here."""
     check_data(options)
@@ -34,9 +47,10 @@ def open_source(options: DataOptions) -> Source:
     if options.source == "gmm":
         return Source("Gaussian mixtures", (1, 1, options.side), gmm.CLASSES, _draw_points)
     prefix = "permuted " if options.permuted else ""
-    if options.source == "glyphs":
+    if options.source in PAINTED:
         suffix = f" with pixel noise {options.noise:g}" if options.noise else ""
-        return Source(f"{prefix}glyphs{suffix}", (3, options.side, options.side), GLYPH_CLASSES, _draw_glyphs)
+        name, classes = f"{prefix}{options.source}{suffix}", PAINTED[options.source].classes
+        return Source(name, (3, options.side, options.side), classes, _draw_pictures)
     return real.source(options, prefix)
 
 
@@ -110,9 +124,11 @@ def as_inputs(images: np.ndarray, device: str = "cpu") -> "Tensor":
     return moved.float().div_(127.5).sub_(1.0) if moved.dtype == torch.uint8 else moved.float()
 
 
-def _draw_glyphs(options: DataOptions, seed: int, index: int, classes: tuple[int, ...]) -> Task:
+def _draw_pictures(options: DataOptions, seed: int, index: int, classes: tuple[int, ...]) -> Task:
+    pictures = PAINTED[options.source].pictures
+
     def drawn(labels: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        return glyphs.pictures(seed, index, labels, samples, options.side, options.noise)
+        return pictures(seed, index, labels, samples, options.side, options.noise)
 
     return _generated(drawn, options, classes)
 

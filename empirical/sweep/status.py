@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from empirical.runs.live import state_of
-from empirical.runs.store import Record, id_of, records
+from empirical.runs.store import Record, id_of, in_its_place, records
 from empirical.sweep.grid import Part
 
-STATES = ("done", "failed", "running", "interrupted", "left")
+STATES = ("done", "failed", "running", "interrupted", "another's", "left")
 ENDED = ("done", "failed")
 
 
@@ -34,6 +34,8 @@ def _states_of(runs: Sequence[Any], folder: Path) -> list[State]:
 
 
 def _state(config: Any, place: Path, record: Record | None) -> State:
+    if record is not None and not in_its_place(record):
+        return State(config, "another's", None)
     if record is not None:
         return State(config, "failed" if record.manifest["status"] == "failed" else "done", record)
     live = state_of(place)

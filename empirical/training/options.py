@@ -15,13 +15,16 @@ from lop_theory.errors import InvalidInput
 
 ModelName = Literal["mlp", "cnn", "resnet18", "vit"]
 Normalisation = Literal["none", "batch", "layer"]
-SourceName = Literal["glyphs", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
+SourceName = Literal["glyphs", "scenes", "gmm", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet"]
 OptimiserName = Literal["sgd", "adam", "noisy_sgd", "noisy_adam"]
 Repair = Literal["none", "cbp", "redo", "l2_init"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Source = Annotated[
     SourceName,
-    Doc("glyphs and gmm are made here; the others are real and fetched with ``python -m empirical data fetch NAME``."),
+    Doc(
+        "glyphs, scenes (two characters on a texture among clutter: harder) and gmm are made here; the others are real "
+        "and fetched with ``python -m empirical data fetch NAME``."
+    ),
 ]
 Side = Annotated[int, Doc("Pixels on a side.")]
 Permuted = Annotated[bool, Doc("Whether every task has a fresh permutation of the pixels.")]
@@ -39,6 +42,8 @@ PassPrecision = Annotated[
 """Options that several experiments have, with the text that ``--help`` shows: said once."""
 MODELS: dict[ModelName, str] = {"mlp": "MLP", "cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 """Models in words, in the paper's order."""
+DRAWN = ("glyphs", "scenes")
+"""Sources that are pictures drawn here, in any size and with noise if wanted."""
 LOUDEST = 2.0
 NARROWEST = 64
 """The scale at which a ResNet starts with one channel and a ViT's heads have one dimension each."""
@@ -73,7 +78,7 @@ class DataOptions:
     probe_per_class: int = 100
     """Held-out images of a class for metrics and accuracies."""
     noise: float = 0.0
-    """Glyphs: standard deviation of pixel noise beside the little that they have, in units of black to white."""
+    """Glyphs and scenes: standard deviation of pixel noise beside the little that they have, black to white being 1."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,10 @@ def check_data(options: DataOptions) -> None:
     """Raises ``InvalidInput``."""
     check_choice("source", options.source, get_args(SourceName))
     check_counts(options, "side", "per_class", "probe_per_class")
-    if not 0 <= options.noise <= LOUDEST or (options.noise and options.source != "glyphs"):
-        raise InvalidInput("noise", options.noise, f"must lie in [0, {LOUDEST:g}], and is for glyphs only")
+    if not 0 <= options.noise <= LOUDEST or (options.noise and options.source not in DRAWN):
+        raise InvalidInput(
+            "noise", options.noise, f"must lie in [0, {LOUDEST:g}], and is for {' and '.join(DRAWN)} only"
+        )
 
 
 def check_optimiser(options: OptimiserOptions, model: ModelOptions) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empirical.data import cache
-from empirical.streams import atlas, glyphs
+from empirical.streams import atlas, glyphs, painting
 
 FACE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
 STILL = np.full(glyphs.NUMBERS, 0.5)
@@ -150,7 +150,7 @@ def test_a_shifted_glyph_is_its_face_elsewhere() -> None:
 
 def test_noise_has_the_stated_deviation() -> None:
     out = np.empty((3, 64, 64), np.uint8)
-    glyphs._noise(np.full((3, 64, 64), 0.5), np.uint64(99), 0.1, out)
+    painting.grain(np.full((3, 64, 64), 0.5), (np.uint64(99), glyphs.NUMBERS), 0.1, out)
     values = out.astype(float) - 127.5
     assert values.std() == pytest.approx(25.5, rel=0.03)
     assert abs(values.mean()) < 0.8

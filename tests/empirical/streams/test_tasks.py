@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,8 @@ import hashlib
 from empirical.training.feed import normalised
 from empirical.training.options import DataOptions
 from empirical.streams.tasks import open_source, task
-for options in (DataOptions(side=16, per_class=6, probe_per_class=4), DataOptions(source="gmm", side=3, per_class=6)):
+options = [DataOptions(source, 16, per_class=6, probe_per_class=4) for source in ("glyphs", "scenes")]
+for options in (*options, DataOptions(source="gmm", side=3, per_class=6)):
     found = task(open_source(options), options, 12345, 6, 2)
     print(hashlib.sha256(b"".join(a.tobytes() for a in found[:4])).hexdigest())
 """
@@ -168,7 +170,7 @@ def test_a_fresh_process_draws_the_same_bytes() -> None:
         [sys.executable, "-c", DIGEST], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     ).stdout.split()
     here = []
-    for options in (SMALL, DataOptions(source="gmm", side=3, per_class=6)):
+    for options in (SMALL, replace(SMALL, source="scenes"), DataOptions(source="gmm", side=3, per_class=6)):
         task(open_source(options), options, 1, 0, 2)  # what was drawn before does not matter
         found = task(open_source(options), options, 12345, 6, 2)
         here.append(hashlib.sha256(b"".join(a.tobytes() for a in found[:4])).hexdigest())
@@ -258,7 +260,7 @@ def test_what_drawing_raises_ahead_is_raised() -> None:
 
 
 @pytest.mark.parametrize("permuted", [False, True])
-@pytest.mark.parametrize("source", ["glyphs", "gmm"])
+@pytest.mark.parametrize("source", ["glyphs", "scenes", "gmm"])
 def test_bytes_on_the_device_are_the_same_inputs(source: str, permuted: bool) -> None:
     options = DataOptions(source, 8, permuted, 6, 3)
     opened = open_source(options)
@@ -266,5 +268,5 @@ def test_bytes_on_the_device_are_the_same_inputs(source: str, permuted: bool) ->
     drawn, order = unpermuted(opened, options, 5, 2, 2)
     assert (order is None) == (source == "gmm" or not permuted)
     there = as_bytes(drawn.images, order, "cpu")
-    assert there.dtype == (torch.uint8 if source == "glyphs" else torch.float32)
+    assert there.dtype == (torch.float32 if source == "gmm" else torch.uint8)
     assert torch.equal(normalised(there), as_inputs(whole.images))
