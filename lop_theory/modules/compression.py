@@ -47,7 +47,7 @@ def compress(model: nn.Module, detection: Detection) -> Smaller:
     Raises ``InvalidInput`` if the model cannot be traced.
     """
     known = detection.structure or structure(model, detection.example)
-    steps = [s for x in detection.layers for s in _clone_steps(x, known)]
+    steps = _clone_steps(detection, known)
     steps += [s for x in detection.layers for s in _constant_steps(x, detection, known, model)]
     return _smaller(shrunk(model, detection.example, known, steps, exact=True), known)
 
@@ -85,16 +85,21 @@ def _leaf(layer: Layer, known: Structure) -> Axis | None:
     return root if known.plan._kind[root] == "leaf" and known.plan.size(root) == layer.units else None
 
 
-def _clone_steps(layer: Layer, known: Structure) -> list[Step]:
-    """One a width class of the layer's units (heads, groups, what is in them) that has equal ones."""
-    if layer.kind != "sum" or layer.weight is None or layer.weight[0] not in known.axes:
-        return []
-    axis = known.axes[layer.weight[0]][layer.weight[1]]
-    return [
-        Step(layer.module, axis, leaf, first, np.ones(len(first)), np.zeros(len(first)), 0.0)
-        for leaf in known.plan.leaves(axis)
-        if len(set((first := _first(known.classes[leaf])).tolist())) < len(first)
-    ]
+def _clone_steps(detection: Detection, known: Structure) -> list[Step]:
+    """One a width class (units, heads, groups, what is in them) that has equal members, named by the layer whose units
+    they are, else by the module that holds a parameter of it."""
+    layers = [(x.module, x.weight) for x in detection.layers if x.kind == "sum" and x.weight is not None]
+    held = [(name.rpartition(".")[0], (name, dim)) for name, axes in known.axes.items() for dim in range(len(axes))]
+    steps: dict[Axis, Step] = {}
+    for layer, (name, dim) in (*layers, *held):
+        if name not in known.axes:
+            continue
+        axis = known.axes[name][dim]
+        for leaf in known.plan.leaves(axis):
+            first = _first(known.classes[leaf])
+            if leaf not in steps and len(set(first.tolist())) < len(first):
+                steps[leaf] = Step(layer, axis, leaf, first, np.ones(len(first)), np.zeros(len(first)), 0.0)
+    return list(steps.values())
 
 
 def _first(blocks: Partition) -> Partition:
@@ -108,8 +113,9 @@ def _alone(layer: Layer, detection: Detection, known: Structure) -> str:
     if leaf is None:
         return "its units are a compound of several widths"
     readers = [s for s in detection.seen if s.kind == "sum" and s.reads == layer.module]
-    owners = {s.weight[0] for s in readers if s.weight is not None and s.operator == "linear" and s.plainly}
-    summing = {name for name, roots in known.summed.items() if leaf in roots}
+    owner = known.roles.owner
+    owners = {owner[s.weight[0]] for s in readers if s.weight is not None and s.operator == "linear" and s.plainly}
+    summing = {name for name, roots in known.roles.summed.items() if leaf in roots}
     if not summing or summing != owners:
         return "something else than linear layers reads it, or other values share its width"
     return ""
@@ -127,7 +133,7 @@ def _constant_steps(layer: Layer, detection: Detection, known: Structure, model:
         target[unit], gain[unit], shift[unit] = moving[0], 0.0, value
     leaf = _leaf(layer, known)
     assert leaf is not None
-    biased = all(bias_of(model, name) is not None for name, roots in known.summed.items() if leaf in roots)
+    biased = all(bias_of(model, name) is not None for name, roots in known.roles.summed.items() if leaf in roots)
     if any(values.values()) and not biased:
         return []
     return [Step(layer.module, leaf, leaf, target, gain, shift, 0.0)]
@@ -144,7 +150,7 @@ def _merge_steps(layer: Layer, detection: Detection, known: Structure, model: nn
         for unit, factor in zip(block.units[1:], block.factors[1:], strict=True):
             target[unit], gain[unit] = block.units[0], factor
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    readers = [parameters[name].detach().double() for name, roots in known.summed.items() if leaf in roots]
+    readers = [parameters[name].detach().double() for name, roots in known.roles.summed.items() if leaf in roots]
     bound = max(sum(_moved(weight, block) for block in blocks) for weight in readers)
     return [Step(layer.module, leaf, leaf, target, gain, np.zeros(layer.units), bound)]
 

@@ -22,6 +22,7 @@ from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partit
 from lop_theory.modules.plan import Plan
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
 from lop_theory.modules.redistribute import block_sums
+from lop_theory.modules.roles import Roles, roles_of, weight_node
 from lop_theory.modules.rules import RULES
 from lop_theory.modules.scale import moves
 from lop_theory.trace import Node, Program, flat_inputs, random_state, run, state_of
@@ -34,11 +35,9 @@ precision lets exact clones drift apart. Coarser precisions: four roundings."""
 class Structure(NamedTuple):
     """``blocks[parameter]``: the block of every coordinate, dimension by dimension, for the doubly equitable partition;
     ``forward``: for the in-equitable one, whose units are equal on all data, and ``classes`` that of every width class.
-    ``noise`` names what separates clones at
-    random (dropout in training mode), ``noisy`` the width classes that it acts on, with its name; ``skipped`` maps
-    operators without a rule to where they were met. ``axes`` and ``plan`` hold the width classes, ``summed`` the
-    classes that a parameter's entries are summed over, ``entering`` those along which it also enters as it is;
-    ``readers`` the modules that sum over it."""
+    ``noise`` names what separates clones at random (dropout in training mode), ``noisy`` the width classes that it acts
+    on, with its name; ``skipped`` maps operators without a rule to where they were met. ``axes`` and ``plan`` hold the
+    width classes, ``roles`` what the parameters do with them."""
 
     blocks: Mapping[str, tuple[Partition, ...]]
     forward: Mapping[str, tuple[Partition, ...]]
@@ -47,11 +46,9 @@ class Structure(NamedTuple):
     tolerance: float
     plan: Plan
     axes: Mapping[str, Axes]
-    summed: Mapping[str, frozenset[Axis]]
-    entering: Mapping[str, frozenset[Axis]]
+    roles: Roles
     noisy: Mapping[Axis, str] = {}
     classes: Mapping[Axis, Partition] = {}
-    readers: Mapping[str, frozenset[str]] = {}
 
 
 class _Sum(NamedTuple):
@@ -111,52 +108,8 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     breaks = [e for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
     reasons = tuple(dict.fromkeys(e.reason for e in breaks))
     noisy = {leaf: e.reason for e in breaks for axis in e.axes for leaf in plan.leaves(axis)}
-    roles = _parameter_roles(program, plan)
-    return Structure(
-        found[0], found[1], reasons, skipped, tolerance, plan, axes, *roles, noisy, colours, _readers(program, plan)
-    )
-
-
-def _owners(program: Program) -> Callable[[str], str]:
-    """The parameter that a value of the program is a view of, or none."""
-    nodes = {node.name: node for node in program.graph.nodes}
-
-    def owner(name: str) -> str:
-        node = nodes[name]
-        while node.op == "call_function" and moves(node):
-            node = node.args[0]
-        return program.state.get(node.name, "")
-
-    return owner
-
-
-def _readers(program: Program, plan: _Collector) -> dict[str, frozenset[str]]:
-    """For every parameter: the modules whose weighted sums it is part of."""
-    owner, found = _owners(program), dict[str, frozenset[str]]()
-    for node, effects in plan.effects.items():
-        for effect in effects:
-            if isinstance(effect, Contraction):
-                name = owner(_weight_node(node, effect.weight))
-                found[name] = found.get(name, frozenset()) | {program.modules.get(node.name, "")}
-    return found
-
-
-def _parameter_roles(
-    program: Program, plan: _Collector
-) -> tuple[dict[str, frozenset[Axis]], dict[str, frozenset[Axis]]]:
-    """For every parameter: the classes that it is summed over, and those along which it enters as it is."""
-    owner = _owners(program)
-    summed: dict[str, frozenset[Axis]] = {}
-    for node, effects in plan.effects.items():
-        for effect in effects:
-            if isinstance(effect, Contraction):
-                name = owner(_weight_node(node, effect.weight))
-                roots = frozenset(plan.find(axis) for role, axis in effect.roles if role == "summed")
-                summed[name] = summed.get(name, frozenset()) | roots
-    entering: dict[str, frozenset[Axis]] = {}
-    for _, name, axes in plan.entering:
-        entering[owner(name)] = entering.get(owner(name), frozenset()) | {plan.find(axis) for axis in axes}
-    return summed, entering
+    roles = roles_of(program, plan, [(name, dims) for _, name, dims in plan.entering], sizes, state)
+    return Structure(found[0], found[1], reasons, skipped, tolerance, plan, axes, roles, noisy, colours)
 
 
 def _slack(dtype: torch.dtype) -> float:
@@ -224,7 +177,7 @@ def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_
     for node, effects in plan.effects.items():
         for effect in effects:
             if isinstance(effect, Contraction):
-                weight = _weight_node(node, effect.weight)
+                weight = weight_node(node, effect.weight)
                 sizes = [plan.size(axis) for _, axis in effect.roles]
                 sums.append(_Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles)))
     entries: list[_Entry] = []
@@ -239,20 +192,12 @@ def _beside(plan: _Collector, node: Node, values: Mapping[str, Tensor], bias: np
     """For a bias: Σ|w| of every unit's own weights; else the parameter's median size."""
     for effect in plan.effects.get(node, ()):
         if isinstance(effect, Contraction):
-            weight = np.abs(_array(values[_weight_node(node, effect.weight)]))
+            weight = np.abs(_array(values[weight_node(node, effect.weight)]))
             weight = weight.reshape([plan.size(axis) for _, axis in effect.roles])
             kept = weight.sum(tuple(d for d, (role, _) in enumerate(effect.roles) if role != "kept"))
             if kept.size == bias.size:
                 return kept.reshape(bias.shape)
     return float(np.median(np.abs(bias))) if bias.size else 0.0
-
-
-def _weight_node(node: Node, argument: str) -> str:
-    from lop_theory.modules.propagation import bind
-
-    name, _, position = argument.partition(".")
-    value = bind(node)[name]
-    return (value[int(position)] if position else value).name
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -138,26 +138,31 @@ def _forbidden(model: nn.Module, known: Structure, step: Step) -> str:
     sizes = set(counts[counts > 0].tolist())
     if len(sizes) > 1 and any(step.leaf in plan.leaves(axis) for axis in plan.averaged):
         return "a normalisation averages over these units, and its blocks differ in size"
-    tied = [name for name in known.summed if _is_tied(known, name, step.leaf)]
-    if tied and (len(sizes) > 1 or not all(_rescalable(model, known, name) for name in tied)):
-        return f"{tied[0]} is tied: it is read as a table and as weights"
+    tied = [name for name in known.roles.summed if _is_tied(known, name, step.leaf)]
+    if tied and (len(sizes) > 1 or not all(_rescalable(model, known, name, step.leaf) for name in tied)):
+        return f"{tied[0]} is tied: it enters in two ways"
     return ""
 
 
 def _is_tied(known: Structure, name: str, leaf: Axis) -> bool:
     """Whether a parameter is summed over a width class along which it also enters as it is (an embedding's table that
-    is the output's weight)."""
-    both = known.summed[name] & known.entering.get(name, frozenset())
-    return any(leaf in known.plan.leaves(root) for root in both)
+    is the output's weight), or is told apart (an autoencoder's weight and its transpose)."""
+    roles, plan = known.roles, known.plan
+    both = roles.summed[name] & roles.entering.get(name, frozenset())
+    twice = roles.along.get(name, frozenset()) & roles.kept.get(name, frozenset())
+    return any(leaf in plan.leaves(axis) for axis in (*both, *(known.axes[name][dim] for dim in twice)))
 
 
-def _rescalable(model: nn.Module, known: Structure, name: str) -> bool:
+def _rescalable(model: nn.Module, known: Structure, name: str, leaf: Axis) -> bool:
     """Whether what sums over a tied parameter is a module of its own, whose input can be scaled."""
     tensor = dict(model.named_parameters(remove_duplicate=False)).get(name)
-    modules = [model.get_submodule(path) for path in known.readers[name]]
-    return tensor is not None and all(
-        module is not model and vars(module)["_parameters"].get("weight") is tensor for module in modules
-    )
+    modules = [model.get_submodule(path) for path in _readers(known, name, leaf)]
+    return tensor is not None and all(m is not model and m._parameters.get("weight") is tensor for m in modules)
+
+
+def _readers(known: Structure, name: str, leaf: Axis) -> set[str]:
+    """Modules that sum over a parameter along a width class."""
+    return {path for path, root in known.roles.readers[name] if leaf in known.plan.leaves(root)}
 
 
 # --- sizes that follow ------------------------------------------------------------------------------------------------
@@ -216,8 +221,8 @@ def _gains(known: Structure, taken: Taken) -> dict[str, float]:
     """Of modules that sum over a tied parameter: how many equal terms each term now stands for."""
     found: dict[str, float] = {}
     for leaf, step in taken.items():
-        for name in known.summed:
-            for path in known.readers[name] if _is_tied(known, name, leaf) else ():
+        for name in known.roles.summed:
+            for path in _readers(known, name, leaf) if _is_tied(known, name, leaf) else ():
                 found[path] = found.get(path, 1.0) * len(step.target) / len(set(step.target.tolist()))
     return found
 
@@ -240,7 +245,7 @@ def _absorb(model: nn.Module, known: Structure, step: Step) -> None:
     """What constant units add to their readers goes into the biases."""
     if not step.shift.any():
         return
-    for name, roots in known.summed.items():
+    for name, roots in known.roles.summed.items():
         bias = bias_of(model, name) if step.leaf in roots else None
         if bias is not None:
             weight = model.get_parameter(name)
@@ -260,8 +265,7 @@ def _narrow(tensor: Tensor, known: Structure, name: str, taken: Taken) -> Any:
         if not any(leaf in taken for leaf in known.plan.leaves(axis)):
             continue
         line = reduced(known, axis, taken)
-        root = known.plan.find(axis)
-        if root in known.summed.get(name, frozenset()) - known.entering.get(name, frozenset()):
+        if _only_summed(known, name, dim):
             shape = [1] * value.ndim
             shape[dim] = -1
             value = block_sums(value * line.gain.reshape(shape), line.place, dim)
@@ -271,6 +275,13 @@ def _narrow(tensor: Tensor, known: Structure, name: str, taken: Taken) -> Any:
         return tensor
     narrow = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
     return nn.Parameter(narrow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else narrow
+
+
+def _only_summed(known: Structure, name: str, dim: int) -> bool:
+    """Whether a parameter's entries along a dimension are summed over, and nothing else."""
+    roles, owner = known.roles, known.roles.owner[name]
+    summed = dim in roles.along.get(owner, frozenset()) - roles.kept.get(owner, frozenset())
+    return summed and known.plan.find(known.axes[name][dim]) not in roles.entering.get(owner, frozenset())
 
 
 class Reduced(NamedTuple):
@@ -314,6 +325,8 @@ def _sum(parts: list[Reduced]) -> Reduced:
 
 def _resize(module: nn.Module) -> None:
     """The sizes that torch's own layers remember of their weights."""
+    if isinstance(module, nn.RNNBase):
+        module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
     weight = module._parameters.get("weight")
     reference = weight if weight is not None else module._buffers.get("running_mean")
     if reference is None:

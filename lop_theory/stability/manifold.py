@@ -44,8 +44,8 @@ def clones_of_profile(profile: Profile, summed: Sequence[str], coordinates: Coor
 def clones_of_structure(found: Structure, coordinates: Coordinates) -> Clones:
     """The clones of any traced model: the coarsest equitable partition of :func:`lop_theory.modules.detect`.
 
-    Where a weight is used in two ways (tied embeddings), or its two sides share a width, what is summed over is not
-    certain: :func:`lop_theory.stability.clones_of` tests it.
+    Where a weight is used in two ways (tied embeddings) what is summed over is not certain:
+    :func:`lop_theory.stability.clones_of` tests it.
     """
     labels = {name: tuple(_compact(torch.as_tensor(m)) for m in found.blocks[name]) for name in coordinates.names}
     dims = {name: summed_dimensions(found, name) for name in coordinates.names}
@@ -53,10 +53,8 @@ def clones_of_structure(found: Structure, coordinates: Coordinates) -> Clones:
 
 
 def summed_dimensions(found: Structure, name: str) -> list[int]:
-    """The dimensions of a weight along which it may be summed over, by the width classes of the trace."""
-    summed = found.summed.get(name, frozenset())
-    dims = [d for d, axis in enumerate(found.axes[name]) if found.plan.find(axis) in summed]
-    return dims if len(found.axes[name]) > 1 else []
+    """The dimensions of a weight that weighted sums of the trace run along."""
+    return sorted(found.roles.along.get(found.roles.owner[name], ())) if len(found.axes[name]) > 1 else []
 
 
 def clones_of_layers(model: nn.Sequential, blocks: Mapping[str, Sequence[int]]) -> Clones:

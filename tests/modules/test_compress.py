@@ -11,6 +11,7 @@ from torch import nn  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import certify, compress, detect, expand, expansion, merge  # noqa: E402
 from lop_theory.modules.zoo import resnet18  # noqa: E402
+from tests.zoo.plain import PLAIN  # noqa: E402
 
 ROWS = torch.randn(64, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -163,6 +164,24 @@ def test_a_tied_table_goes_with_blocks_of_one_size_and_its_reader_is_scaled():
     assert small.model.head.weight is small.model.words.weight
     other = torch.randint(0, 9, (5, 7))
     torch.testing.assert_close(small.model(other), model(other), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["highway", "bilinear", "bidirectional lstm", "decoder layer", "squeeze-excite"])
+def test_square_recurrent_bilinear_and_attention_weights_go_back_to_the_base(name):
+    torch.manual_seed(0)
+    base, inputs = PLAIN[name]()
+    wide = expand(base.eval(), 2, example_input=inputs)
+    small = compress(wide, detect(wide, inputs))
+    assert [tuple(p.shape) for p in small.model.parameters()] == [tuple(p.shape) for p in base.parameters()]
+    assert (dict(small.kept), small.difference < 1e-5) == ({}, True)
+
+
+def test_a_weight_that_is_also_its_transpose_says_so():
+    torch.manual_seed(0)
+    base, inputs = PLAIN["tied autoencoder"]()
+    wide = expand(base.eval(), 2, example_input=inputs)
+    small = compress(wide, detect(wide, inputs))
+    assert (small.removed, dict(small.kept)) == ({}, {"linear": "w is tied: it enters in two ways"})
 
 
 def gpt2(layers=1):

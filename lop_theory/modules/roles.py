@@ -1,0 +1,120 @@
+"""What the parameters of a traced model do: which modules sum over them, along which dimensions, and where they enter
+as they are."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lop_theory.modules.axes import Axis
+from lop_theory.modules.interface import Axes, Contraction
+from lop_theory.modules.plan import Plan
+from lop_theory.modules.propagation import bind
+from lop_theory.modules.scale import moves
+from lop_theory.trace import Node, Program
+
+COMPUTED = ""
+"""Stands for all weights that are no rearranged parameters (weight normalisation)."""
+
+
+class Roles(NamedTuple):
+    """``owner``: the first name of a parameter that has several. By that name: ``summed``, the width classes that its
+    weighted sums run over, and ``along``, the dimensions that they do (both sides of a square weight may be of one
+    class); ``kept``, those along which the sums are told apart; ``readers``, the modules that compute them, with the
+    class; ``entering``, the classes along which it enters as it is (bias, scale, table)."""
+
+    owner: Mapping[str, str]
+    summed: Mapping[str, frozenset[Axis]]
+    along: Mapping[str, frozenset[int]]
+    kept: Mapping[str, frozenset[int]]
+    readers: Mapping[str, frozenset[tuple[str, Axis]]]
+    entering: Mapping[str, frozenset[Axis]]
+
+
+def roles_of(
+    program: Program,
+    plan: Plan,
+    entering: list[tuple[str, Axes]],
+    sizes: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+) -> Roles:
+    """``entering``: values of the program that enter as they are, with their axes; ``sizes`` of all its values."""
+    follow, owner = _follower(program, sizes, state), _owners(state)
+    summed, along, kept, readers, enters = (defaultdict[str, frozenset[Any]](frozenset) for _ in range(5))
+    for node, effects in plan.effects.items():
+        for effect in effects:
+            if isinstance(effect, Contraction):
+                value, elements = follow(weight_node(node, effect.weight)) or (COMPUTED, None)
+                name = owner.get(value, value)
+                roots = {plan.find(axis) for role, axis in effect.roles if role == "summed"}
+                summed[name] |= roots
+                readers[name] |= {(program.modules.get(node.name, ""), root) for root in roots}
+                if elements is not None:
+                    dims = _dimensions(plan, effect, elements, state[name].shape)
+                    along[name] |= dims["summed"]
+                    kept[name] |= dims["kept"]
+    for value, axes in entering:
+        found = follow(value)
+        if found is not None:
+            enters[owner[found[0]]] |= {plan.find(axis) for axis in axes}
+    return Roles(owner, *map(dict, (summed, along, kept, readers, enters)))
+
+
+def _owners(state: Mapping[str, Tensor]) -> dict[str, str]:
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
+
+
+def weight_node(node: Node, argument: str) -> str:
+    """The name of an argument's value (``weight``, ``operands.1``)."""
+    name, _, position = argument.partition(".")
+    value = bind(node)[name]
+    return (value[int(position)] if position else value).name
+
+
+def _follower(
+    program: Program, sizes: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> Callable[[str], tuple[str, Tensor] | None]:
+    """Maps a value to the parameter that it rearranges, and the element of it behind each of its own."""
+    nodes = {node.name: node for node in program.graph.nodes}
+
+    def follow(value: str) -> tuple[str, Tensor] | None:
+        node = nodes[value]
+        if node.op == "placeholder":
+            name = program.state.get(value)
+            return None if name is None else (name, torch.arange(state[name].numel()).reshape(state[name].shape))
+        if not moves(node) or not hasattr(node.args[0], "name"):
+            return None
+        inner = follow(node.args[0].name)
+        if inner is None:
+            return None
+        if len(node.all_input_nodes) > 1:  # sizes that the program computes
+            return inner[0], inner[1].reshape(sizes[value])
+        target: Any = node.target
+        return inner[0], target(inner[1], *node.args[1:], **node.kwargs)
+
+    return follow
+
+
+def _dimensions(
+    plan: Plan, effect: Contraction, elements: Tensor, shape: tuple[int, ...]
+) -> defaultdict[str, frozenset[int]]:
+    """By role: the dimensions of a parameter of that shape which the axes of a weighted sum of its ``elements`` run
+    along."""
+    grid, found = (
+        elements.reshape([plan.size(axis) for _, axis in effect.roles]),
+        defaultdict[str, frozenset[int]](frozenset),
+    )
+    for k, (role, _) in enumerate(effect.roles):
+        found[role] |= _moving(grid, k, shape)
+    return found
+
+
+def _moving(grid: Tensor, dim: int, shape: tuple[int, ...]) -> frozenset[int]:
+    """The dimensions of a tensor of that shape that change along ``dim`` of a grid of its elements."""
+    line = grid.movedim(dim, 0).flatten(1)[:, 0].numpy()
+    coordinates = np.unravel_index(line, shape)
+    return frozenset(k for k, at in enumerate(coordinates) if len(set(at.tolist())) > 1)
