@@ -115,6 +115,8 @@ def _dimensions(
 
 def _moving(grid: Tensor, dim: int, shape: tuple[int, ...]) -> frozenset[int]:
     """The dimensions of a tensor of that shape that change along ``dim`` of a grid of its elements."""
-    line = grid.movedim(dim, 0).flatten(1)[:, 0].numpy()
+    if not grid.numel():
+        return frozenset()
+    line = grid.movedim(dim, 0).reshape(grid.shape[dim], -1)[:, 0].numpy()
     coordinates = np.unravel_index(line, shape)
     return frozenset(k for k, at in enumerate(coordinates) if len(set(at.tolist())) > 1)

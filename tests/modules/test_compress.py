@@ -166,7 +166,9 @@ def test_a_tied_table_goes_with_blocks_of_one_size_and_its_reader_is_scaled():
     torch.testing.assert_close(small.model(other), model(other), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["highway", "bilinear", "bidirectional lstm", "decoder layer", "squeeze-excite"])
+@pytest.mark.parametrize(
+    "name", ["highway", "bilinear", "bidirectional lstm", "decoder layer", "squeeze-excite", "mlp spectral norm"]
+)
 def test_square_recurrent_bilinear_and_attention_weights_go_back_to_the_base(name):
     torch.manual_seed(0)
     base, inputs = PLAIN[name]()
