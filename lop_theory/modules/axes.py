@@ -227,9 +227,12 @@ class Axes:
         return [self.join([self.new(size // stride), *rest]) for size in sizes]
 
     def concat(self, axes: Sequence[Axis]) -> Axis:
-        """The axis of a concatenation."""
+        """The axis of a concatenation. A part along which the value is constant, beside others, is not cloned."""
         if len(axes) == 1:
             return axes[0]
+        constant = [all("constant" in self._marks[leaf] for leaf in self.leaves(axis)) for axis in axes]
+        for axis in (axis for axis, one in zip(axes, constant, strict=True) if one and not all(constant)):
+            self.rigid(axis)
         rigid = all(self._rigid[self.find(axis)] for axis in axes)
         return self._add(sum(map(self.size, axes)), "sum", axes, rigid)
 

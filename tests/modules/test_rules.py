@@ -109,6 +109,12 @@ MODELS = {
         Function(lambda m, x: m.c(torch.cat([m.a(x) + m.b(x), m.b(x).tanh()], -1)), a=lin(4, 3), b=lin(4, 3), c=lin(6, 2)),
         ROWS,
     ),
+    "concat with zeros": (Function(lambda m, x: m.b(torch.cat([m.a(x).tanh(), x.new_zeros(x.shape[0], 2)], -1)), a=lin(4, 3), b=lin(5, 2)), ROWS),
+    "linear of one output": (Function(lambda m, x: m.b(m.a(x)) * F.linear(m.a(x).tanh(), m.v, m.c)[:, None], a=lin(4, 3), b=lin(3, 2), v=parameter(3), c=nn.Parameter(torch.tensor(0.3))), ROWS),
+    "masked heads by hand": (
+        Function(lambda m, x: m.o(((q := m.q(x).unflatten(-1, (2, 3)).transpose(1, 2)) @ q.mT).tril() @ q).mean((1, 2)), q=lin(4, 6), o=lin(3, 2)),
+        TOKENS,
+    ),
     "concat with the input": (Function(lambda m, x: m.b(torch.cat([x, m.a(x).tanh()], -1)), a=lin(4, 3), b=lin(7, 2)), ROWS),
     "split and narrow": (
         Function(lambda m, x: m.b(m.a(x)[:, :3] * m.a(x)[:, 3:]) + m.c(m.a(x).split([2, 4], 1)[1]), a=lin(4, 6), b=lin(3, 2), c=lin(4, 2)),

@@ -11,9 +11,9 @@ from lop_theory.modules.rules.rule_table import table
 
 def linear(call: Call) -> Axes:
     x, weight, bias = call["input"], call["weight"], call["bias"]
-    batch = "abcdefgh"[: len(x.shape) - 1]
-    axes = contraction(call, ("input", "weight"), (batch + "i", "oi" if len(weight.shape) == 2 else "i"), batch + "o")
-    if bias is not None:
+    batch, out = "abcdefgh"[: len(x.shape) - 1], "o" if len(weight.shape) == 2 else ""
+    axes = contraction(call, ("input", "weight"), (batch + "i", out + "i"), batch + out)
+    if bias is not None and out:
         call.domain.tie(axes[-1], bias.axes[0])
     return axes
 

@@ -233,6 +233,14 @@ def along(call: Call) -> Axes | list[Axes]:
     return results if isinstance(call.output, list) else results[0]
 
 
+def triangle(call: Call) -> Axes:
+    """triu, tril of the last two axes."""
+    x = call["self"]
+    for axis in x.axes[-2:]:
+        call.domain.rigid(axis)
+    return (*x.axes[:-2], *call.fresh(call.shape[-2:]))
+
+
 def pad(call: Call) -> Axes:
     x = call["self"]
     padded = {len(x.shape) - 1 - k // 2 for k, amount in enumerate(call["pad"]) if amount}
@@ -273,9 +281,9 @@ RULES = {
     **table(
         along,
         "softmax log_softmax _softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp flip roll sort topk diff "
-        "triu tril "
         "_fft_r2c _fft_c2r _fft_c2c fft_fft fft_ifft fft_rfft fft_irfft fft_hfft",
     ),
+    **table(triangle, "triu tril"),
     **table(pad, "pad constant_pad_nd"),
     **table(filled, "zeros ones full new_zeros new_ones new_full"),
 }
