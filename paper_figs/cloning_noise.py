@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
-from empirical.runs.saved import Group
-from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, noises
+from empirical.runs.saved import Chosen, Group
+from paper_figs.cloning_panels import MODELS, SHADES, SHOWN, Line, draw_grid, noises
 
 MEANING = (
     "The noise of every element has deviation σ₀ λᵗ times the norm of its tensor's gradient; λ = 0 is one noisy step. "
 )
 
 
-def draw_scales(stem: Path, model: str) -> str:
+def draw_scales(stem: Path, model: str, chosen: Chosen) -> str:
     """A column for each decay λ that was run with every scale σ₀; a line for each scale."""
-    found = cells(PRESET)
+    found = cells(*chosen)
     grid = noises(found, model)
     scales, decays = _values(grid)
     columns = [
@@ -21,13 +21,13 @@ def draw_scales(stem: Path, model: str) -> str:
         for d in decays
         if all((s, d) in grid for s in scales)
     ]
-    data = draw_grid(stem, columns, found, [model], alike=True)
+    data = draw_grid(stem, columns, found, chosen, [model], alike=True)
     return f"{MODELS[model]} under Noisy SGD: scale of the noise. {MEANING}{SHOWN}{data}"
 
 
-def draw_decays(stem: Path, model: str) -> str:
+def draw_decays(stem: Path, model: str, chosen: Chosen) -> str:
     """A column for each scale σ₀ that was run with every decay λ; a line for each decay."""
-    found = cells(PRESET)
+    found = cells(*chosen)
     grid = noises(found, model)
     scales, decays = _values(grid)
     columns = [
@@ -35,7 +35,7 @@ def draw_decays(stem: Path, model: str) -> str:
         for s in scales
         if all((s, d) in grid for d in decays)
     ]
-    data = draw_grid(stem, columns, found, [model], alike=True)
+    data = draw_grid(stem, columns, found, chosen, [model], alike=True)
     return f"{MODELS[model]} under Noisy SGD: decay of the noise. {MEANING}{SHOWN}{data}"
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from empirical.cloning.records import cells, side_by_side
-from empirical.runs.saved import Group
+from empirical.runs.saved import Chosen, Group
 from paper_figs.cloning_panels import (
     MODELS,
-    PRESET,
     Line,
     draw_defect,
     draw_roles,
@@ -23,9 +22,9 @@ from paper_figs.style import panels, save
 ARMS = (("SGD", "sgd"), ("SGD, matched step sizes", "matched"), ("Adam", "adam"))
 
 
-def draw_optimisers(stem: Path, model: str) -> str:
+def draw_optimisers(stem: Path, model: str, chosen: Chosen) -> str:
     """Columns: SGD, SGD with matched step sizes, Adam, and where it was run, clones that are not copies."""
-    found = cells(PRESET)
+    found = cells(*chosen)
     columns = [(title, one(found, model, arm)) for title, arm in ARMS]
     uneven = [g for key, g in found.items() if key.model == model and key.arm == "redistributed"]
     columns += [("SGD, clones not copies", group) for group in uneven]
@@ -48,7 +47,7 @@ def draw_optimisers(stem: Path, model: str) -> str:
         same_scale(row)
     label_rows(axes, ("relative difference", "training loss", "effective rank"))
     figure.legend(*axes[2][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    data = provenance(figure, found, [model])
+    data = provenance(figure, found, [model], chosen)
     save(figure, stem)
     last = (
         " In the last column clones are not copies: random weights inside RE∩CE were added; shown is the distance of "

@@ -12,11 +12,10 @@ from matplotlib.ticker import LogLocator
 from empirical.cloning.options import Setting
 from empirical.cloning.records import Cells, control, data_name, over_layers, side_by_side
 from empirical.runs.control import too_few
-from empirical.runs.saved import Group
-from empirical.training.options import MODELS
+from empirical.runs.saved import Chosen, Group
+from empirical.training.options import MODELS, precision_shown
 from paper_figs.style import headline, panels, save
 
-PRESET = "laptop"
 ROLES = {"base": "tab:blue", "clone": "tab:red", "control": "tab:gray"}
 ROLE_LABELS = {"base": "base", "clone": "clone", "control": "fresh, of the clone's width"}
 SMALLEST = 1e-17
@@ -108,6 +107,7 @@ def draw_grid(
     stem: Path,
     columns: Sequence[tuple[str, Sequence[Line]]],
     found: Cells,
+    chosen: Chosen,
     models: Sequence[str],
     *,
     alike: bool = False,
@@ -129,7 +129,7 @@ def draw_grid(
     else:
         label_rows(axes, ROWS)
     _legend(figure, grid[2][0])
-    data = provenance(figure, found, models)
+    data = provenance(figure, found, models, chosen)
     save(figure, stem)
     return data
 
@@ -158,10 +158,10 @@ SHOWN = (
 )
 
 
-def provenance(figure: Figure, found: Cells, models: Sequence[str]) -> str:
+def provenance(figure: Figure, found: Cells, models: Sequence[str], chosen: Chosen) -> str:
     """Data, sizes, seeds and whether the fresh network learned, a line for each model above the panels, and for the
     caption."""
-    return f"{headline(figure, *(_line(found, model) for model in models))} From preset {PRESET}."
+    return f"{headline(figure, *(_line(found, model) for model in models))} From preset {chosen.shown}."
 
 
 def _line(found: Cells, model: str) -> str:
@@ -171,9 +171,9 @@ def _line(found: Cells, model: str) -> str:
     side, images = config["data"]["side"], config["data"]["per_class"]
     return (
         f"{MODELS[model]}{widths}: {side}×{side} {data_name(config)}, {config['classes']} classes of {images} images, "
-        f"base alone for {config['pretrain']} steps, then {config['steps']} side by side, seeds "
-        f"{', '.join(map(str, group.seeds))}. Control (a fresh network of the clone's width, SGD), training accuracy "
-        f"{fresh}: {'learned' if fresh.learnt else 'did NOT learn'}.{f' Cannot tell: {few}.' if few else ''}"
+        f"base alone for {config['pretrain']} steps, then {config['steps']} side by side{precision_shown(config)}, "
+        f"seeds {', '.join(map(str, group.seeds))}. Control (a fresh network of the clone's width, SGD), training "
+        f"accuracy {fresh}: {'learned' if fresh.learnt else 'did NOT learn'}.{f' Cannot tell: {few}.' if few else ''}"
     )
 
 

@@ -10,11 +10,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from empirical.continual.records import Setting, control, data_name, lacks, layers, missing, name
-from empirical.runs.saved import Group
-from empirical.training.options import MODELS
+from empirical.runs.saved import COMMITTED, Chosen, Group
+from empirical.training.options import MODELS, precision_shown
 from paper_figs.style import headline, panels
 
-PRESET = "laptop"
 NORMALISATIONS = {"none": ("no normalisation", "tab:red"), "batch": ("BatchNorm", "tab:blue"),
                   "layer": ("LayerNorm", "tab:green")}  # fmt: skip
 REPAIRED = {"cbp": ("continual backprop", "tab:purple"), "redo": ("ReDo", "tab:olive")}
@@ -51,11 +50,11 @@ def legend(figure: Figure, ax: Any, columns: int) -> None:
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, columns), frameon=False)
 
 
-def provenance(figure: Figure, found: Cells, preset: str = PRESET) -> str:
+def provenance(figure: Figure, found: Cells, chosen: Chosen = COMMITTED) -> str:
     """Data, sizes, seeds and what the control learned, a line for each model above the panels, and for the caption."""
     lines = [_line(found, model) for model in models(found)]
     shown = headline(figure, *lines)
-    return f"{shown} From preset {preset}; mean and standard deviation over seeds.{_not_run(found, preset)}"
+    return f"{shown} From preset {chosen.shown}; mean and standard deviation over seeds.{_not_run(found, chosen)}"
 
 
 def _line(found: Cells, model: str) -> str:
@@ -69,14 +68,14 @@ def _line(found: Cells, model: str) -> str:
     )
 
 
-def _not_run(found: Cells, preset: str) -> str:
-    lacking = missing(found, preset)
+def _not_run(found: Cells, chosen: Chosen) -> str:
+    lacking = missing(found, chosen.preset)
     if not lacking:
         return ""
-    chosen = " ".join(dict.fromkeys(setting.model for setting in lacking))
+    models = " ".join(dict.fromkeys(setting.model for setting in lacking))
     return (
         f" Not run: {'; '.join(name(setting) for setting in lacking)} "
-        f"(python -m empirical continual --preset {preset} --models {chosen} --out results)."
+        f"(python -m empirical continual --preset {chosen.shown} --models {models} --out results)."
     )
 
 
@@ -86,6 +85,7 @@ def _size(config: dict[str, Any]) -> str:
     return (
         f"{MODELS[model['name']]}{narrowed}: {side}×{side} {data_name(config)}, {config['tasks']} tasks of "
         f"{config['classes_per_task']} classes, {config['steps']} steps of batch {config['batch']} each"
+        f"{precision_shown(config)}"
     )
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
+from empirical.runs.saved import COMMITTED, Chosen
 from paper_figs.cloning_panels import (
-    PRESET,
     Line,
     draw_defect,
     draw_roles,
@@ -21,8 +21,8 @@ from paper_figs.style import panels, save
 SIGMA, DECAY, DROPOUT = 0.05, 1.0, 0.1
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     sgd = one(found, "mlp", "sgd")
     columns = (
         ("SGD", sgd),
@@ -44,7 +44,7 @@ def draw(stem: Path) -> str:
         same_scale(row)
     label_rows(axes, ("1 − R² (cloning)", "training loss", "effective rank"))
     figure.legend(*axes[2][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    data = provenance(figure, found, ["mlp"])
+    data = provenance(figure, found, ["mlp"], chosen)
     save(figure, stem)
     return (
         "An MLP, widened into a clone of itself, and its base train side by side on the same batches with the same "

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from empirical.continual.records import accuracy, cells, loss, over_layers
-from paper_figs.continual_panels import MODELS, PRESET, arms, band, legend, models, provenance
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.continual_panels import MODELS, arms, band, legend, models, provenance
 from paper_figs.style import panels, save
 
 ROWS = (
@@ -13,8 +14,8 @@ ROWS = (
 )
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     figure, axes = panels(len(ROWS), len(models(found)), size=(2.8, 2.1))
     for column, model in enumerate(models(found)):
         axes[0][column].set_title(MODELS[model])
@@ -26,7 +27,7 @@ def draw(stem: Path) -> str:
     for ax, (label, _) in zip(axes[:, 0], ROWS, strict=True):
         ax.set_ylabel(label)
     legend(figure, axes[0][0], len(models(found)))
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     return (
         "Training accuracy at the end of each task (over the task's classes, all its training images), training loss "

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from empirical.continual.records import Setting, cells, over_layers
-from paper_figs.continual_panels import MODELS, PRESET, band, models, provenance
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.continual_panels import MODELS, band, models, provenance
 from paper_figs.style import panels, save
 
 SYMPTOMS = (
@@ -21,8 +22,8 @@ RANKS = (
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     figure, axes = panels(2, len(models(found)), size=(2.8, 2.2))
     for column, model in enumerate(models(found)):
         _lines(axes[:, column], found[Setting(model)], "-")
@@ -36,7 +37,7 @@ def draw(stem: Path) -> str:
     for ax, lines in zip(axes[:, 0], (RANKS, SYMPTOMS), strict=True):
         handles, labels = ax.get_legend_handles_labels()
         ax.legend(handles[: len(lines)], labels[: len(lines)], fontsize=6.5, frameon=False, ncols=2)
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     return (
         "Ranks of the representation (top) and shares of dead, duplicate, saturated and dormant units (bottom), means "

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from empirical.continual.records import cells, over_layers
-from paper_figs.continual_panels import MODELS, PRESET, arms, band, legend, models, provenance
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.continual_panels import MODELS, arms, band, legend, models, provenance
 from paper_figs.style import panels, save
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     figure, axes = panels(1, len(models(found)), size=(2.8, 2.4))
     for ax, model in zip(axes[0], models(found), strict=True):
         for group, *look in arms(found, model):
@@ -17,7 +18,7 @@ def draw(stem: Path) -> str:
         ax.set_ylim(bottom=0)
     axes[0][0].set_ylabel("effective rank / units")
     legend(figure, axes[0][0], len(models(found)))
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     return (
         "Effective rank of the hidden layers over their number of units (mean over layers, at the end of each task on "

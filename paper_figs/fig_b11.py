@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from empirical.runs.saved import COMMITTED, Chosen
 from paper_figs.cloning_noise import draw_decays
 
 
-def draw(stem: Path) -> str:
-    return draw_decays(stem, "vit")
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    return draw_decays(stem, "vit", chosen)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
-from paper_figs.cloning_panels import MODELS, PRESET, SHADES, SHOWN, Line, draw_grid, one
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.cloning_panels import MODELS, SHADES, SHOWN, Line, draw_grid, one
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     shades = dict(zip(sorted({key.dropout for key in found}), SHADES, strict=False))
     columns = [
         (
@@ -20,5 +21,5 @@ def draw(stem: Path) -> str:
         )
         for model, title in MODELS.items()
     ]
-    data = draw_grid(stem, columns, found, list(MODELS))
+    data = draw_grid(stem, columns, found, chosen, list(MODELS))
     return f"Cloning and dropout: clones draw masks of their own. Measured without dropout. {SHOWN}{data}"

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from empirical.runs.saved import COMMITTED, Chosen
 from paper_figs.cloning_optimisers import draw_optimisers
 
 
-def draw(stem: Path) -> str:
-    return draw_optimisers(stem, "vit")
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    return draw_optimisers(stem, "vit", chosen)

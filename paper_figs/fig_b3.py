@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from empirical.continual.records import FIRST_STEP, accuracy, cells, over_layers
+from empirical.runs.saved import COMMITTED, Chosen
 from empirical.runs.statistics import last
-from paper_figs.continual_panels import MODELS, PRESET, arms, models, provenance
+from paper_figs.continual_panels import MODELS, arms, models, provenance
 from paper_figs.style import panels, save
 
 SHARE = 0.125
@@ -20,8 +21,8 @@ BARS = (
 )
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     figure, axes = panels(1, len(BARS), size=(2.9, 2.5))
     for place, model in enumerate(models(found)):
         lines = arms(found, model)
@@ -34,7 +35,7 @@ def draw(stem: Path) -> str:
         ax.set_xticklabels([MODELS[m] for m in models(found)], fontsize=7.5)
         ax.grid(visible=False, axis="x")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     return (
         "Shares of dead, saturated and duplicate units (means over hidden layers, on the task's held-out probe; "

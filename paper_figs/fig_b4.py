@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from empirical.continual.records import Setting, accuracy, cells, over_layers
-from paper_figs.continual_panels import MODELS, NORMALISATIONS, PRESET, models, provenance
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.continual_panels import MODELS, NORMALISATIONS, models, provenance
 from paper_figs.style import panels, save
 
 MARKERS = {"none": "o", "batch": "s", "layer": "^"}
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     names = models(found)
     figure, axes = panels(1, len(names), size=(2.9, 2.6))
     points = None
@@ -27,7 +28,7 @@ def draw(stem: Path) -> str:
     axes[0][0].set_ylabel("duplicate units")
     axes[0][0].legend(fontsize=6.5, frameon=False)
     figure.colorbar(points, ax=axes[0][-1], label="training accuracy")
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     return (
         "Share of duplicate against share of dead units (means over hidden layers and seeds, on the task's held-out "

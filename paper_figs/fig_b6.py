@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from empirical.continual.records import cells
-from paper_figs.continual_panels import PRESET, layer_panels, provenance
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.continual_panels import layer_panels, provenance
 from paper_figs.style import save
 
 NAMES = (("dead", "dead units"), ("saturated", "saturated units"), ("saturated_as_coded", "saturated (as coded)"))
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     figure = layer_panels(found, NAMES)
-    data = provenance(figure, found)
+    data = provenance(figure, found, chosen)
     save(figure, stem)
     group = next(iter(found.values()))
     probe = group.config["data"]["probe_per_class"] * group.config["classes_per_task"]

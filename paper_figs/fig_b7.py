@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from empirical.cloning.records import cells
-from paper_figs.cloning_panels import MODELS, PRESET, SHOWN, Line, draw_grid, noises, one
+from empirical.runs.saved import COMMITTED, Chosen
+from paper_figs.cloning_panels import MODELS, SHOWN, Line, draw_grid, noises, one
 
 SIGMA, DECAY, DROPOUT = 0.05, 1.0, 0.1
 
 
-def draw(stem: Path) -> str:
-    found = cells(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    found = cells(*chosen)
     columns = [
         (
             title,
@@ -22,5 +23,5 @@ def draw(stem: Path) -> str:
         )
         for model, title in MODELS.items()
     ]
-    data = draw_grid(stem, columns, found, list(MODELS))
+    data = draw_grid(stem, columns, found, chosen, list(MODELS))
     return f"Cloning in four architectures. {SHOWN}{data}"

@@ -22,10 +22,10 @@ from empirical.escape.records import (
     stage,
     starts,
 )
-from empirical.runs.saved import Group
+from empirical.runs.saved import COMMITTED, Chosen, Group
+from empirical.training.options import precision_shown
 from paper_figs.style import headline, panels, save
 
-PRESET = "laptop"
 COLOURS = {
     "none": "black",
     "fresh": "gray",
@@ -41,8 +41,8 @@ UNITS = (("dead_back", "dead", ""), ("duplicate_back", "duplicates", "///"))
 """Column, label and hatching of its bars."""
 
 
-def draw(stem: Path) -> str:
-    group = cell(PRESET)
+def draw(stem: Path, chosen: Chosen = COMMITTED) -> str:
+    group = cell(*chosen)
     figure, axes = panels(len(starts(group)), 4, size=(3.1, 2.7))
     for row, start in zip(axes, starts(group), strict=True):
         _draw_tasks(row[0], group, start)
@@ -51,7 +51,7 @@ def draw(stem: Path) -> str:
         _draw_units(row[3], group, start)
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
-    data = provenance(figure, group)
+    data = provenance(figure, group, chosen)
     save(figure, stem)
     config = group.config
     return (
@@ -67,16 +67,16 @@ def draw(stem: Path) -> str:
     )
 
 
-def provenance(figure: Figure, group: Group) -> str:
+def provenance(figure: Figure, group: Group, chosen: Chosen) -> str:
     """Data, sizes, seeds and whether the fresh networks learned, above the panels and for the caption."""
     config, fresh = group.config, control(group)
     half = ", ".join(f"{task:.0f}" for task in began(group, "half"))
     return headline(
         figure,
-        f"{config['model']['name'].upper()}: {data_name(config)}, preset {PRESET} ({config['before']} tasks in "
-        f"stage 1, {config['after']} in every branch, of {config['steps']} steps; half was lost after task {half}), "
-        f"seeds {', '.join(map(str, group.seeds))}. Control (fresh networks in stage 2), training accuracy {fresh}: "
-        f"{'learned' if fresh.learnt else 'did NOT learn'}.",
+        f"{config['model']['name'].upper()}: {data_name(config)}, preset {chosen.shown} ({config['before']} tasks in "
+        f"stage 1, {config['after']} in every branch, of {config['steps']} steps{precision_shown(config)}; half was "
+        f"lost after task {half}), seeds {', '.join(map(str, group.seeds))}. Control (fresh networks in stage 2), "
+        f"training accuracy {fresh}: {'learned' if fresh.learnt else 'did NOT learn'}.",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from empirical.runs.measured import Measured, findings, nothing
-from empirical.runs.saved import FOLDER
+from empirical.runs.saved import CHOOSING, FOLDER
 from empirical.runs.store import records, require_intact
 from lop_theory.cli import OK, Parser
 from lop_theory.errors import InvalidInput
@@ -38,25 +38,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--records", default=str(FOLDER), metavar="DIR", help="the records (default: the committed ones)"
     )
+    parser.add_argument(
+        "--precision", default="fp32", choices=("fp32", "tf32", "bf16"),
+        help="of the runs that are read, of continual, cloning and escape only (default fp32; on a GPU bf16 is usual)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     chosen = options.ids
     stated = {claim.id: f"{claim.statement} {claim.corrected}" for claim in load(root() / LEDGER)}
-    known = {name: _verdicts(experiment) for experiment in EXPERIMENTS for name in _verdicts(experiment)}
+    experiments = list(EXPERIMENTS) if options.precision == "fp32" else list(CHOOSING)
+    known = [name for experiment in experiments for name in _verdicts(experiment)]
     for name in chosen:
         if name not in known:
-            raise InvalidInput("ids", name, "is no measured claim", f"one of: {' '.join(known)}")
-    for experiment in EXPERIMENTS:
+            about = "" if options.precision == "fp32" else f" about records in {options.precision}"
+            raise InvalidInput("ids", name, f"is no measured claim{about}", f"one of: {' '.join(known)}")
+    for experiment in experiments:
         names = [name for name in _verdicts(experiment) if not chosen or name in chosen]
-        for row in _rows(experiment, names, stated, Path(options.records)):
+        for row in _rows(experiment, names, stated, _reading(options)):
             print(json.dumps(row))
     return OK
+
+
+def _reading(options: Any) -> dict[str, Any]:
+    """What an experiment's reader is called with, besides the preset."""
+    precision = {} if options.precision == "fp32" else {"precision": options.precision}
+    return {"root": Path(options.records), **precision}
 
 
 def _verdicts(experiment: str) -> Mapping[str, Measured]:
     return import_module(f"empirical.{experiment}.verdicts").VERDICTS
 
 
-def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(
+    experiment: str, names: list[str], stated: Mapping[str, str], reading: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
     """Records that are missing, damaged or of another form are no evidence, with the reason, for their own claims."""
     if not names:
         return
@@ -66,8 +80,8 @@ def _rows(experiment: str, names: list[str], stated: Mapping[str, str], folder: 
         by_preset[_verdicts(experiment)[name].preset].append(name)
     for preset, own in by_preset.items():
         try:
-            require_intact(records(folder / experiment))
-            cells = read(root=folder) if preset is None else read(preset, root=folder)
+            require_intact(records(reading["root"] / experiment))
+            cells = read(**reading) if preset is None else read(preset, **reading)
         except _UNUSABLE as error:
             yield from (nothing(name, _said(error)) for name in own)
             continue

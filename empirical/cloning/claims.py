@@ -12,7 +12,7 @@ from empirical.cloning.options import Setting
 from empirical.cloning.records import Cells, control, data_name, over_layers, side_by_side
 from empirical.runs.saved import Group
 from empirical.runs.statistics import effect
-from empirical.training.options import MODELS
+from empirical.training.options import MODELS, precision_shown
 
 DETERMINISTIC = ("sgd", "matched", "adam")
 
@@ -223,8 +223,9 @@ def _by_model(what: str, said: Callable[[str], Iterator[str]], cells: Cells) -> 
 
 def _measured(what: str, parts: list[str], cells: Cells) -> str:
     group = next(iter(cells.values()))
+    config = group.config
     return (
-        f"Measured on {data_name(group.config)}, preset laptop ({group.config['classes']} classes, seeds "
+        f"Measured on {data_name(config)}, preset laptop ({config['classes']} classes{precision_shown(config)}, seeds "
         f"{min(group.seeds)}-{max(group.seeds)}; ratios: geometric mean, Cohen's d of the logarithm, seeds above 1), "
         f"{what}: {'; '.join(parts)}."
     )

@@ -10,20 +10,21 @@ import numpy as np
 from empirical.cloning.options import CLONING, Setting, setting
 from empirical.runs import saved
 from empirical.runs.control import Control, too_few
-from empirical.runs.saved import FOLDER, NETWORK, Group
+from empirical.runs.saved import FOLDER, NETWORK, Chosen, Group
 from empirical.runs.store import Record
 
 Cells = dict[Setting, Group]
 
 
-def cells(preset: str = "laptop", root: Path = FOLDER) -> Cells:
+def cells(preset: str = "laptop", root: Path = FOLDER, precision: str = "fp32", source: str | None = None) -> Cells:
     """Every setting of a preset, of every model the seeds that have been run whole. Raises ``InvalidInput`` naming the
     command that makes what is missing if a model has none."""
-    runs = CLONING[preset].runs()
+    wanted = Chosen(preset, root, precision, source)
+    runs = wanted.options(CLONING).runs()
     whole = saved.complete("cloning", runs, lambda run: (run.model.name, run.seed), root)
     lacking = {run.model.name for run in runs} - {run.model.name for run in whole}
     chosen = whole + [run for run in runs if run.model.name in lacking]
-    return saved.groups("cloning", preset, chosen, lambda run: setting(asdict(run)), root)
+    return saved.groups("cloning", wanted.shown, chosen, lambda run: setting(asdict(run)), root)
 
 
 def shared(found: Cells) -> Cells:

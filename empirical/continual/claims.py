@@ -24,7 +24,7 @@ from empirical.continual.records import (
 )
 from empirical.runs.control import LEARNT, SPAN, early, late
 from empirical.runs.saved import Group
-from empirical.training.options import MODELS
+from empirical.training.options import MODELS, precision_shown
 
 Cells = Mapping[Setting, Group]
 HALF = 0.5
@@ -263,6 +263,6 @@ def _measured(what: str, parts: list[str], cells: Cells) -> str:
 def _stream(cells: Cells, model: str) -> str:
     config = cells[Setting(model)].config
     return (
-        f"{MODELS[model]}, {data_name(config)}, {config['tasks']} tasks of {config['steps']} steps, fresh control "
-        f"{control(cells, model)}"
+        f"{MODELS[model]}, {data_name(config)}, {config['tasks']} tasks of {config['steps']} steps"
+        f"{precision_shown(config)}, fresh control {control(cells, model)}"
     )

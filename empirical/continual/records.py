@@ -10,7 +10,7 @@ import numpy as np
 from empirical.continual.options import CONTINUAL, ContinualRun
 from empirical.runs import saved
 from empirical.runs.control import Control, cannot_tell
-from empirical.runs.saved import FOLDER, NETWORK, Group
+from empirical.runs.saved import FOLDER, NETWORK, Chosen, Group
 
 INITIALISATION, FIRST_STEP, TRAINING, END = range(4)
 """Moments of rows: before training; after the first step of a task (the output layer was zero before it); during a
@@ -53,16 +53,19 @@ def label(run: ContinualRun) -> str:
     return f"{name(setting(asdict(run)))}, seed {run.seed}"
 
 
-def cells(preset: str = "laptop", root: Path = FOLDER) -> dict[Setting, Group]:
+def cells(
+    preset: str = "laptop", root: Path = FOLDER, precision: str = "fp32", source: str | None = None
+) -> dict[Setting, Group]:
     """Every setting of a preset that has been run whole, all seeds. Raises ``InvalidInput`` naming the command that
     makes what is missing if there is none."""
-    options = CONTINUAL[preset]
+    chosen = Chosen(preset, root, precision, source)
+    options = chosen.options(CONTINUAL)
 
     def key(run: ContinualRun) -> Setting:
         return setting(asdict(run), options.size(run.model.name).step_size)
 
     runs = saved.complete("continual", options.runs(), key, root)
-    return saved.groups("continual", preset, runs or options.runs(), key, root)
+    return saved.groups("continual", chosen.shown, runs or options.runs(), key, root)
 
 
 def missing(found: Mapping[Setting, Group], preset: str) -> list[Setting]:

@@ -25,6 +25,7 @@ from empirical.escape.records import (
 )
 from empirical.runs.control import LEARNT
 from empirical.runs.saved import Group
+from empirical.training.options import precision_shown
 
 SPAN = 5
 _SCORES = ("train", "probe")
@@ -222,7 +223,8 @@ def curvatures(group: Group) -> str:
 def _measured(group: Group, what: str) -> str:
     config = group.config
     return (
-        f"Measured on {data_name(config)} ({config['model']['name']} without normalisation, Adam, {config['before']} "
-        f"tasks, then {config['after']} in every branch, seeds {min(group.seeds)}-{max(group.seeds)}; differences of "
-        f"training accuracy averaged over tasks, Cohen's d, seeds above 0), {what}."
+        f"Measured on {data_name(config)} ({config['model']['name']} without normalisation, Adam"
+        f"{precision_shown(config)}, {config['before']} tasks, then {config['after']} in every branch, seeds "
+        f"{min(group.seeds)}-{max(group.seeds)}; differences of training accuracy averaged over tasks, Cohen's d, "
+        f"seeds above 0), {what}."
     )

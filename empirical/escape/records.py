@@ -11,7 +11,7 @@ from empirical.escape.options import ESCAPE, STAGE_1, Branch, Stage, Start, half
 from empirical.runs import saved
 from empirical.runs.control import Control
 from empirical.runs.run import alike
-from empirical.runs.saved import FOLDER, NETWORK, Group
+from empirical.runs.saved import FOLDER, NETWORK, Chosen, Group
 
 EARLY = 0.2
 """The share of a task whose accuracy is the speed at its beginning."""
@@ -29,9 +29,10 @@ NAMES = {
 Measure = Callable[[Group, Stage], np.ndarray]
 
 
-def cell(preset: str = "laptop", root: Path = FOLDER) -> Group:
+def cell(preset: str = "laptop", root: Path = FOLDER, precision: str = "fp32", source: str | None = None) -> Group:
     """The runs of a preset. Raises ``InvalidInput`` naming the command that makes what is missing."""
-    (found,) = saved.groups("escape", preset, ESCAPE[preset].runs(), alike, root).values()
+    chosen = Chosen(preset, root, precision, source)
+    (found,) = saved.groups("escape", chosen.shown, chosen.options(ESCAPE).runs(), alike, root).values()
     return found
 
 

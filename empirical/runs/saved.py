@@ -1,7 +1,8 @@
 """Saved records of an experiment's preset, by configuration, seeds stacked: what figures and claims read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,13 +11,45 @@ import numpy as np
 from empirical.runs.store import Record, id_of, records
 from lop_theory.errors import InvalidInput
 
+Key = TypeVar("Key", bound=Hashable)
+Options = TypeVar("Options")
 _EMPIRICAL = Path(__file__).parents[1]
 _CHECKOUT, _SHIPPED = _EMPIRICAL.parent / "results", _EMPIRICAL / "_shipped" / "results"
 FOLDER = _SHIPPED if _SHIPPED.is_dir() else _CHECKOUT
 """The committed records: the checkout's, or the copy that an installed package carries."""
+
+
+class Chosen(NamedTuple):
+    """Whose records are read: those of a preset, under a folder, of runs in a precision, and of pictures other than the
+    preset's if named. ``cells(*chosen)`` of an experiment's records reads them."""
+
+    preset: str = "laptop"
+    root: Path = FOLDER
+    precision: str = "fp32"
+    source: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """As the command line has it, after ``--preset``."""
+        precision = f" --precision {self.precision}" if self.precision != "fp32" else ""
+        return f"{self.preset}{precision}{f' --source {self.source}' if self.source else ''}"
+
+    def options(self, presets: Mapping[str, Options]) -> Options:
+        """The preset's options, so changed. Nothing is carried out: TF32 records are read without a GPU. Raises
+        ``InvalidInput`` for an unknown preset."""
+        if self.preset not in presets:
+            raise InvalidInput("preset", self.preset, "is unknown", f"one of: {', '.join(presets)}")
+        own: Any = presets[self.preset]
+        there = replace(own.execution, device="cuda" if self.precision == "tf32" else own.execution.device)
+        return replace(own, precision=self.precision, source=self.source or own.source, execution=there)
+
+
+CHOOSING = ("continual", "cloning", "escape")
+"""The experiments whose records can be so chosen; the others have one precision, or compare several."""
+COMMITTED = Chosen()
+"""What is committed: fp32."""
 NETWORK = -1
 """The layer of rows about the whole network."""
-Key = TypeVar("Key", bound=Hashable)
 
 
 class Group(NamedTuple):

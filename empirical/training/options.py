@@ -4,6 +4,7 @@ No PyTorch here: a command line is read, and refused, before anything heavy is i
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -115,6 +116,12 @@ def precision_of(options: Any) -> Precision:
     if found == "tf32" and not options.execution.on_gpu:
         raise InvalidInput("precision", found, "needs the tensor cores of a GPU", "give fp32, bf16 or --device cuda")
     return found
+
+
+def precision_shown(config: Mapping[str, Any]) -> str:
+    """What captions and claims add about the precision of a run's configuration; of fp32 nothing."""
+    precision = config["optimiser"].get("precision", "fp32")
+    return "" if precision == "fp32" else f" in {precision}"
 
 
 def chosen(options: Any, names: tuple[str, ...]) -> dict[str, Any]:
