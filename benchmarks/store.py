@@ -76,6 +76,9 @@ def reading(root: Path, runs: list[Synthetic]) -> dict[str, float]:
         "listing": seconds(lambda: records(root / "synthetic")),
         "status": seconds(lambda: states([part], root)),
         "figure": seconds(lambda: figure(root, runs)),
+        "a column of every run": seconds(
+            lambda: [record.columns("accuracy") for record in records(root / "synthetic")]
+        ),
         "hashes": seconds(lambda: require_intact(records(root / "synthetic"))),
     }
     assert len(records(root / "synthetic")) == len(runs)

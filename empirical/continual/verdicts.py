@@ -33,14 +33,21 @@ def fresh_networks_look_the_same(cells: Cells) -> bool:
     return net_change(cells, _MLP, "duplicate").sign == -1 and bool(same_rank)
 
 
-def normalisation_prevents(cells: Cells) -> bool:
-    return all(_prevents(cells, Setting("mlp", norm)) for norm in ("batch", "layer"))
+def normalisation_prevents(cells: Cells) -> bool | None:
+    """In the MLP and the CNN, which both lose without it; ``None`` where the CNN's records cannot tell."""
+    if records.lacks(cells, "cnn"):
+        return None
+    return all(_prevents(cells, Setting(model, norm)) for model in ("mlp", "cnn") for norm in ("batch", "layer"))
 
 
 def _prevents(cells: Cells, setting: Setting) -> bool:
-    kept = change(cells, setting, "accuracy").mean > 0 and accuracy(cells[setting])[:, -claims.SPAN :].min() > 0.98
-    fewer_dead = difference(cells, setting, _MLP, "dead").sign == -1
-    return bool(kept) and fewer_dead and difference(cells, setting, _MLP, "rank/units").sign == 1
+    """Nothing is lost over the run and every late task is learnt; against no normalisation, in every seed, accuracy and
+    rank are higher late and fewer units are dead."""
+    plain = Setting(setting.model)
+    kept = change(cells, setting, "accuracy").mean >= 0 and accuracy(cells[setting])[:, -claims.SPAN :].min() > 0.98
+    more = difference(cells, setting, plain, "accuracy").sign == 1
+    fewer_dead = difference(cells, setting, plain, "dead").sign == -1
+    return bool(kept) and more and fewer_dead and difference(cells, setting, plain, "rank/units").sign == 1
 
 
 def cbp_prevents_the_collapse(cells: Cells) -> bool:

@@ -1,6 +1,7 @@
 """The claims about continual classification, recomputed from the committed records of the laptop preset."""
 
 import importlib
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +72,16 @@ def test_the_cnn_learns_better_and_then_loses(cells: claims.Cells) -> None:
 @pytest.mark.claim("continual-normalisation")
 def test_normalisation_prevents(cells: claims.Cells) -> None:
     assert claims.normalisation(cells) in stated("continual-normalisation")
-    for norm in ("batch", "layer"):
-        setting = Setting("mlp", norm)
-        assert change(cells, setting, "accuracy").mean > 0
+    for model, norm in product(("mlp", "cnn"), ("batch", "layer")):
+        setting, plain = Setting(model, norm), Setting(model)
+        assert change(cells, setting, "accuracy").mean >= 0
         assert accuracy(cells[setting])[:, -5:].min() > 0.98
-        assert difference(cells, setting, MLP, "dead").sign == -1
-        assert difference(cells, setting, MLP, "rank/units").sign == 1
+        assert difference(cells, setting, plain, "accuracy").sign == 1
+        assert difference(cells, setting, plain, "dead").sign == -1
+        assert difference(cells, setting, plain, "rank/units").sign == 1
+    assert verdicts.normalisation_prevents(cells)
+    assert verdicts.normalisation_prevents({**cells, Setting("cnn", "layer"): cells[Setting("cnn")]}) is False
+    assert verdicts.normalisation_prevents({**cells, Setting("cnn", arm="fresh"): cells[MLP]}) is None
 
 
 @pytest.mark.claim("continual-compression")
