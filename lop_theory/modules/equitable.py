@@ -23,7 +23,7 @@ from lop_theory.modules.plan import Plan
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.roles import Roles, roles_of, weight_node
-from lop_theory.modules.rules import RULES
+from lop_theory.modules.rules import RULES, rule_of
 from lop_theory.modules.scale import moves
 from lop_theory.trace import Node, Program, flat_inputs, random_state, run, state_of
 
@@ -142,7 +142,7 @@ def _tolerant(program: Program, rules: Rules, skipped: dict[str, str]) -> dict[A
     known = {**RULES, **rules}
 
     def guarded(target: Any) -> Callable[[Call], Any]:
-        rule = known.get(target) or known.get(getattr(target, "overloadpacket", None))
+        rule = rule_of(target, known)
 
         def apply(call: Call) -> Any:
             try:

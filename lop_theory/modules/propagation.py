@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Axes, Call, Domain, Operand
-from lop_theory.modules.rules import RULES, Rule
+from lop_theory.modules.rules import RULES, Rule, rule_of
 from lop_theory.trace import Node, Program, random_state, run
 
 Rules = Mapping[Any, Rule]
@@ -148,7 +148,7 @@ def _scalar(call: Call) -> bool:
 
 def _apply(call: Call, table: Rules, program: Program) -> Any:
     target = call.node.target
-    rule = table.get(target) or table.get(getattr(target, "overloadpacket", None))
+    rule = rule_of(target, table)
     if rule is not None and not _scalar(call):
         return rule(call)
     if target is operator.getitem:

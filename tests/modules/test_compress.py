@@ -201,7 +201,16 @@ def llama():
     return transformers.LlamaForCausalLM(config)
 
 
-@pytest.mark.parametrize("build", [gpt2, llama])
+def mixtral():
+    """Experts by grouped products, the default."""
+    config = transformers.MixtralConfig(
+        num_hidden_layers=1, hidden_size=16, intermediate_size=24, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=23, num_local_experts=3, num_experts_per_tok=2, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return transformers.MixtralForCausalLM(config)
+
+
+@pytest.mark.parametrize("build", [gpt2, llama, mixtral])
 def test_widened_language_models_compress_to_their_bases_heads_and_tied_tables_too(build):
     torch.manual_seed(0)
     base, ids = build().eval(), torch.randint(0, 23, (3, 6))
@@ -216,6 +225,19 @@ def test_widened_language_models_compress_to_their_bases_heads_and_tied_tables_t
     assert certify(wide, base=small.model, example_input={"input_ids": ids})
     with pytest.raises(InvalidInput):
         expansion(small.model)
+
+
+def test_the_experts_of_a_mixture_grow_and_one_that_is_off_is_caught():
+    torch.manual_seed(0)
+    base, ids = mixtral().eval(), {"input_ids": torch.randint(0, 23, (3, 6))}
+    wide = expand(base, 2, example_input=ids)
+    assert expansion(wide).own_class
+    experts = "model.layers.0.mlp.experts.gate_up_proj"
+    assert expansion(wide).widened[experts] == ((3, 48, 16), (3, 96, 32))
+    assert certify(wide, base=base, example_input=ids)
+    with torch.no_grad():
+        wide.get_parameter(experts)[2, 5] *= 1.02
+    assert certify(wide, example_input=ids).witness.module == "model.layers.0.mlp.experts"
 
 
 def test_one_head_and_the_units_of_one_layer_go_alone():

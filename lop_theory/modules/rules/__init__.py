@@ -10,7 +10,7 @@ A rule of your own, for an operator that is not covered, is one function::
     expand(model, 2, example_input=x, rules={torch.ops.mylib.swiglu: swiglu_rule})
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lop_theory.modules.interface import Call
@@ -20,6 +20,7 @@ from lop_theory.modules.rules import (
     dropouts,
     embeddings,
     entrywise,
+    experts,
     indexing,
     normalisation,
     pairs,
@@ -44,6 +45,12 @@ RULES: dict[Any, Rule] = {
     **embeddings.RULES,
     **indexing.RULES,
     **pairs.RULES,
+    **experts.RULES,
     **attention_heads.RULES,
     **dropouts.RULES,
 }
+
+
+def rule_of(target: Any, rules: Mapping[Any, Rule]) -> Rule | None:
+    """By operator, by its packet, or by its qualified name (operators of packages that may be missing)."""
+    return rules.get(target) or rules.get(getattr(target, "overloadpacket", None)) or rules.get(str(target))
