@@ -19,7 +19,7 @@ CACHE = ROOT / "build" / "mutants"
 PACKAGES = {
     "graph": ("tests/graph",),
     "gap": ("tests/gap",),
-    "hermite": ("tests/hermite", "tests/gap"),
+    "hermite": ("tests/hermite",),
     "activations": ("tests/activations",),
     "optim": ("tests/optim",),
     "metrics": ("tests/metrics",),

@@ -14,7 +14,15 @@ from lop_theory.errors import InvalidInput
 from lop_theory.hermite import panels, recursion, trapezoid
 from lop_theory.hermite.adaptive import coefficient
 from lop_theory.hermite.exact import strength
-from lop_theory.hermite.expansion import energy, expand, mean_square, raw_moments
+from lop_theory.hermite.expansion import (
+    bits_of,
+    energy,
+    expand,
+    mean,
+    mean_square,
+    mirror_product,
+    raw_moments,
+)
 from tests.oracles import MP_ACTIVATIONS, mp_coefficients
 
 
@@ -208,3 +216,45 @@ def test_square_integrable_growth_below_the_limit_is_accepted():
 def test_digits_out_of_range(digits):
     with pytest.raises(InvalidInput, match="digits"):
         expand(activation("tanh").expr, 4, digits)
+
+
+@pytest.mark.parametrize(("text", "sign"), [("x", 1), ("2*x + 1", 1), ("3 - x/2", -1), ("-pi*x", -1)])
+def test_a_linear_function_has_one_coefficient_exactly(text, sign):
+    found = expand(from_formula(text).expr, 5, 20)
+    assert found.linear
+    assert found.coefficients == (0, sign, 0, 0, 0)
+    assert all(a.is_exact() for a in found.coefficients)
+    assert (found.digits, found.bits) == (20, bits_of(20))
+    assert 2.0 ** (found.bits - 10) > 10**20
+
+
+@pytest.mark.parametrize(("name", "zero"), [("tanh", 0), ("sigmoid", 0), ("cos", 1), ("gaussian", 1)])
+def test_what_parity_makes_zero_is_zero(name, zero):
+    found = expand(activation(name).expr, 8)
+    assert [k for k, a in enumerate(found.coefficients) if a.is_zero()] == sorted({0, *range(zero, 8, 2)})
+    assert not found.linear
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second", "mirrored"),
+    [
+        ("x", 0, 1, -1),
+        ("x + 2", 2, 5, 3),
+        ("relu(x)", 1 / mp.sqrt(2 * mp.pi), 0.5, 0),
+        ("exp(x)", mp.exp(0.5), mp.exp(2), 1),
+        ("x**2", 1, 3, 3),
+        ("3", 3, 9, 9),
+        ("exp(x)/pi", mp.exp(0.5) / mp.pi, mp.exp(2) / mp.pi**2, 1 / mp.pi**2),
+    ],
+)
+def test_means_by_hand(text, first, second, mirrored):
+    expr = from_formula(text).expr
+    for found, right in ((mean(expr, 60), first), (mean_square(expr, 60), second)):
+        assert float(found) == pytest.approx(float(right), rel=1e-15, abs=1e-15)
+        assert float(found.rad()) < 1e-15
+    assert float(mirror_product(expr, 60)) == pytest.approx(float(mirrored), rel=1e-15, abs=1e-15)
+
+
+@pytest.mark.parametrize("text", ["sqrt(2)*relu(x)", "relu(x)*pi - 1", "-relu(x)*exp(1)"])
+def test_closed_forms_do_not_depend_on_scale_and_shift(text):
+    assert abs(float((strength(from_formula(text)) - strength(activation("relu"))).evalf(30))) < 1e-25

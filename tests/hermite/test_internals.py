@@ -9,7 +9,7 @@ from lop_theory.activations.catalogue import from_formula
 from lop_theory.balls import arb, fmpq, precision
 from lop_theory.hermite.panels import _panel_error
 from lop_theory.hermite.recursion import terms
-from lop_theory.hermite.taylor import Cell, Unsettled, _tiny
+from lop_theory.hermite.taylor import Cell, Unsettled, _newton, _tiny
 
 
 def read(text):
@@ -28,6 +28,10 @@ def read(text):
         ("x*exp(x) + x**2", {1: [0, 1], 0: [0, 0, 1]}),
         ("exp(x)*exp(3*x)", {4: [1]}),
         ("exp(x)/2", {1: [0.5]}),
+        ("exp(x)/pi", {1: [round(1 / math.pi, 9)]}),
+        ("(x + exp(-x))/sqrt(2)", {0: [0, round(0.5**0.5, 9)], -1: [round(0.5**0.5, 9)]}),
+        ("exp(x**2)/pi", None),
+        ("exp(x)/x", None),
         ("(x + exp(x))**2", {0: [0, 0, 1], 1: [0, 2], 2: [1]}),
         ("exp(x**2/8)", None),
         ("x*tanh(x)", None),
@@ -91,3 +95,25 @@ def test_a_tiny_cell_at_a_pole_is_not_settled():
     expr = from_formula("1/x").expr
     with precision(64), pytest.raises(Unsettled, match="undefined or unbounded"):
         _tiny(Cell(fmpq(0), fmpq(1, 8), expr, None), expr, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "rising", "right"),
+    [
+        (lambda x: x - 0.75, lambda _: arb(0, 1), True, ("1/2", 1, True)),  # no sharp step: the half with the zero
+        (lambda x: 0.75 - x, lambda _: arb(0, 1), False, ("1/2", 1, True)),
+        (lambda x: x - 0.25, lambda _: arb(0, 1), True, (0, "1/2", True)),
+        (lambda x: 0.25 - x, lambda _: arb(0, 1), False, (0, "1/2", True)),
+        (lambda x: x - arb(0.5, 0.25), lambda _: arb(0, 1), True, (0, 1, False)),  # its sign is not known
+        (lambda x: x - arb(0.5, 0.25), lambda _: arb(1), True, (0, 1, False)),  # as wide as what is there
+        (lambda x: 8 * x - 7, lambda _: arb(8), True, (0, 1, False)),  # a step to a single point
+        (lambda x: 8 * x - arb(7, 0.5), lambda _: arb(8), True, ("13/16", "15/16", True)),
+        (lambda x: 8 * x - arb(9, 0.5), lambda _: arb(8), True, (0, 1, False)),  # past the end
+    ],
+)
+def test_a_newton_step_keeps_the_zero_or_says_that_it_did_not_shrink(value, slope, rising, right):
+    with precision(64):
+        u, v, shrunk = _newton(value, slope, fmpq(0), fmpq(1), rising)
+    ends = [fmpq(*map(int, f"{end}/1".split("/")[:2])) for end in right[:2]]
+    assert shrunk == right[2]
+    assert [abs(a - b) < fmpq(1, 10**6) for a, b in zip((u, v), ends, strict=True)] == [True, True]
