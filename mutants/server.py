@@ -32,7 +32,7 @@ COPIED = ("lop_theory", "tests", "examples", "proofs", "paper_figs", "empirical"
 FILES = ("pyproject.toml", "claims.toml", "README.md", "Makefile", "constraints.txt")
 PYTEST = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short")
 MEMORY = 4 << 30
-GRACE = 20.0  # CPU seconds added to four times the tests' usual time before a mutant counts as hung
+GRACE = 10.0  # CPU seconds added to twice the tests' usual time before a mutant counts as hung
 WAIT = 12  # the same in seconds of the clock on a machine that has other work
 
 
@@ -172,7 +172,7 @@ class Tests:
 
     @staticmethod
     def _limit(request: Request) -> float:
-        return 4 * request.usual + GRACE
+        return 2 * request.usual + GRACE
 
     def _run_anew(self, tests: Sequence[str]) -> int:
         """The tests' verdict after importing the package and them anew."""

@@ -10,6 +10,7 @@ from numpy.polynomial.hermite_e import HermiteE
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import pieces
+from lop_theory.activations.strip import StripBound
 from lop_theory.activations.tails import mass_outside, tail_bounds
 from lop_theory.activations.zeros import _cells as unit_points
 from lop_theory.balls import arb, arb_series, fmpq, precision, series_length, working_bits
@@ -193,3 +194,34 @@ def test_a_dyadic_step_is_just_below(step):
     found = float(trapezoid._dyadic_below(step))
     assert step * 31 / 32 <= found <= step
     assert found * 2**12 == int(found * 2**12)
+
+
+@pytest.mark.parametrize("quarter", [True, False])
+@pytest.mark.parametrize(("factor", "degree"), [(3, 0), (0.5, 1), (2, 3)])
+@pytest.mark.parametrize("x", [6, 9])
+def test_the_tail_of_a_strip_bound_bounds_its_integral(quarter, factor, degree, x):
+    """2∫ₓ^∞ CRAMER·factor·(1 + t)^p exp(−t²/4)/√(2π) dt for φ·he_k·w, or the square of the bound times w."""
+    with precision(64):
+        found = float(trapezoid._tail(StripBound(arb(factor), degree), arb(x), quarter=quarter))
+    size = lambda t: factor * (1 + t) ** degree  # noqa: E731 - the bound of φ
+    density = lambda t: CRAMER * size(t) * mp.exp(-t * t / 4) if quarter else size(t) ** 2 * mp.exp(-t * t / 2)  # noqa: E731
+    right = float(2 * mp.quad(density, [x, x + 2, x + 8, x + 30]) / mp.sqrt(2 * mp.pi))
+    assert right <= found <= 1.2 * right
+
+
+def test_no_tail_where_the_bound_still_rises():
+    with precision(64):
+        assert not trapezoid._tail(StripBound(arb(1), 40), arb(3), quarter=True).is_finite()
+
+
+@pytest.mark.parametrize(("x", "far"), [(3, False), (-3, False), (25, True), (-25, True)])
+def test_hermite_values_at_the_end_of_a_piece(x, far):
+    """Far out by Cramér's bound alone."""
+    with precision(60):
+        end = recursion._Boundary(arb(x), 6)
+        bound = CRAMER * math.exp(x * x / 4)
+    assert len(end.hermite) == 6
+    for k, ball in enumerate(end.hermite):
+        assert ball.contains(arb(he(k, x))) or abs(float(ball) - he(k, x)) <= 1e-12 * abs(he(k, x))
+        assert float(ball.rad()) == (pytest.approx(bound, rel=1e-4) if far and k else pytest.approx(0, abs=1e-9))
+    assert float(end.weight) == pytest.approx(float(mp.npdf(x)), rel=1e-12)
