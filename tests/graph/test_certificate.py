@@ -129,3 +129,15 @@ def test_more_terms_than_a_bound_on_their_rounding_holds_for_are_no_certificate(
     network = build_network(["x"], nodes, edges, ["y"])
     assert bool(frozen_units(network, arithmetic="bfloat16")) == frozen
     assert frozen_units(network, arithmetic="float32")
+
+
+@pytest.mark.claim("frozen-unit")
+@pytest.mark.parametrize(
+    ("name", "margin", "slope"),
+    [("tanh", 0, 1), ("tanh", 0.5, 1), ("tanh", 1, 4 * math.exp(-2)), ("tanh", 9, 4 * math.exp(-18)),
+     ("sigmoid", 0, 0.25), ("sigmoid", 1, 0.25), ("sigmoid", 2, math.exp(-2)), ("sigmoid", 9, math.exp(-9))],
+)  # fmt: skip
+def test_the_bound_on_drift_is_rate_times_adjoint_times_value_times_the_largest_slope(name, margin, slope):
+    found = saturation_drift(name, margin, adjoint=-3, value=0.5, rate=0.1)
+    assert found == pytest.approx(0.15 * slope, rel=1e-10)
+    assert found >= 0.15 * slope

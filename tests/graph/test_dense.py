@@ -250,3 +250,22 @@ def test_forward_classes_alone_may_need_the_graph():
     assert coarsest(mlp, TOLERANCE) is not None
     assert [len(b) for b in refine(network_of(mlp), mode="in", tolerance=TOLERANCE).members] == [1, 1, 2, 1, 1]
     assert diagnose_layers(mlp, tolerance=TOLERANCE) is None
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**30])
+def test_the_scale_of_dense_weights_does_not_matter(scale):
+    rng = np.random.default_rng(7)
+    for spread in (0.0, 1e-12, 1e-3):
+        mlp = shuffled(rng, cloned(rng, [3, 3, 2, 2], 3, spread=spread))
+        scaled = Mlp(tuple(Layer(scale * w, b) for w, b in mlp.layers), mlp.hidden, mlp.last)
+        assert coarsest(scaled, TOLERANCE) == coarsest(mlp, TOLERANCE)
+        assert coarsest(mlp, TOLERANCE).blocks == (10 if spread < 1e-6 else len(mlp.names))
+
+
+def test_chunks_of_splitters_that_are_cut_by_the_budget(monkeypatch):
+    rng = np.random.default_rng(5)
+    mlp = shuffled(rng, cloned(rng, [90, 3, 2], 2))
+    whole = coarsest(mlp, TOLERANCE)
+    monkeypatch.setattr(dense, "NUMBERS", 21 * 6)  # 21 columns of the 6 crowded rows, which is more than 16
+    assert coarsest(mlp, TOLERANCE) == whole
+    assert whole.blocks == 90 + 3 + 2

@@ -6,8 +6,13 @@ import mpmath as mp
 import pytest
 
 from lop_theory.activations.catalogue import from_formula
+from lop_theory.activations.complex_boxes import complex_function
+from lop_theory.activations.real_balls import real_function
 from lop_theory.balls import arb, fmpq, precision
-from lop_theory.hermite.panels import _panel_error
+from lop_theory.errors import InvalidInput
+from lop_theory.hermite.panels import Panel, _Branch, _panel_error, _show
+from lop_theory.hermite.panels import _tiny as _tiny_panel
+from lop_theory.hermite.panels import moments as panels_moments
 from lop_theory.hermite.recursion import terms
 from lop_theory.hermite.taylor import Cell, Unsettled, _newton, _tiny
 
@@ -117,3 +122,33 @@ def test_a_newton_step_keeps_the_zero_or_says_that_it_did_not_shrink(value, slop
     ends = [fmpq(*map(int, f"{end}/1".split("/")[:2])) for end in right[:2]]
     assert shrunk == right[2]
     assert [abs(a - b) < fmpq(1, 10**6) for a, b in zip((u, v), ends, strict=True)] == [True, True]
+
+
+def test_the_whole_formula_may_know_that_a_root_is_defined():
+    """√x on [−1/8, 1/8] is undefined, √relu(x) is at most √(1/8)."""
+    cell = Cell(fmpq(0), fmpq(1, 8), from_formula("sqrt(x)").expr, None)
+    with precision(64):
+        for tiny in (_tiny, _tiny_panel):
+            given = cell if tiny is _tiny else Panel(fmpq(-1, 8), fmpq(1, 8), _branch("sqrt(x)"), None)
+            column, square = tiny(given, from_formula("sqrt(relu(x))").expr, 2)
+            assert column.entries()[0].is_finite()
+            assert 0 < float(square.rad()) < 1 / 32
+            with pytest.raises((Unsettled, InvalidInput)):
+                tiny(given, from_formula("sqrt(x)").expr, 2)
+
+
+def _branch(text):
+    expr = from_formula(text).expr
+    return _Branch(expr, complex_function(expr), real_function(expr))
+
+
+@pytest.mark.parametrize(("text", "place"), [("1/(x - 1/4)", "0.25"), ("log(x + 5)", "-5.5"), ("sqrt(x - 3)", "2.5")])
+def test_where_a_formula_is_undefined_is_said_in_figures(text, place):
+    with pytest.raises(InvalidInput, match=r"near x = -?[0-9.]+;") as error:
+        panels_moments(from_formula(text).expr, 2, 40)
+    assert f"near x = {place}" in str(error.value)
+
+
+@pytest.mark.parametrize(("x", "text"), [(fmpq(1, 3), "0.333333"), (fmpq(-5, 2), "-2.5"), (fmpq(10**7), "1e+07")])
+def test_places_are_shown_in_six_figures(x, text):
+    assert _show(x) == text
