@@ -7,7 +7,7 @@ from torch import nn
 from lop_theory.errors import InvalidInput
 from lop_theory.graph import remedies
 from lop_theory.graph.closure import escapes
-from lop_theory.graph.optimiser_catalogue import OPTIMISERS
+from lop_theory.graph.optimiser_catalogue import OPTIMISERS, RATE
 from lop_theory.graph.optimisers import DECAYS, STARTS, equivariant, run, table
 from lop_theory.optim import UPGD, Project, dash, parseval, spectral
 from lop_theory.optim.isometry import polar
@@ -113,3 +113,13 @@ def test_rules_with_a_model_are_those_of_the_remedies_themselves(name):
     optimiser.step()
     rule = {"NaP": remedies.projected, "UPGD": remedies.upgd}[name]
     torch.testing.assert_close(rule(w, g, start), layer.weight.detach())
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_parameter_is_moved_by_one_optimiser(name):
+    parameters = [torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 2), (4,), (1, 4), (1,))]
+    made = OPTIMISERS[name].make(parameters)
+    groups = [group for optimiser in made for group in optimiser.param_groups]
+    assert sorted(id(p) for group in groups for p in group["params"]) == sorted(map(id, parameters))
+    rates = {group["lr"] for group in groups if "lr" in group}
+    assert rates <= {RATE, 1.0}
