@@ -1,15 +1,19 @@
-"""The command as a user types it: real processes, exit codes, files."""
+"""The command as a user types it: exit codes, text, files; a few in processes of their own, the others in this one."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from lop_theory.activations.catalogue import CATALOGUE
+from lop_theory.cli import _guarded
+from lop_theory.gap.__main__ import main
 from lop_theory.gap.certificate import digest
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +32,36 @@ def command(module: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Comple
 
 
 def gap(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command with a budget that a loaded machine keeps too; one given comes later and counts."""
+    """The command, but for starting Python."""
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            code = _guarded(lambda: main(list(arguments)))
+        except SystemExit as stopped:
+            code = stopped.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command with a budget that a loaded machine keeps too."""
     return command("lop_theory.gap", "--seconds", "600", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--act", "relu"], 0),
+        (["--formula", "x + sin(x)/100000000000"], 1),
+        (["--act", "tahn"], 2),
+        (["--nonsense"], 2),
+    ],
+)
+def test_a_process_says_the_same(arguments, code):
+    one, other = process(*arguments), gap(*arguments)
+    assert one.returncode == other.returncode == code
+    assert one.stderr == other.stderr
+    without_times = lambda text: [line.rpartition(", ")[0] or line for line in text.splitlines()]  # noqa: E731
+    assert without_times(one.stdout) == without_times(other.stdout)
 
 
 def test_table_of_one_activation():
@@ -37,7 +69,23 @@ def test_table_of_one_activation():
     assert found.returncode == 0
     assert "certified     yes" in found.stdout
     assert "0.069530076384705" in found.stdout
-    assert "a_19" in found.stdout
+    coefficients = [line.split()[0] for line in found.stdout.splitlines() if line.startswith("  a_")]
+    assert coefficients == [f"a_{k}" for k in range(1, 20)]
+    assert "a_1 " not in gap("--act", "tanh").stdout
+
+
+def test_the_table_of_the_catalogue(monkeypatch):
+    monkeypatch.setattr("lop_theory.gap.__main__.CATALOGUE", {"relu": None, "tanh": None, "identity": None})
+    lines = gap("--all").stdout.splitlines()
+    assert lines[0].split() == "activation lambda c = a1^2 kappa where K(-1) kappa-lambda certified ms".split()
+    cells = [line.split() for line in lines[1:]]
+    assert [row[0] for row in cells] == ["relu", "tanh", "identity"]
+    assert cells[0][1:-1] == ["0.2665288965378701", "0.733471103", "0.355306965635053", "rho", "=", "0.68466145",
+                              "-0.466942", "0.08878", "yes"]  # fmt: skip
+    assert float(cells[1][1]) == pytest.approx(0.069530076384705, abs=1e-15)
+    assert float(cells[1][3]) == pytest.approx(float(cells[1][1]) * (1 + float(cells[1][2])), abs=1e-10)
+    assert [cells[1][2], *cells[1][4:-1]] == ["0.930469924", "rho", "->", "0", "-1.00000", "0.06470", "yes"]
+    assert cells[2][1:-1] == ["0", "1.00000000", "0", "everywhere", "-1.00000", "0", "yes"]
 
 
 def test_json_of_the_whole_catalogue():
