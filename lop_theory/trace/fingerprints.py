@@ -5,6 +5,7 @@ that holds anything else (a configuration object, a closure, a tensor outside th
 """
 
 from collections.abc import Mapping
+from functools import partial
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type, BuiltinFunctionType)
-HELD = frozenset("_parameters _buffers _modules _expansion".split())  # the last is what expand remembers
+HELD = frozenset(  # listed elsewhere, what expand remembers, and what no forward pass reads
+    "_parameters _buffers _modules _expansion _flat_weight_refs _load_state_dict_pre_hooks "
+    "_load_state_dict_post_hooks _state_dict_pre_hooks _state_dict_hooks".split()
+)
 
 
 class _NotPlainError(Exception):
@@ -50,6 +54,8 @@ def _plain(value: Any, depth: int = 4) -> Any:
         return tuple(value.shape), value.dtype, value.device, value.requires_grad
     if isinstance(value, FunctionType) and not value.__closure__:
         return value
+    if isinstance(value, partial):
+        return partial, _plain([value.func, value.args, value.keywords], depth)
     if isinstance(value, (list, tuple, set, frozenset)):
         return type(value), [_plain(item, depth) for item in value]
     if isinstance(value, Mapping):

@@ -16,11 +16,13 @@ can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree
 
 import logging
 import warnings
-from collections.abc import Generator, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
+from inspect import Parameter, Signature
 from io import StringIO
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 import torch
@@ -39,18 +41,24 @@ _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDic
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
 WRITES_UNSEEN = frozenset("batch_norm instance_norm".split())  # running statistics, which their schemas do not declare
-KEPT = frozenset("reshape flatten unflatten contiguous chunk dropout".split())  # aliases that rules know as they are
+KEPT = frozenset("reshape flatten unflatten contiguous chunk dropout to".split())  # aliases that rules know as they are
 
 
 class _Whole(nn.Module):
-    """Calls the model as a user does, so that its own hooks run, too."""
+    """Calls the model as a user does, so that its own hooks run, too. Its signature is the call's: where keywords are
+    gathered in ``**kwargs``, ``torch.export`` finds no shape for them."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.model(*args, **kwargs)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return self.model(*args, **kwargs)
+
+        places = [Parameter(f"args_{k}", Parameter.POSITIONAL_ONLY) for k in range(len(args))]
+        names = [Parameter(name, Parameter.KEYWORD_ONLY) for name in kwargs]
+        cast(Any, forward).__signature__ = Signature([*places, *names])
+        self.forward = forward
 
 
 def trace(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:
@@ -111,10 +119,10 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
     with _quiet(), random_state():
         try:
-            pure = exported = _export(_Whole(model), args, kwargs)
+            pure = exported = _export(_Whole(model, args, kwargs), args, kwargs)
             if not _is_pure(exported.graph):
                 _cut_gradients(exported)
-                pure = exported.run_decompositions({})
+                pure = _functionalised(exported)
         except Exception as error:
             raise NotTraceable(
                 type(model).__name__,
@@ -150,7 +158,31 @@ def _is_pure_call(node: Node) -> bool:
     aliases = any(result.alias_info is not None for result in target._schema.returns)
     composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
     changed = aliases and composite and name not in KEPT
-    return not (target._schema.is_mutable or changed or name in WRITES_UNSEEN or name.startswith("lift"))
+    writes = target._schema.is_mutable or (name in WRITES_UNSEEN and _updates_statistics(node))
+    return not (writes or changed or name.startswith("lift"))
+
+
+def _updates_statistics(node: Node) -> bool:
+    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation."""
+    return operator_name(node) != "batch_norm" or node.args[5] is not False
+
+
+def _functionalised(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The graph without writes; no operator is decomposed. PyTorch would prepare each of its thousand composite
+    operators to stay whole, which takes longer than the work; those of the graph are enough. Guards on the example's
+    sizes are left out: a program has ranges of its own."""
+    from torch.export import exported_program as export
+
+    calls = {node.target for graph in _graphs(exported.graph_module) for node in graph.nodes}
+    kept = {op for op in calls if isinstance(op, torch._ops.OpOverload) and export._is_preservable_cia_op(op)}
+    exported.example_inputs = None
+    with patch.object(export, "_collect_all_valid_cia_ops", lambda: kept):
+        return exported.run_decompositions({})
+
+
+def _graphs(module: nn.Module) -> list[fx.Graph]:
+    """Also those of regions that have a graph of their own."""
+    return [part.graph for part in module.modules() if isinstance(part, fx.GraphModule)]
 
 
 def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
@@ -177,6 +209,7 @@ def _program(
     _replace_copies(graph)
     updates = _updates(exported, graph, renamed)
     _refuse_impure(model, graph)
+    graph, updates = _numbered(graph, updates)
     placeholders = [n for n in graph.nodes if n.op == "placeholder" and n.name not in {**state, **constants}]
     modules = {node.name: _path(node) for node in graph.nodes if node.op == "call_function"}
     assert exported.call_spec.out_spec is not None
@@ -252,6 +285,19 @@ def _updates(exported: torch.export.ExportedProgram, graph: fx.Graph, renamed: d
     results = output.args[0]
     output.args = (tuple(results[len(results) - exported.call_spec.out_spec.num_leaves :]),)  # type: ignore[index]
     return found
+
+
+def _numbered(graph: fx.Graph, updates: dict[str, str]) -> tuple[fx.Graph, dict[str, str]]:
+    """The graph with calls named by operator and number: export also counts what it has thrown away, the arithmetic
+    of sizes above all, so the traces of a model and of its clone would name the same call differently."""
+    fresh, copies = fx.Graph(), dict[Node, Node]()
+    for node in graph.nodes:
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), copies.__getitem__)
+        name = node.name if node.op == "placeholder" else operator_name(node) or node.name
+        copies[node] = fresh.create_node(node.op, node.target, args, kwargs, name, node.type)
+        copies[node].meta = node.meta
+    names = {old.name: new.name for old, new in copies.items()}
+    return fresh, {holder: names[value] for holder, value in updates.items()}
 
 
 def _refuse_impure(model: nn.Module, graph: fx.Graph) -> None:
