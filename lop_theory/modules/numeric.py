@@ -377,14 +377,17 @@ def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, 
         (a, b)
         for a, b in c.pairs.items()
         if a in mine and b in theirs and a not in c.rescaled and mine[a].numel()
-        if _maps(c.values.get(b), mine[a], theirs[b])
+        if _fits(c.values.get(b), mine[a], theirs[b])
     ]
 
 
-def _maps(maps: Any, mine: Tensor, theirs: Tensor) -> bool:
+def _fits(maps: Any, mine: Tensor, theirs: Tensor) -> bool:
     """Whether the partition of a value fits both sides: traces in other precisions have casts of their own."""
-    sizes = () if maps is None else tuple((len(index), int(index.max(initial=-1)) + 1) for index in maps)
-    return maps is not None and sizes == tuple(zip(mine.shape, theirs.shape, strict=False)) and mine.dim() == theirs.dim()
+    if maps is None or not len(maps) == mine.dim() == theirs.dim():
+        return False
+    return all(
+        [len(i), i.max(initial=-1) + 1] == sizes for i, *sizes in zip(maps, mine.shape, theirs.shape, strict=True)
+    )
 
 
 def _first_difference(c: Comparison) -> Offence | None:

@@ -22,7 +22,6 @@ from copy import deepcopy
 from inspect import Parameter, Signature
 from io import StringIO
 from typing import Any, cast
-from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 import torch
@@ -34,14 +33,13 @@ from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
 from lop_theory.trace.fingerprints import fingerprint
 from lop_theory.trace.program import Input, Node, Program, operator_name
+from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
 
 _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
-WRITES_UNSEEN = frozenset("batch_norm instance_norm".split())  # running statistics, which their schemas do not declare
-KEPT = frozenset("reshape flatten unflatten contiguous chunk dropout to".split())  # aliases that rules know as they are
 
 
 class _Whole(nn.Module):
@@ -119,10 +117,8 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
     with _quiet(), random_state():
         try:
-            pure = exported = _export(_Whole(model, args, kwargs), args, kwargs)
-            if not _is_pure(exported.graph):
-                _cut_gradients(exported)
-                pure = _functionalised(exported)
+            exported = _export(_Whole(model, args, kwargs), args, kwargs)
+            pure = purified(exported)
         except Exception as error:
             raise NotTraceable(
                 type(model).__name__,
@@ -143,59 +139,6 @@ def _export(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tor
         return torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
     except Exception:
         return torch.export.export(whole, args, kwargs, strict=False)
-
-
-def _is_pure(graph: fx.Graph) -> bool:
-    """Whether functionalisation, which traces a second time, would change nothing that matters."""
-    return all(_is_pure_call(node) for node in graph.nodes if node.op not in ("placeholder", "output"))
-
-
-def _is_pure_call(node: Node) -> bool:
-    """An operator that writes nothing, and that functionalisation leaves or that has a rule as it is."""
-    target, name = node.target, operator_name(node)
-    if not isinstance(target, torch._ops.OpOverload):
-        return node.op == "call_function" and getattr(target, "__module__", "") in ("_operator", "math", "torch.sym")
-    aliases = any(result.alias_info is not None for result in target._schema.returns)
-    composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
-    changed = aliases and composite and name not in KEPT
-    writes = target._schema.is_mutable or (name in WRITES_UNSEEN and _updates_statistics(node))
-    return not (writes or changed or name.startswith("lift"))
-
-
-def _updates_statistics(node: Node) -> bool:
-    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation."""
-    return operator_name(node) != "batch_norm" or node.args[5] is not False
-
-
-def _functionalised(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The graph without writes; no operator is decomposed. PyTorch would prepare each of its thousand composite
-    operators to stay whole, which takes longer than the work; those of the graph are enough. Guards on the example's
-    sizes are left out: a program has ranges of its own."""
-    from torch.export import exported_program as export
-
-    calls = {node.target for graph in _graphs(exported.graph_module) for node in graph.nodes}
-    kept = {op for op in calls if isinstance(op, torch._ops.OpOverload) and export._is_preservable_cia_op(op)}
-    exported.example_inputs = None
-    with patch.object(export, "_collect_all_valid_cia_ops", lambda: kept):
-        return exported.run_decompositions({})
-
-
-def _graphs(module: nn.Module) -> list[fx.Graph]:
-    """Also those of regions that have a graph of their own."""
-    return [part.graph for part in module.modules() if isinstance(part, fx.GraphModule)]
-
-
-def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
-    """Detach what comes out of ``no_grad`` regions: the functionalisation inlines them and forgets what they were."""
-    graph = exported.graph
-    for region in [n for n in graph.nodes if operator_name(n) == "wrap_with_set_grad_enabled" and n.args[0] is False]:
-        for value in list(region.users):
-            with graph.inserting_after(value):
-                cut = graph.call_function(torch.ops.aten.detach.default, (value,))
-            cut.meta = dict(value.meta)
-            value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
-            exported.graph_signature.replace_all_uses(value.name, cut.name)
-    exported.graph_module.recompile()
 
 
 def _program(

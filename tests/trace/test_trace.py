@@ -1,6 +1,7 @@
 """A trace is the model or is refused by name: writes on views, buffers, hooks, custom gradients, spelling of calls."""
 
 import copy
+import functools
 import random
 
 import pytest
@@ -10,7 +11,15 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.trace import NotTraceable, flat_inputs, run, state_of, trace  # noqa: E402
+from lop_theory.trace import (  # noqa: E402
+    NotTraceable,
+    flat_inputs,
+    operator_name,
+    purity,
+    run,
+    state_of,
+    trace,
+)
 from lop_theory.trace.comparison import compare, difference, model_pass, program_pass  # noqa: E402
 
 X = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -65,10 +74,46 @@ def dropped(s, x):
     return s.o(F.dropout(s.a(x), 0.5, s.training)) + torch.rand(3, dtype=x.dtype)
 
 
+def writes_on_fresh_values(s, x):
+    k = s.a(x).neg_().add_(1.0)
+    k += x[:, :4]
+    return s.o(F.relu_(s.a(x))), k
+
+
+def view_before_the_write(s, x):
+    h = s.a(x)
+    first = h[:, :2]
+    h.mul_(2)
+    return s.o(h) + first.sum()
+
+
+def hidden_view_before_the_write(s, x):
+    """Which einsum does not declare, so that PyTorch's functionalisation loses the write."""
+    h = s.a(x)
+    turned = torch.einsum("ij->ji", h)
+    h.mul_(3)
+    return s.o(h), turned
+
+
+def detached_before_the_write(s, x):
+    h = s.a(x)
+    target = h.detach()
+    h.add_(1)
+    return s.o(h) - target.sum()
+
+
+def view_after_the_write(s, x):
+    h = s.a(x)
+    h.tanh_()
+    return s.o(h) + h[:, :3]
+
+
 SOUND = [writes_on_views, buffers_in_a_chain, without_gradient, lower_precision, writes_on_its_input, dropped]
+SOUND += [view_before_the_write, detached_before_the_write]
+FRESH = [writes_on_fresh_values, view_after_the_write]
 
 
-@pytest.mark.parametrize("function", SOUND)
+@pytest.mark.parametrize("function", [*SOUND, *FRESH])
 @pytest.mark.parametrize("training", [True, False])
 def test_values_buffers_and_gradients_are_the_models(function, training):
     """The oracle is the model's own code, on another batch than the traced one."""
@@ -80,6 +125,73 @@ def test_values_buffers_and_gradients_are_the_models(function, training):
     assert all(difference(mine.buffers[name], b) is None for name, b in theirs.buffers.items())
     assert all(difference(mine.gradients[name], g) is None for name, g in theirs.gradients.items())
     assert difference(mine.input_gradients[0], theirs.input_gradients[0]) is None
+
+
+@pytest.mark.parametrize("function", FRESH)
+def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch):
+    monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
+    names = [operator_name(n) for n in trace(Model(function), X).graph.nodes]
+    assert not any(name.endswith("_") for name in names)
+    monkeypatch.undo()
+    for seen in (view_before_the_write, detached_before_the_write):
+        again = []
+        monkeypatch.setattr(
+            purity, "_functionalised", lambda e, again=again: again.append(1) or e.run_decompositions({})
+        )
+        trace(Model(seen), X)
+        assert again
+        monkeypatch.undo()
+
+
+def test_normalisation_and_casts_in_evaluation_need_no_second_trace(monkeypatch):
+    monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
+    model = Model(lambda s, x: s.o(s.norm(s.a(x)).float().to(x.dtype)))
+    assert "batch_norm" in [operator_name(n) for n in trace(model.eval(), X).graph.nodes]
+    with pytest.raises(pytest.fail.Exception, match="traced twice"):
+        trace(model.train(), X)
+
+
+def test_only_operators_of_the_graph_are_prepared_and_none_is_decomposed():
+    model = Model(lambda s, x: F.layer_norm(s.norm(s.a(x)), (4,)) @ s.o.weight.mT).train()
+    names = [operator_name(n) for n in trace(model, X).graph.nodes]
+    assert {"linear", "layer_norm", "matmul"} <= set(names)
+    assert not {"addmm", "mm", "native_layer_norm"} & set(names)
+
+
+@pytest.mark.parametrize("gathered", [True, False])
+def test_a_call_by_keywords_leaves_the_batch_size_free(gathered):
+    """Also where forward takes them as ``**kwargs``, and after a positional input."""
+    model = Model(lambda s, image, meta: s.o(torch.sin(s.a(image)) + s.a(meta)))
+    if not gathered:
+        model.forward = lambda image, meta: model.function(model, image, meta)
+    for example in ({"meta": 2 * X, "image": X}, {"image": X, "meta": -X}):
+        program = trace(model, example)
+        assert all(isinstance(i.shape[0], str) for i in program.inputs)
+        found = run(program, state_of(model), program.flat((), {"image": X[:4], "meta": 3 * X[:4]}))
+        assert difference(found, model(image=X[:4], meta=3 * X[:4])) is None
+
+
+def test_recurrences_and_parametrized_layers_keep_their_trace():
+    layers = nn.utils.parametrizations.weight_norm(nn.Linear(5, 4)), nn.GRU(5, 4, batch_first=True)
+    for model, x in zip(layers, (X, X[None]), strict=True):
+        assert trace(model.double(), x) is trace(model, x)
+    model = Model(lambda s, x: s.o(s.act(s.a(x))))
+    model.act = functools.partial(F.softplus, beta=2.0)
+    first = trace(model, X)
+    assert trace(model, X) is first
+    model.act = functools.partial(F.softplus, beta=3.0)
+    assert trace(model, X) is not first
+
+
+def test_calls_are_named_by_operator_and_number():
+    """Whatever export has counted beside them: a batch size of one is no symbol, and its arithmetic is none."""
+
+    def reshaped(s, x):
+        return s.o(s.a(x.reshape(x.shape[0] * 1, -1)).sin() + s.a(x).sin())
+
+    names = [[n.name for n in trace(Model(reshaped), x).graph.nodes if n.op != "placeholder"] for x in (X, X[:1])]
+    calls = [[n for n in found if not n.startswith(("sym_size", "mul"))] for found in names]
+    assert calls[0] == calls[1] == ["reshape", "linear", "sin", "linear_1", "sin_1", "add", "linear_2", "output"]
 
 
 class Lie(torch.autograd.Function):
@@ -157,6 +269,7 @@ REFUSED = {
     memory: "earlier calls",
     branch_on_data: "torch.export cannot trace it",
     spoiled_gradient: "the model itself raises",
+    hidden_view_before_the_write: "'a'.*the trace is not the model",
 }
 
 

@@ -1,0 +1,128 @@
+"""An exported graph without writes: by rewriting those that nobody else sees, else by export's own functionalisation,
+which traces a second time."""
+
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, fx, nn
+
+from lop_theory.trace.program import Node, operator_name
+
+WRITES_UNSEEN = frozenset("batch_norm instance_norm".split())  # running statistics, which their schemas do not declare
+KEPT = frozenset("reshape flatten unflatten contiguous chunk dropout to".split())  # aliases that rules know as they are
+
+FRESH = frozenset("linear conv1d conv2d conv3d batch_norm layer_norm group_norm instance_norm".split())  # new tensors
+
+
+def purified(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same program, pure; the argument may be changed."""
+    _write_elsewhere(exported)
+    if _is_pure(exported.graph):
+        return exported
+    _cut_gradients(exported)
+    return _functionalised(exported)
+
+
+def _is_pure(graph: fx.Graph) -> bool:
+    """Whether functionalisation, which traces a second time, would change nothing that matters."""
+    return all(_is_pure_call(node) for node in graph.nodes if node.op not in ("placeholder", "output"))
+
+
+def _is_pure_call(node: Node) -> bool:
+    """An operator that writes nothing, and that functionalisation leaves or that has a rule as it is."""
+    target, name = node.target, operator_name(node)
+    if not isinstance(target, torch._ops.OpOverload):
+        return node.op == "call_function" and getattr(target, "__module__", "") in ("_operator", "math", "torch.sym")
+    aliases = any(result.alias_info is not None for result in target._schema.returns)
+    changed = aliases and _is_composite(target) and name not in KEPT
+    writes = target._schema.is_mutable or (name in WRITES_UNSEEN and _updates_statistics(node))
+    return not (writes or changed or name.startswith("lift"))
+
+
+def _updates_statistics(node: Node) -> bool:
+    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation."""
+    return operator_name(node) != "batch_norm" or node.args[5] is not False
+
+
+def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
+    """Calls such as ``relu_`` on a fresh value of which nobody holds a view: the pure call, and who asks later for the
+    value gets its result. Other writes are left to the functionalisation."""
+    graph = exported.graph
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        pure = _pure_form(node)
+        if pure is not None and _nobody_else_sees(node, order):
+            target, node.target = node.args[0], pure
+            target.replace_all_uses_with(node, delete_user_cb=lambda user, node=node: order[user] > order[node])
+            exported.graph_signature.replace_all_uses(target.name, node.name)
+    exported.graph_module.recompile()
+
+
+def _pure_form(node: Node) -> Any:
+    """The operator that computes what an in-place one writes into its first argument, in one precision."""
+    target, name = node.target, operator_name(node)
+    if not isinstance(target, torch._ops.OpOverload) or not name.endswith("_") or name.startswith("_"):
+        return None
+    pure = getattr(getattr(torch.ops.aten, name[:-1], None), target._overloadname, None)
+    tensors = [other.meta.get("val") for other in node.all_input_nodes]
+    alike = all(isinstance(t, Tensor) and t.dtype == tensors[0].dtype for t in tensors)
+    first, *rest = target._schema.arguments
+    writes_first = first.is_write and not any(argument.is_write for argument in rest)
+    return pure if alike and writes_first and _names(pure) == _names(target) else None
+
+
+def _names(target: Any) -> list[str] | None:
+    """Of an operator's arguments."""
+    return None if target is None else [argument.name for argument in target._schema.arguments]
+
+
+def _nobody_else_sees(node: Node, order: dict[Node, int]) -> bool:
+    """Whether the first argument is the result of a call that aliases nothing, and no view of it was taken before."""
+    target = node.args[0]
+    before = [user for user in target.users if order[user] < order[node]]
+    return isinstance(target.target, torch._ops.OpOverload) and not any(map(_may_alias, [target, *before]))
+
+
+def _may_alias(node: Node) -> bool:
+    """Kernels declare what they alias; composites may return a view, or their input (dropout in evaluation, einsum,
+    broadcast_tensors), without saying so."""
+    schema = getattr(node.target, "_schema", None)
+    declared = schema is None or any(a.alias_info is not None for a in (*schema.arguments, *schema.returns))
+    return declared or (_is_composite(node.target) and operator_name(node) not in FRESH)
+
+
+def _is_composite(target: Any) -> bool:
+    return target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
+def _functionalised(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The graph without writes; no operator is decomposed. PyTorch would prepare each of its thousand composite
+    operators to stay whole, which takes longer than the work; those of the graph are enough. Guards on the example's
+    sizes are left out: a program has ranges of its own."""
+    from torch._export.utils import _is_preservable_cia_op as preservable
+    from torch.export import exported_program as export
+
+    calls = {node.target for graph in _graphs(exported.graph_module) for node in graph.nodes}
+    kept = {op for op in calls if isinstance(op, torch._ops.OpOverload) and preservable(op)}
+    exported.example_inputs = None
+    with patch.object(export, "_collect_all_valid_cia_ops", lambda: kept):
+        return exported.run_decompositions({})
+
+
+def _graphs(module: nn.Module) -> list[fx.Graph]:
+    """Also those of regions that have a graph of their own."""
+    return [part.graph for part in module.modules() if isinstance(part, fx.GraphModule)]
+
+
+def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
+    """Detach what comes out of ``no_grad`` regions: the functionalisation inlines them and forgets what they were."""
+    graph = exported.graph
+    for region in [n for n in graph.nodes if operator_name(n) == "wrap_with_set_grad_enabled" and n.args[0] is False]:
+        for value in list(region.users):
+            with graph.inserting_after(value):
+                cut = graph.call_function(torch.ops.aten.detach.default, (value,))
+            cut.meta = dict(value.meta)
+            value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
+            exported.graph_signature.replace_all_uses(value.name, cut.name)
+    exported.graph_module.recompile()
