@@ -50,7 +50,12 @@ def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
     value gets its result. Other writes are left to the functionalisation."""
     graph = exported.graph
     order = {node: place for place, node in enumerate(graph.nodes)}
-    for node in graph.nodes:
+    for node in list(graph.nodes):
+        if operator_name(node) == "dropout_" and node.args[2] is False:  # in evaluation it is its argument
+            node.replace_all_uses_with(node.args[0])
+            exported.graph_signature.replace_all_uses(node.name, node.args[0].name)
+            graph.erase_node(node)
+            continue
         pure = _pure_form(node)
         if pure is not None and _nobody_else_sees(node, order):
             target, node.target = node.args[0], pure

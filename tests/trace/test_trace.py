@@ -108,8 +108,13 @@ def view_after_the_write(s, x):
     return s.o(h) + h[:, :3]
 
 
+def dropout_in_place(s, x):
+    """In evaluation its result is its argument, here a view."""
+    return s.o(F.dropout(s.a(x).flatten(1), 0.5, s.training, inplace=True))
+
+
 SOUND = [writes_on_views, buffers_in_a_chain, without_gradient, lower_precision, writes_on_its_input, dropped]
-SOUND += [view_before_the_write, detached_before_the_write]
+SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 FRESH = [writes_on_fresh_values, view_after_the_write]
 
 
@@ -145,6 +150,7 @@ def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch
 
 def test_normalisation_and_casts_in_evaluation_need_no_second_trace(monkeypatch):
     monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
+    assert trace(Model(dropout_in_place).eval(), X)
     model = Model(lambda s, x: s.o(s.norm(s.a(x)).float().to(x.dtype)))
     assert "batch_norm" in [operator_name(n) for n in trace(model.eval(), X).graph.nodes]
     with pytest.raises(pytest.fail.Exception, match="traced twice"):

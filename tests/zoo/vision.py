@@ -150,7 +150,7 @@ TIMM: dict[str, Callable[[], Any]] = {
     "beit": named("beit_base_patch16_224", **VIT),
     "eva02": named("eva02_tiny_patch14_224", 28, **{**VIT, "img_size": 28}),
     "cait": named("cait_xxs24_224", **VIT),
-    "xcit": named("xcit_nano_12_p16_224", **VIT),
+    "xcit": named("xcit_nano_12_p16_224", **VIT, cls_attn_layers=1),
     "swin": named("swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=8, depths=(2,), num_heads=(2,), drop_path_rate=0.0),
     "convnext": named("convnext_atto", **STAGES),
     "convnext v2": named("convnextv2_atto", **STAGES),
