@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from hypothesis import given  # noqa: E402
+from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -265,6 +265,9 @@ def test_cloning_r2_as_coded_needs_blocks_of_one_size():
         M.cloning_r2_as_coded(torch.zeros(3, 5), [0, 0, 1, 1, 1])
 
 
+@example([1.0, 2.0, 4.0], 0.0)
+@example([1.0, 2.0, 4.0], 0.1)
+@example([1.0, 2.0, 4.0], 1e3)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8), st.sampled_from([0.0, 1e-16, 1e-10, 1e-4, 1.0, 1e9]))
 def test_the_error_bound_of_the_effective_rank_is_that_of_fannes_and_audenaert(values, error):
     """T = Σ min(√error, error/σ)/Σσ; T log n + H₂(T) of the entropy; n where T ≥ 1/2."""

@@ -10,7 +10,7 @@ from lop_theory.metrics.passes import floating, watched  # noqa: E402
 
 torch.set_num_threads(1)
 X, I = torch.randn(5, 3), torch.randn(2, 2, 6, 6)
-STRAY = nn.Parameter(torch.randn(8, 3))  # of no module
+STRAY, SHIFT = nn.Parameter(torch.randn(8, 3)), nn.Parameter(torch.randn(5, 3))  # of no module
 r = torch.relu
 FC = "fc sum 1 fc.weight.0 of input plainly"
 W = "linear sum 1 w.0 of input plainly"
@@ -197,6 +197,7 @@ PROGRAMS = [
         X,
         ["linear sum 1 - of input plainly", "relu activation 1 - of linear plainly"],
     ),
+    (lambda _, x: r(x + SHIFT), X, ["relu activation 1 - of relu"]),
     (lambda m, x: r(m.fc(x) * STRAY[:, 0]), X, [FC, "relu activation 1 fc.weight.0 of fc"]),
     (lambda m, x: torch.relu((m.fc(x) * 10).int()), X, [FC]),
 ]
