@@ -306,3 +306,17 @@ def test_a_threshold_of_dormancy_is_asked_for_by_name():
     for tau, share in ((0.0, 0), (0.33, 0), (0.34, 1 / 3), (0.7, 2 / 3), (2.0, 1)):
         for layers in (None, ["1"]):
             assert M.measure(model, x, layers=layers, dormant_tau=tau)["1"].dormant == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("whole", "ends"), [(False, 1), (True, 1)])
+def test_the_backward_pass_keeps_the_gradients_of_its_ends_alone(whole, ends, monkeypatch):
+    """Of the inputs, or of the embedding of whole numbers; those of the layers pass by."""
+    asked, grad = [], torch.autograd.grad
+
+    def counted(loss, inputs, **options):
+        asked.append(len(inputs))
+        return grad(loss, inputs, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    M.measure(Twice(whole=whole), torch.arange(4) % 5 if whole else torch.randn(4, 6), lambda out: out.square().mean())
+    assert asked == [ends]

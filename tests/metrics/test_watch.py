@@ -197,6 +197,11 @@ PROGRAMS = [
         X,
         ["linear sum 1 - of input plainly", "relu activation 1 - of linear plainly"],
     ),
+    (
+        lambda m, x: F.embedding(r(m.fc(x).int()).clamp(max=7), m.w),  # whole numbers are no activations
+        X,
+        [FC, "embedding sum 2 w.1 of ? plainly"],
+    ),
     (lambda _, x: r(x + SHIFT), X, ["relu activation 1 - of relu"]),
     (lambda m, x: r(m.fc(x) * STRAY[:, 0]), X, [FC, "relu activation 1 fc.weight.0 of fc"]),
     (lambda m, x: torch.relu((m.fc(x) * 10).int()), X, [FC]),
