@@ -297,3 +297,28 @@ def test_a_row_counts_the_operators_of_its_module_and_names_its_own_offences():
     assert sum(len(row.offences) for row in rows.values()) == len(
         [o for o in (*found.symbolic, *found.numeric) if o.module]
     )
+
+
+MIDDLES = {
+    "conv2d": lambda: nn.Conv2d(4, 4, 1),
+    "conv_transpose2d": lambda: nn.ConvTranspose2d(4, 4, 1),
+}
+
+
+@pytest.mark.parametrize("kind", MIDDLES)
+def test_a_large_unit_with_small_adjoints_hides_no_outgoing_sum_of_a_convolution(kind):
+    """Unit 3 has weights 3000 times the others', is read by a 3000th: what the others pass back counts by adjoints."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Tanh(), MIDDLES[kind](), nn.Tanh(), nn.Conv2d(4, 2, 1))
+    x = torch.randn(3, 3, 4, 4)
+    rows = 1 if kind == "conv_transpose2d" else 0
+    with torch.no_grad():
+        model[2].weight.select(rows, 3).mul_(3000)
+        model[4].weight[:, 3] /= 3000
+    clone = expand(model, 2, example_input=x)
+    assert not certificate(clone, example_input=x).symbolic
+    with torch.no_grad():
+        weight = clone[2].weight.transpose(0, 1) if rows else clone[2].weight
+        weight[:2, 0] *= 1.02  # both clones of unit 0 read more of one clone: incoming sums agree, outgoing ones do not
+    found = certificate(clone, example_input=x).symbolic
+    assert {(o.module, o.condition) for o in found} == {("2", "MC2")}
