@@ -7,7 +7,7 @@ import pytest
 from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import fmpq
 from lop_theory.gap.analysis import analyse
-from lop_theory.gap.certificate import certify, verdict
+from lop_theory.gap.certificate import certify, squares, tails_low, verdict
 from lop_theory.gap.kernel import (
     correlation_kernel,
 )
@@ -42,3 +42,15 @@ def test_certificate_bounds_do_not_depend_on_ball_luck():
     kern = correlation_kernel(activation("silu").expr)
     assert certify(kern) == certify(kern)
     assert fmpq(certify(kern).strength[0], 10**18) <= fmpq(certify(kern).strength[1], 10**18)
+
+
+@pytest.mark.claim("gap-certificate")
+def test_squares_of_boxes_are_rounded_outwards():
+    """In tenths: a box that holds 0 has a square of at least 0."""
+    boxes = ((-7, 3), (-3, 7), (4, 9), (-9, -4), (0, 0), (0, 5), (-5, 0))
+    assert squares(boxes, 10) == ([0, 0, 1, 1, 0, 0, 0], [5, 5, 9, 9, 0, 3, 3])
+
+
+@pytest.mark.claim("gap-certificate")
+def test_tails_are_what_the_squares_leave():
+    assert tails_low([0, 3, 5, 1, 4], 10) == [10, 10, 7, 2, 1, 0]

@@ -289,3 +289,12 @@ def test_figure_a2_is_deterministic(tmp_path):
         assert one.read_bytes() == two.read_bytes()
     assert command("paper_figs", "Z.9").returncode == 2
     assert command("paper_figs").returncode == 2
+
+
+@pytest.mark.parametrize("digits", ["3", "15", "40"])
+def test_printed_enclosures_are_of_the_digits_asked_for(digits):
+    lines = {line[:15].strip(): line[16:] for line in gap("--act", "gelu", "--digits", digits).stdout.splitlines()}
+    for name in ("lambda", "c = a1^2", "kappa", "K(-1)"):
+        low, high = map(Decimal, lines[name][1 : lines[name].index("]")].split(", "))
+        assert 0 < high - low <= 4 * Decimal(10) ** -int(digits), name
+    assert lines["worst margin"].split()[0].startswith("0.0421")

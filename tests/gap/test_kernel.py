@@ -140,3 +140,13 @@ def test_kernel_at_minus_one_where_the_square_of_the_product_is_not_integrable(a
         found = at_minus_one(correlation_kernel(expr))
         assert abs(mp.mpf(found.mid().str(25, radius=False)) - expected) < 1e-14
         assert found.rad() < 1e-14
+
+
+@pytest.mark.claim("kernel-bounds")
+@pytest.mark.parametrize("name", ["sign", "step", "relu", "tanh"])
+def test_the_slope_at_zero_is_the_linearity_coefficient(name):
+    """Where K′(1) is infinite, too."""
+    kern = correlation_kernel(activation(name).expr)
+    found = slope(kern, arb(0))
+    assert found.overlaps(kern.c)
+    assert found.rad() < 1e-14
