@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import special, stats
 
 from lop_theory.activations.arrays import numpy_function
-from lop_theory.activations.expression import X, num
+from lop_theory.activations.expression import X, degree, num
 from lop_theory.activations.formula import parse
 from lop_theory.activations.vocabulary import CONSTANTS, WORDS, bits, hermite, is_condition, raised
 from lop_theory.balls import fmpq
@@ -108,3 +108,13 @@ def test_degrees_of_hermite_polynomials(k):
     with pytest.raises(ValueError, match="whole number from 1 to 40"):
         hermite(X, k)
     assert hermite(X, num(40))
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("x + x**3", 3), ("x**3 + x", 3), ("x**2*x**5", 7), ("x**2/x**3", 5), ("(x + x**4)**3", 12), ("exp(x**7)", 7),
+     ("exp(x)", 1), ("exp(x)*exp(x)", 2), ("exp(x**3)**2", 3), ("max(x, x**5)", 5), ("relu(x**3) + abs(x**2)", 3),
+     ("x**(1/2)", 1), ("x**(-4)", 4), ("3", 0), ("tanh(x**2) + x", 2)],
+)  # fmt: skip
+def test_the_largest_power_that_is_spelled_out(text, right):
+    assert degree(parse(text)) == right

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lop_theory.activations import zeros
 from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import isolated_pieces
-from lop_theory.activations.polynomial_range import enclose_polynomial
+from lop_theory.activations.polynomial_range import enclose_polynomial, has_no_real_root
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED
 from lop_theory.activations.zeros import sign_changes
-from lop_theory.balls import arb, arb_poly, fmpq, precision
+from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, precision
 
 INF = float("inf")
 
@@ -144,3 +144,13 @@ def test_isolated_pieces_are_the_branches_taken(text):
         for part in isolated_pieces(whole, fmpq(4), 60):
             middle = arb((part.lo + part.hi) / 2)
             assert abs(real_function(part.expr)(middle) - right(middle)) < 1e-15 or part.hi - part.lo < fmpq(1, 2**59)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-2, 5)), min_size=1, max_size=3), st.sampled_from([1, -2]))
+def test_which_polynomials_have_no_real_root(factors, lead):
+    """A product of (x − a)² + b: a real root iff some b ≤ 0; times (x − 1), always."""
+    poly = fmpq_poly([lead])
+    for a, b in factors:
+        poly *= fmpq_poly([a * a + b, -2 * a, 1])
+    assert has_no_real_root(poly) == all(b > 0 for _, b in factors)
+    assert not has_no_real_root(poly * fmpq_poly([-1, 1]))

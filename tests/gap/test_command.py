@@ -100,6 +100,7 @@ def test_json_of_the_whole_catalogue():
             assert Decimal(row[key]["upper"]) - Decimal(row[key]["lower"]) < Decimal("1e-9")
         assert Decimal(row["lambda"]["lower"]) <= 1 - Decimal(row["a1_squared"]["lower"])
         assert {"kappa_at", "digits", "seconds"} <= set(row)
+        assert row["digits"] == 15
 
 
 @pytest.mark.parametrize("digits", ["30", "100"])

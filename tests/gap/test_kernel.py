@@ -150,3 +150,8 @@ def test_the_slope_at_zero_is_the_linearity_coefficient(name):
     found = slope(kern, arb(0))
     assert found.overlaps(kern.c)
     assert found.rad() < 1e-14
+
+
+def test_derivatives_at_one_of_a_line():
+    kern = correlation_kernel(from_formula("2*x + 1").expr)
+    assert [derivative_at_one(kern, order) for order in (1, 2)] == [1, 0]
