@@ -405,6 +405,10 @@ def test_constants_fold_where_x_becomes_one():
     assert compose(from_formula("exp(sqrt(x))").expr, ZERO) == ONE
     assert compose(from_formula("sqrt(x) + 3").expr, ZERO) == num(3)
     assert compose(from_formula("x/(x + 2)").expr, ONE) == num(fmpq(1, 3))
+    assert compose(from_formula("x**3").expr, num(2)) == num(8)
+    assert compose(from_formula("x**2").expr, ZERO) == ZERO
+    for text, place in [("x**(-1)", 0), ("x**(1/2)", 2), ("1/x", 0)]:  # no number, so the node stays
+        assert compose(from_formula(text).expr, num(place)).op == from_formula(text).expr.op
 
 
 def test_an_activation_as_other_libraries_have_it():

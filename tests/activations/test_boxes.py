@@ -94,3 +94,11 @@ def test_sums_of_powers_are_taken_at_the_middle(radius):
         assert found.real.contains(arb((2 + radius) ** 3 - (2 + radius)))
         assert found.real.contains(arb((2 - radius) ** 3 - (2 - radius)))
         assert float(found.real.rad()) <= 11 * radius + 6 * radius**2 + radius**3 + 1e-6
+
+
+def test_points_of_the_imaginary_axis():
+    """Neither to the left nor to the right."""
+    with precision(80):
+        for name, right in (("asinh", mp.asinh), ("atan", mp.atan), ("sigmoid", lambda z: 1 / (1 + mp.exp(-z)))):
+            found = complex_function(call(name, X))(acb(0, 0.5))
+            assert complex(float(found.real), float(found.imag)) == pytest.approx(complex(right(0.5j)), abs=1e-15)

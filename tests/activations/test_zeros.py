@@ -154,3 +154,12 @@ def test_which_polynomials_have_no_real_root(factors, lead):
         poly *= fmpq_poly([a * a + b, -2 * a, 1])
     assert has_no_real_root(poly) == all(b > 0 for _, b in factors)
     assert not has_no_real_root(poly * fmpq_poly([-1, 1]))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("coefficients", "lo"), [([3, 0, 1], 0), ([3, 1, 0, 2], 0), ([0, 0, 0, 1], 0), ([2, 1], -5)])
+def test_a_polynomial_that_only_rises_has_its_least_value_at_the_start(coefficients, lo, sign):
+    found = enclose_polynomial(arb_poly([sign * c for c in coefficients]), fmpq(lo), INF)
+    near, far = (found.lo, found.hi) if sign > 0 else (found.hi, found.lo)
+    assert near == sign * sum(c * lo**k for k, c in enumerate(coefficients))
+    assert float(far) == sign * INF
