@@ -22,7 +22,7 @@ from empirical.continual.records import (
     loss,
     over_layers,
 )
-from empirical.runs.control import LEARNT, SPAN, early, late
+from empirical.runs.control import LEARNT, SPAN, early, late, span
 from empirical.runs.saved import Group
 from empirical.training.options import MODELS, precision_shown
 
@@ -83,11 +83,12 @@ def net_change(cells: Cells, setting: Setting, quantity: str) -> Effect:
 
 
 def since_best(cells: Cells, setting: Setting, quantity: str) -> Effect:
-    """Late, less over the :data:`SPAN` tasks on end that a seed learnt best. Of accuracy it is never above 0, by
-    choice of those tasks: compare it with what other networks lose."""
+    """Late, less over as many tasks on end that a seed learnt best. Of accuracy it is never above 0, by choice of those
+    tasks: compare it with what other networks lose."""
     values = QUANTITIES[quantity](cells[setting])
-    runs = np.lib.stride_tricks.sliding_window_view(accuracy(cells[setting]), SPAN, axis=1).mean(2)
-    best = np.array([row[first : first + SPAN].mean() for row, first in zip(values, runs.argmax(1), strict=True)])
+    size = span(values)
+    runs = np.lib.stride_tricks.sliding_window_view(accuracy(cells[setting]), size, axis=1).mean(2)
+    best = np.array([row[first : first + size].mean() for row, first in zip(values, runs.argmax(1), strict=True)])
     return effect(late(values) - best)
 
 
@@ -253,9 +254,11 @@ def _listed(values: np.ndarray) -> str:
 
 def _measured(what: str, parts: list[str], cells: Cells) -> str:
     seeds = next(iter(cells.values())).seeds
+    few = any(cells[Setting(model)].config["tasks"] < 2 * SPAN for model in models(cells))
     return (
         f"Measured on {'; '.join(_stream(cells, model) for model in models(cells))} (preset laptop, seeds "
-        f"{min(seeds)}-{max(seeds)}, first and last {SPAN} tasks, mean ± standard deviation over seeds, seeds above 0; "
+        f"{min(seeds)}-{max(seeds)}, first and last {SPAN} tasks"
+        f"{', of fewer than twice as many half' if few else ''}, mean ± standard deviation over seeds, seeds above 0; "
         f"Spearman over tasks), {what}: {'; '.join(parts)}."
     )
 

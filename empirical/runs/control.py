@@ -43,16 +43,16 @@ class Control(NamedTuple):
 
 def early(values: np.ndarray) -> np.ndarray:
     """Per seed, the mean over the first tasks."""
-    return values[:, : _span(values)].mean(1)
+    return values[:, : span(values)].mean(1)
 
 
 def late(values: np.ndarray) -> np.ndarray:
     """Per seed, the mean over the last tasks."""
-    return values[:, -_span(values) :].mean(1)
+    return values[:, -span(values) :].mean(1)
 
 
-def _span(values: np.ndarray) -> int:
-    """First and last tasks share none, if there are two."""
+def span(values: np.ndarray) -> int:
+    """How many tasks at each end are compared: they share none, if there are two."""
     return max(1, min(SPAN, values.shape[1] // 2))
 
 

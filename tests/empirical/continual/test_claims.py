@@ -112,6 +112,15 @@ def test_a_fall_of_known_numbers() -> None:
     assert (found.largest, found.collapse, found.rank, found.lead) == (2, 5, 2, 3)
 
 
+def test_the_best_tasks_of_a_run_of_four_are_two() -> None:
+    class Short(NamedTuple):
+        def stacked(self, *_names: str, **_: float) -> tuple[np.ndarray, ...]:
+            return (np.array([[0.9, 1.0, 0.8, 0.5]]),)
+
+    found = claims.since_best({MLP: Short()}, MLP, "accuracy")  # type: ignore[dict-item]
+    assert found.mean == pytest.approx(0.65 - 0.95)
+
+
 @pytest.mark.claim("continual-cbp")
 def test_continual_backprop_and_redo_prevent_most_of_the_loss(cells: claims.Cells) -> None:
     assert claims.continual_backprop(cells) in stated("continual-cbp")
