@@ -6,7 +6,7 @@ in another order. Whatever differs by more is not the model, and no certificate 
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from lop_theory.trace.unseen import (
 
 SLACK = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Receiver = Callable[[str, Tensor], None]
+BLOCK = 1 << 18  # entries that are compared at once: what stays in a cache
 
 
 class Pass(NamedTuple):
@@ -86,46 +88,55 @@ def _silenced() -> Generator[list[Exception]]:
         raised.append(error)
 
 
-def model_pass(model: nn.Module, given: Arguments, seed: int = 0) -> Pass:
+def model_pass(model: nn.Module, given: Arguments, seed: int = 0, *, parameters: bool = True) -> Pass:
     """The model's own forward and backward pass; gradients, buffers, plain attributes and random states of the model
-    stay as they are."""
+    stay as they are. Without ``parameters``: only the gradients of the inputs."""
     with attributes_kept(model):
-        return _own_pass(model, given, seed)
+        return _own_pass(model, given, seed, parameters=parameters)
 
 
-def _own_pass(model: nn.Module, given: Arguments, seed: int) -> Pass:
+def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool = True) -> Pass:
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    names, parameters = _trainable(model)
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
 
     with random_state(seed, python=seed), caches_off(model):
-        return _pass(call, given, buffers, dict(zip(names, parameters, strict=True)))
+        return _pass(call, given, buffers, _trainable(model) if parameters else {})
 
 
-def program_pass(model: nn.Module, program: Program, given: Arguments, seed: int = 0) -> Pass:
-    """The same of the trace."""
-    state = {n: t if isinstance(t, nn.Parameter) else t.detach().clone() for n, t in state_of(model).items()}
-    names, parameters = _trainable(model)
+def program_pass(
+    model: nn.Module, program: Program, given: Arguments, seed: int = 0, receive: Receiver | None = None
+) -> Pass:
+    """The same of the trace. ``receive(name, gradient)`` takes every parameter's gradient as soon as it is known; none
+    is kept then."""
+    leaves = {id(t): _own_leaf(t) for t in state_of(model).values()}
+    state = {name: leaves[id(t)] for name, t in state_of(model).items()}
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return run(program, state, program.flat(args, kwargs), update=True)
 
     with random_state(seed, python=seed):
-        return _pass(call, given, state, dict(zip(names, parameters, strict=True)))
+        return _pass(call, given, state, {name: leaves[id(p)] for name, p in _trainable(model).items()}, receive)
 
 
-def _trainable(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
-    found = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return [name for name, _ in found], [p for _, p in found]
+def _own_leaf(tensor: Tensor) -> Tensor:
+    """A parameter's values as another leaf of autograd; a copy of a buffer, into which the program writes."""
+    if isinstance(tensor, nn.Parameter):
+        return tensor.detach().requires_grad_(tensor.requires_grad)
+    return tensor.detach().clone()
+
+
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _pass(
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any],
     given: Arguments,
     buffers: Mapping[str, Tensor],
-    parameters: Mapping[str, nn.Parameter],
+    parameters: Mapping[str, Tensor],
+    receive: Receiver | None = None,
 ) -> Pass:
     roots: list[Tensor] = []
 
@@ -142,11 +153,8 @@ def _pass(
         args, kwargs = pytree.tree_map(fresh, given)
         with GradientFlags():
             output = call(args, kwargs)
-        total = random_functional(floating(output))
-        wanted = [*parameters.values(), *roots]
-        gradients: list[Tensor | None] = [None] * len(wanted)
-        if total is not None and wanted:
-            gradients = list(torch.autograd.grad(total, wanted, allow_unused=True))
+        with _received(parameters, receive):
+            gradients = _gradients(floating(output), [*parameters.values(), *roots])
     return Pass(
         pytree.tree_leaves(output),
         buffers,
@@ -155,15 +163,39 @@ def _pass(
     )
 
 
-def random_functional(outputs: list[Tensor]) -> Tensor | None:
-    """A random linear function of the outputs (None if nothing in them can be differentiated)."""
+def _gradients(outputs: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
+    """Those of a random linear function of the outputs (None if nothing in them can be differentiated)."""
+    outputs = [t for t in outputs if t.requires_grad]
+    if not outputs or not wanted:
+        return [None] * len(wanted)
     generator = torch.Generator().manual_seed(0)
-    terms = [
-        (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum()
-        for t in outputs
-        if t.requires_grad
-    ]
-    return sum(t.double() for t in terms) if terms else None  # type: ignore[return-value]
+    weights = [_normal(t, generator) for t in outputs]
+    return list(torch.autograd.grad(outputs, wanted, weights, allow_unused=True))
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return torch.randn(like.shape, generator=generator, dtype=dtype).to(like)
+
+
+@contextmanager
+def _received(parameters: Mapping[str, Tensor], receive: Receiver | None) -> Generator[None]:
+    """Within: ``receive`` sees gradients as they are computed, and they take no memory afterwards."""
+
+    def given(name: str) -> Callable[[Tensor], Tensor]:
+        def hook(gradient: Tensor) -> Tensor:
+            assert receive is not None
+            receive(name, gradient)
+            return gradient.new_zeros(()).expand_as(gradient)
+
+        return hook
+
+    handles = [] if receive is None else [p.register_hook(given(name)) for name, p in parameters.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
@@ -200,8 +232,17 @@ def _refuse_memory(model: nn.Module, given: Arguments, first: Pass) -> None:
 
 
 def _agree(model: nn.Module, program: Program, given: Arguments, theirs: Pass) -> None:
+    """``theirs`` loses its gradients of parameters: each is compared as soon as the program has its own."""
+    open_, reasons = dict(theirs.gradients), dict[str, str | None]()
+    cast("dict[str, Any]", theirs.gradients).clear()
+
+    def receive(name: str, gradient: Tensor) -> None:
+        reasons[name] = difference(gradient, open_.pop(name))
+
+    order = list(reversed(open_))
     with _raising(model, "the trace is not the model: it raises where the model does not"):
-        mine = program_pass(model, program, given)
+        mine = program_pass(model, program, given, receive=receive)
+    reasons |= {name: difference(None, gradient) for name, gradient in open_.items()}
     for k, (a, b) in enumerate(zip(mine.outputs, theirs.outputs, strict=True)):
         reason = difference(a, b)
         if reason is not None:
@@ -211,14 +252,11 @@ def _agree(model: nn.Module, program: Program, given: Arguments, theirs: Pass) -
         reason = difference(mine.buffers[name], buffer)
         if reason is not None:
             raise NotTraceable(name, f"the trace is not the model: this buffer {reason} after a call")
-    pairs = [(n, mine.gradients[n], theirs.gradients[n]) for n in reversed(list(theirs.gradients))]
-    pairs += [
-        (f"input {k}", a, b) for k, (a, b) in enumerate(zip(mine.input_gradients, theirs.input_gradients, strict=True))
-    ]
-    for name, a, b in pairs:
-        reason = difference(a, b)
-        if reason is not None:
-            raise NotTraceable(name, f"the trace is not the model: the gradient of {name} {reason}")
+    for k, (a, b) in enumerate(zip(mine.input_gradients, theirs.input_gradients, strict=True)):
+        reasons[f"input {k}"] = difference(a, b)
+    for name in (*order, *reasons):
+        if reasons[name] is not None:
+            raise NotTraceable(name, f"the trace is not the model: the gradient of {name} {reasons[name]}")
 
 
 def difference(mine: Any, theirs: Any) -> str | None:
@@ -236,14 +274,18 @@ def difference(mine: Any, theirs: Any) -> str | None:
 
 
 def _distance(mine: Tensor, theirs: Tensor) -> str | None:
+    if torch.equal(mine, theirs):
+        return None
     if not mine.is_floating_point():
-        return None if torch.equal(mine, theirs) else "differs"
-    a, b = mine.double(), theirs.double()
-    finite = a.isfinite() & b.isfinite()
-    if not torch.equal(torch.where(finite, 0.0, a).nan_to_num(9.0), torch.where(finite, 0.0, b).nan_to_num(9.0)):
-        return "is not finite in the same places"
-    gap, scale = (a - b)[finite], b[finite].abs()
-    worst, largest = float(gap.abs().max()) if gap.numel() else 0.0, float(scale.max()) if scale.numel() else 0.0
+        return "differs"
+    worst = largest = 0.0
+    for a, b in zip(mine.reshape(-1).split(BLOCK), theirs.reshape(-1).split(BLOCK), strict=True):
+        x, y = a.double(), b.double()
+        finite = x.isfinite() & y.isfinite()
+        if not torch.equal(torch.where(finite, 0.0, x).nan_to_num(9.0), torch.where(finite, 0.0, y).nan_to_num(9.0)):
+            return "is not finite in the same places"
+        worst = max(worst, float(torch.where(finite, x - y, 0.0).abs().max()))
+        largest = max(largest, float(torch.where(finite, y, 0.0).abs().max()))
     if worst <= SLACK.get(mine.dtype, 1e-1) * largest:
         return None
     return f"differs by {worst:.2e} (largest entry {largest:.2e})"
