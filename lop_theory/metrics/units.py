@@ -167,13 +167,13 @@ def _clusters(similar: Tensor) -> int:
     if not len(members):
         return 0
     linked = similar[members][:, members].fill_diagonal_(True)
-    labels = torch.arange(len(linked), dtype=torch.int32, device=similar.device)
+    labels = own = torch.arange(len(linked), dtype=torch.int32, device=similar.device)
     for _ in range(len(linked)):
         lowest = torch.where(linked, labels[None, :], len(linked)).amin(1)
         if torch.equal(lowest, labels):
             break
         labels = lowest
-    return int(labels.unique().numel())
+    return int((labels == own).sum())  # a component's label is its lowest member
 
 
 def saturated(h: Tensor, gradient: Tensor, channel_dim: int = -1, *, mean_abs: Tensor | None = None) -> Tensor:
@@ -202,9 +202,13 @@ class Spectrum(NamedTuple):
 def spectrum(h: Tensor, m: Moments | None = None) -> Spectrum:
     """From the smaller Gram matrix in float64."""
     m = m or moments(h)
-    return (
-        spectrum_of(m.gram, m.chain) if m.samples >= len(m.gram) else spectrum_of(h.double() @ h.double().T, h.shape[1])
-    )
+    if m.samples >= len(m.gram):
+        return spectrum_of(m.gram, m.chain)
+    wide = h.double()
+    gram = torch.zeros(len(h), len(h), dtype=torch.float64, device=h.device)
+    add_upper(gram, wide)
+    mirror(gram)
+    return spectrum_of(gram, h.shape[1])
 
 
 def spectrum_of(gram: Tensor, chain: int) -> Spectrum:

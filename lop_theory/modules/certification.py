@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import program_of
-from lop_theory.modules.conditions import Offence, Pass, Symbolic, check
+from lop_theory.modules.conditions import Offence, Pass, Propagated, Symbolic, propagated
 from lop_theory.modules.growth import ATTRIBUTE, profile_of_clone
 from lop_theory.modules.infer import inferred_profile
 from lop_theory.modules.interface import Profile
@@ -31,7 +31,8 @@ from lop_theory.modules.numeric import (
 )
 from lop_theory.modules.optimizer import optimizer_offences
 from lop_theory.modules.propagation import Rules
-from lop_theory.modules.terms import limits
+from lop_theory.modules.survey import Survey, base_of, survey
+from lop_theory.modules.terms import amplitude, limits
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
@@ -106,22 +107,16 @@ def certificate(  # noqa: PLR0913 - as certify
     program, state, profile = _subject(model, base, example_input, profile, rules)
     found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), tolerance)
     reference = None if base is None else program_of(base, example_input, training=model.training)
+    theirs = None if base is None or reference is None else (reference, state_of(base))
+    subject = _Subject(program, state, profile, found, rules, theirs)
     symbolic: Symbolic | None = None
     numeric: list[Offence] = []
     ties: list[str] = []
     batches = _batches(state, flat_inputs(program, example_input))
     for batch, inputs in enumerate(batches):
-        seen = signals(program, state, inputs, seed=batch)
-        if symbolic is None:
-            passed = Pass(seen.tensors, seen.adjoints, seen.sizes)
-            symbolic = check(program, passed, profile, found, rules)
-        evidence = Evidence(seen, sensitivity(program, state, inputs, seen, batch))
-        offences = infinite_offences(program, state, seen)
-        offences += cloned_offences(program, evidence, symbolic.partitions, profile.state, symbolic.slack)
-        if base is not None and reference is not None and not offences and not symbolic.offences:
-            offences = _compared((program, evidence), (reference, state_of(base)), inputs, (profile, symbolic, batch))
+        symbolic, near, offences = _looked_at(subject, inputs, batch, symbolic)
         numeric += [offence._replace(batch=batch) for offence in offences]
-        ties += seen.near_ties
+        ties += near
     assert symbolic is not None
     numeric += [] if optimizer is None else optimizer_offences(model, optimizer, profile)
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), with_base=base is not None)
@@ -134,20 +129,78 @@ def _names(program: Program) -> list[str]:
     return [node.name for node in program.graph.nodes]
 
 
-def _compared(
-    clone: tuple[Program, Evidence],
-    base: tuple[Program, Mapping[str, Tensor]],
-    inputs: list[Any],
-    of: tuple[Profile, Symbolic, int],
-) -> list[Offence]:
-    (program, (seen, _)), (reference, state), (profile, symbolic, batch) = clone, base, of
+class _Subject(NamedTuple):
+    """What is certified, and the base that it is compared with."""
+
+    program: Program
+    state: Mapping[str, Tensor]
+    profile: Profile
+    limits: Mapping[str, float]
+    rules: Rules | None
+    base: tuple[Program, Mapping[str, Tensor]] | None
+
+    def propagated(self, passed: Pass) -> Propagated:
+        return propagated(self.program, passed, self.profile, self.limits, self.rules)
+
+    def coarsest(self) -> float:
+        """The rounding of the coarsest weights of the base."""
+        if self.base is None:
+            return 0.0
+        reference, state = self.base
+        used = [state[name].dtype for name in set(reference.state.values())]
+        return max((UNIT_ROUNDOFF.get(d, 2.0**-4) for d in used if d.is_floating_point), default=0.0)
+
+
+def _looked_at(
+    subject: _Subject, inputs: list[Any], batch: int, symbolic: Symbolic | None
+) -> tuple[Symbolic, tuple[str, ...], list[Offence]]:
+    """One batch: the proof (of the first batch), values near a kink, offences."""
+    if symbolic is None or not symbolic.offences:
+        found = _surveyed(subject, inputs, batch)
+        proof = symbolic or found.propagated.weighed(found.magnitudes)
+        level = max(ROUNDING, 2 * proof.slack)
+        if not proof.offences and found.clear(level, max(level, subject.coarsest())):
+            return proof, found.near_ties, []
+    return _measured(subject, inputs, batch, symbolic)
+
+
+def _surveyed(subject: _Subject, inputs: list[Any], batch: int) -> Survey:
+    program, state, profile, base = subject.program, subject.state, subject.profile, None
+    if subject.base is not None:
+        to = aligned(program, subject.base[0]), profile.values
+        base = base_of(*subject.base, inputs, batch, to)
+    return survey(
+        program, state, inputs, batch, axes=profile.state, propagate=subject.propagated, base=base
+    )  # fmt: skip
+
+
+def _measured(
+    subject: _Subject, inputs: list[Any], batch: int, symbolic: Symbolic | None
+) -> tuple[Symbolic, tuple[str, ...], list[Offence]]:
+    """The same with all values at once, and with what rounding explains of each."""
+    program, state, profile = subject.program, subject.state, subject.profile
+    seen = signals(program, state, inputs, seed=batch)
+    if symbolic is None:
+        found = subject.propagated(Pass(seen.tensors, seen.sizes))
+        symbolic = found.weighed({(n, d): amplitude(seen.adjoints.get(n), d) for n, d in found.wanted})
+    evidence = Evidence(seen, sensitivity(program, state, inputs, seen, batch))
+    offences = infinite_offences(program, state, seen)
+    offences += cloned_offences(program, evidence, symbolic.partitions, profile.state, symbolic.slack)
+    if subject.base is not None and not offences and not symbolic.offences:
+        offences = _compared(subject, evidence, inputs, (symbolic, batch))
+    return symbolic, seen.near_ties, offences
+
+
+def _compared(subject: _Subject, evidence: Evidence, inputs: list[Any], of: tuple[Symbolic, int]) -> list[Offence]:
+    assert subject.base is not None
+    (reference, state), (symbolic, batch), values = subject.base, of, subject.profile.values
     theirs = signals(reference, state, inputs, seed=batch)
     moved = sensitivity(reference, state, inputs, theirs, batch)
-    used = [state[name].dtype for name in set(reference.state.values())]
-    coarsest = max((UNIT_ROUNDOFF.get(d, 2.0**-4) for d in used if d.is_floating_point), default=0.0)
-    level = max(ROUNDING, coarsest, 2 * symbolic.slack)
-    pairs = aligned(program, reference)
-    comparison = Comparison(program, pairs, seen, theirs, moved, profile.values, symbolic.rescaled, level)
+    level = max(ROUNDING, subject.coarsest(), 2 * symbolic.slack)
+    pairs = aligned(subject.program, reference)
+    comparison = Comparison(
+        subject.program, pairs, evidence.seen, theirs, moved, values, symbolic.rescaled, level
+    )  # fmt: skip
     offence = base_offence(comparison)
     return [] if offence is None else [offence]
 

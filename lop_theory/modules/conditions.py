@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lop_theory.modules.axes import product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate
-from lop_theory.modules.redistribute import block_means, block_sums
+from lop_theory.modules.redistribute import adjacent, block_means, block_sums
 from lop_theory.modules.scale import linear_step, moves
-from lop_theory.modules.terms import allowed, amplitude, inputs_of, outputs_of
+from lop_theory.modules.terms import allowed, amplitude, as_kept, inputs_of, kept_dim
 from lop_theory.trace import Node, Program
 
 
@@ -71,11 +72,21 @@ class Anything(np.ndarray):
 
 
 class Pass(NamedTuple):
-    """What the check reads of one forward and backward pass: weights, and the magnitudes that they multiply."""
+    """What the check reads of one forward pass: weights, and the values that they multiply."""
 
     tensors: Mapping[str, Tensor]
-    adjoints: Mapping[str, Tensor]
     sizes: Mapping[str, Any]
+
+
+class Weighing(NamedTuple):
+    """A weighted sum whose weights are still to be looked at; ``inward``: magnitudes of what they multiply,
+    ``adjoint``: the node and dimension whose adjoint they multiply backwards."""
+
+    node: Node
+    weight: str
+    roles: list[tuple[str, Partition]]
+    inward: Any
+    adjoint: tuple[str, int] | None
 
 
 class Check:
@@ -89,6 +100,7 @@ class Check:
         self.rescaled: set[str] = set()  # values that may carry a folded constant, such as queries
         self.slack = 0.0  # the largest accepted deviation of a weight, relative to the terms of its sum
         self.node: Node | None = None
+        self.weighings: list[Weighing] = []
 
     def offend(self, condition: str, reason: str, units: tuple[Any, ...] = ()) -> None:
         name = self.node.name if self.node is not None else ""
@@ -110,7 +122,11 @@ class Check:
     def leave(self, call: Call, result: Any) -> None:
         """Weights of sums must be equitable; other learned operands enter as they are: constant on blocks."""
         for effect, operand in self._weighted:
-            self._equitable(call, result, effect, operand)
+            data, roles = call[effect.data], list(effect.roles)
+            inward = inputs_of(effect, data, self.passed.tensors.get(data.node.name), roles)
+            dim = kept_dim(result, roles)
+            adjoint = None if dim is None else (call.node.name, dim)
+            self.weighings.append(Weighing(call.node, operand.node.name, roles, inward, adjoint))
         weights = {operand.node.name for _, operand in self._weighted}
         for operand in () if moves(call.node) else call.operands():
             value = self.passed.tensors.get(operand.node.name)
@@ -126,7 +142,10 @@ class Check:
         return 0.0 if found is None or len(found) != len(axis) else found
 
     def _as_it_is(self, value: Tensor, axis: Partition, dim: int, where: tuple[str, Any]) -> None:
-        (name, added), array = where, value.detach().double().cpu().numpy()
+        (name, added) = where
+        if copies(value, axis, dim):
+            return
+        array = value.detach().double().cpu().numpy()
         shape = [1] * array.ndim
         shape[dim] = -1
         scale = block_means(np.maximum(amplitude(value, dim), added), axis, 0).reshape(shape)
@@ -205,25 +224,29 @@ class Check:
         elif isinstance(effect, Contraction):
             self._weighted.append((effect, call[effect.weight]))
 
-    def _equitable(self, call: Call, result: Any, effect: Contraction, operand: Operand) -> None:
-        """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones."""
-        roles = list(effect.roles)
-        weight = self.passed.tensors[operand.node.name].detach().double().cpu().numpy()
-        weight = weight.reshape([len(axis) for _, axis in roles])
-        data = call[effect.data]
-        inward = inputs_of(effect, data, self.passed.tensors.get(data.node.name), roles)
-        outward = outputs_of(result, self.passed.adjoints.get(call.node.name), roles)
-        for summed, condition, factor in (("summed", "MC1", inward), ("kept", "MC2", outward)):
+    def weigh(self, sum_: Weighing, outward: Any) -> None:
+        """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones. ``outward``: magnitudes
+        of the adjoint."""
+        self.node, roles = sum_.node, sum_.roles
+        kinds = [role for role, _ in roles]
+        stored = self.passed.tensors[sum_.weight].detach().reshape([len(axis) for _, axis in roles])
+        for summed, condition, factor in (
+            ("summed", "MC1", sum_.inward),
+            ("kept", "MC2", as_kept(outward, roles)),
+        ):
             varying = [d for d, (role, axis) in enumerate(roles) if role != summed and self.cloned(axis)]
-            if not varying or (summed == "kept" and all(role != "kept" for role, _ in roles)):
+            if not varying or (summed == "kept" and "kept" not in kinds):
                 continue
+            if all(copies(stored, roles[d][1], d) for d in varying):
+                continue  # equal weights have equal sums
+            weight = stored.double().cpu().numpy()
             totals = weight
             for d, (role, axis) in enumerate(roles):
                 totals = block_sums(totals, axis, d) if role == summed else totals
             scale = allowed(weight, roles, summed, factor)
             for d in varying:
-                self._constant(totals, roles[d][1], d, Bound(condition, scale, self.limits.get(operand.node.name, 0.0)))
-        self.checked.append(call.node.name)
+                self._constant(totals, roles[d][1], d, Bound(condition, scale, self.limits.get(sum_.weight, 0.0)))
+        self.checked.append(sum_.node.name)
 
     def _constant(self, totals: Any, axis: Partition, dim: int, bound: "Bound") -> None:
         spread = block_means(totals, axis, dim)
@@ -248,6 +271,19 @@ class Bound(NamedTuple):
     condition: str
     scale: Any
     tolerance: float
+
+
+def copies(value: Tensor, axis: Partition, dim: int) -> bool:
+    """Whether the slices of every block along ``dim`` are the same numbers, bit by bit."""
+    width = adjacent(axis)
+    if width:
+        grid = value.detach().unflatten(dim, (-1, width))
+        first, others = grid.narrow(dim + 1, 0, 1), grid.narrow(dim + 1, 1, width - 1)
+    else:
+        _, leaders, inverse = np.unique(axis, return_index=True, return_inverse=True)
+        others = value.detach()
+        first = others.index_select(dim, torch.as_tensor(leaders[inverse], device=value.device))
+    return torch.equal(others, first.expand_as(others))
 
 
 def _disagreement(a: Partition, b: Partition) -> tuple[int, ...]:
@@ -275,10 +311,43 @@ class Symbolic(NamedTuple):
     slack: float
 
 
-def check(
+class Propagated(NamedTuple):
+    """A program with the partitions of its values, before its weights are weighed."""
+
+    domain: Check
+    partitions: Mapping[str, Any]
+    learned: frozenset[str]
+
+    @property
+    def wanted(self) -> set[tuple[str, int]]:
+        """Nodes and dimensions of the adjoints whose magnitudes :meth:`weighed` asks for."""
+        return {sum_.adjoint for sum_ in self.domain.weighings if sum_.adjoint is not None}
+
+    @property
+    def rescaled(self) -> frozenset[str]:
+        """Values that may differ from the base's by a constant."""
+        return frozenset(self.domain.rescaled) | self.learned
+
+    def weighed(self, magnitudes: Mapping[tuple[str, int], Any]) -> Symbolic:
+        """The outcome, weights included. ``magnitudes``: max|adjoint| of every coordinate, where it is known."""
+        domain = self.domain
+        for sum_ in domain.weighings:
+            domain.weigh(sum_, None if sum_.adjoint is None else magnitudes.get(sum_.adjoint))
+        place = {node.name: k for k, node in enumerate(domain.program.graph.nodes)}
+        return Symbolic(
+            tuple(sorted(domain.offences, key=lambda offence: place.get(offence.node, len(place)))),
+            self.partitions,
+            tuple(dict.fromkeys(domain.unequal)),
+            tuple(domain.checked),
+            self.rescaled,
+            domain.slack,
+        )
+
+
+def propagated(
     program: Program, passed: Pass, profile: Profile, limits: Mapping[str, float], rules: Rules | None = None
-) -> Symbolic:
-    """Propagate the profile of the parameters through ``program`` and check every operator.
+) -> Propagated:
+    """Propagate the profile of the parameters through ``program`` and check every operator but its weighted sums.
 
     ``limits``: by node name, the tolerance of each weight relative to the terms of its sum (:mod:`.terms`).
     """
@@ -290,11 +359,6 @@ def check(
         return tuple(np.arange(n) for n in shape) if maps is None else tuple(canonical(index) for index in maps)
 
     partitions = propagate(program, recording, domain, source, rules)
-    return Symbolic(
-        tuple(domain.offences),
-        partitions,
-        tuple(dict.fromkeys(domain.unequal)),
-        tuple(domain.checked),
-        frozenset(domain.rescaled) | recording.learned,
-        domain.slack,
-    )
+    own = {name: t.detach() for name, t in passed.tensors.items() if name in recording.learned or name in program.state}
+    domain.passed = passed._replace(tensors=own)  # all that the weighing reads
+    return Propagated(domain, partitions, recording.learned)

@@ -5,6 +5,7 @@ clones may take
 different branches although the certificate holds; such a batch decides nothing, and the verdict says so.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
@@ -71,7 +72,7 @@ def signals(
             values[node.name] = value
             if value.requires_grad and not value.is_leaf:
                 value.retain_grad()
-            if node.op == "call_function" and _near_tie(node, values, NEAR):
+            if node.op == "call_function" and near_tie(node, values, NEAR):
                 ties.append(program.where(node))
         return value
 
@@ -79,7 +80,7 @@ def signals(
     given = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
     with torch.enable_grad(), random_state(seed):
         output = run(program, buffers, given, observe, precision=torch.float64)
-        outputs = tuple(t for t in pytree.tree_leaves(output) if _floating(t))
+        outputs = outputs_of(output)
         total = _random_functional(outputs, seed) if loss is None else loss(output)
         if total.requires_grad:
             total.backward()
@@ -109,18 +110,28 @@ def _trainable(tensor: Tensor) -> bool:
 
 
 def _random_functional(outputs: tuple[Tensor, ...], seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64)
-    for t in outputs:
-        total = total.to(t.device) + (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum()
+    for t, weight in zip(outputs, weights_of_outputs(outputs, seed), strict=True):
+        total = total.to(t.device) + (t * weight).sum()
     return total
+
+
+def weights_of_outputs(outputs: tuple[Tensor, ...], seed: int) -> list[Tensor]:
+    """Those of the random linear function of the outputs whose gradients are looked at."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in outputs]
+
+
+def outputs_of(output: Any) -> tuple[Tensor, ...]:
+    """The floating tensors among the leaves."""
+    return tuple(t for t in pytree.tree_leaves(output) if _floating(t))
 
 
 def _floating(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
+def near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
     """A value within rounding of a kink, but not on it (on it, all clones take the same branch by convention)."""
     name = operator_name(node)
     source = node.args[0] if node.args else None
@@ -267,24 +278,26 @@ def infinite_offences(program: Program, state: Mapping[str, Tensor], seen: Signa
     found: list[Offence] = []
     for name, tensor in state.items():
         parameter = isinstance(tensor, torch.nn.Parameter)
-        if _bad(tensor, masks=not parameter):
+        if bad(tensor, masks=not parameter):
             what = "weight" if parameter else "buffer"
             module = name.rpartition(".")[0]
             found.append(Offence(module, name, "finite", f"the {what} {name} is NaN or infinite", _place(tensor)))
     last = set(_outputs(program))
     for kind, values in (("value", seen.values), ("adjoint", seen.adjoints), ("gradient", seen.gradients)):
         for name, tensor in values.items():
-            if name not in program.state and _bad(tensor, masks=kind == "value" and name not in last):
+            if name not in program.state and bad(tensor, masks=kind == "value" and name not in last):
                 module = program.modules.get(name, name.rpartition(".")[0])
                 found.append(Offence(module, name, "finite", f"the {kind} is NaN or infinite", _place(tensor)))
     return found
 
 
-def _bad(tensor: Tensor, *, masks: bool) -> bool:
-    if not tensor.is_floating_point():
+def bad(tensor: Tensor, *, masks: bool) -> bool:
+    """Whether a number is NaN or infinite; with ``masks`` −∞ may stand."""
+    if not tensor.is_floating_point() or not tensor.numel():
         return False
-    wrong = tensor.isnan() | (tensor == float("inf")) if masks else ~tensor.isfinite()
-    return bool(wrong.any())
+    known = tensor.detach() if tensor.element_size() > 1 else tensor.detach().float()  # float8 has no such operator
+    low, high = (float(x) for x in known.aminmax())
+    return math.isnan(low) or high == math.inf or (not masks and low == -math.inf)
 
 
 def _place(tensor: Tensor) -> tuple[int, ...]:
@@ -342,8 +355,8 @@ def _differs(c: Comparison, name: str, mine: Tensor, theirs: Tensor, moved: Tens
         return Offence(module, name, "base", f"shape {tuple(mine.shape)} against {tuple(theirs.shape)}")
     if not mine.numel():
         return None
-    bound = MARGIN * c.level * _by_last(moved)
-    gap = _by_last(_gap(mine, theirs).abs(), middle=False)
+    bound = MARGIN * c.level * by_last(moved)
+    gap = by_last(_gap(mine, theirs).abs(), middle=False)
     excess = gap - bound
     if not bool((excess > 0).any()):
         return None
@@ -352,7 +365,7 @@ def _differs(c: Comparison, name: str, mine: Tensor, theirs: Tensor, moved: Tens
     return Offence(module, name, "base", f"differs from the base by {worst:.2e} (rounding explains {limit:.2e})")
 
 
-def _by_last(tensor: Tensor, *, middle: bool = True) -> Tensor:
+def by_last(tensor: Tensor, *, middle: bool = True) -> Tensor:
     """The largest entry along the last axis's coordinates, or of all where there are few samples of each."""
     if tensor.dim() < 2 or tensor.numel() < 16 * tensor.shape[-1]:
         return tensor.nan_to_num(posinf=0.0).amax().reshape(1) if middle else tensor.amax().reshape(1)

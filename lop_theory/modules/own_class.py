@@ -19,7 +19,9 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import Clone
 from lop_theory.modules.sizes import Growth, choices, options_of, places_of, sizes_read
 from lop_theory.trace import Program, as_arguments, trace
-from lop_theory.trace.comparison import Pass, model_pass
+from lop_theory.trace.caches import attributes_kept
+from lop_theory.trace.comparison import Pass, answer, model_pass
+from lop_theory.trace.passes import passes_kept
 from lop_theory.trace.tracing import mode
 
 CLOSE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
@@ -60,8 +62,7 @@ def native(
         for size, value in chosen.items():
             for thing in places[size]:
                 setattr(thing, size.name, value)
-        agree = all(_agrees(wide, (training, given), expected, slack) for training, given, expected in calls)
-        if calls and agree and _traceable(wide, example_input):
+        if calls and _fits(wide, calls, example_input, slack):
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
@@ -160,6 +161,26 @@ def _longer(value: Any, dim: int, size: int) -> Any:
     if not isinstance(value, Tensor) or value.dim() <= dim or value.shape[dim] != size:
         return value
     return value.index_select(dim, torch.arange(size + 1, device=value.device) % size)
+
+
+def _fits(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], example_input: Any, slack: float) -> bool:
+    """Whether the sizes are right: the cheapest question first, the trace's comparison before what it answers, too."""
+    with passes_kept():
+        return (
+            _runs(wide, calls[0], slack)
+            and _traceable(wide, example_input)
+            and all(_agrees(wide, (training, given), expected, slack) for training, given, expected in calls)
+        )
+
+
+def _runs(wide: nn.Module, call: tuple[bool, Any, Pass], slack: float) -> bool:
+    """Whether it takes a call at all, and answers it as the base does."""
+    training, given, expected = call
+    try:
+        with mode(wide, training=training), attributes_kept(wide), torch.no_grad():
+            return _same(Pass(answer(wide, given), {}, {}, []), expected._replace(input_gradients=[]), slack)
+    except Exception:
+        return False
 
 
 def _agrees(wide: nn.Module, call: tuple[bool, Any], expected: Pass, slack: float) -> bool:

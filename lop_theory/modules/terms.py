@@ -63,17 +63,18 @@ def inputs_of(effect: Contraction, data: Operand, value: Tensor | None, roles: R
     return found.reshape(shape) if len(found) == np.prod(shape) and len(found) == data.shape[effect.data_dim] else None
 
 
-def outputs_of(result: Any, adjoint: Tensor | None, roles: Roles) -> Any:
-    """Magnitudes of the adjoints at the kept axis, in the layout of ``roles``; None where they cannot be told."""
-    kept = [place for place, (role, _) in enumerate(roles) if role == "kept"]
-    if len(kept) != 1 or adjoint is None or not isinstance(result, tuple):
-        return None
-    dims = [d for d, axis in enumerate(result) if axis is roles[kept[0]][1]]
-    if len(dims) != 1 or adjoint.dim() != len(result):
-        return None
-    shape = [1] * len(roles)
-    shape[kept[0]] = adjoint.shape[dims[0]]
-    return amplitude(adjoint, dims[0]).reshape(shape)
+def kept_dim(result: Any, roles: Roles) -> int | None:
+    """The dimension of an operator's result that its weight's kept axis is; None where it cannot be told."""
+    kept = [axis for role, axis in roles if role == "kept"]
+    dims = (
+        [d for d, axis in enumerate(result) if axis is kept[0]] if len(kept) == 1 and isinstance(result, tuple) else []
+    )
+    return dims[0] if len(dims) == 1 else None
+
+
+def as_kept(magnitudes: Any, roles: Roles) -> Any:
+    """Magnitudes of the adjoints at the kept axis, in the layout of ``roles``."""
+    return None if magnitudes is None else magnitudes.reshape([-1 if role == "kept" else 1 for role, _ in roles])
 
 
 def allowed(weight: Any, roles: Roles, summed: str, factor: Any) -> Any:

@@ -19,6 +19,7 @@ from lop_theory.modules.plan import Factors, Widths, multiplicities, profile_of,
 from lop_theory.modules.propagation import Rules, UnsupportedOperation
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
+from lop_theory.trace.passes import passes_kept
 
 
 def expand(  # noqa: PLR0913 - one optional wish each
@@ -49,6 +50,14 @@ def expand(  # noqa: PLR0913 - one optional wish each
 
     Raises :class:`~lop_theory.errors.InvalidInput` for bad factors, untraceable models and operators without a rule.
     """
+    with passes_kept():
+        return _expanded(model, factor, example_input, (attention, redistribute, rules), traced=traced)
+
+
+def _expanded(
+    model: nn.Module, factor: Factors, example_input: Any, wishes: tuple[str, int | None, Rules | None], *, traced: bool
+) -> nn.Module:
+    attention, redistribute, rules = wishes
     found = widths(model, example_input, rules)
     chosen = multiplicities(found, factor, attention)
     if all(m == 1 for m in chosen.values()) and factor != 1:

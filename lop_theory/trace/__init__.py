@@ -7,12 +7,13 @@ every value.
 """
 
 from lop_theory.trace.arguments import as_arguments
-from lop_theory.trace.program import Input, Node, Program, flat_inputs, operator_name, run, state_of
+from lop_theory.trace.program import Deferred, Input, Node, Program, flat_inputs, operator_name, run, state_of
 from lop_theory.trace.random import random_state
 from lop_theory.trace.tracing import trace
 from lop_theory.trace.unseen import NotTraceable
 
 __all__ = [
+    "Deferred",
     "Input",
     "Node",
     "NotTraceable",

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.caches import attributes_kept, caches_off
+from lop_theory.trace.passes import keep, kept
 from lop_theory.trace.program import Program, run, state_of
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import (
@@ -90,9 +91,11 @@ def _silenced() -> Generator[list[Exception]]:
 
 def model_pass(model: nn.Module, given: Arguments, seed: int = 0, *, parameters: bool = True) -> Pass:
     """The model's own forward and backward pass; gradients, buffers, plain attributes and random states of the model
-    stay as they are. Without ``parameters``: only the gradients of the inputs."""
+    stay as they are. Without ``parameters``: only the gradients of the inputs, and perhaps of a pass that was taken
+    before (:func:`~lop_theory.trace.passes.passes_kept`)."""
+    found = None if parameters else kept(model, given, seed)
     with attributes_kept(model):
-        return _own_pass(model, given, seed, parameters=parameters)
+        return _own_pass(model, given, seed, parameters=parameters) if found is None else found
 
 
 def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool = True) -> Pass:
@@ -102,7 +105,10 @@ def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool
         return functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
 
     with random_state(seed, python=seed), caches_off(model):
-        return _pass(call, given, buffers, _trainable(model) if parameters else {})
+        found = _pass(call, given, buffers, _trainable(model) if parameters else {})
+    outputs = [t.detach() if isinstance(t, Tensor) else t for t in found.outputs]
+    keep(model, given, seed, found._replace(outputs=outputs, gradients={}))
+    return found
 
 
 def program_pass(
@@ -213,14 +219,19 @@ def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
     )
 
 
-def _refuse_memory(model: nn.Module, given: Arguments, first: Pass) -> None:
-    """Call the model a second time with other random numbers of Python and NumPy."""
+def answer(model: nn.Module, given: Arguments, python: int = 0) -> list[Any]:
+    """What a call returns; ``python`` seeds the random numbers of Python and NumPy."""
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, given)
-    with random_state(0, python=1):
-        second = pytree.tree_leaves(
+    with random_state(0, python=python), caches_off(model):
+        return pytree.tree_leaves(
             functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
-        )
+        )  # fmt: skip
+
+
+def _refuse_memory(model: nn.Module, given: Arguments, first: Pass) -> None:
+    """Call the model a second time with other random numbers of Python and NumPy."""
+    second = answer(model, given, python=1)
     if len(first.outputs) != len(second) or any(
         difference(a, b) is not None for a, b in zip(first.outputs, second, strict=True)
     ):

@@ -122,6 +122,14 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
 
 
+class Deferred:
+    """State that is made anew for every use, and not kept: ``run`` takes it in place of a tensor."""
+
+    def __init__(self, device: torch.device, make: Callable[[], Tensor]) -> None:
+        self.device = device
+        self.make = make
+
+
 def run(
     program: Program,
     state: Mapping[str, Tensor],
@@ -136,6 +144,7 @@ def run(
     ``precision``: compute with this dtype throughout, whatever dtypes the model casts to (floating ones only).
     ``update``: write the new values of buffers into ``state`` (as the model itself does); by default nothing is
     overwritten.
+    ``state`` may hold :class:`Deferred` parameters.
     """
     values = _bind(program, state, flat_inputs, precision)
     device = next((t.device for t in state.values()), None)
@@ -155,8 +164,11 @@ def run(
 
 
 def _executed(node: Node, values: Mapping[Node, Any], device: Any, precision: torch.dtype | None) -> Any:
-    args = fx.map_arg(node.args, values.__getitem__)
-    kwargs = fx.map_arg(node.kwargs, values.__getitem__)
+    def of(source: Node) -> Any:
+        value = values[source]
+        return value.make() if isinstance(value, Deferred) else value
+
+    args, kwargs = fx.map_arg(node.args, of), fx.map_arg(node.kwargs, of)
     if device is not None and kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": device}
     if precision is None:

@@ -21,6 +21,7 @@ from lop_theory.trace import (  # noqa: E402
     trace,
 )
 from lop_theory.trace.comparison import compare, difference, model_pass, program_pass  # noqa: E402
+from lop_theory.trace.passes import passes_kept  # noqa: E402
 
 X = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -337,3 +338,67 @@ def test_tracing_disturbs_nothing():
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["a.weight", "a.bias", "norm.weight", "o.weight"])
+@pytest.mark.parametrize("lie", [lambda g: g * (1 + 1e-6), lambda g: g.index_fill(0, torch.tensor([1]), torch.nan)])
+def test_every_gradient_is_compared_as_it_comes(name, lie):
+    """Values agree, one parameter's gradient does not."""
+    model = Model(lambda s, x: s.o(s.norm(s.a(x)).sin()))
+    program = trace(model, X)
+    compare(model, program, (X,), {})
+    parameter = model.get_parameter(name)
+    handle = parameter.register_hook(lie)  # of the model alone: the program has leaves of its own
+    with pytest.raises(NotTraceable, match=f"gradient of {name}"):
+        compare(model, program, (X,), {})
+    handle.remove()
+    parameter.requires_grad_(False)
+    compare(model, program, (X,), {})
+
+
+def test_a_gradient_that_only_one_of_them_has_is_a_difference():
+    model = Model(lambda s, x: s.o(s.a(x).sin()))
+    detached = Model(lambda s, x: s.o(nn.functional.linear(x, s.a.weight.detach(), s.a.bias).sin()))
+    detached.load_state_dict(model.state_dict())
+    with pytest.raises(NotTraceable, match=r"gradient of a\.weight is there for one of them only"):
+        compare(model, trace(detached, X), (X,), {})
+    with pytest.raises(NotTraceable, match=r"gradient of a\.weight is there for one of them only"):
+        compare(detached, trace(model, X), (X,), {})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_of_several_blocks_are_compared_whole(dtype):
+    size = 3 * (1 << 18) + 5
+    mine = torch.linspace(-1, 1, size, dtype=dtype)
+    for place in (0, (1 << 18), size - 1):
+        theirs = mine.clone()
+        theirs[place] += 1e-3
+        assert "differs by 1.00e-03" in difference(mine, theirs)
+        theirs[place] = torch.nan
+        assert difference(mine, theirs) == "is not finite in the same places"
+        assert difference(theirs, theirs.clone()) is None
+    assert difference(mine, mine * (1 + torch.finfo(dtype).eps)) is None
+
+
+def test_a_pass_is_taken_once_and_another_mode_call_or_seed_is_another_pass():
+    model, other = (Model(lambda s, x: s.o(s.norm(s.a(x)))).eval() for _ in range(2))
+    call = ((X,), {})
+    with passes_kept():
+        first = model_pass(model, call)
+        assert first.gradients
+        again = model_pass(model, ((X.clone(),), {}), parameters=False)
+        assert again.outputs[0].data_ptr() == first.outputs[0].data_ptr()
+        assert not again.gradients
+        others = [
+            model_pass(other, call, parameters=False),
+            model_pass(model, ((X + 1e-9,), {}), parameters=False),
+            model_pass(model, ((X.float().double(),), {}), parameters=False),
+            model_pass(model, call, 1, parameters=False),
+            model_pass(model.train(), call, parameters=False),
+        ]
+        with passes_kept():
+            others.append(model_pass(model.eval(), call, parameters=False))
+        assert all(found.outputs[0].data_ptr() != first.outputs[0].data_ptr() for found in others)
+        assert difference(others[-1].input_gradients[0], first.input_gradients[0]) is None
+        assert difference(others[-2].outputs[0], first.outputs[0]) is not None
+    assert model_pass(model, call, parameters=False).outputs[0].data_ptr() != first.outputs[0].data_ptr()

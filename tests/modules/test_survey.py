@@ -1,0 +1,145 @@
+"""The one pass that a certificate looks at: it sees what all values at once show, and lets nothing through."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch import nn  # noqa: E402
+
+from lop_theory.modules import certification as certification_module  # noqa: E402
+from lop_theory.modules import certify, expand, survey  # noqa: E402
+from lop_theory.modules.conditions import copies  # noqa: E402
+from lop_theory.modules.numeric import signals  # noqa: E402
+from lop_theory.trace import NotTraceable, state_of, trace  # noqa: E402
+from lop_theory.verdict import Fails  # noqa: E402
+
+X = torch.randint(0, 7, (3, 4), generator=torch.Generator().manual_seed(0))
+
+
+class Tied(nn.Module):
+    """A table that is used twice, once more without gradient; biases, a normalisation, a write on a view."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.hidden, self.norm = nn.Embedding(7, 6), nn.Linear(6, 6), nn.LayerNorm(6)
+
+    def forward(self, x):
+        h = self.norm(torch.tanh(self.hidden(self.table(x))))
+        h[:, 0].mul_(1.5)
+        table = self.table.weight
+        return nn.functional.linear(h, table) + nn.functional.linear(h, table.detach())
+
+
+@pytest.fixture(scope="module")
+def base():
+    return Tied().eval()
+
+
+@pytest.fixture(scope="module")
+def honest(base):
+    return expand(base, 2, example_input=X)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """How often the pass with all values at once was asked for."""
+    calls = []
+    exact = certification_module._measured
+    monkeypatch.setattr(certification_module, "_measured", lambda *a: calls.append(a) or exact(*a))
+    return calls
+
+
+def test_the_pass_has_the_adjoints_and_gradients_of_one_that_keeps_all(base):
+    program, state = trace(base, X), state_of(base)
+    seen = signals(program, state, [X], seed=5)
+    adjoints, gradients, values = {}, {}, {}
+    watch = survey._Watch(
+        lambda node, value: values.__setitem__(node.name, value),
+        lambda: None,
+        adjoints.__setitem__,
+        gradients.__setitem__,
+    )
+    outputs = survey._passed(program, state, [X], 5, watch)
+    assert torch.equal(outputs[0], seen.outputs[0])
+    assert adjoints.keys() == seen.adjoints.keys() - set(program.state)
+    assert all(torch.equal(adjoints[name], seen.adjoints[name]) for name in adjoints)
+    assert gradients.keys() == {id(state[name]) for name in seen.gradients}
+    for name, gradient in seen.gradients.items():
+        torch.testing.assert_close(gradients[id(state[name])], gradient, rtol=1e-13, atol=1e-15)
+
+
+def test_an_honest_clone_needs_no_more_than_the_one_pass(base, honest, measured):
+    assert certify(honest, base=base, example_input=X)
+    assert not measured
+
+
+@pytest.mark.parametrize("name", ["table.weight", "hidden.weight", "hidden.bias", "norm.weight", "norm.bias"])
+@pytest.mark.parametrize("wrong", [1e-3, float("nan")])
+def test_one_wrong_number_in_a_clone_fails(base, honest, name, wrong):
+    forged = copy.deepcopy(honest)
+    with torch.no_grad():
+        forged.get_parameter(name).view(-1)[-1] += wrong
+    assert isinstance(certify(forged, base=base, example_input=X), Fails)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-9]))
+@settings(deadline=None)
+def test_the_distance_of_clones_is_that_of_the_definition(blocks, seed, error):
+    index = np.unique(blocks, return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    value = rng.normal(size=(3, index.max() + 1))[:, index] + error * rng.normal(size=(3, len(index)))
+    sizes = [np.abs(value[:, index == b]).max() for b in range(index.max() + 1)]
+    floor = sorted(sizes)[(len(sizes) - 1) // 2]
+    gaps = [np.abs(value[:, index == b] - value[:, index == b][:, :1]).max() for b in range(index.max() + 1)]
+    wanted = max(gap / max(size, floor) for gap, size in zip(gaps, sizes, strict=True))
+    found = survey.distance(torch.from_numpy(value), (np.arange(3), index))
+    assert found == pytest.approx(wanted if len(set(blocks)) < len(blocks) else 0.0, rel=1e-12)
+    same = all(gap == 0 for gap in gaps)
+    assert len(set(blocks)) == len(blocks) or copies(torch.from_numpy(value), index, 1) == same
+
+
+def test_copies_are_equal_bit_by_bit():
+    index, value = np.repeat(np.arange(3), 2), torch.ones(2, 6)
+    assert copies(value, index, 1)
+    value[1, 3] += torch.finfo(torch.float32).eps
+    assert not copies(value, index, 1)
+    value[1, 2:4] = float("nan")
+    assert not copies(value, index, 1)
+
+
+class Lying(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        return 2 * gradient
+
+
+@pytest.fixture
+def chain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 2)).eval()
+
+
+def test_a_clone_whose_code_lies_about_its_gradient_is_not_certified(chain):
+    x = torch.randn(3, 4)
+    clone = expand(chain, 2, example_input=x)
+    assert type(clone) is nn.Sequential
+    clone[2].forward = lambda h: Lying.apply(torch.tanh(h))
+    with pytest.raises(NotTraceable):
+        certify(clone, base=chain, example_input=x)
+
+
+@pytest.mark.parametrize("places", [slice(0, 1), slice(None)])
+def test_a_clone_that_writes_on_a_view_is_another_function(chain, places):
+    x = torch.randn(3, 4)
+    clone = expand(chain, 2, example_input=x)
+    clone[1].register_forward_hook(lambda _module, _args, h: (h[:, places].mul_(1 + 1e-3), None)[1])
+    assert not certify(clone, base=chain, example_input=x)
