@@ -1,6 +1,6 @@
 """``measure`` and ``detect`` against one forward and backward pass of ResNet-50, ViT-B/16 and GPT-2 small on the same
 data: processor time of one thread, and peak memory, each in a process of its own (models from configs, untrained).
-Then the seconds of ``expand`` and ``certify``, float32, factor 2."""
+Then processor time and peak memory of ``expand`` and ``certify`` together, float32, factor 2, two examples."""
 
 import json
 import resource
@@ -76,7 +76,7 @@ DOING = {"training": _train, "measure": _measure, "detect": _detect, "widen": _w
 
 
 def run(name: str, action: str) -> dict[str, float]:
-    """Seconds and peak MiB of one action."""
+    """Seconds of processor time and peak MiB of one action."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model, inputs, loss = MODELS[name]()
@@ -100,14 +100,15 @@ def main() -> None:
     """Print the table."""
     print(
         f"{'one batch':14}{'training s':>11}{'measure':>9}{'detect':>9}{'MiB':>8}"
-        f"{'measure':>9}{'detect':>9}{'widen s':>9}"
+        f"{'measure':>9}{'detect':>9}{'widen s':>9}{'MiB':>8}"
     )
     for name in MODELS:
         found = {action: apart(name, action) for action in DOING if action != "widen" or "," not in name}
         base, others = found["training"], (found["measure"], found["detect"])
         times = [x["seconds"] / base["seconds"] for x in others]
         peaks = [x["peak"] / base["peak"] for x in others]
-        widened = f"{found['widen']['seconds']:>9.0f}" if "widen" in found else ""
+        w = found.get("widen")
+        widened = "" if w is None else f"{w['seconds']:>9.0f}{w['peak']:>8.0f}"
         print(
             f"{name:14}{base['seconds']:>11.1f}{times[0]:>8.2f}x{times[1]:>8.2f}x{base['peak']:>8.0f}"
             f"{peaks[0]:>8.2f}x{peaks[1]:>8.2f}x{widened}",

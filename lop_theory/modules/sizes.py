@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor, nn
 
 from lop_theory.trace import as_arguments
-from lop_theory.trace.comparison import model_pass
+from lop_theory.trace.caches import attributes_kept
+from lop_theory.trace.comparison import answer
 
 TRIALS = 40
 FIXED = frozenset("head_dim head_size attention_head_size kernel_size num_layers".split())
@@ -106,8 +107,8 @@ def _watched(model: nn.Module, read: set[tuple[type, str]]) -> Generator[None]:
 
 def sizes_read(model: nn.Module, example_input: Any) -> set[tuple[type, str]]:
     read: set[tuple[type, str]] = set()
-    with _watched(model, read):
-        model_pass(model, as_arguments(example_input))
+    with _watched(model, read), attributes_kept(model):
+        answer(model, as_arguments(example_input))
     return read
 
 

@@ -219,11 +219,11 @@ def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
     )
 
 
-def answer(model: nn.Module, given: Arguments, python: int = 0) -> list[Any]:
-    """What a call returns; ``python`` seeds the random numbers of Python and NumPy."""
+def answer(model: nn.Module, given: Arguments, *, seed: int = 0, python: int = 0) -> list[Any]:
+    """What a call returns; ``seed`` is that of PyTorch's random numbers, ``python`` of Python's and NumPy's."""
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, given)
-    with random_state(0, python=python), caches_off(model):
+    with random_state(seed, python=python), caches_off(model):
         return pytree.tree_leaves(
             functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
         )  # fmt: skip

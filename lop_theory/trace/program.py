@@ -164,17 +164,17 @@ def run(
 
 
 def _executed(node: Node, values: Mapping[Node, Any], device: Any, precision: torch.dtype | None) -> Any:
-    def of(source: Node) -> Any:
-        value = values[source]
-        return value.make() if isinstance(value, Deferred) else value
-
-    args, kwargs = fx.map_arg(node.args, of), fx.map_arg(node.kwargs, of)
+    args, kwargs = (fx.map_arg(value, lambda n: _made(values[n])) for value in (node.args, node.kwargs))
     if device is not None and kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": device}
     if precision is None:
         return node.target(*args, **kwargs)
     args, kwargs = pytree.tree_map(lambda value: _in(precision, value), (args, dict(kwargs)))
     return pytree.tree_map(lambda value: _in(precision, value), node.target(*args, **kwargs))
+
+
+def _made(value: Any) -> Any:
+    return value.make() if isinstance(value, Deferred) else value
 
 
 def _in(precision: torch.dtype | None, value: Any) -> Any:
@@ -187,7 +187,7 @@ def _in(precision: torch.dtype | None, value: Any) -> Any:
 
 
 def _structured(program: Program, node: Node, values: Mapping[Node, Any]) -> Any:
-    found = [values[item] if isinstance(item, fx.Node) else item for item in node.args[0]]
+    found = [_made(values[item]) if isinstance(item, fx.Node) else item for item in node.args[0]]
     return pytree.tree_unflatten(found, program.out_spec)
 
 

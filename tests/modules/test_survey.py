@@ -143,3 +143,21 @@ def test_a_clone_that_writes_on_a_view_is_another_function(chain, places):
     clone = expand(chain, 2, example_input=x)
     clone[1].register_forward_hook(lambda _module, _args, h: (h[:, places].mul_(1 + 1e-3), None)[1])
     assert not certify(clone, base=chain, example_input=x)
+
+
+def test_a_parameter_that_is_an_output_is_one_of_the_outputs():
+    class Shown(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.o, self.shift = nn.Linear(4, 2), nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return self.o(x), self.shift
+
+    model, x = Shown(), torch.ones(3, 4)
+    program, state = trace(model, x), state_of(model)
+    seen, gradients = signals(program, state, [x], seed=1), {}
+    watch = survey._Watch(lambda *_: None, lambda: None, lambda *_: None, gradients.__setitem__)
+    outputs = survey._passed(program, state, [x], 1, watch)
+    assert [t.tolist() for t in outputs] == [t.tolist() for t in seen.outputs]
+    assert torch.equal(gradients[id(model.shift)], seen.gradients["shift"])

@@ -16,7 +16,7 @@ from lop_theory.modules import certificate, expand  # noqa: E402
 from lop_theory.modules.clone import program_of  # noqa: E402
 from lop_theory.modules.conditions import Check, Pass, _disagreement, canonical, clone_pair, largest  # noqa: E402
 from lop_theory.modules.interface import Contraction, Operand  # noqa: E402
-from lop_theory.modules.terms import allowed, amplitude, inputs_of, limits, outputs_of  # noqa: E402
+from lop_theory.modules.terms import allowed, amplitude, as_kept, inputs_of, kept_dim, limits  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 
 labels = st.lists(st.integers(0, 2), min_size=1, max_size=5).map(lambda found: canonical(np.array(found)))
@@ -114,14 +114,15 @@ def test_adjoints_stand_where_the_kept_axis_is():
     sizes = adjoint.abs().amax(0).numpy()
     batch, kept = np.arange(6), np.arange(3)
     roles = [("kept", kept), ("summed", np.arange(4))]
-    np.testing.assert_array_equal(outputs_of((batch, kept), adjoint, roles), sizes[:, None])
-    np.testing.assert_array_equal(outputs_of((batch, kept), adjoint, roles[::-1]), sizes[None])
-    assert outputs_of((batch, kept), None, roles) is None
-    assert outputs_of([(batch, kept)], adjoint, roles) is None
-    assert outputs_of((batch, np.arange(3)), adjoint, roles) is None  # equal, and another axis
-    assert outputs_of((kept, kept), adjoint, roles) is None
-    assert outputs_of((batch, kept), adjoint[None], roles) is None
-    assert outputs_of((batch, kept), adjoint, [("kept", kept), ("kept", batch)]) is None
+    for order, shown in ((roles, sizes[:, None]), (roles[::-1], sizes[None])):
+        dim = kept_dim((batch, kept), order)
+        assert dim == 1
+        np.testing.assert_array_equal(as_kept(amplitude(adjoint, dim), order), shown)
+    assert as_kept(None, roles) is None
+    assert kept_dim([(batch, kept)], roles) is None
+    assert kept_dim((batch, np.arange(3)), roles) is None  # equal, and another axis
+    assert kept_dim((kept, kept), roles) is None
+    assert kept_dim((batch, kept), [("kept", kept), ("kept", batch)]) is None
 
 
 def test_largest_is_of_the_numbers_whatever_their_sign():
@@ -168,7 +169,7 @@ def test_tolerances_are_those_of_the_coarsest_tensor_behind_a_value():
 
 
 def domain():
-    return Check(SimpleNamespace(modules={}), Pass({}, {}, {}), {})
+    return Check(SimpleNamespace(modules={}), Pass({}, {}), {})
 
 
 @given(labels, labels)
