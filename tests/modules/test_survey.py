@@ -161,3 +161,44 @@ def test_a_parameter_that_is_an_output_is_one_of_the_outputs():
     outputs = survey._passed(program, state, [x], 1, watch)
     assert [t.tolist() for t in outputs] == [t.tolist() for t in seen.outputs]
     assert torch.equal(gradients[id(model.shift)], seen.gradients["shift"])
+
+
+def adds(s, x, change):
+    h = torch.tanh(s[0](x))
+    return s[1](h + change(h))
+
+
+def total(h):
+    return h * h.sum(1, keepdim=True)
+
+
+FALSE_RULES = {
+    torch.ops.aten.cumsum.default: lambda call: call["self"].axes,  # as if it were elementwise
+    torch.ops.aten.where.self: lambda call: call["self"].axes,
+    torch.ops.aten.sum.dim_IntList: lambda call: (call["self"].axes[0], *call.fresh((1,))),  # as if it were a mean
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "condition"),
+    [
+        (lambda h: 1e-11 * h.cumsum(1), "MC1"),
+        (lambda h: 1e-11 * torch.where(torch.arange(h.shape[1]) % 2 == 0, h, h.detach()), "MC2"),
+        (lambda h: 1e-11 * total(h), "base"),
+    ],
+)
+def test_what_a_false_rule_proves_the_pass_refutes(change, condition):
+    """The weights are right and the proof is complete; one number in 10¹¹ is not what it says."""
+
+    class Changed(nn.Sequential):
+        def forward(self, x):
+            return adds(self, x, change)
+
+    torch.manual_seed(0)
+    base, x = Changed(nn.Linear(4, 6), nn.Linear(6, 2)).double(), torch.randn(5, 4, dtype=torch.float64)
+    found = certification_module.certificate(
+        expand(base, 2, example_input=x, rules=FALSE_RULES), base, example_input=x, rules=FALSE_RULES
+    )
+    assert not found.symbolic
+    assert isinstance(found.verdict, Fails)
+    assert found.numeric[0].condition.startswith(condition)
