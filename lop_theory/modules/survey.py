@@ -105,8 +105,9 @@ class _Live:
         self.known[opened.untyped_storage().data_ptr()] = (weakref.ref(opened), parameter)
 
     def pack(self, saved: Tensor) -> Any:
-        found = self.known.get(saved.untyped_storage().data_ptr())
-        if found is None or found[0]() is None or saved.dtype != torch.float64:
+        known = saved.layout is torch.strided and saved.dtype == torch.float64
+        found = self.known.get(saved.untyped_storage().data_ptr()) if known else None
+        if found is None or found[0]() is None:
             return saved
         return found[1], saved.size(), saved.stride(), saved.storage_offset()
 
