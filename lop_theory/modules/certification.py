@@ -31,7 +31,7 @@ from lop_theory.modules.numeric import (
 )
 from lop_theory.modules.optimizer import optimizer_offences
 from lop_theory.modules.propagation import Rules
-from lop_theory.modules.survey import Survey, base_of, survey
+from lop_theory.modules.survey import Survey, base_of, surveyed
 from lop_theory.modules.terms import amplitude, limits
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
@@ -169,7 +169,7 @@ def _surveyed(subject: _Subject, inputs: list[Any], batch: int) -> Survey:
     if subject.base is not None:
         to = aligned(program, subject.base[0]), profile.values
         base = base_of(*subject.base, inputs, batch, to)
-    return survey(
+    return surveyed(
         program, state, inputs, batch, axes=profile.state, propagate=subject.propagated, base=base
     )  # fmt: skip
 

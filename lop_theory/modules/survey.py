@@ -231,7 +231,7 @@ class _Look:
             self.clones = max(self.clones, distance(gradient, self.axes.get(name), self.terms.get(key, 0.0)))
 
 
-def survey(  # noqa: PLR0913 - a program, what it runs on, and what it is compared with
+def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is compared with
     program: Program,
     state: Mapping[str, Tensor],
     inputs: list[Any],
