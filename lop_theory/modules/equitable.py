@@ -119,7 +119,7 @@ def _slack(dtype: torch.dtype) -> float:
 def _run_once(
     program: Program, state: Mapping[str, Tensor], inputs: list[Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Sizes of all values, and those values that no input reaches."""
+    """Sizes of all values, and those values that no input reaches; a size of an input is not its content."""
     sizes: dict[str, Any] = {}
     values: dict[str, Tensor] = {}
     fed = set(program.user_inputs)
@@ -127,7 +127,7 @@ def _run_once(
     def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
         if any(source.name in fed for source in node.all_input_nodes):
-            fed.add(node.name)
+            fed.update(() if isinstance(value, int) else (node.name,))
         elif isinstance(value, Tensor) and node.name not in fed and value.is_floating_point():
             values[node.name] = value
         return value

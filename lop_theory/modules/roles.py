@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.interface import Axes, Contraction
@@ -91,10 +91,11 @@ def _follower(
         inner = follow(node.args[0].name)
         if inner is None:
             return None
-        if len(node.all_input_nodes) > 1:  # sizes that the program computes
+        if any(not isinstance(sizes[other.name], int) for other in node.all_input_nodes[1:]):
             return inner[0], inner[1].reshape(sizes[value])
         target: Any = node.target
-        return inner[0], target(inner[1], *node.args[1:], **node.kwargs)
+        rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])  # computed sizes
+        return inner[0], target(inner[1], *rest, **named)
 
     return follow
 

@@ -298,3 +298,24 @@ def test_a_vocabulary_costs_no_square_of_itself(monkeypatch):
     found = detect(network(), ROWS)
     assert [x.module for x in found.layers] == ["2", "3"]
     assert [(s.layer, s.reason) for s in found.skipped] == [(n, "has more than 7 units") for n in ("0", "1")]
+
+
+def test_a_table_cut_to_the_size_of_the_data_is_learned():
+    """A size of the data is no content of it: the rows of the cut table are weights, whatever the batch size."""
+
+    class Scores(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.table = nn.Linear(5, 4), nn.Parameter(torch.randn(9, 4))
+
+        def forward(self, x):
+            return torch.tanh(self.a(x)) @ self.table[: x.shape[0]].mT
+
+    torch.manual_seed(0)
+    model, x = Scores(), torch.randn(7, 5)
+    assert not detect(model, x).verdicts("trapped", "separating", "cloned")
+    with torch.no_grad():
+        for tensor in (model.a.weight, model.a.bias):
+            tensor[3] = tensor[1]
+        model.table[:, 3] = model.table[:, 1]
+    assert {b.kind for _, b in detect(model, x).verdicts()} == {"trapped"}
