@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula
 from lop_theory.balls import fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
+from lop_theory.gap.analysis import analyse
+from lop_theory.gap.certificate import to_json
 from lop_theory.gap.checker import check, read
 from lop_theory.hermite.expansion import expand
 from lop_theory.verdict import Fails, Holds, Undecided
@@ -288,3 +290,9 @@ def test_decimals_of_the_forger_are_the_tools(relu):
     """The forger's spelling is the tool's: forging nothing gives the same file."""
     assert forged(relu, bounds_of(relu)) == relu
     assert decimal(-5, 3) == "-0.005"
+
+
+@pytest.mark.parametrize(("name", "digits"), [("relu", 60), ("square", 100)])
+def test_certificates_of_many_digits_hold(name, digits):
+    found = analyse(name, digits=digits)
+    assert isinstance(check(to_json(found.certificate, found.kern, found.activation.label)), Holds)

@@ -255,6 +255,10 @@ def test_means_by_hand(text, first, second, mirrored):
         assert float(found) == pytest.approx(float(right), rel=1e-15, abs=1e-15)
         assert float(found.rad()) < 1e-15
     assert float(mirror_product(expr, 60)) == pytest.approx(float(mirrored), rel=1e-15, abs=1e-15)
+    if text != "3":
+        found = expand(expr, 3)
+        assert float(found.mean) == pytest.approx(float(first), rel=1e-15, abs=1e-15)
+        assert float(found.variance) == pytest.approx(float(second - first**2), rel=1e-14)
 
 
 @pytest.mark.parametrize("text", ["sqrt(2)*relu(x)", "relu(x)*pi - 1", "-relu(x)*exp(1)"])
