@@ -406,6 +406,8 @@ def test_constants_fold_where_x_becomes_one():
     assert compose(from_formula("sqrt(x) + 3").expr, ZERO) == num(3)
     assert compose(from_formula("x/(x + 2)").expr, ONE) == num(fmpq(1, 3))
     assert compose(from_formula("x**3").expr, num(2)) == num(8)
+    assert div(ZERO, ZERO).op == "div"
+    assert div(ZERO, X) == ZERO
     assert compose(from_formula("x**2").expr, ZERO) == ZERO
     for text, place in [("x**(-1)", 0), ("x**(1/2)", 2), ("1/x", 0)]:  # no number, so the node stays
         assert compose(from_formula(text).expr, num(place)).op == from_formula(text).expr.op
@@ -486,3 +488,17 @@ def test_strip_bounds_are_those_of_their_rules(text, factor, degree):
     assert (found is None) == (factor is None)
     if found is not None:
         assert (float(found.factor), found.degree) == (pytest.approx(factor, rel=1e-12), degree)
+
+
+@pytest.mark.parametrize(
+    ("op", "ball", "values"),
+    [("step", (-1, 0), (0, 1)), ("step", (-2, -1), (0,)), ("step", (-1, 1), (0, 1)),
+     ("sign", (-1, 0), (-1, 0)), ("sign", (0, 1), (0, 1)), ("abs", (-3, 1), (0, 3)), ("relu", (-1, 2), (0, 2))],
+)  # fmt: skip
+def test_balls_that_touch_a_kink(op, ball, values):
+    """step(0) = 1, sign(0) = 0."""
+    middle, half = (ball[0] + ball[1]) / 2, (ball[1] - ball[0]) / 2
+    with precision(64):
+        found = real_function(call(op, X))(arb(middle, half))
+    assert all(found.contains(v) for v in values)
+    assert len(values) > 1 or found == values[0]

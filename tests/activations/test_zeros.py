@@ -163,3 +163,19 @@ def test_a_polynomial_that_only_rises_has_its_least_value_at_the_start(coefficie
     near, far = (found.lo, found.hi) if sign > 0 else (found.hi, found.lo)
     assert near == sign * sum(c * lo**k for k, c in enumerate(coefficients))
     assert float(far) == sign * INF
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(0, 1), (-1, 0), (0, "1/2")])
+def test_a_zero_at_the_end_counts_where_enclosures_are_exact(lo, hi):
+    """√4 is 2 without rounding, so that x/√4 on [0, 1] is enclosed by [0, 1/2]."""
+    ends = [fmpq(*map(int, f"{e}/1".split("/")[:2])) for e in (lo, hi)]
+    around, complete = sign_changes(parse("x/sqrt(4)"), *ends, 40)
+    assert complete
+    assert [a <= 0 <= b for a, b in around] == [True]
+
+
+def test_pieces_within_a_reach():
+    parse_pieces = isolated_pieces(parse("relu(x - 1) + abs(x + 2)"), fmpq(4), 30)
+    assert [(part.lo, part.hi) for part in parse_pieces] == [(-4, -2), (-2, 1), (1, 4)]
+    inside = isolated_pieces(parse("relu(x - 1) + abs(x + 2)"), fmpq(3, 2), 30)
+    assert [(part.lo, part.hi) for part in inside] == [(fmpq(-3, 2), 1), (1, fmpq(3, 2))]
