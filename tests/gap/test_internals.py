@@ -246,3 +246,12 @@ def test_printed_pairs_enclose_and_are_of_the_digits_asked_for(name):
         assert low <= float(ball.mid()) + 1e-16
         assert high >= float(ball.mid()) - 1e-16
         assert high - low < 1e-13, key
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(("m", "p", "q"), [("0.3", "0.2", "0.4"), ("0.9", "0.85", "0.95"), ("0.6", "0", "0.65")])
+def test_a_place_is_not_the_infimum_while_the_ratio_is_lower_on_one_side(m, p, q):
+    """relu's infimum is at 0.6847; a curvature that is made up does not help."""
+    ratio = r_of("relu", 96)
+    with precision(96):
+        assert _closed(ratio, arb(m), (arb(p), arb(q)), arb(1000)) is None
