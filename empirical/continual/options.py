@@ -238,7 +238,7 @@ SIZES: dict[str, dict[ModelName, Size]] = {
         "mlp": Size(1, 16, 64, 500, 1e-3, noise=0.3),
         "cnn": Size(8, 16, 64, 250, 5e-3, per_class=100, probe_per_class=20, noise=0.1, tasks=30),
         "resnet18": Size(16, 16, 64, 400, 2e-3, **_PLAIN),
-        "vit": Size(16, 16, 64, 300, 1e-3, **_PLAIN),
+        "vit": Size(16, 16, 64, 300, 1e-3, **{**_PLAIN, "tasks": 4}),
     },
     "paper": _PAPER,
     "paper-epochs": {name: size._replace(steps=10_000) for name, size in _PAPER.items()},
@@ -256,7 +256,7 @@ CONTINUAL: dict[str, Continual] = {
     "laptop": Continual(
         preset="laptop",
         seeds=_SEEDS,
-        models=("mlp", "cnn"),
+        models=("mlp", "cnn", "vit"),
         arms=("continual", "fresh", *REPAIRS),
         theory=False,
     ),

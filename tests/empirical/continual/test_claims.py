@@ -175,7 +175,7 @@ def test_what_has_not_been_run_is_named_with_its_command(cells: claims.Cells, tm
     assert "mlp, no norm, fresh" in shown
     assert "python -m empirical continual --preset laptop --models" in shown
     assert "Cannot tell: its control, a fresh network every task, was not run" in shown
-    with pytest.raises(InvalidInput, match=r"lacks 60 of the 60 runs.*python -m empirical continual --preset laptop"):
+    with pytest.raises(InvalidInput, match=r"lacks 80 of the 80 runs.*python -m empirical continual --preset laptop"):
         records.cells("laptop", tmp_path)
 
 
@@ -185,7 +185,7 @@ def test_a_cnn_whose_control_does_not_learn_says_nothing(cells: claims.Cells) ->
     assert verdicts.both_lose(cells)
     assert verdicts.both_lose(collapsed) is None
     assert "CNN: cannot tell: its control" in claims.symptoms(collapsed)
-    assert claims.tellable(collapsed) == ["mlp"]
+    assert claims.tellable(collapsed) == ["mlp", "vit"]
     assert verdicts.both_lose({**cells, cnn: cells[fresh]}) is False  # a fresh network loses nothing
 
 
