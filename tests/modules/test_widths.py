@@ -36,7 +36,6 @@ CALLS = {
     "gather": (lambda h, i: h.gather(0, i[:, None].expand(2, 4)), [X, ROWS], {1}),
     "gather of a part": (lambda h, i: h.gather(0, i[:, None].expand(2, 3)), [X, ROWS], set()),
     "scatter": (lambda h, v, i: h.scatter(0, i[:, None].expand(2, 4), v), [X, (2, 4), ROWS], {1}),
-    "scatter_add": (lambda h, v, i: h.scatter_add(0, i[:, None].expand(2, 4), v), [X, (3, 4), ROWS], {1}),
     "select_scatter": (lambda h, v: torch.select_scatter(h, v, 1, 2), [T, (3, 4)], {0, 2}),
     "slice_scatter": (lambda h, v: torch.slice_scatter(h, v, 1, 1, 3), [T, (3, 2, 4)], {0, 1, 2}),
     "bilinear": (F.bilinear, [X, (6, 3), (5, 4, 3), (5,)], {0, 1}),
