@@ -214,10 +214,23 @@ def _same_outputs(mine: list[Any], theirs: Pass, slack: float) -> bool:
 
 
 def _same(mine: Pass, theirs: Pass, slack: float) -> bool:
-    """Equal outputs and gradients of the inputs, within a coarse tolerance: ``certify`` has the last word."""
-    pairs = [*zip(mine.outputs, theirs.outputs, strict=False)]
-    pairs += [*zip(mine.input_gradients, theirs.input_gradients, strict=False)]
-    return len(mine.outputs) == len(theirs.outputs) and all(_close(a, b, slack) for a, b in pairs)
+    """Equal outputs and, as a whole, gradients of the inputs, within a coarse tolerance: ``certify`` has the last word.
+
+    Rounding moves units of a deep network over the kink of their relu: few entries of a gradient then differ by much.
+    """
+    outputs = zip(mine.outputs, theirs.outputs, strict=False)
+    gradients = zip(mine.input_gradients, theirs.input_gradients, strict=False)
+    return (
+        len(mine.outputs) == len(theirs.outputs)
+        and all(_close(a, b, slack) for a, b in outputs)
+        and all(_close(a, b, slack) or _near(a, b, 30 * slack) for a, b in gradients)
+    )
+
+
+def _near(a: Any, b: Any, slack: float) -> bool:
+    """Close in the norm."""
+    both = isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.is_floating_point()
+    return both and float((a.double() - b.double()).norm()) <= slack * float(b.double().norm())
 
 
 def _close(a: Any, b: Any, slack: float) -> bool:

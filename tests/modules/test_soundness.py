@@ -11,7 +11,9 @@ from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import Clone, certify, expand, expansion  # noqa: E402
+from lop_theory.modules.own_class import _same  # noqa: E402
 from lop_theory.trace import NotTraceable  # noqa: E402
+from lop_theory.trace.comparison import Pass  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
 
 X = torch.randn(16, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -289,3 +291,16 @@ def test_an_operator_without_a_rule_costs_its_layer_not_the_model():
     assert clone.c.weight.shape == (8, 5)
     assert "special_i0" in expansion(clone).narrow["a.weight"]
     assert not isinstance(certify(clone, base=base, example_input=X), (Fails, Undecided))
+
+
+@pytest.mark.parametrize(
+    ("scale", "share", "same"), [(1.012, 0.01, True), (1.012, 1.0, True), (1.05, 1.0, False), (3.0, 0.01, False)]
+)
+def test_few_gradients_behind_a_kink_may_differ_but_not_the_gradient_as_a_whole(scale, share, same):
+    """What a wide model in float32 must answer to be taken for the base: as a whole, within 3 %."""
+    theirs = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    mine = torch.where(torch.arange(1000) < 1000 * share, scale * theirs, theirs)
+    outputs = [torch.ones(3)]
+    seen = [Pass(outputs, {}, {}, [gradient]) for gradient in (mine, theirs)]
+    assert _same(*seen, 1e-3) == same
+    assert not _same(seen[0]._replace(outputs=[torch.ones(3) * 1.002]), seen[1], 1e-3)
