@@ -28,8 +28,11 @@ class Smaller(NamedTuple):
     ``difference``: largest change of an output over the largest output, on the detection's example and on other batch
     sizes and lengths (tested, not proved).
     ``bounds`` (merge): by layer, a bound of the root mean square change of what each reader computes, on the
-    detection's data: Σ_j ‖w_j‖ · rms(h_j − f_j h_i). ``scaled``: modules whose input is multiplied by a constant (a
-    forward pre-hook, which no ``state_dict`` holds): their weight is also a table, so that it cannot hold the sums.
+    detection's data and in exact arithmetic: Σ_j ‖w_j‖ · rms(h_j − f_j h_i), for twins with the criterion of equality
+    in place of the rms. It is of that layer's merge alone: what merges before it change comes on top. ``unread``:
+    parameters that the detection's call does not use; calls that use them were not looked at. ``scaled``: modules whose
+    input is multiplied by a constant (a forward pre-hook, which no ``state_dict`` holds): their weight is also a table,
+    so that it cannot hold the sums.
     """
 
     model: nn.Module
@@ -38,6 +41,7 @@ class Smaller(NamedTuple):
     difference: float
     bounds: Mapping[str, float] = MappingProxyType({})
     scaled: Mapping[str, float] = MappingProxyType({})
+    unread: tuple[str, ...] = ()
 
 
 def compress(model: nn.Module, detection: Detection) -> Smaller:
@@ -49,7 +53,8 @@ def compress(model: nn.Module, detection: Detection) -> Smaller:
     known = detection.structure or structure(model, detection.example)
     steps = _clone_steps(detection, known)
     steps += [s for x in detection.layers for s in _constant_steps(x, detection, known, model)]
-    return _smaller(shrunk(model, detection.example, known, steps, exact=True), known)
+    found = _smaller(shrunk(model, detection.example, known, steps, exact=True), known)
+    return found._replace(kept={**_untried(detection, known, model, steps), **found.kept})
 
 
 def merge(model: nn.Module, detection: Detection) -> Smaller:
@@ -71,7 +76,8 @@ def _smaller(found: Shrunk, known: Structure) -> Smaller:
     }
     gains = {path: gain_of(module) for path, module in found.model.named_modules()}
     scaled = {path: gain for path, gain in gains.items() if gain != 1}
-    return Smaller(found.model, removed, found.kept, found.difference, scaled=scaled)
+    unread = tuple(name for name, _ in found.model.named_parameters() if known.roles.owner[name] in known.roles.unread)
+    return Smaller(found.model, removed, found.kept, found.difference, scaled=scaled, unread=unread)
 
 
 # --- what may go ------------------------------------------------------------------------------------------------------
@@ -116,27 +122,51 @@ def _alone(layer: Layer, detection: Detection, known: Structure) -> str:
     owner = known.roles.owner
     owners = {owner[s.weight[0]] for s in readers if s.weight is not None and s.operator == "linear" and s.plainly}
     summing = {name for name, roots in known.roles.summed.items() if leaf in roots}
-    if not summing or summing != owners:
+    used = any(known.roles.uses[name] > 1 for name in owners & summing)
+    if not summing or summing != owners or used or not known.plan.cloned(leaf):
         return "something else than linear layers reads it, or other values share its width"
     return ""
 
 
+def _constants(layer: Layer) -> dict[int, float]:
+    """Units of one value on all data, and that value: constants, and units of a relu that are exactly 0."""
+    values = {u: v for b in layer.verdicts if b.kind == "constant" for u, v in zip(b.units, b.values, strict=True)}
+    return values | dict.fromkeys({*layer.dead} & {*layer.frozen} if layer.operator == "relu" else (), 0.0)
+
+
+def _why_constants_stay(layer: Layer, detection: Detection, known: Structure, model: nn.Module) -> str:
+    reason, values = _alone(layer, detection, known), _constants(layer)
+    if reason or len(values) + len({*layer.dead} - {*values}) == layer.units:
+        return reason or "no unit of the layer moves"
+    leaf = _leaf(layer, known)
+    biased = all(bias_of(model, name) is not None for name, roots in known.roles.summed.items() if leaf in roots)
+    return "" if biased or not any(values.values()) else "a layer that reads it has no bias"
+
+
 def _constant_steps(layer: Layer, detection: Detection, known: Structure, model: nn.Module) -> list[Step]:
     """Constants, and units that are exactly 0 on all data, go into the first unit that moves, with gain 0."""
-    values = {u: v for b in layer.verdicts if b.kind == "constant" for u, v in zip(b.units, b.values, strict=True)}
-    values |= dict.fromkeys({*layer.dead} & {*layer.frozen} if layer.operator == "relu" else (), 0.0)
-    moving = [u for u in range(layer.units) if u not in values and u not in layer.dead]
-    if not values or not moving or _alone(layer, detection, known):
+    values, leaf = _constants(layer), _leaf(layer, known)
+    if not values or leaf is None or _why_constants_stay(layer, detection, known, model):
         return []
+    first = next(u for u in range(layer.units) if u not in values and u not in layer.dead)
     target, gain, shift = np.arange(layer.units), np.ones(layer.units), np.zeros(layer.units)
     for unit, value in values.items():
-        target[unit], gain[unit], shift[unit] = moving[0], 0.0, value
-    leaf = _leaf(layer, known)
-    assert leaf is not None
-    biased = all(bias_of(model, name) is not None for name, roots in known.roles.summed.items() if leaf in roots)
-    if any(values.values()) and not biased:
-        return []
+        target[unit], gain[unit], shift[unit] = first, 0.0, value
     return [Step(layer.module, leaf, leaf, target, gain, shift, 0.0)]
+
+
+def _untried(detection: Detection, known: Structure, model: nn.Module, steps: list[Step]) -> dict[str, str]:
+    """Layers with equal or constant units for which there is no step, and why."""
+    found: dict[str, str] = {}
+    tried = {step.leaf for step in steps}
+    for x in detection.layers:
+        if _constants(x) and (reason := _why_constants_stay(x, detection, known, model)):
+            found[x.module] = f"constant units: {reason}"
+        if x.cloned and x.kind == "sum" and x.weight is not None and x.weight[0] in known.axes:
+            leaves = known.plan.leaves(known.axes[x.weight[0]][x.weight[1]])
+            if not tried.intersection(leaves):
+                found[x.module] = "units equal on this data, not by their weights"
+    return found
 
 
 def _merge_steps(layer: Layer, detection: Detection, known: Structure, model: nn.Module) -> list[Step]:
@@ -149,6 +179,8 @@ def _merge_steps(layer: Layer, detection: Detection, known: Structure, model: nn
     for block in blocks:
         for unit, factor in zip(block.units[1:], block.factors[1:], strict=True):
             target[unit], gain[unit] = block.units[0], factor
+    while (target[target] != target).any():  # the first of a block of near-clones may be the twin of another
+        target, gain = target[target], gain * gain[target]
     parameters = dict(model.named_parameters(remove_duplicate=False))
     readers = [parameters[name].detach().double() for name, roots in known.roles.summed.items() if leaf in roots]
     bound = max(sum(_moved(weight, block) for block in blocks) for weight in readers)

@@ -52,18 +52,20 @@ class Structure(NamedTuple):
 
 
 class _Sum(NamedTuple):
-    """A weighted sum: its weights along (role, axis) pairs."""
+    """A weighted sum: its weights along (role, axis) pairs, and the slack of their precision."""
 
     weight: np.ndarray
     roles: tuple[tuple[str, Axis], ...]
+    tolerance: float
 
 
 class _Entry(NamedTuple):
-    """A parameter that enters as it is (bias, scale, mask), and the size of the terms that it is added to."""
+    """A parameter that enters as it is (bias, scale, mask), the size of the terms that it is added to, its slack."""
 
     value: np.ndarray
     size: np.ndarray
     axes: tuple[Axis, ...]
+    tolerance: float
 
 
 class _Collector(Plan):
@@ -103,7 +105,7 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     tolerance = max(_slack(t.dtype) for t in (torch.zeros(0, dtype=torch.float64), *model.parameters()))
     found, colours = [], dict[Axis, Partition]()
     for both in (True, False):
-        colours = _refined(plan, axes, sums, entries, both=both, tolerance=tolerance)
+        colours = _refined(plan, axes, sums, entries, both=both)
         found.append({name: tuple(colour(plan, colours, axis) for axis in dims) for name, dims in axes.items()})
     breaks = [e for effects in plan.effects.values() for e in effects if isinstance(e, Breaks)]
     reasons = tuple(dict.fromkeys(e.reason for e in breaks))
@@ -179,12 +181,15 @@ def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_
             if isinstance(effect, Contraction):
                 weight = weight_node(node, effect.weight)
                 sizes = [plan.size(axis) for _, axis in effect.roles]
-                sums.append(_Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles)))
+                sums.append(
+                    _Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles), _slack(values[weight].dtype))
+                )
     entries: list[_Entry] = []
     for node, name, axes in plan.entering:
         if name in values:
             value = _array(values[name])
-            entries.append(_Entry(value, np.abs(value) + _beside(plan, node, values, value), tuple(axes)))
+            size = np.abs(value) + _beside(plan, node, values, value)
+            entries.append(_Entry(value, size, tuple(axes), _slack(values[name].dtype)))
     return sums, entries
 
 
@@ -205,24 +210,25 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _refined(
-    plan: Plan, axes: Mapping[str, Axes], sums: list[_Sum], entries: list[_Entry], *, both: bool, tolerance: float
+    plan: Plan, axes: Mapping[str, Axes], sums: list[_Sum], entries: list[_Entry], *, both: bool
 ) -> dict[Axis, Partition]:
-    """Colours of all leaves at the fixpoint."""
-    leaves = {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)}
-    leaves |= {leaf for s in sums for _, axis in s.roles for leaf in plan.leaves(axis)}
+    """Colours of all leaves at the fixpoint. Of what the program neither sums over nor adds nothing is known."""
+    met = [axis for s in sums for _, axis in s.roles] + [axis for entry in entries for axis in entry.axes]
+    known = {leaf for axis in met for leaf in plan.leaves(axis) if plan.cloned(leaf)}
+    leaves = known | {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)}
     colours: dict[Axis, Partition] = {
-        leaf: np.zeros(plan.size(leaf), dtype=np.int64) if plan.cloned(leaf) else np.arange(plan.size(leaf))
-        for leaf in leaves
+        leaf: np.zeros(plan.size(leaf), dtype=np.int64) if leaf in known else np.arange(plan.size(leaf))
+        for leaf in leaves | {leaf for axis in met for leaf in plan.leaves(axis)}
     }
     blocks = -1
     while blocks != (blocks := sum(int(c.max(initial=-1)) + 1 for c in colours.values())):
         for s in sums:
             for summed in ("summed", "kept") if both else ("summed",):
                 if summed in {role for role, _ in s.roles}:
-                    _split_by_sums(plan, colours, s, summed, tolerance)
+                    _split_by_sums(plan, colours, s, summed)
         for entry in entries:
             for dim, axis in enumerate(entry.axes):
-                _split(plan, colours, axis, _Rows(entry.value, entry.size, tolerance), dim)
+                _split(plan, colours, axis, _Rows(entry.value, entry.size, entry.tolerance), dim)
     return colours
 
 
@@ -234,7 +240,7 @@ class _Rows(NamedTuple):
     tolerance: float
 
 
-def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: str, tolerance: float) -> None:
+def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: str) -> None:
     totals, sizes = s.weight, np.abs(s.weight)
     for dim, (role, axis) in enumerate(s.roles):
         if role == summed:
@@ -242,7 +248,7 @@ def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: 
             totals, sizes = block_sums(totals, index, dim), block_sums(sizes, index, dim)
     for dim, (role, axis) in enumerate(s.roles):
         if role != summed:
-            _split(plan, colours, axis, _Rows(totals, sizes, tolerance), dim)
+            _split(plan, colours, axis, _Rows(totals, sizes, s.tolerance), dim)
 
 
 def _split(plan: Plan, colours: dict[Axis, Partition], axis: Axis, rows: _Rows, dim: int) -> None:

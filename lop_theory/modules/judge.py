@@ -175,8 +175,8 @@ def _twins(layer: "Layer", evidence: Evidence) -> list[Block]:
         if len(allowed) > 1:
             group, factors = tuple(allowed), tuple(allowed.values())
             reason = f"one is {factors[1]:.4g} × the other ({symmetry} symmetry of {layer.operator})"
-            sides, exact = _opposition(layer, evidence, group), (0.0,) * len(group)
-            found.append(Block("twin", group, reason, factors=factors, outgoing=sides, residuals=exact))
+            sides, left = _opposition(layer, evidence, group), _told_equal(gathered, group, evidence.tolerance)
+            found.append(Block("twin", group, reason, factors=factors, outgoing=sides, residuals=left))
     return found
 
 
@@ -205,6 +205,12 @@ def _near(layer: "Layer", evidence: Evidence, twins: list[Block]) -> list[Block]
         sides = _opposition(layer, evidence, group)
         found.append(Block("near", group, _why_near(distance, sides), distance, factors, sides, residuals=residuals))
     return found
+
+
+def _told_equal(gathered: Gathered, group: Sequence[int], tolerance: float) -> tuple[float, ...]:
+    """How far from a multiple of the first a unit may be that was told to be one."""
+    like = likeness(gathered)
+    return tuple(float(tolerance * like.spread[u] + 4 * gathered.eps * like.size[u]) for u in group)
 
 
 def _fitted(gathered: Gathered, group: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,7 +1,7 @@
 """What the parameters of a traced model do: which modules sum over them, along which dimensions, and where they enter
 as they are."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,14 +24,17 @@ class Roles(NamedTuple):
     """``owner``: the first name of a parameter that has several. By that name: ``summed``, the width classes that its
     weighted sums run over, and ``along``, the dimensions that they do (both sides of a square weight may be of one
     class); ``kept``, those along which the sums are told apart; ``readers``, the modules that compute them, with the
-    class; ``entering``, the classes along which it enters as it is (bias, scale, table)."""
+    class; ``uses``, how many sums it is in; ``entering``, the classes along which it enters as it is (bias, scale,
+    table). ``unread`` are those that nothing uses."""
 
     owner: Mapping[str, str]
     summed: Mapping[str, frozenset[Axis]]
     along: Mapping[str, frozenset[int]]
     kept: Mapping[str, frozenset[int]]
     readers: Mapping[str, frozenset[tuple[str, Axis]]]
+    uses: Mapping[str, int]
     entering: Mapping[str, frozenset[Axis]]
+    unread: frozenset[str]
 
 
 def roles_of(
@@ -44,6 +47,7 @@ def roles_of(
     """``entering``: values of the program that enter as they are, with their axes; ``sizes`` of all its values."""
     follow, owner = _follower(program, sizes, state), _owners(state)
     summed, along, kept, readers, enters = (defaultdict[str, frozenset[Any]](frozenset) for _ in range(5))
+    uses = Counter[str]()
     for node, effects in plan.effects.items():
         for effect in effects:
             if isinstance(effect, Contraction):
@@ -51,6 +55,7 @@ def roles_of(
                 name = owner.get(value, value)
                 roots = {plan.find(axis) for role, axis in effect.roles if role == "summed"}
                 summed[name] |= roots
+                uses[name] += 1
                 readers[name] |= {(program.modules.get(node.name, ""), root) for root in roots}
                 if elements is not None:
                     dims = _dimensions(plan, effect, elements, state[name].shape)
@@ -60,7 +65,9 @@ def roles_of(
         found = follow(value)
         if found is not None:
             enters[owner[found[0]]] |= {plan.find(axis) for axis in axes}
-    return Roles(owner, *map(dict, (summed, along, kept, readers, enters)))
+    read = {owner[program.state[n.name]] for n in program.graph.nodes if n.name in program.state and n.users}
+    unread = frozenset(owner.values()) - read
+    return Roles(owner, dict(summed), dict(along), dict(kept), dict(readers), dict(uses), dict(enters), unread)
 
 
 def _owners(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Narrow a copy of a model, width class by width class, and keep what computes the same.  [base-network: Remark A.2]
 
 A step names the units of one width class that go. All steps are tried together, then one by one: the parameters are
-narrowed, the sizes that the code reads follow (:mod:`lop_theory.modules.sizes`), and the smaller model must give the
-outputs of the larger on the detection's example, and on other batch sizes and lengths where the model takes them.
+narrowed, sizes that the code reads follow where they must (:mod:`lop_theory.modules.sizes`), and the smaller model must
+give the outputs of the larger on the detection's example, and on other batch sizes and lengths where the model takes
+them.
 """
 
 import copy
@@ -10,20 +11,22 @@ from collections.abc import Mapping
 from itertools import accumulate
 from math import inf, prod
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from lop_theory.metrics.passes import floating, undisturbed
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics.passes import undisturbed
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.equitable import Structure
 from lop_theory.modules.growth import ATTRIBUTE
 from lop_theory.modules.interface import Correction, Partition
 from lop_theory.modules.own_class import Scaled, other_shapes
 from lop_theory.modules.redistribute import block_sums
-from lop_theory.modules.sizes import Growth, Within, anywhere, choices, options_of, places_of, sizes_read
+from lop_theory.modules.sizes import Growth, Size, Within, anywhere, choices, options_of, places_of, sizes_read
 from lop_theory.trace import as_arguments, random_state
 
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -62,7 +65,7 @@ class _Base(NamedTuple):
     """The model, what it answers to several inputs, how far a smaller one may be from that, and sizes that it reads."""
 
     model: nn.Module
-    answers: list[tuple[Any, list[Tensor]]]
+    answers: list[tuple[Any, list[Any]]]
     limit: float
     read: set[tuple[type, str]]
 
@@ -78,7 +81,7 @@ def shrunk(model: nn.Module, example: Any, known: Structure, steps: list[Step], 
     whole, change = _fitted(base, model, known, {}, allowed) if exact and allowed else (None, inf)
     if whole is not None:
         return Shrunk(whole, allowed, kept, change)
-    current, taken, difference = copy.deepcopy(model), dict[Axis, Step](), 0.0
+    current, taken, difference = _copied(model), dict[Axis, Step](), 0.0
     for leaf, step in allowed.items():
         more = {**taken, leaf: step}
         attempt, change = _fitted(base, current, known, taken, more, _owners(known, leaf))
@@ -95,11 +98,22 @@ def _base(model: nn.Module, example: Any, *, exact: bool) -> _Base:
     known = [(given, outputs) for given, outputs in answers if outputs is not None]
     if answers[0][1] is None:
         return _Base(model, [], 0.0, set())
-    return _Base(model, known, _close(model) if exact else inf, sizes_read(model, example) if exact else set())
+    return _Base(model, known, _close(known[0][1]) if exact else inf, sizes_read(model, example) if exact else set())
 
 
-def _close(model: nn.Module) -> float:
-    return max((CLOSE.get(p.dtype, 5e-2) for p in model.parameters()), default=1e-10)
+def _close(outputs: list[Any]) -> float:
+    """A relative tolerance by the precision of the outputs."""
+    dtypes = [t.dtype for t in outputs if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
+    return max((CLOSE.get(dtype.to_real(), 5e-2) for dtype in dtypes), default=0.0)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        result = copy.deepcopy(model)
+    except Exception as error:
+        raise InvalidInput("model", type(model).__name__, f"cannot be copied: {error}") from error
+    vars(result).pop(ATTRIBUTE, None)  # no longer what was widened
+    return result
 
 
 def _fitted(
@@ -107,20 +121,38 @@ def _fitted(
 ) -> tuple[nn.Module | None, float]:
     """A copy of ``shell`` (in which the steps ``before`` are taken) with the steps ``taken``, and its difference; or
     ``None`` and the least difference of any choice of its sizes."""
-    attempt = copy.deepcopy(shell)
-    vars(attempt).pop(ATTRIBUTE, None)  # no longer what was widened
+    attempt = _copied(shell)
     options = options_of(attempt, base.read, _shrinking(known, before, taken), within)
     places, least = places_of(attempt, options, within), inf
     _fill(attempt, base.model, known, taken)
-    for chosen in choices(options):
-        for size, value in chosen.items():
-            for thing in places[size]:
-                setattr(thing, size.name, value)
+    for chosen in ({}, *choices(options)):
+        _set(places, chosen)
         change = _difference(base, attempt)
         if change <= base.limit and change < inf:
-            return attempt, change
+            return attempt, _only_what_must(base, attempt, places, chosen)
         least = min(least, change)
     return None, least
+
+
+def _set(places: Mapping[Size, list[Any]], values: Mapping[Size, Any]) -> None:
+    for size, value in values.items():
+        for thing in places[size]:
+            setattr(thing, size.name, value)
+
+
+def _only_what_must(
+    base: _Base, attempt: nn.Module, places: Mapping[Size, list[Any]], chosen: Mapping[Size, Any]
+) -> float:
+    """Put back every size without which the outputs stay right: a number that equals a width may mean another thing.
+    The difference that is left."""
+    before = {size: [getattr(thing, size.name) for thing in places[size]] for size in chosen}
+    for size in chosen:
+        for thing in places[size]:
+            setattr(thing, size.name, type(getattr(thing, size.name))(size.value))
+        if not _difference(base, attempt) <= base.limit:
+            for thing, value in zip(places[size], before[size], strict=True):
+                setattr(thing, size.name, value)
+    return _difference(base, attempt)
 
 
 def _why(change: float) -> str:
@@ -199,7 +231,7 @@ def _sizes(known: Structure, axis: Axis, taken: Taken) -> list[int]:
 
 def _fill(shell: nn.Module, model: nn.Module, known: Structure, taken: Taken) -> None:
     """The model's parameters and buffers, narrowed, in the shell; and the sizes that standard layers remember."""
-    source = copy.deepcopy(model)
+    source = _copied(model)
     for step in taken.values():
         _absorb(source, known, step)
     made: dict[int, Any] = {}
@@ -212,7 +244,7 @@ def _fill(shell: nn.Module, model: nn.Module, known: Structure, taken: Taken) ->
                     if id(tensor) not in made:
                         made[id(tensor)] = _narrow(tensor, known, name, taken)
                     filled[key] = made[id(tensor)]
-        _resize(target)
+        _resize(target, module)
     for path, gain in _gains(known, taken).items():
         _scale(shell.get_submodule(path), gain * gain_of(model.get_submodule(path)))
 
@@ -323,24 +355,34 @@ def _sum(parts: list[Reduced]) -> Reduced:
     return Reduced(np.concatenate(indices), *(np.concatenate([p[k] for p in parts]) for k in (1, 2)))
 
 
-def _resize(module: nn.Module) -> None:
-    """The sizes that torch's own layers remember of their weights."""
+def _resize(module: nn.Module, before: nn.Module) -> None:
+    """The sizes that standard layers remember of their weights, where they were those of ``before``'s."""
     if isinstance(module, nn.RNNBase):
         module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-    weight = module._parameters.get("weight")
-    reference = weight if weight is not None else module._buffers.get("running_mean")
-    if reference is None:
+    new, old = (m._parameters.get("weight", m._buffers.get("running_mean")) for m in (module, before))
+    if new is None or old is None or new.shape == old.shape:
         return
-    swapped = isinstance(module, nn.modules.conv._ConvTransposeNd)
+    if getattr(module, "groups", 1) > 1 and 1 in old.shape[:2]:  # one channel a group
+        wide = 1 - list(old.shape[:2]).index(1)
+        cast(Any, module).groups = cast(Any, before).groups * new.shape[wide] // old.shape[wide]
     for name, dim in SIZES.items():
-        if isinstance(vars(module).get(name), int) and reference.dim() > dim:
-            setattr(module, name, reference.shape[1 - dim if swapped else dim] * _groups(module, name))
+        if isinstance(vars(module).get(name), int) and new.dim() > dim:
+            setattr(module, name, _resized(module, before, (name, dim), (new, old)))
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
-        module.normalized_shape = tuple(reference.shape)
+        module.normalized_shape = tuple(new.shape)
 
 
-def _groups(module: nn.Module, name: str) -> int:
-    return int(getattr(module, "groups", 1)) if name == "in_channels" else 1
+def _resized(module: nn.Module, before: nn.Module, place: tuple[str, int], weights: tuple[Tensor, Tensor]) -> int:
+    """What a size becomes that is one side of the weight, or as many of them as there are groups."""
+    (name, dim), (new, old) = place, weights
+    size: int = getattr(before, name)
+    for side in (dim, 1 - dim) if new.dim() > 1 else (dim,):
+        groups = [int(getattr(m, "groups", 1)) for m in (module, before)]
+        if size == old.shape[side]:
+            return new.shape[side]
+        if size == old.shape[side] * groups[1]:
+            return new.shape[side] * groups[0]
+    return size
 
 
 # --- what it computes -------------------------------------------------------------------------------------------------
@@ -357,20 +399,35 @@ def _difference(base: _Base, attempt: nn.Module) -> float:
     return worst
 
 
-def _outputs(model: nn.Module, inputs: Any) -> list[Tensor] | None:
-    """Floating outputs, or ``None`` if it does not run."""
+def _outputs(model: nn.Module, inputs: Any) -> list[Any] | None:
+    """All outputs, or ``None`` if it does not run."""
     try:
         with undisturbed(model) as run, torch.no_grad(), random_state(0):
-            return floating(run(inputs))
+            return pytree.tree_leaves(run(inputs))
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
         return None
 
 
-def _change(before: list[Tensor], after: list[Tensor]) -> float:
-    """max|difference| over max|output|; infinite for other shapes."""
-    if [t.shape for t in before] != [t.shape for t in after]:
-        return float("inf")
-    pairs = [(a.double(), b.double()) for a, b in zip(before, after, strict=True) if a.numel()]
-    largest = max((float(a.abs().max()) for a, _ in pairs), default=0.0)
-    gap = max((float((a - b).abs().max()) for a, b in pairs), default=0.0)
-    return gap / largest if largest else gap
+def _change(before: list[Any], after: list[Any]) -> float:
+    """The largest of max|difference| over max|output|, output by output; infinite for other shapes, whole numbers that
+    differ, and what is finite in one alone."""
+    if len(before) != len(after):
+        return inf
+    return max((_apart(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
+
+
+def _apart(a: Any, b: Any) -> float:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        plain = isinstance(a, (int, float, str, type(None))) and type(a) is type(b)
+        return 0.0 if not plain or a == b else inf
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return inf
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    differ = (a != b) & ~(a.isnan() & b.isnan())
+    if not bool(differ.any()):
+        return 0.0
+    if not a.is_floating_point() or not bool((a[differ].isfinite() & b[differ].isfinite()).all()):
+        return inf
+    gap = float((a[differ].double() - b[differ].double()).abs().max())
+    return gap / max(float(a[a.isfinite()].double().abs().max()), 1e-300)
