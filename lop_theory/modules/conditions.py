@@ -361,4 +361,5 @@ def propagated(
     partitions = propagate(program, recording, domain, source, rules)
     own = {name: t.detach() for name, t in passed.tensors.items() if name in recording.learned or name in program.state}
     domain.passed = passed._replace(tensors=own)  # all that the weighing reads
-    return Propagated(domain, partitions, recording.learned)
+    still = {n.name for n in program.graph.nodes if n.name in recording.learned and moves(n)}  # weighed, not compared
+    return Propagated(domain, {k: v for k, v in partitions.items() if k not in still}, recording.learned)
