@@ -110,7 +110,7 @@ MODELS = {
         ROWS,
     ),
     "concat with zeros": (Function(lambda m, x: m.b(torch.cat([m.a(x).tanh(), x.new_zeros(x.shape[0], 2)], -1)), a=lin(4, 3), b=lin(5, 2)), ROWS),
-    "linear of one output": (Function(lambda m, x: m.b(m.a(x)) * F.linear(m.a(x).tanh(), m.v, m.c)[:, None], a=lin(4, 3), b=lin(3, 2), v=parameter(3), c=nn.Parameter(torch.tensor(0.3))), ROWS),
+    "linear of one output": (Function(lambda m, x: m.b(m.a(x)) * (F.linear(m.a(x).tanh(), m.v) + m.c)[:, None], a=lin(4, 3), b=lin(3, 2), v=parameter(3), c=nn.Parameter(torch.tensor(0.3))), ROWS),
     "masked heads by hand": (
         Function(lambda m, x: m.o(((q := m.q(x).unflatten(-1, (2, 3)).transpose(1, 2)) @ q.mT).tril() @ q).mean((1, 2)), q=lin(4, 6), o=lin(3, 2)),
         TOKENS,
