@@ -250,8 +250,9 @@ class Check:
 
     def _constant(self, totals: Any, axis: Partition, dim: int, bound: "Bound") -> None:
         spread = block_means(totals, axis, dim)
-        spread = np.abs(np.subtract(totals, spread, out=spread), out=spread)
-        excess = spread - bound.tolerance * bound.scale
+        with np.errstate(invalid="ignore"):  # what is not finite is an offence of its own
+            spread = np.abs(np.subtract(totals, spread, out=spread), out=spread)
+            excess = spread - bound.tolerance * bound.scale
         if not bool((excess > 0).any()):
             with np.errstate(divide="ignore", invalid="ignore"):
                 self.slack = max(self.slack, float(np.nan_to_num(spread / bound.scale, nan=0.0).max(initial=0.0)))

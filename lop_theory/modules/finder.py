@@ -25,6 +25,7 @@ from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
 from lop_theory.modules.judge import Evidence, judged
 from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, groups, led
+from lop_theory.modules.numeric import bad
 from lop_theory.modules.observation import Observed, observe
 from lop_theory.modules.propagation import Rules
 from lop_theory.modules.readers import parameter
@@ -76,9 +77,14 @@ def detect(  # noqa: PLR0913 - one optional wish each
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
     notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)
     skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
+    skipped += [Skipped(name, "the weight is NaN or infinite") for name in _not_finite(model)]
     return Detection(
         tuple(layers), found.samples, found.batches, tuple(skipped), notes, known, found.example, found.seen
     )
+
+
+def _not_finite(model: nn.Module) -> list[str]:
+    return [name for name, p in model.named_parameters() if bad(p, masks=False)]
 
 
 def _seen(hidden: list[Seen], layer: Layer) -> Seen:

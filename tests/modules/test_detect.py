@@ -273,8 +273,16 @@ def test_a_layer_that_is_not_finite_is_skipped_by_name():
         model[0].weight[0, 0] = float("nan")
     found = detect(model, ROWS)
     assert [(s.layer, s.reason) for s in found.skipped] == [
-        (name, "has NaN or infinite activations") for name in ("0", "1", "2", "3")
+        *((name, "has NaN or infinite activations") for name in ("0", "1", "2", "3")),
+        ("0.weight", "the weight is NaN or infinite"),
     ]
+
+
+def test_a_last_layer_that_is_not_finite_is_named_too():
+    model = network()
+    with torch.no_grad():
+        model[4].bias[0] = float("inf")
+    assert [(s.layer, s.reason) for s in detect(model, ROWS).skipped] == [("4.bias", "the weight is NaN or infinite")]
 
 
 @pytest.mark.parametrize("data", [3, ROWS[:, :2], {"y": ROWS}, []])
