@@ -25,11 +25,12 @@ from lop_theory.modules.numeric import (
     aligned,
     base_offence,
     cloned_offences,
+    compared_outputs,
     infinite_offences,
     sensitivity,
     signals,
 )
-from lop_theory.modules.optimizer import optimizer_offences
+from lop_theory.modules.optimizer import UNKNOWN, optimizer_offences
 from lop_theory.modules.propagation import Rules
 from lop_theory.modules.survey import Survey, base_of, surveyed
 from lop_theory.modules.terms import amplitude, limits
@@ -119,7 +120,8 @@ def certificate(  # noqa: PLR0913 - as certify
         ties += near
     assert symbolic is not None
     numeric += [] if optimizer is None else optimizer_offences(model, optimizer, profile)
-    verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), with_base=base is not None)
+    agreement = "" if base is None else _agreement(program, symbolic.slack)
+    verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), agreement)
     rows = _rows(program, (*symbolic.offences, *numeric))
     largest = max(found.values(), default=0.0)
     return Certificate(verdict, rows, symbolic.offences, tuple(numeric), tuple(dict.fromkeys(ties)), largest)
@@ -247,8 +249,7 @@ def _verdict(
     ties: tuple[str, ...],
     tolerances: Mapping[str, float],
     batches: int,
-    *,
-    with_base: bool,
+    agreement: str,
 ) -> Verdict:
     infinite = [o for o in numeric if o.condition == "finite"]
     if infinite:
@@ -260,19 +261,28 @@ def _verdict(
         return _unconfirmed(symbolic.offences[0])
     untied = [o for o in numeric if o.condition == "optimizer"]
     if untied and not broken:
-        return Fails(untied[0])
+        differ = [o for o in untied if not o.reason.endswith(UNKNOWN)]
+        return Fails(differ[0]) if differ else Undecided(str(untied[0]))
     if broken and ties:
         return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")
     if numeric:
         return Fails(numeric[0])
     allowed = sorted({t for t in tolerances.values() if t})
     span = " to ".join(f"{t:g}" for t in dict.fromkeys((*allowed[:1], *allowed[-1:])))
-    agreement = ", equal to the base within rounding" if with_base else ""
     return Holds(
         f"MC1-MC3 symbolic proof at {len(symbolic.checked)} weighted sums (weights in RE∩CE to {symbolic.slack:.1e} of "
         f"the terms of each sum; tolerance {span or 0:}); tested on {batches} random batch"
         f"{'es' if batches > 1 else ''} in float64{agreement}"
     )
+
+
+def _agreement(program: Program, slack: float) -> str:
+    """What was seen of outputs and adjoints beside the base's, on these batches."""
+    compared, others = compared_outputs(program)
+    if not compared:
+        return ", not compared with the base: no output is a real or complex number"
+    within = "within rounding" if 2 * slack <= ROUNDING else f"to what the weights' deviation allows ({2 * slack:.0e})"
+    return f", equal to the base {within}" + (", whole numbers not compared" if others else "")
 
 
 def _unconfirmed(offence: Offence) -> Verdict:

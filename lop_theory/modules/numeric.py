@@ -123,8 +123,11 @@ def weights_of_outputs(outputs: tuple[Tensor, ...], seed: int) -> list[Tensor]:
 
 
 def outputs_of(output: Any) -> tuple[Tensor, ...]:
-    """The floating tensors among the leaves."""
-    return tuple(t for t in pytree.tree_leaves(output) if _floating(t))
+    """The floating tensors among the leaves, complex ones as pairs of numbers."""
+    leaves = [
+        torch.view_as_real(t) if isinstance(t, Tensor) and t.is_complex() else t for t in pytree.tree_leaves(output)
+    ]
+    return tuple(t for t in leaves if _floating(t))
 
 
 def _floating(value: Any) -> bool:
@@ -338,6 +341,13 @@ def base_offence(c: Comparison) -> Offence | None:
     return _adjoint_difference(c)
 
 
+def compared_outputs(program: Program) -> tuple[int, int]:
+    """How many outputs are compared with the base's, and how many are not: whole numbers."""
+    node = next(n for n in program.graph.nodes if n.op == "output")
+    tensors = [n for n in node.args[0] if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), Tensor)]
+    return len(_outputs(program)), sum(not _is_floating_node(n) for n in tensors)
+
+
 def _outputs(program: Program) -> list[str]:
     """Names of the floating outputs (every other one has no name in ``outputs`` either)."""
     node = next(n for n in program.graph.nodes if n.op == "output")
@@ -346,7 +356,7 @@ def _outputs(program: Program) -> list[str]:
 
 def _is_floating_node(node: Node) -> bool:
     value = node.meta.get("val")
-    return not isinstance(value, Tensor) or value.is_floating_point()
+    return not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex()
 
 
 def _differs(c: Comparison, name: str, mine: Tensor, theirs: Tensor, moved: Tensor) -> Offence | None:

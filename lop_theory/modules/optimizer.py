@@ -16,9 +16,12 @@ from lop_theory.modules.interface import Profile
 from lop_theory.modules.redistribute import block_means
 from lop_theory.modules.terms import COARSEST, TOLERANCE
 
+UNKNOWN = "whether clones are alike in it is not known"
+
 
 def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
-    """Tensors of the state that differ between clones, by parameter and name; parameters in no group."""
+    """Tensors of the state that differ between clones, are NaN or infinite, or whose layout is not the parameter's (of
+    those it is not known), by parameter and name; parameters in no group."""
     names = {id(p): name for name, p in model.named_parameters()}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     found: list[Offence] = []
@@ -34,22 +37,44 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
 
 
 def _untied(name: str, parameter: Tensor, state: Mapping[str, object], profile: Profile) -> list[Offence]:
+    """State of the parameter's shape, or of one entry a row or a column (factored moments)."""
     found: list[Offence] = []
     for key, value in state.items():
-        if not isinstance(value, Tensor) or value.shape != parameter.shape or not value.is_floating_point():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
             continue
         array = value.detach().double().cpu().numpy()
-        for dim, index in enumerate(profile.state[name]):
-            if len(index) <= index.max(initial=-1) + 1:
-                continue
-            apart = np.abs(array - block_means(array, index, dim))
-            worst, scale = np.moveaxis(apart, dim, 0), np.moveaxis(np.abs(array), dim, 0)
-            limit = 100 * TOLERANCE.get(value.dtype, COARSEST) * scale.reshape(len(index), -1).max(1, initial=0.0)
-            over = worst.reshape(len(index), -1).max(1, initial=0.0) > limit
-            if bool(over.any()) or not np.isfinite(array).all():
-                line = worst.reshape(len(index), -1).max(1)
-                units = clone_pair(index, differing=line)
-                found.append(_offence(name, f"{key} differs between clones by up to {line.max():.2e}", units))
+        if not np.isfinite(array).all():
+            found.append(_offence(name, f"{key} is NaN or infinite"))
+        elif value.numel() > 1 and not _laid_out_alike(value, parameter):
+            if any(_grew(other, profile) for other in profile.state):
+                found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
+        else:
+            found += _apart(name, key, (array, TOLERANCE.get(value.dtype, COARSEST)), profile)
+    return found
+
+
+def _laid_out_alike(value: Tensor, parameter: Tensor) -> bool:
+    return value.dim() == parameter.dim() and all(
+        n in (m, 1) for n, m in zip(value.shape, parameter.shape, strict=True)
+    )
+
+
+def _grew(name: str, profile: Profile) -> bool:
+    return any(len(index) > index.max(initial=-1) + 1 for index in profile.state[name])
+
+
+def _apart(name: str, key: str, of: tuple[np.ndarray, float], profile: Profile) -> list[Offence]:
+    """Clones may be apart by 100 × the tolerance of a weight of that precision: moments forget slowly."""
+    (array, tolerance), found = of, list[Offence]()
+    for dim, index in enumerate(profile.state[name]) if array.ndim else ():
+        if len(index) <= index.max(initial=-1) + 1 or array.shape[dim] != len(index):
+            continue
+        apart = np.abs(array - block_means(array, index, dim))
+        worst, scale = np.moveaxis(apart, dim, 0), np.moveaxis(np.abs(array), dim, 0)
+        line = worst.reshape(len(index), -1).max(1, initial=0.0)
+        if bool((line > 100 * tolerance * scale.reshape(len(index), -1).max(1, initial=0.0)).any()):
+            units = clone_pair(index, differing=line)
+            found.append(_offence(name, f"{key} differs between clones by up to {line.max():.2e}", units))
     return found
 
 

@@ -46,7 +46,7 @@ def amplitude(tensor: Tensor | None, dim: int) -> Any:
     """max|value| of every coordinate along one dimension."""
     if tensor is None or not tensor.is_floating_point():
         return None
-    magnitudes = tensor.detach().abs().nan_to_num(0.0, 0.0, 0.0)
+    magnitudes = tensor.detach().double().abs().nan_to_num(0.0, 0.0, 0.0)
     return magnitudes.movedim(dim, 0).flatten(1).amax(1).cpu().numpy() if tensor.dim() > 1 else magnitudes.cpu().numpy()
 
 

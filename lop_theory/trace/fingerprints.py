@@ -6,14 +6,14 @@ that holds anything else (a configuration object, a closure, a tensor outside th
 
 from collections.abc import Mapping
 from functools import partial
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type, BuiltinFunctionType)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type)
 HELD = frozenset(  # listed elsewhere, what expand remembers, and what no forward pass reads
     "_parameters _buffers _modules _expansion _flat_weight_refs _load_state_dict_pre_hooks "
     "_load_state_dict_post_hooks _state_dict_pre_hooks _state_dict_hooks".split()
@@ -32,7 +32,8 @@ def fingerprint(model: nn.Module, inputs: Any) -> Any:
         modules = [
             (name, type(module), type(module).forward, _attributes(module)) for name, module in model.named_modules()
         ]
-        return modules, _tensors(model), [_plain(leaf) for leaf in leaves], structure
+        given = [_described(leaf) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves]
+        return modules, _tensors(model), given, structure
     except _NotPlainError:
         return None
 
@@ -44,14 +45,19 @@ def _attributes(module: nn.Module) -> Any:
 
 def _tensors(model: nn.Module) -> Any:
     parameters = model.named_parameters(remove_duplicate=False)
-    return [(name, id(t), _plain(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
+    return [(name, id(t), _described(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
+
+
+def _described(tensor: Tensor) -> Any:
+    """Of a tensor whose numbers a trace does not hold."""
+    return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad
 
 
 def _plain(value: Any, depth: int = 4) -> Any:
     if isinstance(value, PLAIN):
         return value
-    if isinstance(value, Tensor):
-        return tuple(value.shape), value.dtype, value.device, value.requires_grad
+    if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None))):
+        return value  # bound to nothing that could change
     if isinstance(value, FunctionType) and not value.__closure__:
         return value
     if isinstance(value, partial):

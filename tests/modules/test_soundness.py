@@ -304,3 +304,99 @@ def test_few_gradients_behind_a_kink_may_differ_but_not_the_gradient_as_a_whole(
     seen = [Pass(outputs, {}, {}, [gradient]) for gradient in (mine, theirs)]
     assert _same(*seen, 1e-3) == same
     assert not _same(seen[0]._replace(outputs=[torch.ones(3) * 1.002]), seen[1], 1e-3)
+
+
+def trained(optimizer):
+    clone = expand(Model(tanh).double(), 2, example_input=X)
+    stepper = optimizer(clone.parameters())
+
+    def closure():
+        stepper.zero_grad()
+        loss = clone(X).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        stepper.step(closure)
+    return clone, stepper
+
+
+def test_factored_moments_are_looked_at_and_other_layouts_are_not_called_alike():
+    clone, optimizer = trained(torch.optim.Adafactor)
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+    optimizer.state[clone.a.weight]["row_var"][1] *= 1.5
+    verdict = certify(clone, example_input=X, optimizer=optimizer)
+    assert "row_var differs between clones" in verdict.witness.reason
+    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
+    verdict = certify(clone, example_input=X, optimizer=optimizer)
+    assert isinstance(verdict, Undecided)
+    assert "not known" in str(verdict)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.Rprop])
+def test_moments_that_are_not_finite_are_an_offence_without_clones_too(optimizer):
+    clone, stepper = trained(optimizer)
+    state = stepper.state[clone.o.bias]
+    key = next(key for key, value in state.items() if value.dim())
+    state[key][0] = torch.nan
+    assert certify(clone, example_input=X, optimizer=stepper).witness.reason == f"{key} is NaN or infinite"
+
+
+def test_a_coarse_clone_that_is_off_fails():
+    clone = expand(Model(tanh).bfloat16(), 2, example_input=X.bfloat16())
+    with torch.no_grad():
+        clone.a.bias[0] *= 1.5
+    assert isinstance(certify(clone, example_input=X.bfloat16()), Fails)
+
+
+@pytest.mark.parametrize("change", ["tensor", "list", "table"])
+def test_a_tensor_that_is_no_parameter_is_seen_when_it_is_another(change):
+    def scaled(s, x):
+        return s.o(torch.tanh(s.a(x) * s.c * s.cs[0] * s.get("k")))
+
+    base, table = Model(scaled).double(), {"k": 1.0}
+    base.c, base.cs, base.get = torch.ones((), dtype=torch.float64), [torch.ones((), dtype=torch.float64)], table.get
+    clone = expand(base, 2, example_input=X)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    if change == "tensor":
+        clone.c = 3 * base.c
+    elif change == "list":
+        clone.cs = [3 * base.c]
+    else:
+        clone.get = {"k": 3.0}.get
+    assert isinstance(certify(clone, base=base, example_input=X), Fails)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda y: torch.complex(y[:, :1], y[:, 1:2]), torch.fft.fft], ids=["complex", "fourier"]
+)
+def test_complex_outputs_are_compared_with_the_base(read):
+    base = Model(lambda s, x: read(tanh(s, x))).double()
+    clone = expand(base, 2, example_input=X)
+    assert "equal to the base" in str(certify(clone, base=base, example_input=X))
+    with torch.no_grad():
+        clone.o.bias[1] += 5.0
+    assert isinstance(certify(clone, base=base, example_input=X), Fails)
+
+
+def test_whole_numbers_are_not_said_to_equal_the_base():
+    base = Model(lambda s, x: tanh(s, x).argmax(-1)).double()
+    verdict = certify(expand(base, 2, example_input=X), base=base, example_input=X)
+    assert isinstance(verdict, Holds)
+    assert "not compared with the base" in verdict.evidence
+
+
+def test_the_level_at_which_outputs_were_compared_is_said():
+    base = Model(tanh).float()
+    clone = expand(base, 2, example_input=X.float())
+    with torch.no_grad():
+        clone.o.weight[0, 0] *= 1 + 1.5e-4
+    assert "to what the weights' deviation allows" in certify(clone, base=base, example_input=X.float()).evidence
+
+
+def test_the_third_clone_counts_as_the_second_does():
+    clone = expand(Model(tanh).double(), 3, example_input=X)
+    with torch.no_grad():
+        clone.a.bias[2] *= 1.02
+    verdict = certify(clone, example_input=X)
+    assert verdict.witness.module == "a"
