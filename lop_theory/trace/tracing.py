@@ -136,9 +136,19 @@ def _export(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tor
             shapes[tensor] = {0: torch.export.Dim.AUTO}
     try:
         dynamic = shapes.dynamic_shapes(whole, args, kwargs)
-        return torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
+        exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
+        if _holds_in_ranges(exported):
+            return exported
     except Exception:
-        return torch.export.export(whole, args, kwargs, strict=False)
+        pass
+    return torch.export.export(whole, args, kwargs, strict=False)
+
+
+def _holds_in_ranges(exported: torch.export.ExportedProgram) -> bool:
+    """Whether sizes in ranges are all that the program supposes: a branch on one size, or on a remainder, leaves gaps
+    in them."""
+    supposed: list[str] = getattr(exported, "_guards_code", None) or []
+    return not any(gap in guard for guard in supposed for gap in ("!=", "%", "//"))
 
 
 def _program(

@@ -400,3 +400,19 @@ def test_the_third_clone_counts_as_the_second_does():
         clone.a.bias[2] *= 1.02
     verdict = certify(clone, example_input=X)
     assert verdict.witness.module == "a"
+
+
+@pytest.mark.parametrize("branch", [lambda n: n == 6, lambda n: n % 3 == 0], ids=["one size", "a remainder"])
+def test_a_branch_on_a_size_is_not_taken_for_all_sizes(branch):
+    base = Model(lambda s, x: tanh(s, x) * (2.0 if branch(x.shape[0]) else 1.0)).double()
+    clone = expand(base, 2, example_input=X, traced=True)
+    torch.testing.assert_close(clone(X), base(X), rtol=0, atol=1e-12)
+    with pytest.raises(InvalidInput):
+        clone(X[:6])
+    own = expand(base, 2, example_input=X)
+    torch.testing.assert_close(own(X[:6]), base(X[:6]), rtol=0, atol=1e-12)
+
+
+def test_a_branch_that_another_batch_takes_is_no_reason_to_refuse():
+    base = Model(lambda s, x: tanh(s, x) * (2.0 if x.shape[0] % 2 == 0 else 1.0)).double()
+    assert isinstance(certify(expand(base, 2, example_input=X), base=base, example_input=X), Holds)
