@@ -282,7 +282,8 @@ def _finer(colour: Partition, values: np.ndarray, sizes: np.ndarray, tolerance: 
     result = np.full(len(colour), -1)
     leaders: list[int] = []
     for unit in np.lexsort((key, colour)).tolist():
-        leaders = [k for k in leaders if colour[k] == colour[unit] and key[unit] - key[k] <= slack[unit] + slack[k]]
+        with np.errstate(invalid="ignore"):  # masks of −∞
+            leaders = [k for k in leaders if colour[k] == colour[unit] and key[unit] - key[k] <= slack[unit] + slack[k]]
         match = next((k for k in leaders if _agree(values, sizes, unit, k, tolerance)), None)
         if match is None:
             leaders.append(unit)
