@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import Clone
-from lop_theory.modules.sizes import Growth, choices, options_of, places_of, sizes_read
+from lop_theory.modules.sizes import Growth, Size, choices, names_a_width, options_of, places_of, put, sizes_read
 from lop_theory.trace import Program, as_arguments, trace
 from lop_theory.trace.caches import attributes_kept
 from lop_theory.trace.comparison import Pass, answer, model_pass
@@ -59,14 +59,26 @@ def native(
     slack = _slack(base)
     calls = _calls(model, example_input, slack)
     for chosen in choices(options):
-        for size, value in chosen.items():
-            for thing in places[size]:
-                setattr(thing, size.name, value)
+        put(places, chosen)
         if calls and _fits(wide, calls, example_input, slack):
+            for size, value in chosen.items():
+                if value != size.value and not names_a_width(size.name):
+                    _put_back(wide, (size, places[size]), calls, slack)
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
     )
+
+
+def _put_back(wide: nn.Module, of: tuple[Size, list[Any]], calls: list[tuple[bool, Any, Pass]], slack: float) -> None:
+    """Give a size its old value again, unless an answer needs the new one: a number that equals a width by chance
+    (Mistral's ``sliding_window``) means something else."""
+    (size, things), new = of, [getattr(thing, of[0].name) for thing in of[1]]
+    for thing, value in zip(things, new, strict=True):
+        setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
+    if not all(_runs(wide, call, slack) for call in calls):
+        for thing, value in zip(things, new, strict=True):
+            setattr(thing, size.name, value)
 
 
 def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:

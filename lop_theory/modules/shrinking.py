@@ -26,7 +26,7 @@ from lop_theory.modules.growth import ATTRIBUTE
 from lop_theory.modules.interface import Correction, Partition
 from lop_theory.modules.own_class import Scaled, other_shapes
 from lop_theory.modules.redistribute import block_sums
-from lop_theory.modules.sizes import Growth, Size, Within, anywhere, choices, options_of, places_of, sizes_read
+from lop_theory.modules.sizes import Growth, Size, Within, anywhere, choices, options_of, places_of, put, sizes_read
 from lop_theory.trace import as_arguments, random_state
 
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -126,18 +126,12 @@ def _fitted(
     places, least = places_of(attempt, options, within), inf
     _fill(attempt, base.model, known, taken)
     for chosen in ({}, *choices(options)):
-        _set(places, chosen)
+        put(places, chosen)
         change = _difference(base, attempt)
         if change <= base.limit and change < inf:
             return attempt, _only_what_must(base, attempt, places, chosen)
         least = min(least, change)
     return None, least
-
-
-def _set(places: Mapping[Size, list[Any]], values: Mapping[Size, Any]) -> None:
-    for size, value in values.items():
-        for thing in places[size]:
-            setattr(thing, size.name, value)
 
 
 def _only_what_must(

@@ -20,8 +20,14 @@ from lop_theory.trace.comparison import answer
 
 TRIALS = 40
 FIXED = frozenset("head_dim head_size attention_head_size kernel_size num_layers".split())
+WIDTHS = tuple("hidden intermediate inner ffn head embd embed dim width channel feature unit filter plane".split())
 Within = Callable[[str, Any], bool]
 """Whether the sizes of an object (its path, itself) may change."""
+
+
+def names_a_width(name: str) -> bool:
+    """Whether an attribute says that it is a width; ``sliding_window`` may equal one by chance."""
+    return any(part in name.lower() for part in WIDTHS)
 
 
 def anywhere(_path: str, _thing: Any) -> bool:
@@ -34,6 +40,13 @@ class Size(NamedTuple):
     owner: str
     name: str
     value: Any
+
+
+def put(places: Mapping[Size, list[Any]], values: Mapping[Size, Any]) -> None:
+    """Set sizes on the objects that hold them."""
+    for size, value in values.items():
+        for thing in places[size]:
+            setattr(thing, size.name, value)
 
 
 class Growth(NamedTuple):

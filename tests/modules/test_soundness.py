@@ -416,3 +416,37 @@ def test_a_branch_on_a_size_is_not_taken_for_all_sizes(branch):
 def test_a_branch_that_another_batch_takes_is_no_reason_to_refuse():
     base = Model(lambda s, x: tanh(s, x) * (2.0 if x.shape[0] % 2 == 0 else 1.0)).double()
     assert isinstance(certify(expand(base, 2, example_input=X), base=base, example_input=X), Holds)
+
+
+def test_a_number_that_equals_a_width_by_chance_is_no_width():
+    """As ``sliding_window`` of Mistral, which equals its hidden size; one that is a width must grow."""
+
+    class Windowed(Model):
+        def __init__(self):
+            super().__init__(tanh)
+            self.window, self.inner_units = 4, 4
+
+        def forward(self, x):
+            h = torch.tanh(self.a(x.clamp(-self.window, self.window)))
+            return self.o(h.view(-1, self.inner_units))
+
+    base = Windowed().double()
+    clone = expand(base, 2, example_input=X)
+    assert (clone.window, clone.inner_units) == (4, 8)
+    assert expansion(clone).own_class
+    torch.testing.assert_close(clone(20 * X), base(20 * X), rtol=0, atol=1e-12)
+
+
+def test_the_sliding_window_of_a_mistral_stays():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MistralConfig(
+        num_hidden_layers=1, hidden_size=16, sliding_window=16, intermediate_size=20, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=23, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    base = transformers.MistralForCausalLM(config).double().eval()
+    clone = expand(base, 2, example_input={"input_ids": torch.randint(0, 23, (2, 6))})
+    longer = torch.randint(0, 23, (2, 40))
+    assert expansion(clone).own_class
+    torch.testing.assert_close(clone(longer).logits, base(longer).logits, rtol=0, atol=1e-6)  # norms in float32
+    base.config.sliding_window = 32
+    assert float((clone(longer).logits - base(longer).logits).abs().max()) > 1e-4
