@@ -76,12 +76,12 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
 ) -> Verdict:
     """``Holds`` if MC1–MC3 hold in the model's present mode, else ``Fails(Offence)`` naming the first offender.
 
-    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value. A model that ``expand`` did not make needs a
-    ``profile`` or a
-    ``base`` (of the same class, narrower), from which the profile is inferred. ``Undecided`` if only one half of the
-    evidence fails,
-    or if a batch came within rounding of a kink. With ``optimizer`` its state must be alike on clones, too: untied
-    moments or different groups would part them at the next step.
+    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value, on the example and a random batch in float64: of
+    units dead there, table rows not used there and overflow in the model's own precision it says nothing. A model that
+    ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from which the profile is
+    inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within rounding of a kink. With
+    ``optimizer`` its state must be alike on clones, too: untied moments or different groups would part them at the next
+    step (100 × the tolerance of a weight is allowed); of a layout of its own (LBFGS) it is ``Undecided``.
     """
     return certificate(
         model,
