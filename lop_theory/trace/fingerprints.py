@@ -6,6 +6,7 @@ that holds anything else (a configuration object, a closure, a tensor outside th
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import zip_longest
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -40,7 +41,12 @@ def fingerprint(model: nn.Module, inputs: Any) -> Any:
 
 def _attributes(module: nn.Module) -> Any:
     """Training flags and hooks included; parameters, buffers and children are listed by name elsewhere."""
-    return _plain({name: value for name, value in vars(module).items() if name not in HELD})
+    given = {name: value for name, value in vars(module).items() if name not in HELD}
+    if isinstance(module, nn.RNNBase):
+        own, flat = (getattr(module, name, None) for name in module._flat_weights_names), given.pop("_flat_weights")
+        if any(a is not b for a, b in zip_longest(own, flat)):  # what it runs on are not its parameters
+            raise _NotPlainError
+    return _plain(given)
 
 
 def _tensors(model: nn.Module) -> Any:
