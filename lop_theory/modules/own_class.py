@@ -7,7 +7,7 @@ rewritten trace.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, cast
 
@@ -63,22 +63,27 @@ def native(
         if calls and _fits(wide, calls, example_input, slack):
             for size, value in chosen.items():
                 if value != size.value and not names_a_width(size.name):
-                    _put_back(wide, (size, places[size]), calls, slack)
+                    _put_back((size, places[size]), lambda: _answers(wide, calls, example_input, slack))
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
     )
 
 
-def _put_back(wide: nn.Module, of: tuple[Size, list[Any]], calls: list[tuple[bool, Any, Pass]], slack: float) -> None:
-    """Give a size its old value again, unless an answer needs the new one: a number that equals a width by chance
-    (Mistral's ``sliding_window``) means something else."""
+def _put_back(of: tuple[Size, list[Any]], right: Callable[[], bool]) -> None:
+    """Give a size its old value again, unless that is not right: a number that equals a width by chance (Mistral's
+    ``sliding_window``) means something else."""
     (size, things), new = of, [getattr(thing, of[0].name) for thing in of[1]]
     for thing, value in zip(things, new, strict=True):
         setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
-    if not all(_runs(wide, call, slack) for call in calls):
+    if not right():
         for thing, value in zip(things, new, strict=True):
             setattr(thing, size.name, value)
+
+
+def _answers(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], example_input: Any, slack: float) -> bool:
+    """Whether it answers every call as the base does, and can be traced."""
+    return all(_runs(wide, call, slack) for call in calls) and _traceable(wide, example_input)
 
 
 def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:
