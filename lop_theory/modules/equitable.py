@@ -22,9 +22,9 @@ from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partit
 from lop_theory.modules.plan import Plan
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
 from lop_theory.modules.redistribute import block_sums
-from lop_theory.modules.roles import Roles, roles_of, weight_node
+from lop_theory.modules.roles import Roles, roles_of
 from lop_theory.modules.rules import RULES, rule_of
-from lop_theory.modules.scale import moves
+from lop_theory.modules.scale import argument_of, moves
 from lop_theory.trace import Node, Program, flat_inputs, random_state, run, state_of
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}
@@ -47,8 +47,8 @@ class Structure(NamedTuple):
     plan: Plan
     axes: Mapping[str, Axes]
     roles: Roles
-    noisy: Mapping[Axis, str] = {}
-    classes: Mapping[Axis, Partition] = {}
+    noisy: Mapping[Axis, str]
+    classes: Mapping[Axis, Partition]
 
 
 class _Sum(NamedTuple):
@@ -179,7 +179,7 @@ def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_
     for node, effects in plan.effects.items():
         for effect in effects:
             if isinstance(effect, Contraction):
-                weight = weight_node(node, effect.weight)
+                weight = argument_of(node, effect.weight).name
                 sizes = [plan.size(axis) for _, axis in effect.roles]
                 sums.append(
                     _Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles), _slack(values[weight].dtype))
@@ -197,7 +197,7 @@ def _beside(plan: _Collector, node: Node, values: Mapping[str, Tensor], bias: np
     """For a bias: Σ|w| of every unit's own weights; else the parameter's median size."""
     for effect in plan.effects.get(node, ()):
         if isinstance(effect, Contraction):
-            weight = np.abs(_array(values[weight_node(node, effect.weight)]))
+            weight = np.abs(_array(values[argument_of(node, effect.weight).name]))
             weight = weight.reshape([plan.size(axis) for _, axis in effect.roles])
             kept = weight.sum(tuple(d for d, (role, _) in enumerate(effect.roles) if role != "kept"))
             if kept.size == bias.size:
@@ -215,10 +215,10 @@ def _refined(
     """Colours of all leaves at the fixpoint. Of what the program neither sums over nor adds nothing is known."""
     met = [axis for s in sums for _, axis in s.roles] + [axis for entry in entries for axis in entry.axes]
     known = {leaf for axis in met for leaf in plan.leaves(axis) if plan.cloned(leaf)}
-    leaves = known | {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)}
     colours: dict[Axis, Partition] = {
         leaf: np.zeros(plan.size(leaf), dtype=np.int64) if leaf in known else np.arange(plan.size(leaf))
-        for leaf in leaves | {leaf for axis in met for leaf in plan.leaves(axis)}
+        for axis in (*met, *(axis for dims in axes.values() for axis in dims))
+        for leaf in plan.leaves(axis)
     }
     blocks = -1
     while blocks != (blocks := sum(int(c.max(initial=-1)) + 1 for c in colours.values())):

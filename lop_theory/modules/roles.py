@@ -2,7 +2,8 @@
 as they are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,7 @@ from torch import Tensor, fx
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.interface import Axes, Contraction
 from lop_theory.modules.plan import Plan
-from lop_theory.modules.propagation import bind
-from lop_theory.modules.scale import moves
+from lop_theory.modules.scale import argument_of, elements_of
 from lop_theory.trace import Node, Program
 
 COMPUTED = ""
@@ -45,26 +45,31 @@ def roles_of(
     state: Mapping[str, Tensor],
 ) -> Roles:
     """``entering``: values of the program that enter as they are, with their axes; ``sizes`` of all its values."""
-    follow, owner = _follower(program, sizes, state), _owners(state)
+    owner = _owners(state)
     summed, along, kept, readers, enters = (defaultdict[str, frozenset[Any]](frozenset) for _ in range(5))
     uses = Counter[str]()
+
+    def follow(value: Node) -> tuple[str, Tensor | None]:
+        found = elements_of(value, program, state, partial(_moved, sizes))
+        return (COMPUTED, None) if found is None else (owner[found[0]], found[1])
+
     for node, effects in plan.effects.items():
         for effect in effects:
             if isinstance(effect, Contraction):
-                value, elements = follow(weight_node(node, effect.weight)) or (COMPUTED, None)
-                name = owner.get(value, value)
+                name, elements = follow(argument_of(node, effect.weight))
                 roots = {plan.find(axis) for role, axis in effect.roles if role == "summed"}
                 summed[name] |= roots
                 uses[name] += 1
                 readers[name] |= {(program.modules.get(node.name, ""), root) for root in roots}
-                if elements is not None:
-                    dims = _dimensions(plan, effect, elements, state[name].shape)
+                if name != COMPUTED:
+                    dims = _dimensions(plan, effect, elements, state[name])
                     along[name] |= dims["summed"]
                     kept[name] |= dims["kept"]
+    nodes = {node.name: node for node in program.graph.nodes}
     for value, axes in entering:
-        found = follow(value)
-        if found is not None:
-            enters[owner[found[0]]] |= {plan.find(axis) for axis in axes}
+        name, _ = follow(nodes[value])
+        if name != COMPUTED:
+            enters[name] |= {plan.find(axis) for axis in axes}
     read = {owner[program.state[n.name]] for n in program.graph.nodes if n.name in program.state and n.users}
     unread = frozenset(owner.values()) - read
     return Roles(owner, dict(summed), dict(along), dict(kept), dict(readers), dict(uses), dict(enters), unread)
@@ -75,49 +80,25 @@ def _owners(state: Mapping[str, Tensor]) -> dict[str, str]:
     return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
 
 
-def weight_node(node: Node, argument: str) -> str:
-    """The name of an argument's value (``weight``, ``operands.1``)."""
-    name, _, position = argument.partition(".")
-    value = bind(node)[name]
-    return (value[int(position)] if position else value).name
-
-
-def _follower(
-    program: Program, sizes: Mapping[str, Any], state: Mapping[str, Tensor]
-) -> Callable[[str], tuple[str, Tensor] | None]:
-    """Maps a value to the parameter that it rearranges, and the element of it behind each of its own."""
-    nodes = {node.name: node for node in program.graph.nodes}
-
-    def follow(value: str) -> tuple[str, Tensor] | None:
-        node = nodes[value]
-        if node.op == "placeholder":
-            name = program.state.get(value)
-            return None if name is None else (name, torch.arange(state[name].numel()).reshape(state[name].shape))
-        if not moves(node) or not hasattr(node.args[0], "name"):
-            return None
-        inner = follow(node.args[0].name)
-        if inner is None:
-            return None
-        if any(not isinstance(sizes[other.name], int) for other in node.all_input_nodes[1:]):
-            return inner[0], inner[1].reshape(sizes[value])
-        target: Any = node.target
-        rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])  # computed sizes
-        return inner[0], target(inner[1], *rest, **named)
-
-    return follow
+def _moved(sizes: Mapping[str, Any], node: Node, elements: Any) -> Any:
+    """A rearrangement carried out on elements; what is no whole number among its arguments is a size of the data."""
+    if any(not isinstance(sizes[other.name], int) for other in node.all_input_nodes[1:]):
+        return elements.reshape(sizes[node.name])
+    target: Any = node.target
+    rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])
+    return target(elements, *rest, **named)
 
 
 def _dimensions(
-    plan: Plan, effect: Contraction, elements: Tensor, shape: tuple[int, ...]
+    plan: Plan, effect: Contraction, elements: Tensor | None, tensor: Tensor
 ) -> defaultdict[str, frozenset[int]]:
-    """By role: the dimensions of a parameter of that shape which the axes of a weighted sum of its ``elements`` run
-    along."""
-    grid, found = (
-        elements.reshape([plan.size(axis) for _, axis in effect.roles]),
-        defaultdict[str, frozenset[int]](frozenset),
-    )
+    """By role: the dimensions of a tensor which the axes of a weighted sum of its ``elements`` (None: all, as they lie)
+    run along."""
+    every = torch.arange(tensor.numel()) if elements is None else elements
+    grid = every.reshape([plan.size(axis) for _, axis in effect.roles])
+    found = defaultdict[str, frozenset[int]](frozenset)
     for k, (role, _) in enumerate(effect.roles):
-        found[role] |= _moving(grid, k, shape)
+        found[role] |= _moving(grid, k, tensor.shape)
     return found
 
 

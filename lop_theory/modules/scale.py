@@ -6,7 +6,8 @@ layer): then the activation that enters the second use is multiplied by the cons
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from lop_theory.modules.interface import Contraction, Correction
 from lop_theory.modules.propagation import bind
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
-from lop_theory.trace import Node, operator_name
+from lop_theory.trace import Node, Program, operator_name
 
 MOVEMENTS = frozenset(
     "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze "
@@ -28,6 +29,8 @@ MOVEMENTS = frozenset(
 BETWEEN_ACTIVATIONS = frozenset("scaled_dot_product_attention bmm matmul einsum linear baddbmm mm".split())
 
 
+Elements = tuple[str, Tensor | None]
+Moved = Callable[[Node, Any], Any]
 Leaf = tuple[Tensor, Tensor | None]  # a state tensor and which of its elements, in order (None: all, as they lie)
 
 
@@ -59,7 +62,7 @@ class Scales:
         """Walk one mode: plain uses first (they allow no divisor), then contractions, then sums of activations."""
         self._plain_uses(rewriter)
         for node, effect in _effects(rewriter, Contraction):
-            self._count(rewriter, _argument(node, effect.weight), node)
+            self._count(rewriter, argument_of(node, effect.weight), node)
         for node, effect in _effects(rewriter, Contraction):
             if not self._divide(rewriter, node, effect):
                 _rescale_data(rewriter, node, effect)
@@ -96,7 +99,7 @@ class Scales:
         return torch.ones((), dtype=torch.float64) if divisor is None else 1 / _distinct(divisor).nan_to_num(1.0)
 
     def _plain_uses(self, rewriter: Rewriter) -> None:
-        weights = {(node.name, _argument(node, e.weight).name) for node, e in _effects(rewriter, Contraction)}
+        weights = {(node.name, argument_of(node, e.weight).name) for node, e in _effects(rewriter, Contraction)}
         for node in rewriter.graph.nodes:
             if node.op != "call_function" or moves(node):
                 continue
@@ -130,13 +133,13 @@ class Scales:
         return True
 
     def _divide(self, rewriter: Rewriter, node: Node, effect: Contraction) -> bool:
-        found = self._leaf(rewriter, _argument(node, effect.weight))
+        found = self._leaf(rewriter, argument_of(node, effect.weight))
         if found is None:
             return all((rewriter.counts(axis) == 1).all() for role, axis in effect.roles if role == "summed")
         return self._ask(found, _divisor(rewriter, effect))
 
     def _redistribute(self, rewriter: Rewriter, node: Node, effect: Contraction, seed: int) -> None:
-        found = self._leaf(rewriter, _argument(node, effect.weight))
+        found = self._leaf(rewriter, argument_of(node, effect.weight))
         if found is None or id(found[0]) in self.noise or len(self.uses[id(found[0])]) > 1:
             return  # a parameter with two uses would have to satisfy both at once
         tensor, index = found
@@ -149,14 +152,14 @@ class Scales:
 
     def _leaf(self, rewriter: Rewriter, node: Node) -> Leaf | None:
         """The state tensor that ``node`` is a rearrangement of, with the element behind each of its elements."""
-        found = _follow(rewriter, node, self.state)
-        return found if found is None or found[1] is None else (found[0], found[1].ravel())
+        found = elements_of(node, rewriter.traced.program, self.state, partial(_moved, rewriter))
+        return None if found is None else (self.state[found[0]], None if found[1] is None else found[1].ravel())
 
     def _correct(self, rewriter: Rewriter, node: Node, effect: Correction) -> None:
         counts = rewriter.counts(effect.axis)
         if (counts == 1).all():
             return
-        operand = _argument(node, effect.operand)
+        operand = argument_of(node, effect.operand)
         if counts.min() != counts.max():
             if effect.power != 1.0:
                 raise InvalidInput(
@@ -181,25 +184,26 @@ def _effects(rewriter: Rewriter, kind: type) -> list[tuple[Node, Any]]:
     ]
 
 
-def _argument(node: Node, name: str) -> Node:
+def argument_of(node: Node, name: str) -> Node:
+    """An argument's value (``weight``, ``operands.1``)."""
     name, _, position = name.partition(".")
     value = bind(node)[name]
     return value[int(position)] if position else value
 
 
-def _follow(rewriter: Rewriter, node: Node, state: Mapping[str, Tensor]) -> Leaf | None:
-    """Evaluate the rearrangements between a state tensor and ``node`` on element indices."""
+def elements_of(node: Node, program: Program, state: Mapping[str, Tensor], moved: Moved) -> Elements | None:
+    """The state tensor, by name, that ``node`` rearranges, and which of its elements, in order (None: all, as they
+    lie). ``moved(node, elements)`` carries one rearrangement out."""
     if node.op == "placeholder":
-        name = rewriter.traced.program.state.get(node.name)
-        return None if name is None else (state[name], None)
+        name = program.state.get(node.name)
+        return None if name is None else (name, None)
     if not moves(node) or not isinstance(node.args[0], fx.Node):
         return None
-    inner = _follow(rewriter, node.args[0], state)
+    inner = elements_of(node.args[0], program, state, moved)
     if inner is None:
         return None
-    tensor, index = inner
-    elements = torch.arange(tensor.numel()).reshape(tensor.shape) if index is None else index
-    return tensor, _moved(rewriter, node, elements)
+    name, index = inner
+    return name, moved(node, torch.arange(state[name].numel()).reshape(state[name].shape) if index is None else index)
 
 
 def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:
@@ -237,7 +241,7 @@ def _gains(tensor: Tensor, along: int, fold: Fold) -> Tensor:
 def _rescale_data(rewriter: Rewriter, node: Node, effect: Contraction) -> None:
     summed = [axis for role, axis in effect.roles if role == "summed"]
     counts = [rewriter.counts(axis) for axis in summed]
-    operand = _argument(node, effect.data)
+    operand = argument_of(node, effect.data)
     if all(c.min() == c.max() for c in counts):
         _insert(rewriter, node, operand, 1 / float(np.prod([c[0] for c in counts])))
         return
