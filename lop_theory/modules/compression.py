@@ -18,7 +18,8 @@ from lop_theory.modules.axes import Axis
 from lop_theory.modules.detection import Detection, Layer
 from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.interface import Partition
-from lop_theory.modules.shrinking import Shrunk, Step, bias_of, gain_of, reduced, shrunk
+from lop_theory.modules.narrowing import Step, bias_of, gain_of, reduced
+from lop_theory.modules.shrinking import Shrunk, shrunk
 from lop_theory.modules.verdicts import Block
 
 
@@ -123,7 +124,8 @@ def _alone(layer: Layer, detection: Detection, known: Structure) -> str:
     owners = {owner[s.weight[0]] for s in readers if s.weight is not None and s.operator == "linear" and s.plainly}
     summing = {name for name, roots in known.roles.summed.items() if leaf in roots}
     used = any(known.roles.uses[name] > 1 for name in owners & summing)
-    if not summing or summing != owners or used or not known.plan.cloned(leaf):
+    averaged = any(leaf in known.plan.leaves(axis) for axis in known.plan.averaged)
+    if not summing or summing != owners or used or averaged or not known.plan.cloned(leaf):
         return "something else than linear layers reads it, or other values share its width"
     return ""
 
