@@ -7,7 +7,7 @@ rewritten trace.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import Any, cast
 
@@ -17,7 +17,17 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import Clone
-from lop_theory.modules.sizes import Growth, Size, choices, names_a_width, options_of, places_of, put, sizes_read
+from lop_theory.modules.resizing import resize
+from lop_theory.modules.sizes import (
+    Growth,
+    choices,
+    names_a_width,
+    options_of,
+    places_of,
+    put,
+    put_back,
+    sizes_read,
+)
 from lop_theory.trace import Program, as_arguments, trace
 from lop_theory.trace.caches import attributes_kept
 from lop_theory.trace.comparison import Pass, answer, model_pass
@@ -25,7 +35,6 @@ from lop_theory.trace.passes import passes_kept
 from lop_theory.trace.tracing import mode
 
 CLOSE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
-LINEAR = {"in_features": 1, "out_features": 0, "in1_features": 1, "in2_features": 2, "embedding_dim": 1}
 
 
 class Scaled:
@@ -53,7 +62,7 @@ def native(
     except Exception as error:
         raise NotNativeError(f"{type(model).__name__} cannot be copied: {error}") from error
     places = places_of(wide, options)
-    _fill(wide, traced.state())
+    _fill(wide, model, traced.state())
     for path, gain in scaled.items():
         wide.get_submodule(path).register_forward_pre_hook(Scaled(gain))
     slack = _slack(base)
@@ -63,27 +72,11 @@ def native(
         if calls and _fits(wide, calls, example_input, slack):
             for size, value in chosen.items():
                 if value != size.value and not names_a_width(size.name):
-                    _put_back((size, places[size]), lambda: _answers(wide, calls, example_input, slack))
+                    put_back(size, places[size], lambda: _fits(wide, calls, example_input, slack))
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
     )
-
-
-def _put_back(of: tuple[Size, list[Any]], right: Callable[[], bool]) -> None:
-    """Give a size its old value again, unless that is not right: a number that equals a width by chance (Mistral's
-    ``sliding_window``) means something else."""
-    (size, things), new = of, [getattr(thing, of[0].name) for thing in of[1]]
-    for thing, value in zip(things, new, strict=True):
-        setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
-    if not right():
-        for thing, value in zip(things, new, strict=True):
-            setattr(thing, size.name, value)
-
-
-def _answers(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], example_input: Any, slack: float) -> bool:
-    """Whether it answers every call as the base does, and can be traced."""
-    return all(_runs(wide, call, slack) for call in calls) and _traceable(wide, example_input)
 
 
 def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:
@@ -102,7 +95,7 @@ def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:
     return found
 
 
-def _fill(wide: nn.Module, state: Mapping[str, Tensor]) -> None:
+def _fill(wide: nn.Module, model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Wide parameters and buffers in place of the narrow ones, and the sizes that standard layers remember."""
     for path, module in wide.named_modules():
         for table in (module._parameters, module._buffers):
@@ -110,13 +103,7 @@ def _fill(wide: nn.Module, state: Mapping[str, Tensor]) -> None:
                 name = f"{path}.{key}" if path else key
                 if table[key] is not None and name in state:
                     cast("dict[str, Any]", table)[key] = state[name]
-        if isinstance(module, nn.RNNBase):
-            module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        weight = module._parameters.get("weight")
-        sizes = () if weight is None else tuple(weight.shape)
-        for name, dim in LINEAR.items():
-            if isinstance(vars(module).get(name), int) and len(sizes) > dim:
-                setattr(module, name, sizes[dim])
+        resize(module, model.get_submodule(path))
 
 
 def _growth(base: Mapping[bool, Program], traced: Clone) -> set[Growth]:

@@ -49,6 +49,17 @@ def put(places: Mapping[Size, list[Any]], values: Mapping[Size, Any]) -> None:
             setattr(thing, size.name, value)
 
 
+def put_back(size: Size, things: list[Any], right: Callable[[], bool]) -> None:
+    """Give a size its old value again, unless that is not right: a number that equals a width by chance (Mistral's
+    ``sliding_window``) means something else."""
+    new = [getattr(thing, size.name) for thing in things]
+    for thing, value in zip(things, new, strict=True):
+        setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
+    if not right():
+        for thing, value in zip(things, new, strict=True):
+            setattr(thing, size.name, value)
+
+
 class Growth(NamedTuple):
     """A size in the trace that grew (or did not) within a module."""
 

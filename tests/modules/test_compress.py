@@ -363,8 +363,10 @@ def test_a_number_that_equals_the_width_by_chance_is_left_alone():
         lambda _, h, __: h.amax(-1, keepdim=True),
         lambda _, h, __: h.cumsum(-1)[:, :5],
         lambda _, h, __: h.logsumexp(-1, keepdim=True),
+        lambda _, h, __: h.mean(-1, keepdim=True),
+        lambda m, h, _: m.b(h / (h.square().mean(-1, keepdim=True) + 1).sqrt()),
     ],
-    ids=["another layer", "twice", "largest", "cumulated", "logsumexp"],
+    ids=["another layer", "twice", "largest", "cumulated", "logsumexp", "mean", "root mean square"],
 )
 def test_merge_claims_nothing_of_units_that_are_read_in_other_ways(reader):
     model = branches(lambda m, x: m.b(h := torch.relu(m.a(x))) + reader(m, h, x), 3, factor=1.5)
@@ -394,6 +396,14 @@ def test_layers_remember_the_sizes_that_they_have(layer, sizes):
     small = compress(model, detect(model, ROWS)).model
     assert {name: getattr(small.conv, name) for name in sizes} == sizes
     torch.testing.assert_close(small(3 * ROWS), model(3 * ROWS), rtol=0, atol=1e-12)
+
+
+def test_both_sides_of_a_bilinear_layer_are_remembered():
+    base, inputs = PLAIN["bilinear"]()
+    wide = expand(base.eval(), 2, example_input=inputs)
+    small = compress(wide, detect(wide, inputs)).model
+    for model, sizes in ((wide, (6, 6, 8)), (small, (3, 3, 4))):
+        assert (model.b.in1_features, model.b.in2_features, model.b.out_features) == sizes
 
 
 def test_a_model_that_cannot_be_copied_says_so():
