@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lop_theory.errors import InvalidInput
 from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.equitable import Structure
 from lop_theory.modules.report import html, table
 from lop_theory.modules.verdicts import Block, Skipped
+from lop_theory.optim.ranges import require_between
 
 
 class Criteria(NamedTuple):
@@ -22,6 +24,16 @@ class Criteria(NamedTuple):
 
 
 DEFAULT = Criteria()
+
+
+def require_criteria(criteria: Criteria) -> None:
+    """Raise ``InvalidInput`` for thresholds that are NaN or negative, and for a range without numbers."""
+    for name in ("clone", "dormant", "slope"):
+        require_between(name, getattr(criteria, name))
+    require_between("near", criteria.near, 0.0, 1.0, ends="[]")
+    low, high = (0.0, 0.0) if criteria.input_range is None else criteria.input_range
+    if not low <= high:
+        raise InvalidInput("input_range", (low, high), "must be two numbers, the lower one first")
 
 
 class Layer(NamedTuple):

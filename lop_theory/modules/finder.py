@@ -19,7 +19,7 @@ from lop_theory.metrics import cosines, dead, distance_to_equitable, dormant
 from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.batches import Batches, Mask
 from lop_theory.modules.conditions import canonical
-from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer
+from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer, require_criteria
 from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
@@ -57,8 +57,9 @@ def detect(  # noqa: PLR0913 - one optional wish each
     decays unevenly, are separating, not trapped, and equal units beside them are unjudged. The model is not touched:
     parameters, gradients, buffers, mode and random streams are as before.
 
-    Raises ``InvalidInput`` for data that the model cannot be called with.
+    Raises ``InvalidInput`` for data that the model cannot be called with, and for criteria out of range.
     """
+    require_criteria(criteria)
     found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
     hidden = [s for s in found.seen if s.source not in found.ends]
     widths = {s.name: found.units(s) for s in found.seen}

@@ -8,10 +8,13 @@ from lop_theory.modules.verdicts import KINDS, MEANINGS
 Detection = Any  # of lop_theory.modules.detection, which stands above
 Layer = Any
 
-LEGEND = """cloned: units equal to another on every sample; blocks: what they fall into (dead and constant units alone).
-near: units with a cosine and a correlation > 0.95 to another, beyond chance. d(H), d(W): relative distance to the
+CLONED = "cloned: units equal to another on every sample"
+NEAR = "near: units with a cosine and a correlation above the threshold to another, beyond chance."
+FROZEN = "frozen: derivative exactly 0 on all of this data; for ever only where a verdict below the table says so."
+LEGEND = f"""{CLONED}; blocks: what they fall into (dead and constant units alone).
+{NEAR} d(H), d(W): relative distance to the
 manifold on which the near blocks (not the cloned ones) were exact clones; large where near-clones differ in length.
-frozen: derivative exactly 0 on all of this data; for ever only where a verdict below the table says so."""
+{FROZEN}"""
 SHOWN = 5
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;width:100%;margin:1rem 0;display:block;overflow-x:auto}th,td{text-align:left;
@@ -66,7 +69,7 @@ def html(found: Detection) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Clones and frozen units</title>'
         f"<style>{STYLE}</style><h1>Clones and frozen units</h1>"
         f"<p>{found.samples} samples in {found.batches} batch{'es' if found.batches != 1 else ''}, "
-        f"{len(found.layers)} layers.</p>{notes}{_html_layers(found)}<p>{escape(LEGEND)}</p>"
+        f"{len(found.layers)} layers.</p>{notes}{_html_layers(found)}<p>{CLONED}. {NEAR} {FROZEN}</p>"
         f"{_html_verdicts(found)}<ul>{legend}</ul></html>\n"
     )
 

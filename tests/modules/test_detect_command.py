@@ -85,6 +85,14 @@ def test_a_layer_that_could_not_be_judged_is_no_clean_bill(files, capsys):
     assert "skipped: 0: has NaN" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "wrong", [["--clone", "nan"], ["--near", "2"], ["--dormant", "-1"], ["--input-range", "2", "1"]]
+)
+def test_thresholds_that_nothing_meets_are_refused(files, capsys, wrong):
+    assert run(files, "model.pt", *wrong) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def wrapped(state):
     """The same state as trainers save it."""
     yield "data_parallel", {f"module.{k}": v for k, v in state.items()}
