@@ -1,10 +1,10 @@
-"""The catalogue: counterparts in PyTorch, kinks, parity, ranges, limits."""
+"""The catalogue: counterparts in PyTorch, kinks, parity, ranges, limits, labels."""
 
 import numpy as np
 import pytest
 
-from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula
-from lop_theory.balls import fmpq
+from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula, from_label
+from lop_theory.balls import arb, fmpq
 from lop_theory.errors import InvalidInput
 
 INF = float("inf")
@@ -246,3 +246,34 @@ def test_quotients_in_pytorch_are_filled_in_with_gradient_zero(text, place, valu
     (right,) = torch.autograd.grad(plain[[0, 2]].sum(), x)
     assert slope[1] == 0
     assert torch.allclose(slope[[0, 2]], right[[0, 2]], rtol=1e-12)
+
+
+def test_labels_are_read_back():
+    for given in (
+        activation("tanh"), activation("leaky_relu", slope="1/10"), activation("gelu", scale=2),
+        activation("elu", alpha=2, scale="1/2", bias=-1), activation("relu", bias="1/3"),
+    ):  # fmt: skip
+        read = from_label(given.label)
+        assert (read.name, read.parameters, read.scale, read.bias) == given[:2] + given[3:]
+    assert activation("tanh").label == "tanh"
+    assert activation("tanh", scale=2, bias=1).label == "tanh(scale=2, bias=1)"
+
+
+def test_labels_of_formulas_and_rationals_as_parameters():
+    text = "x*sigmoid(2*x) + 1/3"
+    assert from_label(text) == (text, (), from_formula(text).expr, 1, 0)
+    assert activation("leaky_relu", slope=fmpq(1, 10)) == activation("leaky_relu", slope="1/10")
+    deep = "(" * 100 + "x" + "+1)" * 100
+    with pytest.raises(InvalidInput, match="parentheses"):
+        from_formula(deep)
+    assert from_label(deep).expr.op == "add"  # what was written by us may be longer
+
+
+def test_an_activation_as_other_libraries_have_it():
+    import sympy as sp
+
+    t = sp.Symbol("t")
+    act = activation("leaky_relu", scale=2)
+    assert act.exact()(fmpq(-3)) == fmpq(-6, 100)
+    assert act.ball()(arb(3)) == 6
+    assert sp.simplify(activation("tanh", bias=1).sympy(t) - sp.tanh(t + 1)) == 0

@@ -14,7 +14,6 @@ from lop_theory.activations.expression import FUNCTIONS, Expr, to_text, tree_dep
 from lop_theory.activations.formula import MAX_TREE_DEPTH, parse
 from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.real_balls import real_function
-from lop_theory.activations.singularities import removable
 from lop_theory.activations.symbolic import derivative
 from lop_theory.activations.symbols import sympy_expression
 from lop_theory.balls import acb, arb, fmpq, precision
@@ -280,46 +279,10 @@ def test_spellings_denote_the_same_function(text):
     assert parse(to_text(ours), room=4) == ours
 
 
-@pytest.mark.parametrize(
-    ("text", "place", "value"),
-    [
-        ("sin(x)/x", 0, 1),
-        ("(exp(x)-1)/x", 0, 1),
-        ("x/tanh(x)", 0, 1),
-        ("(1-cos(x))/x**2", 0, 0.5),
-        ("(x**2-1)/(x-1)", 1, 2),
-        ("sin(3*x+1)/(3*x+1)", fmpq(-1, 3), 1),
-        ("sinc(x) + x", 0, 1),
-    ],
-)
-def test_removable_singularities_are_filled_in(text, place, value):
-    expr, at = parse(text), arb(fmpq(place))
-    with precision(100):
-        wide = real_function(expr)(at + arb(0, 1e-3))
-        assert wide.contains(arb(value)) or abs(wide - value) < 1e-20
-        assert wide.rad() < 1e-2
-        box = complex_function(expr)(acb(at + arb(0, 1e-3), arb(0, 1e-3)))
-        assert box.is_finite()
-        assert abs(box - value) < 0.1
-    assert numpy_function(expr)(np.array([float(at), 2.0]))[0] == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["1/x", "cos(x)/x", "sin(x)/x**2", "abs(x)/x", "(exp(x) - 1.0001)/x", "x/sin(x - 1)"])
-def test_true_singularities_stay(text):
-    assert not real_function(parse(text))(arb(0, 1e-3) if "- 1)" not in text else arb(1, 1e-3)).is_finite()
-
-
 @pytest.mark.parametrize("text", ["x*(((9**64)**64)**64)", "x + 3**64**2", f"x*{10**1300}", "x + 1/7**64**64"])
 def test_numbers_of_too_many_bits_are_refused_inside_a_formula(text):
     with pytest.raises(InvalidInput):
         from_formula(text)
-
-
-@pytest.mark.parametrize("text", ["sqrt(x)/x", "x**(1/2)/x", "sqrt(x)*x/x", "sqrt(x**2)/x", "sqrt(x**3)/x"])
-def test_beside_a_branch_point_nothing_is_removable(text):
-    expr = parse(text)
-    assert removable(expr) == ()
-    assert not real_function(expr)(arb(0, 1e-3)).is_finite()
 
 
 def test_the_deepest_tree():

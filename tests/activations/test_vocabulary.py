@@ -9,9 +9,20 @@ from numpy.testing import assert_allclose
 from scipy import special, stats
 
 from lop_theory.activations.arrays import numpy_function
-from lop_theory.activations.expression import X, degree, num
+from lop_theory.activations.expression import ONE, X, num
 from lop_theory.activations.formula import parse
-from lop_theory.activations.vocabulary import CONSTANTS, WORDS, bits, hermite, is_condition, raised
+from lop_theory.activations.vocabulary import (
+    CONSTANTS,
+    WORDS,
+    above,
+    at_least,
+    bits,
+    hermite,
+    is_condition,
+    opposite,
+    raised,
+    where,
+)
 from lop_theory.balls import fmpq
 
 INSIDE = np.array([-0.9, -0.4, -0.15, 0.2, 0.5, 0.85])
@@ -110,11 +121,12 @@ def test_degrees_of_hermite_polynomials(k):
     assert hermite(X, num(40))
 
 
-@pytest.mark.parametrize(
-    ("text", "right"),
-    [("x + x**3", 3), ("x**3 + x", 3), ("x**2*x**5", 7), ("x**2/x**3", 5), ("(x + x**4)**3", 12), ("exp(x**7)", 7),
-     ("exp(x)", 1), ("exp(x)*exp(x)", 2), ("exp(x**3)**2", 3), ("max(x, x**5)", 5), ("relu(x**3) + abs(x**2)", 3),
-     ("x**(1/2)", 1), ("x**(-4)", 4), ("3", 0), ("tanh(x**2) + x", 2)],
-)  # fmt: skip
-def test_the_largest_power_that_is_spelled_out(text, right):
-    assert degree(parse(text)) == right
+def test_conditions_and_their_opposites():
+    c = above(X, ONE)
+    assert opposite(opposite(c)) == c
+    assert opposite(at_least(X, ONE)) != at_least(X, ONE)
+    for condition in (c, at_least(X, ONE)):
+        values = [numpy_function(e)(np.array([0.0, 1.0, 2.0])) for e in (condition, opposite(condition))]
+        assert np.array_equal(values[0] + values[1], np.ones(3))
+    swapped = where(opposite(c), X, ONE)
+    assert swapped == where(c, ONE, X)

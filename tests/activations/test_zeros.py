@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lop_theory.activations import zeros
 from lop_theory.activations.formula import parse
-from lop_theory.activations.piecewise import isolated_pieces
+from lop_theory.activations.piecewise import interior, isolated_pieces
 from lop_theory.activations.polynomial_range import enclose_polynomial, has_no_real_root
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED
@@ -179,3 +179,18 @@ def test_pieces_within_a_reach():
     assert [(part.lo, part.hi) for part in parse_pieces] == [(-4, -2), (-2, 1), (1, 4)]
     inside = isolated_pieces(parse("relu(x - 1) + abs(x + 2)"), fmpq(3, 2), 30)
     assert [(part.lo, part.hi) for part in inside] == [(fmpq(-3, 2), 1), (1, fmpq(3, 2))]
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "right"), [(None, None, 0), (None, 3, 2), (3, None, 4), (1, 2, fmpq(3, 2)), (-2, 1, fmpq(-1, 2))]
+)
+def test_a_point_inside(lo, hi, right):
+    ends = [None if e is None else fmpq(e) for e in (lo, hi)]
+    assert interior(*ends) == right
+
+
+def test_where_signs_are_not_settled_the_switches_stay(monkeypatch):
+    monkeypatch.setattr(zeros, "_MAX_SPLITS", 50)
+    expr = parse("x*abs(sin(x)**2 + cos(x)**2 - 1)")
+    (part,) = isolated_pieces(expr, fmpq(1, 2), 60)
+    assert part == (fmpq(-1, 2), fmpq(1, 2), expr)
