@@ -1,4 +1,4 @@
-"""Continual backprop and ReDo: formulas step by step, and each trap of existing implementations."""
+"""Continual backprop: formulas step by step, and each trap of existing implementations."""
 
 import copy
 
@@ -8,58 +8,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.optim import ContinualBackprop, ReDo, find_units  # noqa: E402
+from lop_theory.optim import ContinualBackprop  # noqa: E402
 from lop_theory.optim.continual_backprop import Settings  # noqa: E402
-from lop_theory.optim.movement import movements  # noqa: E402
+from tests.optim.nets import IMAGES, ROWS, found, images, network, step, still  # noqa: E402
 
 torch.set_num_threads(1)
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)).double()
-
-
-def images(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(4, 3, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(27, 2),
-    ).double()
-
-
-ROWS = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-IMAGES = torch.randn(5, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-FOUND = {}
-
-
-def found(model):
-    """Traced once for each architecture."""
-    key = str(model)
-    if key not in FOUND:
-        FOUND[key] = find_units(model, ROWS if isinstance(model[0], nn.Linear) else IMAGES)
-    return FOUND[key]
-
-
-def still(model):
-    """An optimiser that does not move the model."""
-    return torch.optim.SGD(model.parameters(), lr=0.0)
-
-
-def step(model, optimiser, x):
-    optimiser.zero_grad()
-    (model(x) ** 2).mean().backward()
-    optimiser.step()
-    return getattr(optimiser, "replaced", None)
-
-
-# --- continual backprop -----------------------------------------------------------------------------------------------
 
 
 def cbp(model, optimiser=None, **settings):
@@ -265,9 +218,6 @@ def test_cbp_refuses_bad_settings(bad):
         cbp(network(), **bad)
 
 
-# --- the function stays what it is ------------------------------------------------------------------------------------
-
-
 def jump(model, x, layer=0, unit=1):
     """How much the mean output moves when a unit is replaced after many observed steps."""
     method = ContinualBackprop(still(model), model, example_input=x, settings=Settings(rate=0.0, maturity=0))
@@ -352,62 +302,6 @@ def test_several_readers_take_over_the_mean_and_lose_their_columns():
     assert all(float(reader.weight[:, 1].detach().abs().max()) == 0 for reader in (model.policy, model.value))
 
 
-# --- ReDo -------------------------------------------------------------------------------------------------------------
-
-
-def test_redo_resets_dormant_units_on_schedule():
-    model = network()
-    with torch.no_grad():
-        model[0].bias[2] = -100.0
-    redo = ReDo(still(model), model, example_input=found(model), tau=0.0, period=3)
-    history = []
-    for _ in range(3):
-        model(ROWS)
-        redo.step()
-        history.append(redo.replaced)
-    assert history[:2] == [[[], []], [[], []]]
-    assert history[2] == [[2], []]
-    assert float(model[0].bias[2].detach()) == 0
-    assert float(model[2].weight[:, 2].detach().abs().max()) == 0
-    state = copy.deepcopy(redo.state_dict())
-    other = network()
-    fresh = ReDo(still(other), other, example_input=found(other), period=3)
-    fresh.load_state_dict(state)
-    assert fresh.steps == 3
-    with pytest.raises(InvalidInput):
-        ReDo(still(other), other, example_input=found(other), period=0)
-
-
-def test_redo_behind_one_reused_activation_finds_the_layer_that_is_dead():
-    torch.manual_seed(0)
-    shared = nn.ReLU()
-    model = nn.Sequential(nn.Linear(8, 16), shared, nn.Linear(16, 16), shared, nn.Linear(16, 2))
-    with torch.no_grad():
-        model[2].bias[:8] = -100
-    x = torch.randn(64, 8)
-    redo = ReDo(still(model), model, example_input=x, tau=0.0, period=1)
-    model(x)
-    redo.step()
-    assert redo.replaced == [[], list(range(8))]
-
-
-def test_units_that_feed_each_other_are_joined_by_fresh_weights():
-    model = network()
-    with torch.no_grad():
-        model[0].bias[2] = model[2].bias[1] = -100.0
-        model[3] = nn.ReLU()
-    redo = ReDo(still(model), model, example_input=ROWS, tau=0.0, period=1)
-    model(ROWS)
-    redo.step()
-    assert 2 in redo.replaced[0]
-    assert 1 in redo.replaced[1]
-    kept = [unit for unit in range(5) if unit not in redo.replaced[1]]
-    column = model[2].weight[:, 2].detach()
-    assert float(column[1].abs()) > 0
-    assert float(column[kept].abs().max()) == 0
-    assert float(model[4].weight[:, 1].detach().abs().max()) == 0
-
-
 def test_all_layers_are_scored_before_any_is_changed():
     """A unit of the second layer is judged by the incoming weights that it was trained with."""
     one, other = network(), network()
@@ -423,96 +317,3 @@ def test_all_layers_are_scored_before_any_is_changed():
         method.step()
     assert len(both.replaced[0]) == 3
     assert both.replaced[1] == later.replaced[1]
-
-
-def seen(model, x, passes=1):
-    """Continual backprop that has seen the inputs, and replaced nothing."""
-    method = ContinualBackprop(still(model), model, example_input=x, settings=Settings(rate=0.0))
-    for _ in range(passes):
-        model(x)
-        method.step()
-    return method
-
-
-def test_the_movement_is_that_of_a_replacement():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 4)).double()
-    x = torch.randn(64, 8, dtype=torch.float64)
-    method = seen(model, x)
-    before, state = model(x).detach(), copy.deepcopy(model.state_dict())
-    (found,) = movements(method, model, x, units=3)
-    expected = []
-    for unit in range(3):
-        other = copy.deepcopy(model)
-        h = torch.relu(model[0](x))[:, unit].detach()
-        with torch.no_grad():
-            other[2].bias += other[2].weight[:, unit] * h.mean()
-            other[2].weight[:, unit] = 0
-        change = (other(x) - before).detach()
-        expected.append(float(change.square().mean().sqrt() / before.square().mean().sqrt()))
-    assert found.single == pytest.approx(max(expected), rel=1e-9)
-    assert found.mean < 1e-12
-    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-
-
-def test_the_movement_says_where_the_mean_is_not_taken_over():
-    torch.manual_seed(0)
-    x = torch.randn(64, 8, dtype=torch.float64)
-    coupled = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 4)).double()
-    silent = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4, bias=False)).double()
-    whole = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).double()
-    moved = [movements(seen(model, x), model, x)[0].mean for model in (coupled, silent, whole)]
-    assert moved[0] > 1e-3
-    assert moved[1] > 1e-3
-    assert moved[2] < 1e-12
-    dormant = ReDo(still(whole), whole, example_input=x)
-    assert movements(dormant, whole, x)[0].mean > 1e-3  # ReDo takes nothing over
-    assert "single outputs" in dormant.describe(whole, x)
-    assert whole.training
-    with pytest.raises(InvalidInput, match="floating-point"):
-        movements(dormant, Shapes(), x)
-
-
-class Two(nn.Module):
-    """Two results of a mapping, and a number."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.norm, self.b, self.c = nn.Linear(8, 9), nn.BatchNorm1d(9), nn.Linear(9, 2), nn.Linear(9, 3)
-
-    def forward(self, x, shift):
-        h = torch.relu(self.norm(self.a(x)))
-        return {"one": self.b(h), "other": self.c(h) + shift, "number": x.shape[1], "scalar": x.sum()}
-
-
-@pytest.mark.parametrize("form", ["tuple", "mapping"])
-def test_the_movement_is_the_largest_over_units_evenly_spread_and_all_outputs(form):
-    torch.manual_seed(0)
-    model, x = Two().double(), torch.randn(32, 8, dtype=torch.float64)
-    with torch.no_grad():
-        model.b.weight *= torch.linspace(0, 3, 9) ** 4  # the last unit matters most, units 7, 6, … are not tried
-        model.norm.running_mean.normal_()
-    shift = torch.zeros(32, 1, dtype=torch.float64)
-    given = (x, shift) if form == "tuple" else {"x": x, "shift": shift}
-    method = ReDo(still(model), model, example_input=given)
-    state = copy.deepcopy(model.state_dict())
-    expected = []
-    for unit in (0, 3, 5, 8):
-        other = copy.deepcopy(model).eval()
-        before = torch.cat([other(x, shift)[name] for name in ("one", "other")], 1).detach()
-        with torch.no_grad():
-            other.b.weight[:, unit] = other.c.weight[:, unit] = 0
-            after = torch.cat([other(x, shift)[name] for name in ("one", "other")], 1)
-        size, change = before.square().mean().sqrt(), after - before
-        expected.append(
-            (float(change.mean(0).square().mean().sqrt() / size), float(change.square().mean().sqrt() / size))
-        )
-    (found,) = movements(method, model, given)
-    assert found == pytest.approx(tuple(max(column) for column in zip(*expected, strict=True)), rel=1e-9)
-    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-    assert f"single outputs {found.single:.1%}" in method.describe(model, given)
-
-
-class Shapes(nn.Module):
-    def forward(self, x):
-        return x.shape[0]
