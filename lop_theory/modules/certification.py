@@ -81,7 +81,8 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
     ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from which the profile is
     inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within rounding of a kink. With
     ``optimizer`` its state must be alike on clones, too: untied moments or different groups would part them at the next
-    step (100 × the tolerance of a weight is allowed); of a layout of its own (LBFGS) it is ``Undecided``.
+    step (100 × the tolerance of a weight is allowed, a tenth at most); of a layout of its own (LBFGS), or of whole
+    numbers that differ, it is ``Undecided``.
     """
     return certificate(
         model,

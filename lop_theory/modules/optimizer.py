@@ -6,10 +6,12 @@ parameters whose units are tied (the weight and the bias of one layer) may have 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence, clone_pair
 from lop_theory.modules.interface import Profile
@@ -17,6 +19,7 @@ from lop_theory.modules.redistribute import block_means
 from lop_theory.modules.terms import COARSEST, TOLERANCE
 
 UNKNOWN = "whether clones are alike in it is not known"
+WIDEST = 0.1  # the largest tolerance: moments of opposite signs are never alike, however coarse their numbers
 
 
 def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
@@ -37,20 +40,26 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
 
 
 def _untied(name: str, parameter: Tensor, state: Mapping[str, object], profile: Profile) -> list[Offence]:
-    """State of the parameter's shape, or of one entry a row or a column (factored moments)."""
+    """State of the parameter's shape, or of one entry a row or a column (factored moments), in lists or not."""
     found: list[Offence] = []
-    for key, value in state.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+    for key, value in ((key, leaf) for key, held in state.items() for leaf in pytree.tree_leaves(held)):
+        if not isinstance(value, Tensor):
             continue
-        array = value.detach().double().cpu().numpy()
+        array = value.detach().to(torch.complex128 if value.is_complex() else torch.float64).cpu().numpy()
         if not np.isfinite(array).all():
             found.append(_offence(name, f"{key} is NaN or infinite"))
-        elif value.numel() > 1 and not _laid_out_alike(value, parameter):
-            if any(_grew(other, profile) for other in profile.state):
-                found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
-        else:
-            found += _apart(name, key, (array, TOLERANCE.get(value.dtype, COARSEST)), profile)
+        elif _laid_out_alike(value, parameter):
+            found += _apart(name, key, (array, _tolerance(value.dtype)), profile)
+        elif value.numel() > 1 and any(_grew(other, profile) for other in profile.state):
+            found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
     return found
+
+
+def _tolerance(dtype: torch.dtype) -> float | None:
+    """100 × that of a weight of this precision (moments forget slowly); None: whole numbers, which may be codes."""
+    if dtype.is_complex:
+        return _tolerance(dtype.to_real())
+    return min(100 * TOLERANCE.get(dtype, COARSEST), WIDEST) if dtype.is_floating_point else None
 
 
 def _laid_out_alike(value: Tensor, parameter: Tensor) -> bool:
@@ -63,18 +72,19 @@ def _grew(name: str, profile: Profile) -> bool:
     return any(len(index) > index.max(initial=-1) + 1 for index in profile.state[name])
 
 
-def _apart(name: str, key: str, of: tuple[np.ndarray, float], profile: Profile) -> list[Offence]:
-    """Clones may be apart by 100 × the tolerance of a weight of that precision: moments forget slowly."""
+def _apart(name: str, key: str, of: tuple[Any, float | None], profile: Profile) -> list[Offence]:
+    """Clones further apart than ``tolerance`` × the largest number that a unit holds."""
     (array, tolerance), found = of, list[Offence]()
-    for dim, index in enumerate(profile.state[name]) if array.ndim else ():
+    for dim, index in enumerate(profile.state[name]):
         if len(index) <= index.max(initial=-1) + 1 or array.shape[dim] != len(index):
             continue
         apart = np.abs(array - block_means(array, index, dim))
         worst, scale = np.moveaxis(apart, dim, 0), np.moveaxis(np.abs(array), dim, 0)
         line = worst.reshape(len(index), -1).max(1, initial=0.0)
-        if bool((line > 100 * tolerance * scale.reshape(len(index), -1).max(1, initial=0.0)).any()):
-            units = clone_pair(index, differing=line)
-            found.append(_offence(name, f"{key} differs between clones by up to {line.max():.2e}", units))
+        if bool((line > (tolerance or 0.0) * scale.reshape(len(index), -1).max(1, initial=0.0)).any()):
+            differs = f"{key} differs between clones by up to {line.max():.2e}"
+            reason = differs if tolerance is not None else f"{differs}, in whole numbers: {UNKNOWN}"
+            found.append(_offence(name, reason, clone_pair(index, differing=line)))
     return found
 
 

@@ -153,6 +153,44 @@ def test_factored_moments_are_looked_at_and_other_layouts_are_not_called_alike()
     assert "not known" in str(verdict)
 
 
+def state_that_differs(kind, shape):
+    """Of two clones."""
+    value = torch.ones(shape, dtype=torch.uint8 if kind == "codes" else torch.float64)
+    value[1] = 3
+    return {"list": [value], "complex": value * 1j, "codes": value, "own layout": {"q": value.flatten()}}[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"), [("list", Fails), ("complex", Fails), ("codes", Undecided), ("own layout", Undecided)]
+)
+def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
+    clone, optimizer = trained(torch.optim.Adam)
+    weight = clone.a.weight
+    optimizer.state[weight]["extra"] = state_that_differs(kind, weight.shape)
+    found = certify(clone, example_input=X, optimizer=optimizer)
+    assert isinstance(found, verdict)
+    assert "extra" in str(found)
+    optimizer.state[weight]["extra"] = [
+        torch.ones_like(weight),
+        torch.ones(weight.shape, dtype=torch.uint8),
+        torch.ones(1),
+    ]
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+
+
+@pytest.mark.parametrize("factor", [-1, 0, 0.5, 3])
+def test_moments_of_few_bits_are_not_alike_whatever_they_are(factor):
+    """100 × the tolerance of a weight in bfloat16 would be three times the moment itself."""
+    x = X.bfloat16()
+    clone = expand(Model(tanh).bfloat16(), 2, example_input=x)
+    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
+    clone(x).square().mean().backward()
+    optimizer.step()
+    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
+    optimizer.state[clone.a.weight]["exp_avg"][1] *= factor
+    assert "exp_avg differs" in str(certify(clone, example_input=x, optimizer=optimizer))
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.Rprop])
 def test_moments_that_are_not_finite_are_an_offence_without_clones_too(optimizer):
     clone, stepper = trained(optimizer)
