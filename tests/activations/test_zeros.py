@@ -15,7 +15,7 @@ from lop_theory.activations.polynomial_range import enclose_polynomial, has_no_r
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED
 from lop_theory.activations.zeros import sign_changes
-from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, precision
+from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, parse_fmpq, precision
 
 INF = float("inf")
 
@@ -122,7 +122,7 @@ def test_a_newton_step_without_rounding_is_padded():
 @pytest.mark.parametrize("lo", [-1, 0, 2])
 def test_polynomials_on_a_ray_reach_their_extrema_far_out(coefficients, sign, lo):
     """The least value is at a root of p′, which any of its coefficients may put far out."""
-    numbers = [sign * fmpq(*map(int, f"{c}/1".split("/")[:2])) for c in coefficients]
+    numbers = [sign * parse_fmpq(str(c)) for c in coefficients]
     found = enclose_polynomial(arb_poly(numbers), fmpq(lo), INF)
     values = np.polynomial.Polynomial([float(n.p) / float(n.q) for n in numbers])
     roots = [r.real for r in values.deriv().roots() if abs(r.imag) < 1e-9 and r.real > lo]
@@ -168,7 +168,7 @@ def test_a_polynomial_that_only_rises_has_its_least_value_at_the_start(coefficie
 @pytest.mark.parametrize(("lo", "hi"), [(0, 1), (-1, 0), (0, "1/2")])
 def test_a_zero_at_the_end_counts_where_enclosures_are_exact(lo, hi):
     """√4 is 2 without rounding, so that x/√4 on [0, 1] is enclosed by [0, 1/2]."""
-    ends = [fmpq(*map(int, f"{e}/1".split("/")[:2])) for e in (lo, hi)]
+    ends = [parse_fmpq(str(e)) for e in (lo, hi)]
     around, complete = sign_changes(parse("x/sqrt(4)"), *ends, 40)
     assert complete
     assert [a <= 0 <= b for a, b in around] == [True]

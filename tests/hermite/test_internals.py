@@ -8,7 +8,7 @@ import pytest
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.complex_boxes import complex_function
 from lop_theory.activations.real_balls import real_function
-from lop_theory.balls import arb, fmpq, precision
+from lop_theory.balls import arb, fmpq, parse_fmpq, precision
 from lop_theory.errors import InvalidInput
 from lop_theory.hermite.panels import Panel, _Branch, _panel_error, _show
 from lop_theory.hermite.panels import _tiny as _tiny_panel
@@ -78,7 +78,7 @@ def test_the_gauss_error_is_the_stated_bound(lo, hi, bits):
 @pytest.mark.parametrize("text", ["x", "-x", "x**2", "3 - x", "exp(x)"])
 @pytest.mark.parametrize(("centre", "radius"), [(1, 1), (-1, 1), (0, "1/2"), (3, "1/4")])
 def test_a_tiny_cell_encloses_its_integrals(text, centre, radius):
-    r = fmpq(*map(int, f"{radius}/1".split("/")[:2]))
+    r = parse_fmpq(str(radius))
     expr = from_formula(text).expr
     with precision(64):
         column, square = _tiny(Cell(fmpq(centre), r, expr, None), expr, 4)
@@ -119,7 +119,7 @@ def test_a_tiny_cell_at_a_pole_is_not_settled():
 def test_a_newton_step_keeps_the_zero_or_says_that_it_did_not_shrink(value, slope, rising, right):
     with precision(64):
         u, v, shrunk = _newton(value, slope, fmpq(0), fmpq(1), rising)
-    ends = [fmpq(*map(int, f"{end}/1".split("/")[:2])) for end in right[:2]]
+    ends = [parse_fmpq(str(end)) for end in right[:2]]
     assert shrunk == right[2]
     assert [abs(a - b) < fmpq(1, 10**6) for a, b in zip((u, v), ends, strict=True)] == [True, True]
 

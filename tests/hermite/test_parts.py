@@ -13,7 +13,7 @@ from lop_theory.activations.piecewise import pieces
 from lop_theory.activations.strip import StripBound
 from lop_theory.activations.tails import mass_outside, tail_bounds
 from lop_theory.activations.zeros import _cells as unit_points
-from lop_theory.balls import arb, arb_series, fmpq, precision, series_length, working_bits
+from lop_theory.balls import arb, arb_series, fmpq, parse_fmpq, precision, series_length, working_bits
 from lop_theory.errors import InvalidInput
 from lop_theory.hermite import adaptive, panels, recursion, taylor, trapezoid
 from lop_theory.hermite.taylor import Cell
@@ -89,7 +89,7 @@ def test_a_piece_beyond_the_reach_is_left_out_not_integrated_backwards():
     ],
 )
 def test_cells_end_at_whole_numbers(lo, hi, right):
-    ends = [fmpq(*map(int, f"{end}/1".split("/")[:2])) for end in (lo, hi)]
+    ends = [parse_fmpq(str(end)) for end in (lo, hi)]
     assert [float(arb(x)) for x in unit_points(*ends)] == right
     assert [(float(arb(a)), float(arb(b))) for a, b in panels._unit_cells(*ends)] == list(pairwise(right))
 
@@ -132,7 +132,7 @@ def test_steps_and_magnitudes():
 
 @pytest.mark.parametrize(("centre", "radius"), [(0, 1), (3, "1/2"), (-6, 2), (1, 1)])
 def test_amplitudes_bound_the_integrand_on_the_box_of_twice_the_radius(centre, radius):
-    r = fmpq(*map(int, f"{radius}/1".split("/")[:2]))
+    r = parse_fmpq(str(radius))
     half, size = float(arb(r)), 1.5
     linear, squared = taylor._amplitudes(Cell(fmpq(centre), r, None, None), arb(size))
     steps = [i / 10 - 1 for i in range(21)]

@@ -4,7 +4,7 @@ import pytest
 
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.piecewise import Piece
-from lop_theory.balls import arb, fmpq, precision
+from lop_theory.balls import arb, fmpq, parse_fmpq, precision
 from lop_theory.tension.frozen import _rays, below
 
 
@@ -26,9 +26,7 @@ def test_rays_count_where_the_whole_range_is_below(lo, hi, value, level, sure, u
     """In units of P(Z > 1): a constant below the level is sure, another stays open, a piece without rays has none."""
     ends = [None if x is None else fmpq(x) for x in (lo, hi)]
     with precision(64):
-        found = _rays(
-            Piece(*ends, from_formula(str(value)).expr), arb(fmpq(*map(int, f"{level}/1".split("/")[:2]))), fmpq(1)
-        )
+        found = _rays(Piece(*ends, from_formula(str(value)).expr), arb(parse_fmpq(str(level))), fmpq(1))
     ray = 0.15865525393145705
     assert [float(mass) for mass in found] == pytest.approx([sure * ray, unsure * ray], abs=1e-15)
 
