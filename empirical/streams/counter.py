@@ -33,7 +33,7 @@ def key(seed: int, purpose: np.uint64) -> np.uint64:
 
 @compiled()
 def word(stream_key: np.uint64, counter: int) -> np.uint64:
-    """The 64-bit word at ``counter``."""
+    """The 64-bit word at ``counter``; it can be the key of numbers of its own."""
     return mix(stream_key + np.uint64(counter) * GAMMA)
 
 
@@ -41,6 +41,13 @@ def word(stream_key: np.uint64, counter: int) -> np.uint64:
 def uniform(stream_key: np.uint64, counter: int) -> float:
     """A number in [0, 1) with 53 random bits."""
     return np.float64(word(stream_key, counter) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@compiled()
+def fill(stream_key: np.uint64, out: np.ndarray) -> None:
+    """The first numbers, in [0, 1)."""
+    for k in range(len(out)):
+        out[k] = uniform(stream_key, k)
 
 
 @compiled()
@@ -61,7 +68,7 @@ def symmetric(stream_key: np.uint64, count: int, half_width: float) -> np.ndarra
 @compiled(nogil=True)
 def shuffled(seed: int, purpose: np.uint64, first: int, second: int, count: int) -> np.ndarray:
     """0…count − 1 in an order drawn for (seed, purpose, first, second), by Fisher and Yates."""
-    order_key = mix(mix(key(seed, purpose) + np.uint64(first) * GAMMA) + np.uint64(second) * GAMMA)
+    order_key = word(word(key(seed, purpose), first), second)
     out = np.arange(count)
     for last in range(count - 1, 0, -1):
         other = below(order_key, last, last + 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from empirical.compilation import compiled
 from empirical.streams.atlas import glyph_atlas
-from empirical.streams.counter import GAMMA, GLYPHS, key, mix, uniform
+from empirical.streams.counter import GLYPHS, fill, key, word
 from empirical.streams.painting import contrasting, gradient, grain, stamp, stroke
 
 STROKES, STROKE_NUMBERS = 4, 8
@@ -37,12 +37,11 @@ def _draw_all(
     noise: float,
     out: np.ndarray,
 ) -> None:
-    task_key = mix(key(seed_and_task[0], GLYPHS) + np.uint64(seed_and_task[1]) * GAMMA)
+    task_key = word(key(seed_and_task[0], GLYPHS), seed_and_task[1])
     drawn, canvas = np.empty(NUMBERS), np.empty((3, out.shape[2], out.shape[3]))
     for k in range(len(glyphs)):
-        picture_key = mix(mix(task_key + np.uint64(glyphs[k]) * GAMMA) + np.uint64(samples[k]) * GAMMA)
-        for i in range(NUMBERS):
-            drawn[i] = uniform(picture_key, i)
+        picture_key = word(word(task_key, glyphs[k]), samples[k])
+        fill(picture_key, drawn)
         gradient(canvas, drawn[COLOURS:PLACE])
         for i in range(FIRST_STROKE, NUMBERS, STROKE_NUMBERS):
             stroke(canvas, drawn[i : i + STROKE_NUMBERS])

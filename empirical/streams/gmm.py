@@ -7,7 +7,7 @@ standard normal. A pure function of (seed, task, class, sample), to the last bit
 import numpy as np
 
 from empirical.compilation import compiled
-from empirical.streams.counter import GAMMA, MIXTURES, below, key, mix, uniform
+from empirical.streams.counter import MIXTURES, below, key, uniform, word
 
 CLASSES, COMPONENTS, DEVIATION = 2, 4, 0.3
 
@@ -15,11 +15,11 @@ CLASSES, COMPONENTS, DEVIATION = 2, 4, 0.3
 @compiled()
 def points(seed: int, task: int, labels: np.ndarray, samples: np.ndarray, dimension: int) -> np.ndarray:
     """(N, 1, 1, dimension) float32: sample number ``samples[k]`` of class ``labels[k]``."""
-    task_key = mix(key(seed, MIXTURES) + np.uint64(task) * GAMMA)
+    task_key = word(key(seed, MIXTURES), task)
     out = np.empty((len(labels), 1, 1, dimension), np.float32)
     for k in range(len(labels)):
-        class_key = mix(task_key + np.uint64(labels[k]) * GAMMA)
-        point_key = mix(class_key + np.uint64(samples[k] + 1) * GAMMA)
+        class_key = word(task_key, labels[k])
+        point_key = word(class_key, samples[k] + 1)
         centre = below(point_key, 2 * dimension, COMPONENTS) * dimension
         for i in range(dimension):
             out[k, 0, 0, i] = _normal(class_key, centre + i) + DEVIATION * _normal(point_key, i)

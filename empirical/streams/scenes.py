@@ -14,7 +14,7 @@ import numpy as np
 
 from empirical.compilation import compiled
 from empirical.streams.atlas import glyph_atlas
-from empirical.streams.counter import GAMMA, SCENES, key, mix, uniform
+from empirical.streams.counter import SCENES, fill, key, uniform, word
 from empirical.streams.painting import contrasting, grain, stamp, stroke
 
 CHARACTERS, STANDINGS = 10, 2
@@ -60,12 +60,11 @@ def _draw_all(
     noise: float,
     out: np.ndarray,
 ) -> None:
-    task_key = mix(key(seed_and_task[0], SCENES) + np.uint64(seed_and_task[1]) * GAMMA)
+    task_key = word(key(seed_and_task[0], SCENES), seed_and_task[1])
     drawn, canvas = np.empty(NUMBERS), np.empty((3, out.shape[2], out.shape[3]))
     for k in range(len(classes)):
-        picture_key = mix(mix(task_key + np.uint64(classes[k]) * GAMMA) + np.uint64(samples[k]) * GAMMA)
-        for i in range(NUMBERS):
-            drawn[i] = uniform(picture_key, i)
+        picture_key = word(word(task_key, classes[k]), samples[k])
+        fill(picture_key, drawn)
         paper = 0.15 + 0.7 * drawn[PAPER : PAPER + 3]
         _texture(canvas, paper, drawn, picture_key)
         for i in range(FIRST_STROKE, LOUDNESS, STROKE_NUMBERS):
