@@ -42,12 +42,14 @@ def normalisation_prevents(cells: Cells) -> bool | None:
 
 def _prevents(cells: Cells, setting: Setting) -> bool:
     """Nothing is lost over the run and every late task is learnt; against no normalisation, in every seed, accuracy and
-    rank are higher late and fewer units are dead."""
+    rank are higher late and fewer units are dead; on average fewer are duplicates, and in no seed more."""
     plain = Setting(setting.model)
     kept = change(cells, setting, "accuracy").mean >= 0 and accuracy(cells[setting])[:, -claims.SPAN :].min() > 0.98
     more = difference(cells, setting, plain, "accuracy").sign == 1
     fewer_dead = difference(cells, setting, plain, "dead").sign == -1
-    return bool(kept) and more and fewer_dead and difference(cells, setting, plain, "rank/units").sign == 1
+    duplicates = difference(cells, setting, plain, "duplicate")
+    fewer_units = fewer_dead and duplicates.mean < 0 and not duplicates.up
+    return bool(kept) and more and fewer_units and difference(cells, setting, plain, "rank/units").sign == 1
 
 
 def cbp_prevents_the_collapse(cells: Cells) -> bool:

@@ -79,9 +79,24 @@ def test_normalisation_prevents(cells: claims.Cells) -> None:
         assert difference(cells, setting, plain, "accuracy").sign == 1
         assert difference(cells, setting, plain, "dead").sign == -1
         assert difference(cells, setting, plain, "rank/units").sign == 1
+        assert difference(cells, setting, plain, "duplicate").mean < 0
+        assert difference(cells, setting, plain, "duplicate").up == 0
     assert verdicts.normalisation_prevents(cells)
     assert verdicts.normalisation_prevents({**cells, Setting("cnn", "layer"): cells[Setting("cnn")]}) is False
     assert verdicts.normalisation_prevents({**cells, Setting("cnn", arm="fresh"): cells[MLP]}) is None
+
+
+@pytest.mark.parametrize(
+    ("quantity", "by"), [("accuracy", -0.5), ("dead", 0.4), ("duplicate", 0.01), ("rank/units", -0.6)]
+)
+def test_normalisation_prevents_each_of_what_it_is_said_to(
+    cells: claims.Cells, monkeypatch: pytest.MonkeyPatch, quantity: str, by: float
+) -> None:
+    """One network in which one of them is worse than without it, all else as it is."""
+    spoilt, measured = cells[Setting("cnn", "layer")], claims.QUANTITIES[quantity]
+    found = {**claims.QUANTITIES, quantity: lambda group: measured(group) + (by if group is spoilt else 0)}
+    monkeypatch.setattr(claims, "QUANTITIES", found)
+    assert verdicts.normalisation_prevents(cells) is False
 
 
 @pytest.mark.claim("continual-compression")
