@@ -7,7 +7,7 @@ from pathlib import Path
 from empirical.pack.archive import fitting, packed, runs_in, unpacked
 from empirical.pack.compaction import compact as compacted
 from empirical.pack.compaction import loosen
-from empirical.pack.merging import merge
+from empirical.pack.merging import merge, refused
 from empirical.runs.command import writable_folder
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, write_whole
 from lop_theory.errors import InvalidInput
@@ -17,7 +17,8 @@ DEFAULT_LIMIT = 40.0
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 1 if the limit left runs out."""
+    """Exit code 0, or 1 if the limit left runs out, or runs are damaged: one of those would have the whole archive
+    refused where it is unpacked, and the machine with the others may be gone by then."""
     parser = Parser(prog="python -m empirical pack", description="One archive of a folder of runs, and no larger.")
     parser.add_argument("runs", metavar="RUNS", help="the folder (--out of the runs)")
     parser.add_argument("archive", metavar="ARCHIVE", help="the file that is written")
@@ -28,14 +29,17 @@ def main(arguments: list[str]) -> int:
     found = runs_in(Path(options.runs))
     if not found:
         raise InvalidInput("runs", options.runs, "has no run that ended or is interrupted", "give --out of the runs")
-    taken, left = fitting(found, options.limit * MEGABYTE)
+    bad = refused(found)
+    taken, left = fitting([run for run in found if run.place not in bad], options.limit * MEGABYTE)
     body = packed(taken)
     write_whole(Path(options.archive), body)
     ended = sum(run.ended for run in taken)
     print(f"{options.archive}: {ended} records, {len(taken) - ended} checkpoints, {len(body) / MEGABYTE:.3f} MB")
     for run in left:
         print(f"left out by --limit: {run.place} ({run.size / MEGABYTE:.3f} MB)", file=sys.stderr)
-    return NOT_CERTIFIED if left else OK
+    for place, why in bad.items():
+        print(f"left out, for it {why}: {place}", file=sys.stderr)
+    return NOT_CERTIFIED if left or bad else OK
 
 
 def unpack(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Runs of an archive into a folder: what is there stays unless it is the same run, less far."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,21 @@ def merge(runs: list[Run], folder: Path) -> Merged:
             found.new.append(run.place)
         else:
             found.same.append(run.place)
+    return found
+
+
+def refused(runs: Iterable[Run]) -> dict[str, str]:
+    """Place → why :func:`merge` would refuse every run of an archive that holds this one."""
+    found, first = dict[str, str](), dict[bytes, str]()
+    for run in runs:
+        try:
+            _require_sound([run])
+        except InvalidInput as error:
+            found[run.place] = error.requirement
+            continue
+        body = run.files.get(DATA)
+        if body is not None and (other := first.setdefault(body, run.place)) != run.place:
+            found[run.place] = f"has the data of {other}"
     return found
 
 

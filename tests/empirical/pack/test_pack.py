@@ -11,7 +11,7 @@ import pytest
 
 from empirical.__main__ import main
 from empirical.pack.archive import Run, fitting, packed, runs_in, unpacked
-from empirical.pack.merging import merge
+from empirical.pack.merging import merge, refused
 from empirical.runs import run
 from empirical.runs.live import LIVE, LiveRecord, reached
 from empirical.runs.run import Job, carry_out
@@ -269,3 +269,48 @@ def test_a_manifest_without_data_is_named(runs: Path, tmp_path: Path) -> None:
     (folder / DATA).unlink()
     with pytest.raises(InvalidInput, match=f"{folder.name}.*has a manifest without data"):
         main(["pack", str(runs), str(tmp_path / "a.zip")])
+
+
+def move(root: Path) -> None:
+    place = place_of(root, MANIFEST)
+    place.rename(place.with_name("0123456789abcdef"))
+
+
+def alter(root: Path) -> None:
+    data = place_of(root, DATA) / DATA
+    data.write_bytes(data.read_bytes()[:-1])
+
+
+def end_early(root: Path) -> None:
+    manifest = place_of(root, MANIFEST) / MANIFEST
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+
+
+def forget_the_configuration(root: Path) -> None:
+    manifest = place_of(root, MANIFEST) / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"config": None}))
+
+
+@pytest.mark.parametrize("spoil", [move, alter, end_early, forget_the_configuration])
+def test_what_would_be_refused_is_left_out_and_the_others_travel(
+    spoil: Callable[[Path], None], runs: Path, tmp_path: Path, capsys
+) -> None:
+    """One damaged record must not cost the others, which may be nowhere else when the archive is opened."""
+    carry_out(job(tmp_path / "more", TinyRun(2)))
+    spoil(runs)
+    place = place_of(tmp_path / "more", MANIFEST)
+    place.rename(runs / "tiny" / place.name)
+    archive = tmp_path / "runs.zip"
+    assert main(["pack", str(runs), str(archive)]) == 1
+    shown = capsys.readouterr()
+    assert "1 records, 1 checkpoints" in shown.out
+    assert shown.err.count("left out, for it ") == 1
+    assert main(["unpack", str(archive), str(tmp_path / "there")]) == 0
+    assert "2 runs new or further" in capsys.readouterr().out
+
+
+def test_a_copy_s_data_are_left_out(runs: Path) -> None:
+    (record,) = (run for run in runs_in(runs) if run.ended)
+    other = record._replace(place="tiny/0123456789abcdef")
+    assert refused([record]) == {}
+    assert [*refused([record, other])] == [other.place]
