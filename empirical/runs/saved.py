@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from empirical.runs.store import Record, id_of, records
+from empirical.runs.store import Record, id_of, records, require_intact
 from lop_theory.errors import InvalidInput
 
 Key = TypeVar("Key", bound=Hashable)
@@ -89,7 +89,8 @@ def groups(
     """The finished records of ``runs`` (what the preset's options give), grouped by ``key(run)``, in the order of the
     runs.
 
-    Raises ``InvalidInput`` naming the command that makes what is missing.
+    Raises ``InvalidInput`` naming the command that makes what is missing, or the record that is damaged or another's:
+    no figure is drawn from what no claim is.
     """
     wanted = {id_of(run): run for run in runs}
     kept = _kept(experiment, wanted, root)
@@ -103,6 +104,7 @@ def groups(
             f"lacks {len(missing) + len(failed)} of the {len(wanted)} runs of the preset {preset}{also}",
             f"run: python -m empirical {experiment} --preset {preset} --out {root}",
         )
+    require_intact(kept.values())
     found: dict[Key, list[Record]] = defaultdict(list)
     for name, run in wanted.items():
         found[key(run)].append(kept[name])

@@ -26,6 +26,8 @@ from lop_theory.errors import InvalidInput
 Row = dict[str, Any]
 DATA, MANIFEST = "record.parquet", "manifest.json"
 PACKAGES = ("numpy", "numba", "pyarrow", "torch")
+_FIELDS = {"id": str, "config": dict, "seed": int, "status": str}
+"""What a manifest has at least."""
 LATER = {"later": True}
 """Metadata of a field that runs had no need of before it existed: at its default it is no part of their identity."""
 
@@ -117,10 +119,20 @@ def records(folder: Path, wanted: Container[str] | None = None) -> list[Record]:
 
 
 def _parsed(body: bytes, path: Path) -> dict[str, Any]:
+    """The manifest, which may come from anywhere. Raises ``InvalidInput`` if it is none."""
     try:
-        return json.loads(body)
-    except ValueError as error:
+        found = json.loads(body, parse_constant=_no_number)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        if lacking := [name for name, kind in _FIELDS.items() if not isinstance(found.get(name), kind)]:
+            raise ValueError(f"without a {lacking[0]}")
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("record", str(path), f"is not a manifest ({error})", "delete its folder") from None
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def require_intact(found: Iterable[Record]) -> None:
@@ -162,13 +174,13 @@ def _copied(record: Record, seen: dict[str, str]) -> str | None:
 
 
 def finished(folder: Path) -> Record | None:
-    """The record in a run's folder or shard, if the run has ended."""
+    """The record in a run's folder or shard, if the run has ended. Raises ``InvalidInput`` if its manifest is none."""
     try:
-        return Record(folder, json.loads((folder / MANIFEST).read_bytes()))
+        return Record(folder, _parsed((folder / MANIFEST).read_bytes(), folder / MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         shard = shard_of(folder)
         body = None if shard is None else shard.manifest(folder.name)
-        return None if body is None else Record(folder, json.loads(body))
+        return None if shard is None or body is None else Record(folder, _parsed(body, shard.path))
 
 
 def write_record(
