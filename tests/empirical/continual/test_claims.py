@@ -99,6 +99,59 @@ def test_normalisation_prevents_each_of_what_it_is_said_to(
     assert verdicts.normalisation_prevents(cells) is False
 
 
+class Planted(NamedTuple):
+    """Five seeds, 20 tasks: accuracies from the first task to the last, and shares of units that never change."""
+
+    first: float
+    last: float
+    dead: float = 0.0
+    duplicate: float = 0.0
+    rank: float = 0.5
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def stacked(self, *names: str, **_: float) -> tuple[np.ndarray, ...]:
+        """One hidden layer of 100 units."""
+        walk = np.linspace(self.first, self.last, 20) + 0.001 * np.sin(np.arange(20) + np.arange(5)[:, None])
+        constant = {"dead": self.dead, "duplicate_as_paper": self.duplicate, "effective_rank": 100 * self.rank}
+        known = {"train_accuracy": walk, "units": np.full((5, 20), 100.0), "layer": np.zeros((5, 20))}
+        return tuple(known[name] if name in known else np.full((5, 20), constant[name]) for name in names)
+
+
+def planted(plain: Planted, normalised: Planted, fresh: Planted) -> claims.Cells:
+    parts = {Setting(model): plain for model in ("mlp", "cnn")}
+    parts |= {Setting(model, arm="fresh"): fresh for model in ("mlp", "cnn")}
+    parts |= {Setting(*names): normalised for names in product(("mlp", "cnn"), ("batch", "layer"))}
+    return parts  # type: ignore[return-value]
+
+
+def test_where_nothing_is_lost_nothing_is_prevented() -> None:
+    """Normalisation is better by a hair and fewer units are dead, but plain training loses nothing, or no more than
+    the tasks have become harder, or gains less than they have become easier."""
+    losing, level = Planted(0.95, 0.5, dead=0.4, duplicate=0.1, rank=0.2), Planted(0.985, 0.985, dead=0.1, rank=0.4)
+    normalised, fresh = Planted(0.99, 0.995), Planted(0.9, 0.9)
+    assert verdicts.normalisation_prevents(planted(losing, normalised, fresh)) is True
+    assert verdicts.normalisation_prevents(planted(level, normalised, fresh)) is None
+    for plain, control in ((Planted(0.93, 0.9), Planted(0.95, 0.87)), (Planted(0.85, 0.9), Planted(0.85, 0.94))):
+        cells = planted(plain, normalised, control)
+        assert records.lacks(cells, "cnn") is None
+        assert not claims.loses_part(cells, "cnn")
+        assert verdicts.normalisation_prevents(cells) is None
+
+
+def test_a_loss_is_less_the_control_s_between_the_same_tasks() -> None:
+    """The network's best tasks are the second five; the control's own best are others."""
+
+    class Known(NamedTuple):
+        learnt: tuple[float, ...]
+
+        def stacked(self, *_names: str, **_: float) -> tuple[np.ndarray, ...]:
+            return (np.repeat(self.learnt, 5)[None],)
+
+    cells = {MLP: Known((0.7, 0.9, 0.6)), FRESH: Known((0.95, 0.8, 0.75))}
+    found = claims.net_since_best(cells, MLP, "accuracy")  # type: ignore[arg-type]
+    assert found.mean == pytest.approx((0.6 - 0.9) - (0.75 - 0.8))
+
+
 @pytest.mark.claim("continual-compression")
 def test_the_rank_falls_first_and_is_still_above_a_fresh_network_s_when_learning_ends(cells: claims.Cells) -> None:
     assert claims.compression(cells) in stated("continual-compression")
