@@ -85,11 +85,26 @@ def net_change(cells: Cells, setting: Setting, quantity: str) -> Effect:
 def since_best(cells: Cells, setting: Setting, quantity: str) -> Effect:
     """Late, less over as many tasks on end that a seed learnt best. Of accuracy it is never above 0, by choice of those
     tasks: compare it with what other networks lose."""
-    values = QUANTITIES[quantity](cells[setting])
+    return effect(_since(QUANTITIES[quantity](cells[setting]), _best(cells, setting)))
+
+
+def net_since_best(cells: Cells, setting: Setting, quantity: str) -> Effect:
+    """The same less the change of the control without normalisation between the same tasks."""
+    best, control = _best(cells, setting), cells[Setting(setting.model, arm="fresh")]
+    values = QUANTITIES[quantity]
+    return effect(_since(values(cells[setting]), best) - _since(values(control), best))
+
+
+def _best(cells: Cells, setting: Setting) -> np.ndarray:
+    """Per seed, the first of the tasks on end that it learnt best."""
+    values = accuracy(cells[setting])
+    return np.lib.stride_tricks.sliding_window_view(values, span(values), axis=1).mean(2).argmax(1)
+
+
+def _since(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Per seed, late less from the first on."""
     size = span(values)
-    runs = np.lib.stride_tricks.sliding_window_view(accuracy(cells[setting]), size, axis=1).mean(2)
-    best = np.array([row[first : first + size].mean() for row, first in zip(values, runs.argmax(1), strict=True)])
-    return effect(late(values) - best)
+    return late(values) - np.array([row[k : k + size].mean() for row, k in zip(values, first, strict=True)])
 
 
 def difference(cells: Cells, setting: Setting, other: Setting, quantity: str) -> Effect:
@@ -119,6 +134,13 @@ def collapse(cells: Cells, setting: Setting) -> np.ndarray:
 def loses_plasticity(cells: Cells, model: str) -> bool:
     """Whether, without normalisation, the loss of every seed grows by more than the control's."""
     return net_change(cells, Setting(model), "loss").sign == 1
+
+
+def loses_part(cells: Cells, model: str) -> bool:
+    """Whether, without normalisation, every seed ends below what it learnt at its best tasks, by more than the control
+    does between the same tasks."""
+    effects = [found(cells, Setting(model), "accuracy") for found in (since_best, net_since_best)]
+    return all(effect.sign == -1 for effect in effects)
 
 
 def models(cells: Cells) -> list[str]:

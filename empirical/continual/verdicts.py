@@ -14,17 +14,11 @@ def lost_and_its_last_layer_is_dead(cells: Cells) -> bool:
     return bool(lost and dead and layers(cells[_FRESH], "dead")[:, :, -1].max() < 0.6)
 
 
-def the_cnn_loses_part(cells: Cells) -> bool:
-    """In every seed it ends below what it learnt at its best tasks, by more than a fresh network changes."""
-    cnn = Setting("cnn")
-    return claims.since_best(cells, cnn, "accuracy").sign == net_change(cells, cnn, "accuracy").sign == -1
-
-
 def both_lose(cells: Cells) -> bool | None:
     """``None`` where the CNN's records cannot tell (the MLP's are asked of every claim)."""
     if records.lacks(cells, "cnn"):
         return None
-    return lost_and_its_last_layer_is_dead(cells) and the_cnn_loses_part(cells)
+    return lost_and_its_last_layer_is_dead(cells) and claims.loses_part(cells, "cnn")
 
 
 def fresh_networks_look_the_same(cells: Cells) -> bool:
@@ -34,8 +28,9 @@ def fresh_networks_look_the_same(cells: Cells) -> bool:
 
 
 def normalisation_prevents(cells: Cells) -> bool | None:
-    """In the MLP and the CNN, which both lose without it; ``None`` where the CNN's records cannot tell."""
-    if records.lacks(cells, "cnn"):
+    """In the MLP and the CNN; ``None`` where the CNN's records cannot tell, or one of them loses nothing without it:
+    where nothing is lost nothing is prevented."""
+    if records.lacks(cells, "cnn") or not all(claims.loses_part(cells, model) for model in ("mlp", "cnn")):
         return None
     return all(_prevents(cells, Setting(model, norm)) for model in ("mlp", "cnn") for norm in ("batch", "layer"))
 
