@@ -25,12 +25,12 @@ from lop_theory.modules.numeric import (
     aligned,
     base_offence,
     cloned_offences,
-    compared_outputs,
     infinite_offences,
     sensitivity,
     signals,
 )
 from lop_theory.modules.optimizer import UNKNOWN, optimizer_offences
+from lop_theory.modules.outputs import all_compared, compared_outputs, layout_offences
 from lop_theory.modules.propagation import Rules
 from lop_theory.modules.survey import Survey, base_of, surveyed
 from lop_theory.modules.terms import amplitude, limits
@@ -76,13 +76,13 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
 ) -> Verdict:
     """``Holds`` if MC1–MC3 hold in the model's present mode, else ``Fails(Offence)`` naming the first offender.
 
-    With ``base`` also: equal outputs, and |S| δ = δ̃ at every value, on the example and a random batch in float64: of
-    units dead there, table rows not used there and overflow in the model's own precision it says nothing. A model that
-    ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from which the profile is
-    inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within rounding of a kink. With
-    ``optimizer`` its state must be alike on clones, too: untied moments or different groups would part them at the next
-    step (100 × the tolerance of a weight is allowed, a tenth at most); of a layout of its own (LBFGS), or of whole
-    numbers that differ, it is ``Undecided``.
+    With ``base`` also: equal outputs under equal names, and |S| δ = δ̃ at every value, on the example and a random
+    batch in float64: of units dead there, table rows not used there and overflow in the model's own precision it says
+    nothing. A model that ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from
+    which the profile is inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within
+    rounding of a kink. With ``optimizer`` its state must be alike on clones, too: untied moments or different groups
+    would part them at the next step (100 × the tolerance of a weight is allowed, a tenth at most); of a layout of its
+    own (LBFGS), or of whole numbers that differ, it is ``Undecided``.
     """
     return certificate(
         model,
@@ -112,7 +112,7 @@ def certificate(  # noqa: PLR0913 - as certify
     theirs = None if base is None or reference is None else (reference, state_of(base))
     subject = _Subject(program, state, profile, found, rules, theirs)
     symbolic: Symbolic | None = None
-    numeric: list[Offence] = []
+    numeric: list[Offence] = [] if theirs is None else layout_offences(program, theirs[0])
     ties: list[str] = []
     batches = _batches(state, flat_inputs(program, example_input))
     for batch, inputs in enumerate(batches):
@@ -279,11 +279,10 @@ def _verdict(
 
 def _agreement(program: Program, slack: float) -> str:
     """What was seen of outputs and adjoints beside the base's, on these batches."""
-    compared, others = compared_outputs(program)
-    if not compared:
+    if not compared_outputs(program):
         return ", not compared with the base: no output is a real or complex number"
     within = "within rounding" if 2 * slack <= ROUNDING else f"to what the weights' deviation allows ({2 * slack:.0e})"
-    return f", equal to the base {within}" + (", whole numbers not compared" if others else "")
+    return f", equal to the base {within}" + ("" if all_compared(program) else ", whole numbers not compared")
 
 
 def _unconfirmed(offence: Offence) -> Verdict:

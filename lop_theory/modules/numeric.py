@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence, clone_pair, largest
+from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
 from lop_theory.modules.propagation import sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.trace import Node, Program, operator_name, random_state, run
@@ -114,24 +114,6 @@ def _random_functional(outputs: tuple[Tensor, ...], seed: int) -> Tensor:
     for t, weight in zip(outputs, weights_of_outputs(outputs, seed), strict=True):
         total = total.to(t.device) + (t * weight).sum()
     return total
-
-
-def weights_of_outputs(outputs: tuple[Tensor, ...], seed: int) -> list[Tensor]:
-    """Those of the random linear function of the outputs whose gradients are looked at."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in outputs]
-
-
-def outputs_of(output: Any) -> tuple[Tensor, ...]:
-    """The floating tensors among the leaves, complex ones as pairs of numbers."""
-    leaves = [
-        torch.view_as_real(t) if isinstance(t, Tensor) and t.is_complex() else t for t in pytree.tree_leaves(output)
-    ]
-    return tuple(t for t in leaves if _floating(t))
-
-
-def _floating(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
@@ -285,7 +267,7 @@ def infinite_offences(program: Program, state: Mapping[str, Tensor], seen: Signa
             what = "weight" if parameter else "buffer"
             module = name.rpartition(".")[0]
             found.append(Offence(module, name, "finite", f"the {what} {name} is NaN or infinite", _place(tensor)))
-    last = set(_outputs(program))
+    last = set(compared_outputs(program))
     for kind, values in (("value", seen.values), ("adjoint", seen.adjoints), ("gradient", seen.gradients)):
         for name, tensor in values.items():
             if name not in program.state and bad(tensor, masks=kind == "value" and name not in last):
@@ -333,30 +315,12 @@ def base_offence(c: Comparison) -> Offence | None:
     out, too.
     """
     for name, mine, theirs, moved in zip(
-        _outputs(c.program), c.clone.outputs, c.base.outputs, c.moved.outputs, strict=False
+        compared_outputs(c.program), c.clone.outputs, c.base.outputs, c.moved.outputs, strict=False
     ):
         offence = _differs(c, name, mine, theirs, moved)
         if offence is not None:
             return _first_difference(c) or offence
     return _adjoint_difference(c)
-
-
-def compared_outputs(program: Program) -> tuple[int, int]:
-    """How many outputs are compared with the base's, and how many are not: whole numbers."""
-    node = next(n for n in program.graph.nodes if n.op == "output")
-    tensors = [n for n in node.args[0] if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), Tensor)]
-    return len(_outputs(program)), sum(not _is_floating_node(n) for n in tensors)
-
-
-def _outputs(program: Program) -> list[str]:
-    """Names of the floating outputs (every other one has no name in ``outputs`` either)."""
-    node = next(n for n in program.graph.nodes if n.op == "output")
-    return [n.name for n in node.args[0] if isinstance(n, fx.Node) and _is_floating_node(n)]
-
-
-def _is_floating_node(node: Node) -> bool:
-    value = node.meta.get("val")
-    return not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex()
 
 
 def _differs(c: Comparison, name: str, mine: Tensor, theirs: Tensor, moved: Tensor) -> Offence | None:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from lop_theory.modules.conditions import Pass, Propagated
-from lop_theory.modules.numeric import NEAR, bad, by_last, near_tie, outputs_of, weights_of_outputs
+from lop_theory.modules.numeric import NEAR, bad, by_last, near_tie
+from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
 from lop_theory.modules.propagation import sizes_of
 from lop_theory.modules.redistribute import adjacent, block_sums
 from lop_theory.modules.terms import amplitude
@@ -205,7 +206,7 @@ class _Look:
     def turn(self, propagate: Callable[[Pass], Propagated]) -> None:
         """After the forward pass: partitions, then all values."""
         self.propagated = propagate(Pass(self.tensors, self.sizes))
-        last = {n.name for n in next(n for n in self.program.graph.nodes if n.op == "output").all_input_nodes}
+        last = set(compared_outputs(self.program))
         for name, value in self.values.items():
             if name not in self.program.state:
                 self.finite &= not bad(value, masks=name not in last)

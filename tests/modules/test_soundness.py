@@ -153,6 +153,28 @@ def test_factored_moments_are_looked_at_and_other_layouts_are_not_called_alike()
     assert "not known" in str(verdict)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "mine"),
+    [
+        (lambda *pair: pair, lambda *pair: pair[:1]),
+        (lambda *pair: pair, lambda *pair: (*pair, pair[1])),
+        (lambda y, z: {"y": y, "z": z}, lambda y, z: {"z": y, "y": z}),
+    ],
+    ids=["missing", "added", "called otherwise"],
+)
+def test_outputs_that_the_base_does_not_have_are_not_equal_to_it(theirs, mine):
+    """The second one has no gradient, so nothing inside shows it."""
+
+    def both(answer):
+        return lambda s, x: answer(tanh(s, x), tanh(s, x).detach() + 1)
+
+    base = Model(both(theirs)).double()
+    clone = expand(base, 2, example_input=X)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    clone.function = both(mine)
+    assert "laid out" in certify(clone, base=base, example_input=X).witness.reason
+
+
 def state_that_differs(kind, shape):
     """Of two clones."""
     value = torch.ones(shape, dtype=torch.uint8 if kind == "codes" else torch.float64)
