@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory.activations import zeros
+from lop_theory.activations.ball_table import BALLS
 from lop_theory.activations.formula import parse
 from lop_theory.activations.piecewise import interior, isolated_pieces
 from lop_theory.activations.polynomial_range import enclose_polynomial, has_no_real_root
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED
 from lop_theory.activations.zeros import sign_changes
-from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, parse_fmpq, precision
+from lop_theory.balls import arb, arb_poly, fmpq, fmpq_poly, parse_fmpq, precision, within
 
 INF = float("inf")
 
@@ -163,6 +164,20 @@ def test_a_polynomial_that_only_rises_has_its_least_value_at_the_start(coefficie
     near, far = (found.lo, found.hi) if sign > 0 else (found.hi, found.lo)
     assert near == sign * sum(c * lo**k for k, c in enumerate(coefficients))
     assert float(far) == sign * INF
+
+
+def test_a_ball_that_ends_at_exactly_zero_has_no_sign():
+    """It holds 0, where the step is 1: from below it has both values, from above one."""
+    ball = arb(1) + within(arb(1) / 3)
+    above, below = ball - ball.lower(), ball - ball.upper()
+    assert above >= 0
+    assert below <= 0
+    assert [zeros._signed(b) for b in (above, below, arb(0), above + 1, below - 1)] == [False, False, False, True, True]
+    step = BALLS.table["step"]
+    assert step(above) == step(arb(0)) == 1
+    assert step(below).contains(arb(0))
+    assert step(below).contains(arb(1))
+    assert step(below - arb("1e-9")) == 0
 
 
 @pytest.mark.parametrize(("lo", "hi"), [(0, 1), (-1, 0), (0, "1/2")])
