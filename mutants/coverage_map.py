@@ -1,6 +1,7 @@
 """Which tests run which line, and how long they take: measured by pytest-cov for each file of tests, and again when it,
 what it shares with its neighbours, or the package changes."""
 
+import ast
 import hashlib
 import json
 import os
@@ -30,13 +31,13 @@ class CoverageMap(NamedTuple):
     imported: dict[str, list[int]]
 
     def reaching(self, file: str, first: int, last: int) -> list[str]:
-        """Tests that run a line of first..last, quickest first; for lines run by importing all, the file's first; for
-        lines that no test is seen to run, those that start processes."""
+        """Tests that run a line of first..last, quickest first; for lines run by importing the others, too, the file's
+        first; for lines that no test is seen to run, those that start processes."""
         lines = self.tests.get(file, {})
         hit = {t for line in range(first, last + 1) for t in lines.get(str(line), [])}
-        if not hit and not set(self.imported.get(file, [])).isdisjoint(range(first, last + 1)):
+        if not set(self.imported.get(file, [])).isdisjoint(range(first, last + 1)):
             own = {t for found in lines.values() for t in found}
-            return sorted(self.seconds, key=lambda t: (t not in own, self.seconds[t], t))
+            return sorted(self.seconds, key=lambda t: (t not in hit, t not in own, self.seconds[t], t))
         return sorted(hit or self.commands, key=lambda t: (self.seconds[t], t))
 
     def time_of(self, tests: Iterable[str]) -> float:
@@ -115,6 +116,12 @@ def _measure(root: Path, data: Path, package: str, tests: list[str], workers: in
     return _read(root, data, json.loads(durations.read_text()))
 
 
+def function_lines(text: str) -> set[int]:
+    """The lines inside of functions; importing runs the others, and seems to be the test's that imports first."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return {line for f in functions for line in range(f.body[0].lineno, (f.end_lineno or 0) + 1)}
+
+
 def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> CoverageMap:
     from coverage import CoverageData
 
@@ -127,7 +134,8 @@ def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> Cove
     for path in coverage.measured_files():
         file = str(Path(path).relative_to(root))
         contexts = coverage.contexts_by_lineno(path).items()
-        imported[file] = sorted(line for line, found in contexts if "" in found)
+        bodies = function_lines(Path(path).read_text())
+        imported[file] = sorted(line for line, found in contexts if "" in found or line not in bodies)
         found = {line: {c.partition("|")[0] for c in names} for line, names in contexts}
         lines[file] = {str(line): sorted(names & seconds.keys()) for line, names in found.items()}
     return CoverageMap(seconds, commands, lines, imported)

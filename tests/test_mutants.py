@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mutants.__main__ import main, sampled
+from mutants.coverage_map import CoverageMap, function_lines
 from mutants.operators import mutants_of, mutated
 from mutants.patching import changes, ran_at_import
 from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
@@ -207,6 +208,17 @@ def test_only_what_importing_does_not_see_is_patched():
     assert (changed.before.co_qualname, changed.before.co_flags) == ("A.f", changed.after.co_flags)
     assert not ran_at_import(changed, set())
     assert ran_at_import(changed, {changed.before.co_firstlineno + 1})
+
+
+def test_all_tests_judge_what_importing_runs_those_of_the_line_first():
+    """Whichever test imports first, any may see a changed table, default or decorator."""
+    assert function_lines(SOURCE) == {7, 8, 9, 10, 11}
+    tests = {"small.py": {"3": ["first"], "6": ["first"], "8": ["third"], "9": ["third", "second"]}}
+    seconds = {"other": 0.1, "third": 0.3, "second": 0.2, "first": 0.4}
+    reached = CoverageMap(seconds, ["command"], tests, {"small.py": [2, 3, 6]})
+    assert reached.reaching("small.py", 3, 3) == ["first", "second", "third", "other"]
+    assert reached.reaching("small.py", 8, 9) == ["second", "third"]
+    assert CoverageMap(seconds | {"command": 1.0}, ["command"], tests, {}).reaching("small.py", 20, 20) == ["command"]
 
 
 def test_a_sum_with_a_symmetric_ball_is_no_difference():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -246,6 +247,12 @@ def test_undecided_exits_with_one():
         (["--nonsense"], ["--nonsense"]),
         (["--act", "tanh", "--exact"], ["exact", "closed form"]),
         (["--act", "tanh", "--check", "x.json"], ["check", "alone"]),
+        (["--formula", "x**2", "--check", "x.json"], ["check", "alone"]),
+        (["--all", "--check", "x.json"], ["check", "alone"]),
+        (["--formula", "a*x", "--param", "a=1"], ["param", "not with --formula"]),
+        (["--all", "--param", "slope=1"], ["param", "not with --all"]),
+        (["--act", "relu", "--act", "tanh", "--plot", "/tmp/x.png"], ["plot", "one activation"]),
+        (["--act", "tanh", "--coq", "/tmp/x.v", "--coq-certificate", "/tmp/../tmp/x.v"], ["coq_certificate", "--coq"]),
         (["--act", "tanh", "--scale", "1e"], ["scale", "finite number"]),
         (["--act", "tanh", "--certificate", "/dev/null"], ["certificate", "regular file"]),
         (["--act", "tanh", "--certificate", "/tmp/" + "a" * 300], ["certificate", "cannot be used"]),
@@ -299,3 +306,50 @@ def test_printed_enclosures_are_of_the_digits_asked_for(digits):
         low, high = map(Decimal, lines[name][1 : lines[name].index("]")].split(", "))
         assert 0 < high - low <= 4 * Decimal(10) ** -int(digits), name
     assert lines["worst margin"].split()[0].startswith("0.0421")
+
+
+RELU_STRENGTH, RELU_AT_MINUS_ONE = (math.pi - 2) / (2 * (math.pi - 1)), -1 / (math.pi - 1)
+
+
+@pytest.fixture
+def notes(monkeypatch):
+    """What the command would print if the time ran out, stage by stage."""
+    found = []
+    monkeypatch.setattr("lop_theory.gap.__main__.note", found.append)
+    return found
+
+
+def test_what_is_said_if_the_time_runs_out_is_what_is_known(notes):
+    assert gap("--act", "relu").returncode == 0
+    said = [note.splitlines() for note in notes]
+    assert [len(lines) for lines in said] == [1, 3, 3, 4]
+    assert [lines[0].rpartition(" is ")[2] for lines in said] == ["not certified", "not certified", *["certified"] * 2]
+    assert all(lines[0].startswith("relu    unfinished") for lines in said)
+    rows = {line[:15].strip(): line[16:].strip("[] ").split(", ") for line in said[-1][1:]}
+    right = {"lambda": RELU_STRENGTH, "a1_squared": 1 - RELU_STRENGTH, "k_minus_one": RELU_AT_MINUS_ONE}
+    assert list(rows) == list(right)
+    for key, (low, high) in rows.items():
+        assert float(low) <= right[key] + 1e-15
+        assert right[key] - 1e-15 <= float(high) <= float(low) + 1e-14
+
+
+def test_the_same_as_json(notes):
+    assert gap("--act", "relu", "--json").returncode == 0
+    said = [json.loads(note) for note in notes]
+    keys = ["activation", "certified", "finished", "evidence"]
+    numbers = [[key for key in row if key not in keys] for row in said]
+    assert numbers == [[], *[["lambda", "a1_squared"]] * 2, ["lambda", "a1_squared", "k_minus_one"]]
+    assert [(row["certified"], row["finished"]) for row in said] == [(False, False)] * 2 + [(True, False)] * 2
+    assert "time is spent" in said[1]["evidence"]
+    for key, right in {"lambda": RELU_STRENGTH, "k_minus_one": RELU_AT_MINUS_ONE}.items():
+        assert [float(said[-1][key][end]) for end in ("lower", "upper")] == pytest.approx([right] * 2, abs=1e-15)
+
+
+def test_a_card_that_is_not_finished_leaves_the_analysis(notes):
+    assert gap("--act", "relu", "--card").returncode == 0
+    assert "certified     yes" in notes[-1]
+    assert "card          unfinished" in notes[-1]
+    assert gap("--act", "relu", "--card", "--json").returncode == 0
+    last = json.loads(notes[-1])
+    assert (last["certified"], last["finished"]) == (True, False)
+    assert "card" not in last

@@ -6,7 +6,7 @@ import pytest
 from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import arb
 from lop_theory.gap.kernel import correlation_kernel
-from lop_theory.gap.propagation import propagate
+from lop_theory.gap.propagation import _bisected, _excess, propagate
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
 WEIGHTS = WEIGHTS / np.sqrt(2 * np.pi)
@@ -66,3 +66,19 @@ def test_odd_activations_tend_to_zero():
     assert found.tends_to is not None
     assert found.tends_to.contains(arb(0))
     assert found.tends_to.rad() < 1e-15
+
+
+@pytest.mark.parametrize("text", ["gelu(x)", "sin(x)+x**2/4", "relu(x)**2", "sin(2*x)+1/3"])
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_a_short_series_leaves_what_it_cannot_decide_and_no_more(text, n):
+    """C(ρ) − ρ has no sign on the enclosure of ρ*, up to its ends, and is of one sign on each side; ρ* is inside."""
+    expr = from_formula(text).expr
+    short, fine = correlation_kernel(expr, n), correlation_kernel(expr, 60)
+    found, right = _bisected(short), _bisected(fine)
+    low, high = found.lower(), found.upper()
+    assert low <= right.mid() <= high
+    for share in ("0.001", "0.1", "0.9", "0.999"):
+        inside = _excess(short, (low + (high - low) * arb(share)).mid())
+        assert found.rad() < 1e-12 or not (inside > 0 or inside < 0)
+    assert _excess(short, (low - 1e-9).mid().max(arb(0))) > 0 or low <= 1e-9
+    assert _excess(short, (high + 1e-9).mid()) < 0
