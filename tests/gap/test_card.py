@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from lop_theory.activations.catalogue import CATALOGUE, activation
+from lop_theory.balls import fmpq
 from lop_theory.gap.__main__ import main
 from lop_theory.gap.analysis import analyse
-from lop_theory.gap.card import card_of
-from lop_theory.gap.card_lines import card_block, card_json
+from lop_theory.gap.card import Course, card_of
+from lop_theory.gap.card_lines import _course_json, _told, card_block, card_json
+from lop_theory.tension.course import Segment
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
 WEIGHTS = WEIGHTS / np.sqrt(2 * np.pi)
@@ -67,6 +69,37 @@ def test_a_card_of_every_activation_says_what_it_knows():
         assert json.loads(json.dumps(card_json(card)))["card"]["phase"] in ("order", "edge", "chaos", "undecided")
         for course in (card.scale, card.bias):
             assert course.segments or course.reason
+
+
+def test_what_lambda_does_is_told_from_left_to_right():
+    """An undecided gap of 1e-6 is the width of a turn, a wider one is said."""
+    turn, wide = fmpq(1, 10**6), fmpq(2, 10**6)
+    parts = [(-3, -1, 1), (-1, -1 + turn, 0), (-1 + turn, fmpq(1, 3), -1), (fmpq(1, 3), fmpq(1, 3) + wide, 0)]
+    segments = tuple(Segment(fmpq(a), fmpq(b), sign) for a, b, sign in [*parts, (fmpq(1, 3) + wide, 3, 1)])
+    course = Course((fmpq(-3), fmpq(3)), segments)
+    assert _told(course) == (
+        "lambda from -3: rises to -1, falls to 0.333333, not decided to 0.333335, rises to 3 "
+        "(certified by balls, turns to 1e-6)"
+    )
+    assert _told(Course((fmpq(1, 4), fmpq(4)), (), "constant: why")) == "lambda constant: why on [0.25, 4]"
+    data = _course_json(course)
+    assert (data["from"], data["to"], data["reason"]) == ("-3", "3", None)
+    assert data["segments"][:2] == [["-3", "-1", 1], ["-1", "-999999/1000000", 0]]
+    assert _course_json(Course((fmpq(1, 4), fmpq(4)), (), "why"))["reason"] == "why"
+
+
+@pytest.mark.parametrize(
+    ("text", "scale", "bias"),
+    [("2*x - 1", "phi is linear", "phi is linear"), ("x**2", "even or homogeneous", None),
+     ("relu(x)", "even or homogeneous", None), ("cos(x)", "even or homogeneous", None)],
+)  # fmt: skip
+def test_where_lambda_is_constant_that_is_said(text, scale, bias):
+    """Of an even function a_1 = 0, so that λ = 1 at every scale."""
+    card = card_of(analyse(text))
+    for course, word, interval in ((card.scale, scale, ("1/4", "4")), (card.bias, bias, ("-3", "3"))):
+        assert word in course.reason if word else course.reason is None
+        assert tuple(map(str, course.interval)) == interval
+        assert bool(course.segments) == (course.reason is None)
 
 
 def test_what_cannot_be_known_is_said(capsys):

@@ -112,3 +112,4 @@ def test_a_picture_tells_neither_time_nor_program(kind):
     assert b"CreationDate" not in found
     assert b"Producer" not in found
     assert b"<dc:date>" not in found
+    assert found.count(b'id="axes_') == (1 if kind == "svg" else 0)
