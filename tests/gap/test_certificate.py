@@ -29,8 +29,13 @@ def test_every_nonlinear_activation_is_certified(name):
 def test_verdicts_other_than_holds():
     kern = correlation_kernel(activation("tanh").expr)
     good = certify(kern)
+    assert verdict(good._replace(square_sum_low=3 * 10**18 // 2)) == Fails({"sum of squares exceeds 1": 1.5})
     assert isinstance(verdict(good._replace(square_sum_low=10**18 + 1)), Fails)
-    assert isinstance(verdict(good._replace(slack=(-1, *good.slack[1:]))), Fails)
+    assert verdict(good._replace(square_sum_low=10**18))
+    for cell in (0, 3, 31):
+        slack = (*good.slack[:cell], -1, *good.slack[cell + 1 :])
+        assert verdict(good._replace(slack=slack)) == Fails({"cell": f"[{cell}/32, {cell + 1}/32]"})
+    assert verdict(good._replace(slack=(0,) * 32))
     nearly_linear = correlation_kernel(from_formula("x + sin(x)/100000000000").expr)
     assert isinstance(verdict(certify(nearly_linear)), Undecided)
     assert verdict(certify(correlation_kernel(from_formula("x + sin(x)/100000000000").expr, 20, 40)))

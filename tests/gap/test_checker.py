@@ -201,6 +201,24 @@ def read_at(data, path):
         (lambda d: d.update(digits=12), "decimals"),
         (lambda d: d.update(digits=15.0), "digits"),
         (lambda d: d.update(digits=True), "digits"),
+        (lambda d: d.update(digits=2, decimals=5), "digits"),
+        (lambda d: d.update(digits=301, decimals=304), "digits"),
+        (lambda d: d.update(decimals=18.0), "decimals"),
+        (lambda d: d.update(decimals="18"), "decimals"),
+        (lambda d: d.update(claim="gap-sharp"), "claim"),
+        (lambda d: d.update(format="lop_theory gap certificate 2"), "format"),
+        (lambda d: d.update(linear=0), "linear"),
+        (lambda d: d.update(activation=["relu"]), "activation"),
+        (lambda d: d.update(formula="relu(x)\n"), "formula"),
+        (lambda d: d.update(a1_squared=d["a1_squared"][:1]), "a1_squared"),
+        (lambda d: d["lambda"].append("0"), "lambda: not a list of 2"),
+        (lambda d: d.update(slack=dict(enumerate(d["slack"]))), "slack: not a list of 32"),
+        (lambda d: d.update(coefficients=d["coefficients"][:1]), "coefficients: not a list"),
+        (lambda d: d.update(coefficients=d["coefficients"][:1] * 257), "coefficients: not a list"),
+        (lambda d: d.update(coefficients=d["coefficients"][:1] * 256), "a1_squared"),
+        (lambda d: d["coefficients"].__setitem__(5, d["coefficients"][5] * 2), "coefficients[5]: not a list of 2"),
+        (lambda d: d["coefficients"].__setitem__(0, ["0." + "0" * 17 + "1"] * 2), "coefficients[0]: empty or wider"),
+        (lambda d: d["lambda"].__setitem__(1, "1000." + "0" * 18), "lambda[1]: not a canonical"),
         (lambda d: d.update(digits=10**6), "digits"),
         (lambda d: d.update(statement="anything"), "statement"),
         (lambda d: d.update(version=1), "version"),
@@ -222,6 +240,12 @@ def test_refuses_forgeries_by_field(relu, edit, field):
     found = check(resealed(data))
     assert isinstance(found, Fails)
     assert found.witness.startswith(field), found
+
+
+def test_two_coefficients_are_enough():
+    assert check(honest(activation("relu"), n=2)) == Holds(
+        "certified by balls, rechecked in exact rationals and by Taylor expansion"
+    )
 
 
 def test_a_distant_coefficient_cannot_be_invented():
@@ -292,7 +316,7 @@ def test_decimals_of_the_forger_are_the_tools(relu):
     assert decimal(-5, 3) == "-0.005"
 
 
-@pytest.mark.parametrize(("name", "digits"), [("relu", 60), ("square", 100)])
+@pytest.mark.parametrize(("name", "digits"), [("relu", 60), ("square", 100), ("square", 300), ("square", 3)])
 def test_certificates_of_many_digits_hold(name, digits):
     found = analyse(name, digits=digits)
     assert isinstance(check(to_json(found.certificate, found.kern, found.activation.label)), Holds)

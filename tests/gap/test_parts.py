@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import mpmath as mp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lop_theory.activations.formula import parse
 from lop_theory.balls import arb, within
@@ -14,6 +16,8 @@ from lop_theory.gap.printout import _ends, place
 from lop_theory.gap.propagation import _is_homogeneous
 
 THIRD = mp.mpf(1) / 3
+INTERVALS = mp.MPIntervalContext()  # with a precision of its own
+INTERVALS.dps = 40
 FUNCTIONS = {
     "tanh(x) + 1/2": lambda x: mp.tanh(x) + 0.5,
     "relu(x - 1/3)": lambda x: max(x - THIRD, 0),
@@ -40,6 +44,35 @@ def test_guessed_integrals_and_the_strength_from_boxes_around_them(text):
     assert low < strength < high
     assert high - low <= Fraction(3, 10**6)
     assert (low * 10**6).denominator == (high * 10**6).denominator == 1
+
+
+def box(top, unit):
+    """Boxes of tenths, up to 0.8 wide."""
+    pairs = st.tuples(st.integers(-top, top), st.integers(0, 8))
+    return pairs.map(lambda v: (Fraction(v[0], 10) * unit, Fraction(v[0] + v[1], 10) * unit))
+
+
+SMALL = Fraction(1, 1000)  # so small a variance shows the 1e-11 that lie beyond 8
+
+
+@given(
+    st.sampled_from([Fraction(1), SMALL]).flatmap(
+        lambda unit: st.tuples(box(40, unit), st.integers(0, 8).map(lambda w: ((45 * unit**2), (45 + w) * unit**2)))
+    ),
+    box(40, 1),
+)
+def test_the_strength_from_boxes_is_that_of_interval_arithmetic(boxes, a):
+    """1 − (a/m)²/(q/m − (e/m)²) by mpmath's intervals, with what lies beyond 8 added, rounded outwards to 1e-6."""
+    e, q = boxes
+    with mp.workdps(40):
+        tail = INTERVALS.mpf(["-1e-11", "1e-11"])
+        interval = lambda ends: INTERVALS.mpf([mp.mpf(v.numerator) / v.denominator for v in ends]) + tail  # noqa: E731
+        m = INTERVALS.mpf(["2.5066282741", "2.5066282751"]) + tail
+        right = 1 - (interval(a) / m) ** 2 / (interval(q) / m - (interval(e) / m) ** 2)
+        low, high = (mp.mpf(v.numerator) / v.denominator for v in coq._enclosure([e, q, a]))
+        below, above = mp.mpf(right.a) - low, high - mp.mpf(right.b)
+    assert 0 <= below <= 1.02e-6
+    assert 0 <= above <= 1.02e-6
 
 
 @pytest.mark.parametrize(
