@@ -176,9 +176,8 @@ def _newton(ratio: Ratio, start: arb, bits: int) -> arb:
 def _by_cells(kern: Kernel, ratio: Ratio) -> Kappa:
     """Branch and bound on [0, 1]: the least upper value found above, the least cell bound below."""
     with precision(max(_CELL_BITS, kern.expansion.bits)):
-        at_end = derivative_at_one(kern) - 1
         points = [arb(i) / _GRID for i in range(_GRID)] + [1 - ipow(arb(0.5), k) for k in range(7, 24)] + [arb(1)]
-        heap, top, place = _halved(ratio, points, (at_end.upper(), arb(1)))
+        heap, top, place = _halved(ratio, points)
         lower, candidates = top, [place]
         for item in heap:
             lower = lower.min(item[2])
@@ -191,12 +190,14 @@ Point = tuple[arb, list[arb]]
 """A place ρ with [N, N′] there."""
 
 
-def _halved(
-    ratio: Ratio, points: list[arb], end: tuple[arb, arb]
-) -> tuple[list[tuple[float, int, arb, Point, Point]], arb, arb]:
+Cell = tuple[float, int, arb, Point, Point]
+"""The key of its bound, its number, the bound, and both ends."""
+
+
+def _halved(ratio: Ratio, points: list[arb]) -> tuple[list[Cell], arb, arb]:
     """(cells with their bounds, least upper value, its place): the weakest cell is halved until the budget is spent."""
     serial = count()  # breaks ties between equal float keys; the bound itself is the exact third entry
-    top, place = end if end[0].is_finite() else (arb.pos_inf(), end[1])
+    top, place = arb.pos_inf(), points[0]
 
     def at(rho: arb) -> Point:
         nonlocal top, place
@@ -206,7 +207,7 @@ def _halved(
             top, place = upper, rho
         return rho, found
 
-    def cell(a: Point, b: Point) -> tuple[float, int, arb, Point, Point]:
+    def cell(a: Point, b: Point) -> Cell:
         bound = floor_by_tangents(a[1], b[1], a[0], b[0]).max(floor_on(ratio, a[0], b[0]))
         return float(bound), next(serial), bound, a, b
 

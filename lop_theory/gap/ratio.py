@@ -65,8 +65,8 @@ def _geometric(m: int, rho: arb, order: int) -> arb:
     """The order-th derivative of ρ^m/(1 − ρ) = Σ_{j≥m} ρ^j, +inf at ρ = 1 (order ≤ 2)."""
     if not rho < 1:
         return arb.pos_inf()
-    if rho.is_zero():
-        return arb(0) if m > order else arb.pos_inf()
+    if m <= order:
+        return arb((1, 1, 2)[order]) / ipow(1 - rho, order + 1)
     q = rho / (1 - rho)
     factor = (arb(1), m + q, m * (m - 1) + 2 * m * q + 2 * q * q)[order]
     return ipow(rho, m - order) * factor / (1 - rho)

@@ -15,8 +15,8 @@ from lop_theory.gap.kappa import _closed, _coarse_minimum, _inside
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
 from lop_theory.gap.printout import as_json
 from lop_theory.gap.rank import polynomial_kernel
+from lop_theory.gap.ratio import _geometric, floor_by_tangents, floor_on, least_curvature, ratio_of, value
 from lop_theory.gap.ratio import derivatives as ratio_derivatives
-from lop_theory.gap.ratio import floor_by_tangents, floor_on, least_curvature, ratio_of, value
 from lop_theory.gap.ratio import slope as ratio_slope
 
 PLACES = ["-0.95", "-0.5", "-0.125", "0", "0.125", "0.5", "0.75", "0.95"]
@@ -155,6 +155,36 @@ def test_where_the_ratio_falls_the_tangents_leave_its_right_end(p, q):
         floor = floor_by_tangents(ratio_derivatives(ratio, u, 1), ratio_derivatives(ratio, v, 1), u, v)
         assert ratio_slope(ratio, v) < 0
         assert arb("-1e-12") < floor - value(ratio, v) < arb("1e-20")
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize("rho", ["0", "1/4", "1/2", "7/8"])
+@pytest.mark.parametrize("m", range(6))
+def test_what_is_left_of_a_geometric_series_and_its_derivatives(m, rho):
+    """Σ_{j≥m} ρ^j, Σ jρ^{j−1} and Σ j(j − 1)ρ^{j−2}, term by term."""
+    x = Fraction(rho)
+    terms = range(m, 400)
+    right = [
+        float(sum(x**j for j in terms)),
+        float(sum(j * x ** (j - 1) for j in terms if j > 0)),
+        float(sum(j * (j - 1) * x ** (j - 2) for j in terms if j > 1)),
+    ]
+    with precision(64):
+        place = arb(x.numerator) / x.denominator
+        assert [float(_geometric(m, place, order)) for order in range(3)] == pytest.approx(right, rel=1e-12, abs=0)
+        assert not _geometric(m, arb(1), 0).is_finite()
+
+
+@pytest.mark.claim("gap-sharp")
+def test_two_coefficients_suffice_for_what_is_nearly_linear():
+    """x + 10⁻³⁰relu: to first order r = 2λ(1 − k/ρ)/(1 − ρ²) with k relu's kernel from the second power on, normed."""
+    found = analyse("x + relu(x)/10**30", coefficients=2, digits=80)
+    with mp.workdps(30):
+        whole = lambda r: (mp.sqrt(1 - r * r) + r * (mp.pi - mp.acos(r)) - 1 - mp.pi * r / 2) / (mp.pi / 2 - 1)  # noqa: E731
+        ratio = lambda r: 2 * (1 - whole(r) / r) / (1 - r * r)  # noqa: E731
+        place = mp.findroot(lambda r: mp.diff(ratio, r), (0.7, 0.85), solver="anderson")
+        assert float(found.kappa.at) == pytest.approx(float(place), rel=1e-12)
+        assert float(found.kappa.value / found.kern.strength) == pytest.approx(float(ratio(place)), rel=1e-12)
 
 
 @pytest.mark.claim("rank-gain")

@@ -97,14 +97,22 @@ def test_kappa_of_a_shifted_step_may_lie_next_to_zero(text, b):
 
 
 @pytest.mark.claim("gap-kappa")
-@pytest.mark.parametrize("text", ["relu(x)", "max(tanh(x), x-1)", "hardswish(x)"])
-def test_kappa_by_cells_alone_encloses_the_other_ways(text):
+@pytest.mark.parametrize(
+    ("text", "width", "spread"),
+    [("relu(x)", 1e-17, 1e-7), ("max(tanh(x), x-1)", 1e-17, 1e-7), ("step(x-1)", 1e-17, 1e-7),
+     ("gelu(x)", 1e-15, 1e-13), ("exp(x/2)", 1e-15, 1e-13), ("hardswish(x)", 1e-4, 4e-3)],
+)  # fmt: skip
+def test_kappa_by_cells_alone_encloses_the_other_ways(text, width, spread):
+    """Two hundred halvings of the weakest cell leave nothing of the width, but where the tail is long."""
     kern = correlation_kernel(from_formula(text).expr, 192)
     with precision(96):
         cells, other = _by_cells(kern, ratio_of(kern)), sharp_constant(kern)
-        assert cells.value.contains(other.value.mid())
+        assert cells.method == "cells"
+        assert cells.value.overlaps(other.value)
         assert cells.at.overlaps(other.at)
-        assert cells.value.rad() < 1e-3
+        assert cells.value.rad() < width
+        assert cells.at.rad() < spread
+        assert 0 <= cells.at.mid() <= 1
 
 
 @pytest.mark.claim("gap-kappa")
