@@ -78,7 +78,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str, ast.A
     stack: list[tuple[ast.AST, str]] = [(tree, "")]
     while stack:
         node, where = stack.pop()
-        if isinstance(node, ast.expr | ast.stmt):
+        if isinstance(node, ast.expr | ast.stmt) and not _is_guard(node):
             yield from ((node, where, new) for new in _variants(node))
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             where = f"{where}.{node.name}".lstrip(".")
