@@ -228,15 +228,12 @@ class Check:
         """RE: incoming block sums agree over clones; CE: outgoing block sums agree over clones. ``outward``: magnitudes
         of the adjoint."""
         self.node, roles = sum_.node, sum_.roles
-        kinds = [role for role, _ in roles]
         stored = self.passed.tensors[sum_.weight].detach().reshape([len(axis) for _, axis in roles])
         for summed, condition, factor in (
             ("summed", "MC1", sum_.inward),
             ("kept", "MC2", as_kept(outward, roles)),
         ):
             varying = [d for d, (role, axis) in enumerate(roles) if role != summed and self.cloned(axis)]
-            if not varying or (summed == "kept" and "kept" not in kinds):
-                continue
             if all(copies(stored, roles[d][1], d) for d in varying):
                 continue  # equal weights have equal sums
             weight = stored.double().cpu().numpy()

@@ -183,8 +183,9 @@ def _gap(a: Tensor, b: Tensor) -> Tensor:
 
 def _by_unit(moved: Tensor, dim: int) -> Tensor:
     """The largest movement of every unit; a unit that happened not to move counts as the median one."""
-    flat = moved.nan_to_num(0.0, 0.0, 0.0).movedim(dim, 0).flatten(1).amax(1) if moved.dim() > 1 else moved.nan_to_num()
-    return flat.clamp_min(float(flat.median()) if flat.numel() else 0.0)
+    known = moved.nan_to_num(0.0, 0.0)
+    flat = known.movedim(dim, 0).flatten(1).amax(1) if moved.dim() > 1 else known
+    return flat.clamp_min(float(flat.median()))
 
 
 def spread_offence(program: Program, name: str, pair: tuple[Tensor, Tensor], axes: Any, rule: "Rule") -> Offence | None:
@@ -379,22 +380,17 @@ def _fits(maps: Any, mine: Tensor, theirs: Tensor) -> bool:
 
 def _first_difference(c: Comparison) -> Offence | None:
     for name, other in _comparable(c, c.clone.values, c.base.values):
-        expected = _pulled(c.base.values[other].detach(), c.values[other])
-        moved = _pulled(c.moved.values[other], c.values[other])
-        if expected is not None and moved is not None:
-            offence = _differs(c, name, c.clone.values[name].detach(), expected, moved)
-            if offence is not None:
-                return offence
+        expected, moved = (_pulled(t.detach(), c.values[other]) for t in (c.base.values[other], c.moved.values[other]))
+        offence = _differs(c, name, c.clone.values[name].detach(), expected, moved)
+        if offence is not None:
+            return offence
     return None
 
 
-def _pulled(tensor: Tensor, maps: Any) -> Tensor | None:
-    result = tensor
+def _pulled(tensor: Tensor, maps: Any) -> Tensor:
     for dim, index in enumerate(maps):
-        if tensor.shape[dim] != index.max(initial=-1) + 1:
-            return None
-        result = result.index_select(dim, torch.as_tensor(index, device=tensor.device))
-    return result
+        tensor = tensor.index_select(dim, torch.as_tensor(index, device=tensor.device))
+    return tensor
 
 
 def _adjoint_difference(c: Comparison) -> Offence | None:

@@ -14,6 +14,7 @@ from lop_theory.modules import Profile, certificate, certify, expand  # noqa: E4
 from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
+from tests.modules.nets import Model, X  # noqa: E402
 
 ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.randn(3, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -69,6 +70,20 @@ def test_outgoing_sums_alone_break_the_backward_half_only():
     row = next(row for row in result.rows if row.module == "3")
     assert row.conditions["MC1"]
     assert not row.conditions["MC2"]
+
+
+def test_weights_of_one_output_are_read_backwards_too():
+    """y = h·v: the adjoint of h is v δ, so clones of h need equal weights, not only equal sums of them."""
+    base = Model(lambda s, x: torch.tanh(s.a(x)) @ s.v).double()
+    base.v = nn.Parameter(torch.randn(4).double())
+    clone = expand(base, 2, example_input=X)
+    assert not certificate(clone, base, example_input=X).symbolic
+    with torch.no_grad():
+        clone.v[2] += 0.1
+        clone.v[3] -= 0.1
+    (found,) = certificate(clone, example_input=X).symbolic
+    assert (found.condition, sorted(found.units)) == ("MC2", [2, 3])
+    assert "outgoing block sums" in found.reason
 
 
 def test_numeric_half_agrees_with_the_symbolic_one_on_random_perturbations():

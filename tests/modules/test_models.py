@@ -68,7 +68,7 @@ def test_the_cnn_has_three_convolutions_and_one_layer_of_512_units():
 
 @pytest.mark.parametrize(("options", "affine"), [(PLAIN, 0), (Options(), 4800 * 2)])
 def test_the_residual_network_is_resnet18_for_small_images(options, affine):
-    """11 173 962 parameters for ten classes, 9600 of them of the normalisations (the sum of all widths is 4800); without
+    """11 173 962 parameters for ten classes, 9600 of them of the normalisations (all widths add up to 4800); without
     these every convolution has a bias."""
     model = on_paper(lambda: resnet18((3, 32, 32), 10, options=options))
     assert count(model) == 11173962 - 2 * 4800 + (affine or 4800)
@@ -172,7 +172,7 @@ def test_normalisations_by_name(affine):
     rows = image.flatten(1)  # one group over C × H × W
     expected = (rows - rows.mean(1, keepdim=True)) / (rows.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(whole.flatten(1), expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(InvalidInput, match="normalisation.*none, batch, layer"):
+    with pytest.raises(InvalidInput, match=r"normalisation.*none, batch, layer"):
         normalise(Options("other"), 4, 1)
 
 
