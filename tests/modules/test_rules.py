@@ -1,6 +1,8 @@
 # ruff: noqa: E501 - one model a line
 """Every operator family: expand, certify against the base in both modes, also with random weights inside RE∩CE."""
 
+from math import prod
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,6 +10,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.modules import UnsupportedOperation, certify, expand  # noqa: E402
+from lop_theory.modules.interface import Contraction  # noqa: E402
+from lop_theory.modules.plan import widths  # noqa: E402
+from lop_theory.modules.scale import argument_of  # noqa: E402
 
 IMAGES = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 SIGNAL = torch.randn(3, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -150,6 +155,17 @@ MODELS = {
     "grouped-query attention": (Function(grouped_query, q=lin(4, 8), k=lin(4, 4), v=lin(4, 4), o=lin(8, 2)), TOKENS),
     "transformer layer": (nn.Sequential(nn.TransformerEncoderLayer(4, 2, 6, 0.0, batch_first=True), nn.Linear(4, 2)), TOKENS),
     "resampling": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(392, 2)), IMAGES),
+    "lstm": (Function(lambda m, x: m.o(m.r(x)[0][:, -1]), r=nn.LSTM(4, 3, batch_first=True), o=lin(3, 2)), TOKENS),
+    "gru both ways": (Function(lambda m, x: m.o(m.r(x)[0][1]), r=nn.GRU(4, 3, 2, bidirectional=True), o=lin(6, 2)), TOKENS),
+    "rnn without biases": (Function(lambda m, x: m.o(m.r(x)[1][0]), r=nn.RNN(4, 3, bias=False, nonlinearity="relu"), o=lin(3, 2)), TOKENS),
+    "lstm of one sequence": (Function(lambda m, x: m.o(m.r(m.e(x))[1][1][0] * m.r(x)[0]), e=lin(4, 4), r=nn.LSTM(4, 3), o=lin(3, 2)), ROWS),
+    "lstm from a state": (Function(lambda m, x: m.o(m.r(x, (m.s(x[:, 0])[None], m.s(x[:, 1])[None]))[0]), r=nn.LSTM(4, 3, batch_first=True), s=lin(4, 3), o=lin(3, 2)), TOKENS),
+    "weight norm": (nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.Tanh(), torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 2), dim=1)), ROWS),
+    "weight norm of convolutions": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Tanh(), torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 3, 3)), nn.Tanh(), head2d(3)), IMAGES),
+    "bilinear of tokens": (Function(lambda m, x: m.o(m.b(m.a(x), m.c(x)).tanh()), a=lin(4, 3), c=lin(4, 4), b=nn.Bilinear(3, 4, 3), o=lin(3, 2)), TOKENS),
+    "grouped transposed": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Tanh(), nn.ConvTranspose2d(4, 6, 2, groups=2), nn.Tanh(), head2d(6)), IMAGES),
+    "table in a bag": (Function(lambda m, x: m.o(m.t((x[:, :2] > 0).long()).tanh()), t=nn.EmbeddingBag(3, 4, mode="sum"), o=lin(4, 2)), ROWS),
+    "last tokens": (Function(lambda m, x: m.o(m.a(x).tanh()[:, -2:].mean(1)), a=lin(4, 3), o=lin(3, 2)), TOKENS),
     "in-place": (nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)), ROWS),
 }  # fmt: skip
 
@@ -167,6 +183,35 @@ def test_expanded_model_is_certified_against_its_base_in_both_modes(name, jitter
     with torch.no_grad():
         larger = torch.cat([batch, batch.flip(0), batch]) if "matmul" not in name else batch
         torch.testing.assert_close(clone(larger), model(larger), rtol=0, atol=1e-12)
+
+
+def weighed(model, batch):
+    """Every weighted sum of the traced model: its program, node, effect and the width classes."""
+    found = widths(model, batch, both_modes=False)
+    (mode,) = found.modes.values()
+    for node, effects in found.plan.effects.items():
+        for effect in effects:
+            if isinstance(effect, Contraction):
+                yield found.plan, mode, node, effect
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith(("activation", "lstm", "gru", "rnn"))])
+def test_sums_name_their_axes_where_the_operator_has_them(name):
+    """Sizes of the roles are the weight's shape; the data's axis is the first that is summed (times groups); what is
+    kept is an axis of the result. (Recurrent layers sum hidden states that are no operand.)"""
+    model, batch = MODELS[name]
+    for plan, mode, node, effect in weighed(model.double().eval(), batch):
+        data, weight = (argument_of(node, operand) for operand in (effect.data, effect.weight))
+        sizes = [plan.size(axis) for _, axis in effect.roles]
+        assert prod(sizes) == prod(mode.recording.sizes[weight.name])
+        summed = [axis for role, axis in effect.roles if role == "summed"]
+        shared = [plan.size(axis) for role, axis in effect.roles[:1] if role == "shared"]
+        along = mode.axes[data.name][effect.data_dim]
+        assert plan.size(along) in {plan.size(summed[0]), plan.size(summed[0]) * prod(shared)}
+        assert set(plan.leaves(summed[0])) <= set(plan.leaves(along)) or plan.size(summed[0]) == 1
+        result = {leaf for axis in mode.axes[node.name] for leaf in plan.leaves(axis)}
+        for axis in [axis for role, axis in effect.roles if role == "kept"]:
+            assert set(plan.leaves(axis)) <= result or plan.size(axis) == 1
 
 
 @pytest.mark.claim("module-certificate")
