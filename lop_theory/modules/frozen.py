@@ -136,12 +136,14 @@ def _inside(operator: str, z: Range) -> dict[int, Interval]:
 
 
 def _after(operator: str, z: Range, certified: Mapping[int, Interval]) -> Range:
-    """Values whatever upstream parameters are: the activation's whole range, or that of a certified unit's region."""
+    """Values whatever upstream parameters are: the activation's whole range, or the one value of a certified unit."""
     from lop_theory.activations.catalogue import activation
+    from lop_theory.graph.scalars import rational
 
     phi = activation(operator)
     low, high = phi.range_on(-math.inf, math.inf)
     lows, highs = torch.full_like(z.low, low), torch.full_like(z.high, high)
     for unit, interval in certified.items():
-        lows[unit], highs[unit] = phi.range_on(*interval.flat_region)
+        ends = (rational(end) if math.isfinite(end) else end for end in (interval.low, interval.high))
+        lows[unit], highs[unit] = phi.range_on(*ends)
     return Range(torch.minimum(lows, lows * WIDER), torch.maximum(highs, highs * WIDER))
