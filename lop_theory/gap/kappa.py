@@ -156,15 +156,15 @@ def _coarse_minimum(ratio: Ratio) -> arb:
 
 
 def _newton(ratio: Ratio, start: arb, bits: int) -> arb:
-    """A critical point of r to about half the working accuracy, found on midpoints; its quality is certified later."""
+    """The critical point of r to about half the working accuracy, found on midpoints; its quality is certified later.
+
+    (1 + ρ)²r′ = N′(1 + ρ) − N increases and is convex, so that after one step all come from the right.
+    """
     m, exact = start, ratio._replace(tail=arb(0))
     for _ in range(60):
         n0, n1, n2 = (v.mid() for v in derivatives(exact, m, 2))
-        g = 1 + m
-        first, second = (n1 - n0 / g) / g, (n2 - 2 * n1 / g + 2 * n0 / (g * g)) / g
-        step = first / second if second > 0 else first.sgn() / 256
-        step = step.max(-m / 4 - arb(1) / _GRID).min(m / 2).max((m - 1) / 2)
-        m = (m - step).mid()
+        step = (n1 * (1 + m) - n0) / (n2 * (1 + m))
+        m = (m - step).max(arb(0)).min((1 + m) / 2).mid()
         if abs(step) < arb(2) ** -(bits // 2 + 8):
             break
     return m

@@ -8,10 +8,11 @@ import pytest
 from lop_theory.activations.catalogue import activation, from_formula
 from lop_theory.balls import arb, fmpq, precision, to_exact
 from lop_theory.errors import InvalidInput
+from lop_theory.gap import kappa
 from lop_theory.gap.analysis import analyse
 from lop_theory.gap.checker import _inside as inside_interval
 from lop_theory.gap.checker import _recomputed
-from lop_theory.gap.kappa import _closed, _coarse_minimum, _inside
+from lop_theory.gap.kappa import _closed, _coarse_minimum, _inside, _newton
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
 from lop_theory.gap.printout import as_json
 from lop_theory.gap.rank import polynomial_kernel
@@ -114,6 +115,40 @@ def test_an_interior_minimum_of_relu():
     assert found.method == "interior"
     assert float(found.value) == pytest.approx(0.355306965635053, rel=1e-6)
     assert float(found.at) == pytest.approx(0.68466145, abs=1e-4)
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(
+    ("text", "right"), [("relu(x)", 44), ("gelu(x)", 64), ("step(x-4)", 0), ("elu(x)", 62), ("max(tanh(x), x-1)", 4)]
+)
+def test_the_grid_point_where_the_search_starts(text, right):
+    """In 64ths; κ of relu lies at 0.6847, gelu's at 1, of the others at 3e-6, 0.967 and 0.0695."""
+    with precision(96):
+        assert _coarse_minimum(ratio_of(correlation_kernel(from_formula(text).expr, 200))) * 64 == right
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize("start", ["0", "0.05", "0.5", "0.9", "0.99"])
+def test_a_critical_point_is_found_in_few_steps_from_anywhere(start, monkeypatch):
+    """Of relu's closed kernel, to half the bits, by steps that double what is right."""
+    ratio, steps = r_of("relu"), []
+    monkeypatch.setattr(kappa, "derivatives", lambda *given: steps.append(0) or ratio_derivatives(*given))
+    with mp.workdps(40), precision(140):
+        k = lambda r: (mp.sqrt(1 - r * r) + r * (mp.pi - mp.acos(r)) - 1) / (mp.pi - 1)  # noqa: E731
+        place = mp.findroot(lambda r: mp.diff(lambda u: (u * u - k(u) ** 2) / (u * u * (1 - u * u)), r), 0.68)
+        found = _newton(ratio, arb(start), 100)
+        assert found.is_exact()
+        assert abs(mp.mpf(found.str(30, radius=False)) - place) < 1e-15
+    assert len(steps) <= 10
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(("text", "start"), [("gelu(x)", "0.5"), ("x + x**2", "0")])
+def test_where_the_ratio_falls_to_the_end_the_search_ends_below_one(text, start):
+    with precision(120):
+        ratio = ratio_of(correlation_kernel(from_formula(text).expr, 200))
+        assert 1 - 1e-15 < _newton(ratio, arb(start), 100) < 1
+        assert _inside(ratio, 100) is None
 
 
 @pytest.mark.claim("gap-sharp")
