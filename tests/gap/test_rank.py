@@ -129,6 +129,72 @@ def test_ranks_at_the_extremes():
     assert renyi2_rank(np.ones((4, 4))) == pytest.approx(1) == shannon_rank(np.ones((4, 4)))
 
 
+@given(exact_matrices(), st.fractions(0, 1, max_denominator=9))
+def test_potential_and_bound_by_their_formulas(matrix, strength):
+    """Σ_{i≠j} ρ²(1 − ρ²)/Σ ρ² and 1 + λP, in plain fractions."""
+    entries = {(i, j): Fraction(int(e.p), int(e.q)) for i, row in enumerate(matrix) for j, e in enumerate(row)}
+    size = sum(e * e for e in entries.values())
+    right = sum(e * e * (1 - e * e) for (i, j), e in entries.items() if i != j) / size
+    found = potential(matrix)
+    assert isinstance(found, fmpq)
+    assert found == fmpq(right.numerator, right.denominator)
+    bound = 1 + strength * right
+    assert gain_bound(matrix, fmpq(strength.numerator, strength.denominator)) == fmpq(
+        bound.numerator, bound.denominator
+    )
+    assert renyi2_rank(matrix) * fmpq(size.numerator, size.denominator) == len(matrix) ** 2
+    assert potential([[float(e.p) / float(e.q) for e in row] for row in matrix]) == pytest.approx(float(right))
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, -0.8, 0.999])
+def test_the_shannon_rank_of_two_units(rho):
+    """exp of the entropy of ((1 + ρ)/2, (1 − ρ)/2)."""
+    shares = np.array([(1 + rho) / 2, (1 - rho) / 2])
+    right = np.exp(-(shares * np.log(shares)).sum())
+    assert shannon_rank([[1, rho], [rho, 1]]) == pytest.approx(right, rel=1e-12)
+    assert shannon_rank([[1, rho, 1], [rho, 1, rho], [1, rho, 1]]) < 2
+
+
+def test_what_the_shannon_rank_takes_for_symmetric_and_psd():
+    assert shannon_rank([[1, 0.5], [0.5 + 1e-13, 1]]) > 1
+    with pytest.raises(InvalidInput, match="symmetric"):
+        shannon_rank([[1, 0.5], [0.5 + 1e-4, 1]])
+    with pytest.raises(InvalidInput, match="symmetric"):
+        shannon_rank([[1, 0.0], [1e-9, 1]])
+    edge = [[1, 0.5, -0.5], [0.5, 1, 0.5], [-0.5, 0.5, 1]]  # eigenvalues 0, 1.5, 1.5
+    assert shannon_rank(edge) == pytest.approx(2)
+    with pytest.raises(InvalidInput, match="negative eigenvalue"):
+        shannon_rank([[1, 0.5 + 1e-8, -0.5], [0.5 + 1e-8, 1, 0.5], [-0.5, 0.5, 1]])
+
+
+def test_the_types_of_entries():
+    """Rational entries stay exact; one float, or numbers of NumPy, make all floats."""
+    assert isinstance(potential([[1, Fraction(1, 2)], [fmpq(1, 2), 1]]), fmpq)
+    assert isinstance(potential([[1, 0.5], [Fraction(1, 2), 1]]), float)
+    assert isinstance(renyi2_rank(np.array([[1, 0], [0, 1]])), float)
+    mixed = apply_kernel([[1, Fraction(1, 2)], [Fraction(1, 2), 1]], lambda _: 0.25)
+    assert mixed == [[1.0, 0.25], [0.25, 1.0]]
+    assert all(isinstance(e, float) for row in mixed for e in row)
+    gain = rank_gain([[1, Fraction(1, 2)], [Fraction(1, 2), 1]], lambda _: 0.25)
+    assert isinstance(gain, float)
+    assert gain == pytest.approx(2.5 / 2.125)
+    assert apply_kernel([[1, 0.5], [-0.25, 1]], lambda rho: rho / 2) == [[1, 0.25], [-0.125, 1]]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5))
+def test_the_linear_step_is_the_correlation_of_mixed_units(seed, m, n):
+    rng = np.random.default_rng(seed)
+    weights, matrix = rng.normal(size=(m, n)), random_correlation(rng, n, n)
+    found = linear_step(weights, matrix)
+    assert found.shape == (m, m)
+    assert (np.diag(found) == 1).all()
+    assert np.abs(found).max() <= 1
+    for i in range(m):
+        for j in range(m):
+            product, sizes = weights[i] @ matrix @ weights[j], [weights[k] @ matrix @ weights[k] for k in (i, j)]
+            assert found[i, j] == pytest.approx(product / np.sqrt(sizes[0] * sizes[1]), abs=1e-12)
+
+
 @given(st.integers(0, 10**6), st.integers(2, 10))
 def test_shannon_rank_is_at_least_renyi2(seed, n):
     matrix = random_correlation(np.random.default_rng(seed), n, n)
