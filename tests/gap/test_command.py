@@ -131,8 +131,15 @@ def test_exact_closed_form():
 def test_certificate_round_trip(tmp_path):
     path = tmp_path / "out.json"
     assert gap("--act", "silu", "--certificate", str(path)).returncode == 0
-    assert gap("--check", str(path)).returncode == 0
+    held = gap("--check", str(path))
+    assert held.returncode == 0
     text = path.read_text()
+    low, high = json.loads(text)["lambda"]
+    assert held.stdout.splitlines() == [
+        "certificate holds: certified by balls, rechecked in exact rationals and by Taylor expansion",
+        f"  silu(beta=1)    lambda in [{low}, {high}]",
+    ]
+    assert text.endswith("}\n")
     path.write_text(text.replace("0.2014904582902263", "0.2014904582902264"))
     altered = gap("--check", str(path))
     assert altered.returncode == 2
@@ -143,11 +150,52 @@ def test_certificate_round_trip(tmp_path):
     path.write_text(json.dumps(payload | {"sha256": digest(payload)}))
     forged = gap("--check", str(path))
     assert forged.returncode == 1
-    assert "slack[0]" in forged.stdout
+    assert forged.stdout == "CERTIFICATE FAILS: slack[0]\n"
     path.write_text(text[: len(text) // 2])
     truncated = gap("--check", str(path))
     assert truncated.returncode == 2
     assert "truncated" in truncated.stderr
+
+
+def test_one_that_is_not_certified_counts_wherever_it_stands(monkeypatch):
+    monkeypatch.setattr("lop_theory.gap.__main__.CATALOGUE", {"identity": None, "tanh": None})
+    assert gap("--all", "--formula", "x + sin(x)/100000000000").returncode == 1
+    found = gap("--all", "--card")
+    assert found.returncode == 0
+    assert found.stdout.startswith("identity    15 digits")
+    assert "\ntanh    15 digits" in found.stdout
+
+
+def test_closed_forms_stand_in_the_json_where_they_are_asked_for():
+    row = json.loads(gap("--act", "relu", "--exact", "--json").stdout)
+    assert row["lambda_exact"] == "(-2 + pi)/(2*(-1 + pi))"
+    assert "lambda_exact" not in json.loads(gap("--act", "relu", "--json").stdout)
+    assert "lambda exact" not in gap("--act", "relu").stdout
+
+
+def test_printed_coefficients_are_those_of_relu():
+    """a_1 = 1/2, a_k = he_{k−2}(0)w(0)/√(k(k − 1)) over the deviation √(1/2 − 1/(2π))."""
+    lines = [line for line in gap("--act", "relu", "--coefficients").stdout.splitlines() if line.startswith("  a_")]
+    deviation, at_zero = math.sqrt(0.5 - 0.5 / math.pi), [1.0, 0.0]
+    for k in range(2, 20):
+        at_zero.append(-math.sqrt((k - 1) / k) * at_zero[k - 2])
+    right = [0.5] + [at_zero[k - 2] / math.sqrt(2 * math.pi * k * (k - 1)) for k in range(2, 20)]
+    for line, value in zip(lines, right, strict=True):
+        low, high = map(float, line[16:].strip("[] ").split(", "))
+        assert [low, high] == pytest.approx([value / deviation] * 2, abs=2e-15)
+
+
+def test_the_certificate_is_written_beside_both_coq_files(tmp_path):
+    names = ("c.json", "both.v", "one.v", "picture.PNG")
+    files = [str(tmp_path / name) for name in names]
+    outputs = zip(("--certificate", "--coq", "--coq-certificate", "--plot"), files, strict=True)
+    assert gap("--act", "tanh", "--digits", "6", *[word for pair in outputs for word in pair]).returncode == 0
+    both, one = ((tmp_path / name).read_text() for name in names[1:3])
+    assert both.startswith(one)
+    assert "strength_between" in both[len(one) :]
+    assert "strength_between" not in one
+    assert json.loads((tmp_path / "c.json").read_text())["digits"] == 6
+    assert (tmp_path / "picture.PNG").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
