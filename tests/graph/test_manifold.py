@@ -18,7 +18,15 @@ from lop_theory.graph.manifold import (
     project_translate,
     squared_distance,
 )
-from lop_theory.graph.nearest import _nearest_in, _parameter_rows, ladder, nearest_pair
+from lop_theory.graph.nearest import (
+    _inside_squares,
+    _merge_costs,
+    _nearest_in,
+    _parameter_rows,
+    ladder,
+    merge_cost,
+    nearest_pair,
+)
 from lop_theory.graph.partition import partition_from_blocks, partition_from_labels
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import equitable_networks, networks, partitions
@@ -167,3 +175,20 @@ def test_the_nearest_pair_does_not_depend_on_the_chunks(chunk, nearest):
     found = _nearest_in(network, _parameter_rows(network), members, None, chunk)
     assert found == (0.125, *members[list(nearest)])
     assert _nearest_in(network, _parameter_rows(network), members, (0.1, 7, 8), chunk) == (0.1, 7, 8)
+
+
+@given(networks(max_nodes=6), st.data())
+def test_the_screen_of_pairs_is_their_distance(network, data):
+    """½‖w_u − w_v‖² by inner products, for any members in any order, edges between the two included."""
+    number = Network(network.dag, floats(network.weight), floats(network.bias))
+    everyone = data.draw(st.permutations(range(network.dag.nodes)))
+    members = np.array(everyone[: data.draw(st.integers(1, len(everyone)))])
+    values, mask = (rows[members] for rows in _parameter_rows(number))
+    squares = values.multiply(values).tocsr()
+    norm = np.asarray(squares.sum(axis=1)).ravel()
+    part = slice(data.draw(st.integers(0, len(members) - 1)), len(members))
+    cost = _merge_costs(values, squares, mask, norm, part) - _inside_squares(number, members)[part]
+    for i, u in enumerate(members[part]):
+        for j, v in enumerate(members):
+            if u != v:
+                assert cost[i, j] == pytest.approx(merge_cost(number, u, v), rel=1e-9, abs=1e-9)

@@ -13,10 +13,12 @@ from lop_theory.balls import fmpq
 from lop_theory.graph import levels
 from lop_theory.graph.chains import is_thin
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
+from lop_theory.graph.diagnosis import diagnose
 from lop_theory.graph.digits import carry, to_digits
+from lop_theory.graph.dimensions import codimension
 from lop_theory.graph.equitable import biregular_support, block_constant, equal_biases, in_equitable, out_equitable
 from lop_theory.graph.levels import find_cycle, longest_path_levels, stable_order
-from lop_theory.graph.partition import partition_from_blocks, partition_from_labels, singletons
+from lop_theory.graph.partition import block_ids, partition_from_blocks, partition_from_labels, singletons
 from lop_theory.graph.refinement import default_seed, refine
 from lop_theory.graph.runs import cut_into_runs
 from lop_theory.graph.scalars import exact, floats
@@ -79,6 +81,23 @@ def test_refine_with_support_keeps_planted_biregular_partitions(cloned):
     found = refine(network, support=True)
     assert partition.refines(found)
     assert biregular_support(network.dag, found)
+
+
+@given(equitable_networks(), st.sampled_from(["coarsest", "planted", "single"]))
+def test_the_classes_of_a_diagnosis_do_not_depend_on_the_partition_that_is_asked_about(cloned, given):
+    network, planted = cloned
+    asked = {"coarsest": None, "planted": planted, "single": singletons(network.dag)}[given]
+    found, seed = diagnose(network, asked), default_seed(network)
+    clones, forward = naive(network, seed, "both", True), naive(network, seed, "in", False)
+    chosen = naive(network, seed, "both", False) if asked is None else asked
+    assert found.trained_clones == block_ids(network.dag, clones)
+    assert found.forward_classes == block_ids(network.dag, forward)
+    assert found.partition == block_ids(network.dag, chosen)
+    assert found.codimension == codimension(network.dag, chosen, "both")
+    assert found.distance == 0
+    assert found.block_constant == bool(block_constant(network, chosen))
+    assert found.trajectory_invariant == all(found.hypotheses)
+    assert found.evidence == "exact"
 
 
 @given(networks(), st.sampled_from([0.3, 1.0]))
