@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -264,6 +265,25 @@ def test_deviations_are_the_rational_ones(entries, whole):
     found = deviations(values, cell, group, sizes, whole)
     right = deviations(exact(values), cell, group, sizes, whole)
     assert np.allclose(found, floats(right), rtol=1e-14, atol=1e9 * 2.0**-90)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, -0.3, 1e9, -1e9, 1e-7, 2.0]), st.integers(0, 4)), max_size=12),
+    st.lists(st.integers(0, 2), min_size=5, max_size=5),
+    st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=3, max_size=3),
+)
+def test_deviations_by_their_definition_where_cells_and_groups_may_be_empty(entries, group, groups):
+    """s_c − T_g/n_g in plain fractions; without the T_g of a group that is not whole."""
+    sums = [sum((Fraction(v) for v, c in entries if c == cell), Fraction(0)) for cell in range(5)]
+    totals = [sum((s for s, g in zip(sums, group, strict=True) if g == k), Fraction(0)) for k in range(3)]
+    right = [s - (totals[g] / groups[g][0] if groups[g][1] else 0) for s, g in zip(sums, group, strict=True)]
+    sizes, whole = (np.array(column) for column in zip(*groups, strict=True))
+    values, cell = np.array([v for v, _ in entries]), np.array([c for _, c in entries], dtype=int)
+    found = deviations(values, cell, np.array(group), sizes, whole)
+    assert found.shape == (5,)
+    assert np.allclose(found, [float(x) for x in right], rtol=1e-14, atol=1e9 * 2.0**-90)
+    rational = deviations(exact(values), cell, np.array(group), sizes, whole)
+    assert [Fraction(int(x.p), int(x.q)) for x in rational] == right
 
 
 def test_a_network_of_one_node_has_dimension_zero():
