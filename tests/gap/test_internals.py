@@ -12,7 +12,7 @@ from lop_theory.gap import kappa
 from lop_theory.gap.analysis import analyse
 from lop_theory.gap.checker import _inside as inside_interval
 from lop_theory.gap.checker import _recomputed
-from lop_theory.gap.kappa import _closed, _coarse_minimum, _inside, _newton
+from lop_theory.gap.kappa import _above, _closed, _coarse_minimum, _decreasing, _inside, _newton
 from lop_theory.gap.kernel import correlation_kernel, derivative_at_one, slope
 from lop_theory.gap.printout import as_json
 from lop_theory.gap.rank import polynomial_kernel
@@ -125,6 +125,36 @@ def test_the_grid_point_where_the_search_starts(text, right):
     """In 64ths; κ of relu lies at 0.6847, gelu's at 1, of the others at 3e-6, 0.967 and 0.0695."""
     with precision(96):
         assert _coarse_minimum(ratio_of(correlation_kernel(from_formula(text).expr, 200))) * 64 == right
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("gelu(x)", True), ("x + x**2", True), ("x + x**2 + x**3/4", True), ("relu(x)", False), ("elu(x)", False),
+     ("sign(x) + x**2", False)],
+)  # fmt: skip
+def test_where_the_ratio_falls_up_to_one(text, right):
+    """relu's rises from 0.68 on, elu's from 0.967 on, and that of what jumps has no slope at 1."""
+    with precision(96):
+        ratio = ratio_of(correlation_kernel(from_formula(text).expr, 200))
+        assert [_decreasing(ratio, arb(start)) for start in (0.25, 0.75, 0.96875)] == [right] * 3
+
+
+@pytest.mark.claim("gap-sharp")
+@pytest.mark.parametrize(
+    ("lo", "hi", "lowest"), [(0, 0.5, 0.5), (0.75, 1, 0.75), (0.25, 0.25, 0.25), (0.875, 0.9, 0.875)]
+)
+def test_whether_the_ratio_lies_above_a_level(lo, hi, lowest, monkeypatch):
+    """relu's falls to 0.6847 and rises from there, so that its least value on these intervals is at an end."""
+    ratio = r_of("relu")
+    with precision(96):
+        least = value(ratio, arb(lowest))
+        assert _above(ratio, arb(lo), arb(hi), least - 1e-6)
+        assert not _above(ratio, arb(lo), arb(hi), least + 1e-6)
+        assert not _above(ratio, arb(0), arb(1), least)
+        monkeypatch.setattr(kappa, "_MAX_CELLS", 3)
+        assert not _above(ratio, arb(0), arb(1), arb("0.35"))  # undecided by so few cells
+        assert _above(ratio, arb(0), arb(1), arb("0.1"))
 
 
 @pytest.mark.claim("gap-sharp")
