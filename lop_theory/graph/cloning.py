@@ -32,7 +32,7 @@ from lop_theory.graph.equitable import (
 from lop_theory.graph.manifold import hidden_nodes
 from lop_theory.graph.partition import Partition, block_pairs
 from lop_theory.graph.passes import Gradient, OutputAdjoint, backward, forward, gradient
-from lop_theory.graph.scalars import IntArray, Values, exact, group_sums, is_exact
+from lop_theory.graph.scalars import IntArray, Values, exact, group_sums, is_exact, zeros_like_kind
 from lop_theory.verdict import Fails, Verdict
 
 
@@ -99,7 +99,7 @@ def sum_spread(network: Network, partition: Partition) -> Any:
     for cells, near in ((pairs.into, pairs.target_block), (pairs.outof, pairs.source_block)):
         bare = np.flatnonzero(np.bincount(cells.pair, minlength=pairs.total) < partition.sizes[near])
         sums = group_sums(network.weight, cells.of_edge, len(cells.node))
-        padded = np.concatenate([sums, 0 * network.weight[:1].repeat(len(bare))])
+        padded = np.concatenate([sums, zeros_like_kind(bare.shape, sums)])
         found.append(spread(padded, np.concatenate([cells.pair, bare])))
     return max(found)
 

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lop_theory.activations.catalogue import activation
+from lop_theory.balls import fmpq
+from lop_theory.graph.cloning import sum_spread
 from lop_theory.graph.dag import Network, Node, build_network
 from lop_theory.graph.dimensions import bases, codimension, dimension, parameters
 from lop_theory.graph.manifold import (
@@ -97,6 +99,22 @@ def test_dimensions_and_bases(data, kind):
     assert normal.shape[1] == rank
     assert np.allclose(whole.T @ whole, np.eye(parameters(dag)), atol=1e-9)
     assert np.allclose(rows @ tangent, 0, atol=1e-9)
+
+
+@given(st.data())
+def test_the_spread_of_sums_by_its_definition(data):
+    """The largest difference of in- or out-sums of a block pair (0 where a node has no such edge), or of biases."""
+    network = data.draw(networks())
+    partition = data.draw(partitions(network.dag.nodes))
+    edges = range(network.dag.edges)
+    both = [*equal_groups(network.dag, partition, "out"), *equal_groups(network.dag, partition, "in")]
+    pairs = [groups for groups in both if all(e in edges for group in groups for e in group)]
+    sums = [[sum((network.weight[e] for e in group), fmpq(0)) for group in groups] for groups in pairs]
+    sums += [[network.bias[v] for v in members] for members in partition.members]
+    right = max(max(values) - min(values) for values in sums if values)
+    assert sum_spread(network, partition) == right
+    number = Network(network.dag, floats(network.weight), floats(network.bias))
+    assert sum_spread(number, partition) == pytest.approx(float(right), abs=1e-12)
 
 
 @pytest.mark.claim("clone-dimension")

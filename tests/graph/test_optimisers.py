@@ -7,7 +7,7 @@ from torch import nn
 from lop_theory.errors import InvalidInput
 from lop_theory.graph import remedies
 from lop_theory.graph.closure import escapes
-from lop_theory.graph.optimiser_catalogue import OPTIMISERS, RATE
+from lop_theory.graph.optimiser_catalogue import OPTIMISERS, RATE, ExactMuon, SignDescent
 from lop_theory.graph.optimisers import DECAYS, STARTS, equivariant, run, table
 from lop_theory.optim import UPGD, Project, dash, parseval, spectral
 from lop_theory.optim.isometry import polar
@@ -113,6 +113,43 @@ def test_rules_with_a_model_are_those_of_the_remedies_themselves(name):
     optimiser.step()
     rule = {"NaP": remedies.projected, "UPGD": remedies.upgd}[name]
     torch.testing.assert_close(rule(w, g, start), layer.weight.detach())
+
+
+def quintic(x):
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
+    return x
+
+
+@pytest.mark.claim("optimiser-closure")
+@pytest.mark.parametrize("scale", [1.0, 1e-7, 0.0])
+def test_muon_in_full_precision_bends_the_singular_values_of_its_momentum(scale):
+    """Five quintic steps of σ/(‖G‖ + 10⁻⁷); the matrix is g + μm with m ← μm + g."""
+    generator = torch.Generator().manual_seed(3)
+    start, *gradients = (torch.randn(4, 6, generator=generator, dtype=torch.float64) for _ in range(4))
+    weight, momentum, right = start.clone().requires_grad_(), torch.zeros(4, 6, dtype=torch.float64), start
+    optimiser = ExactMuon([weight], lr=0.1, momentum=0.9)
+    for g in gradients:
+        weight.grad = scale * g
+        optimiser.step(lambda: None)
+        momentum = 0.9 * momentum + scale * g
+        matrix = scale * g + 0.9 * momentum
+        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+        right = right - 0.1 * (u * quintic(s / (matrix.norm() + 1e-7))) @ v
+    torch.testing.assert_close(weight.detach(), right, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.claim("optimiser-closure")
+def test_sign_descent_steps_by_the_sign_of_an_average():
+    weight = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    optimiser = SignDescent([weight], lr=0.5, beta=0.75)
+    average, right = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for g in ([1.0, -4.0, 0.0], [-2.0, 1.0, 0.0], [-2.0, 1.0, 1e-9]):
+        weight.grad = torch.tensor(g, dtype=torch.float64)
+        assert optimiser.step(lambda: 7.0) == 7.0
+        average = 0.75 * average + 0.25 * weight.grad
+        right = right - 0.5 * average.sign()
+    assert torch.equal(weight.detach(), right)
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)

@@ -100,6 +100,19 @@ def test_the_classes_of_a_diagnosis_do_not_depend_on_the_partition_that_is_asked
     assert found.evidence == "exact"
 
 
+def test_biases_that_differ_in_far_digits_are_different():
+    """Numbers of one digit of 30 bits and of several: equal ones alone share a block."""
+    biases = [1.0, 1 + 2**-40, 1.0, 2.0**60, 2.0**60 + 512, 1 + 2**-40, 0.0, 1e-200, 0.0]
+    identity = activation("identity")
+    for count, right in ((len(biases), [[0, 2], [1, 5], [3], [4], [6, 8], [7]]), (1, [[0]])):
+        nodes = [Node(f"n{k}", identity, b) for k, b in enumerate(biases[:count])] + [Node("y", identity, 0.0)]
+        network = build_network(["x"], nodes, [("x", f"n{k}", 1.0) for k in range(count)], ["y"])
+        blocks = block_ids(network.dag, default_seed(network))
+        assert sorted(sorted(b) for b in blocks if b not in (["x"], ["y"])) == sorted(
+            [f"n{k}" for k in b] for b in right
+        )
+
+
 @given(networks(), st.sampled_from([0.3, 1.0]))
 def test_tolerant_refinement_is_equitable_within_the_tolerance(network, tolerance):
     rounded = Network(network.dag, floats(network.weight), floats(network.bias))
