@@ -186,7 +186,7 @@ class Likeness(NamedTuple):
     spread: Tensor
     unit: float
 
-    def distance(self, i: int, j: Tensor | int) -> Tensor:
+    def distance(self, i: int, j: Tensor) -> Tensor:
         """Of unit i to units j."""
         other = self.sketch[:, j]
         return (other - self.sketch[:, i : i + 1].expand_as(other)).norm(dim=0) * self.unit
