@@ -29,11 +29,12 @@ from lop_theory.modules.numeric import (
     sensitivity,
     signals,
 )
-from lop_theory.modules.optimizer import UNKNOWN, optimizer_offences
+from lop_theory.modules.optimizer import undecided
 from lop_theory.modules.outputs import all_compared, compared_outputs, layout_offences
 from lop_theory.modules.propagation import Rules
 from lop_theory.modules.survey import Survey, base_of, surveyed
 from lop_theory.modules.terms import amplitude, limits
+from lop_theory.modules.training import step_offences
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
@@ -80,9 +81,10 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
     batch in float64: of units dead there, table rows not used there and overflow in the model's own precision it says
     nothing. A model that ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from
     which the profile is inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within
-    rounding of a kink. With ``optimizer`` its state must be alike on clones, too: untied moments or different groups
-    would part them at the next step (100 × the tolerance of a weight is allowed, a tenth at most); of a layout of its
-    own (LBFGS), or of whole numbers that differ, it is ``Undecided``.
+    rounding of a kink. With ``optimizer`` its next steps must keep clones together, too: untied moments, different
+    groups, or adaptive steps with coupled weight decay where clones' weights differ part them (100 × the tolerance of a
+    weight is allowed in moments, a tenth at most). It is ``Undecided`` of state in a layout of its own (LBFGS), of
+    whole numbers or single entries of second moments that differ, and of optimizers that are not PyTorch's.
     """
     return certificate(
         model,
@@ -120,7 +122,7 @@ def certificate(  # noqa: PLR0913 - as certify
         numeric += [offence._replace(batch=batch) for offence in offences]
         ties += near
     assert symbolic is not None
-    numeric += [] if optimizer is None else optimizer_offences(model, optimizer, profile)
+    numeric += [] if optimizer is None else step_offences(model, optimizer, profile)
     agreement = "" if base is None else _agreement(program, symbolic.slack)
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), agreement)
     rows = _rows(program, (*symbolic.offences, *numeric))
@@ -262,7 +264,7 @@ def _verdict(
         return _unconfirmed(symbolic.offences[0])
     untied = [o for o in numeric if o.condition == "optimizer"]
     if untied and not broken:
-        differ = [o for o in untied if not o.reason.endswith(UNKNOWN)]
+        differ = [o for o in untied if not undecided(o)]
         return Fails(differ[0]) if differ else Undecided(str(untied[0]))
     if broken and ties:
         return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")

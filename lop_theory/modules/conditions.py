@@ -17,9 +17,10 @@ from torch import Tensor
 
 from lop_theory.modules.axes import product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
+from lop_theory.modules.movements import moves
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate
 from lop_theory.modules.redistribute import adjacent, block_means, block_sums
-from lop_theory.modules.scale import linear_step, moves
+from lop_theory.modules.scale import linear_step
 from lop_theory.modules.terms import allowed, amplitude, as_kept, inputs_of, kept_dim
 from lop_theory.trace import Node, Program
 

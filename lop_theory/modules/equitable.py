@@ -19,12 +19,12 @@ from lop_theory.modules.axes import Axis, product_map, sum_map
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partition
+from lop_theory.modules.movements import argument_of, moves
 from lop_theory.modules.plan import Plan
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.roles import Roles, roles_of
 from lop_theory.modules.rules import RULES, rule_of
-from lop_theory.modules.scale import argument_of, moves
 from lop_theory.trace import Node, Program, flat_inputs, random_state, run, state_of
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5}

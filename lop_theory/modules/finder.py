@@ -23,6 +23,7 @@ from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer, re
 from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
+from lop_theory.modules.interface import Profile
 from lop_theory.modules.judge import Evidence, judged
 from lop_theory.modules.likeness import alike_blocks, constant, equal_blocks, groups, led
 from lop_theory.modules.numeric import bad
@@ -72,7 +73,11 @@ def detect(  # noqa: PLR0913 - one optional wish each
         else:
             drafts.append(_draft(s, found, criteria))
     known, reason = _structure(model, found, drafts, rules)
-    rule = None if optimizer is None or known is None else training_rule(model, optimizer, known)
+    rule = (
+        None
+        if optimizer is None or known is None
+        else training_rule(model, optimizer, Profile(known.blocks, {}), known.tolerance)
+    )
     evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]

@@ -101,10 +101,10 @@ def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Str
     """Trapped, unless the optimizer at hand parts them or is not known to treat them alike."""
     names = _own_weights(layer, evidence, known)
     if evidence.rule is not None:
-        parting = _parting(evidence.rule, names)
+        parting = evidence.rule.parting(names)
         if parting:
             return Block("separating", units, f"weights in RE∩CE, but {parting}")
-        unknown = evidence.rule.unknown or _parting(evidence.rule, list(known.blocks))  # elsewhere: it may spread
+        unknown = evidence.rule.not_known() or evidence.rule.parting(known.blocks)  # elsewhere: it may spread
         if unknown:
             return Block("cloned", units, f"weights in RE∩CE; not checked further: {unknown}")
     return Block("trapped", units, _why_trapped(evidence, names, known))
@@ -117,15 +117,6 @@ def _own_weights(layer: "Layer", evidence: Evidence, known: Structure) -> list[s
     owners = {name.rpartition(".")[0] for name in weights}
     named = (name for name, _ in evidence.model.named_parameters(remove_duplicate=False) if name in known.blocks)
     return [name for name in named if name in weights or name.rpartition(".")[0] in owners]
-
-
-def _parting(rule: TrainingRule, names: list[str]) -> str:
-    """What of the optimizer parts units whose weights do not."""
-    untied = next((name for name in names if name in rule.untied), None)
-    if untied is not None:
-        return f"the state of {rule.name} for {untied} is not tied: {rule.untied[untied].reason}"
-    uneven = next((name for name in names if name in rule.uneven), None)
-    return f"{rule.name} divides the decay of {uneven}, whose weights differ within the block" if uneven else ""
 
 
 def _constant(evidence: Evidence, name: str, known: Structure) -> bool:

@@ -6,7 +6,7 @@ parameters whose units are tied (the weight and the bias of one layer) may have 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from lop_theory.modules.interface import Profile
 from lop_theory.modules.redistribute import block_means
 from lop_theory.modules.terms import COARSEST, TOLERANCE
 
-UNKNOWN = "whether clones are alike in it is not known"
+NOT_KNOWN = "is not known"
+UNKNOWN = f"whether clones are alike in it {NOT_KNOWN}"
 WIDEST = 0.1  # the largest tolerance: moments of opposite signs are never alike, however coarse their numbers
 
 
@@ -27,11 +28,13 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
     those it is not known), by parameter and name; parameters in no group."""
     names = {id(p): name for name, p in model.named_parameters()}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    found: list[Offence] = []
-    for parameter, state in optimizer.state.items():
+    found, states = list[Offence](), cast("Mapping[Any, Any]", optimizer.state)
+    for parameter, state in states.items():
         name = names.get(id(parameter))
         if name is not None:
             found += _untied(name, parameter, state, profile)
+        elif not isinstance(parameter, Tensor) and any(t.numel() > 1 for t in _tensors(state)):
+            found.append(_offence("", f"{parameter} is state of no parameter: {UNKNOWN}"))
     strangers = [name for i, name in names.items() if i not in held]
     foreign = held - names.keys()
     if foreign and strangers:
@@ -39,12 +42,15 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
     return found
 
 
+def undecided(offence: Offence) -> bool:
+    """Whether it says that something is not known, not that something is wrong."""
+    return offence.reason.endswith(NOT_KNOWN)
+
+
 def _untied(name: str, parameter: Tensor, state: Mapping[str, object], profile: Profile) -> list[Offence]:
     """State of the parameter's shape, or of one entry a row or a column (factored moments), in lists or not."""
     found: list[Offence] = []
-    for key, value in ((key, leaf) for key, held in state.items() for leaf in pytree.tree_leaves(held)):
-        if not isinstance(value, Tensor):
-            continue
+    for key, value in ((key, leaf) for key, held in state.items() for leaf in _tensors(held)):
         array = value.detach().to(torch.complex128 if value.is_complex() else torch.float64).cpu().numpy()
         if not np.isfinite(array).all():
             found.append(_offence(name, f"{key} is NaN or infinite"))
@@ -53,6 +59,11 @@ def _untied(name: str, parameter: Tensor, state: Mapping[str, object], profile: 
         elif value.numel() > 1 and any(_grew(other, profile) for other in profile.state):
             found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
     return found
+
+
+def _tensors(state: object) -> list[Tensor]:
+    found = (torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in pytree.tree_leaves(state))
+    return [x for x in found if isinstance(x, Tensor)]
 
 
 def _tolerance(dtype: torch.dtype) -> float | None:
@@ -78,14 +89,21 @@ def _apart(name: str, key: str, of: tuple[Any, float | None], profile: Profile) 
     for dim, index in enumerate(profile.state[name]):
         if len(index) <= index.max(initial=-1) + 1 or array.shape[dim] != len(index):
             continue
-        apart = np.abs(array - block_means(array, index, dim))
-        worst, scale = np.moveaxis(apart, dim, 0), np.moveaxis(np.abs(array), dim, 0)
-        line = worst.reshape(len(index), -1).max(1, initial=0.0)
-        if bool((line > (tolerance or 0.0) * scale.reshape(len(index), -1).max(1, initial=0.0)).any()):
-            differs = f"{key} differs between clones by up to {line.max():.2e}"
-            reason = differs if tolerance is not None else f"{differs}, in whole numbers: {UNKNOWN}"
+        means = block_means(array, index, dim)
+        apart, among = np.abs(array - means), f"{key} differs between clones by up to"
+        worst, scale = (np.moveaxis(x, dim, 0).reshape(len(index), -1) for x in (apart, np.abs(array)))
+        line = worst.max(1, initial=0.0)
+        if bool((line > (tolerance or 0.0) * scale.max(1, initial=0.0)).any()):
+            reason = f"{among} {line.max():.2e}" + ("" if tolerance is not None else f", in whole numbers: {UNKNOWN}")
             found.append(_offence(name, reason, clone_pair(index, differing=line)))
+        elif bool((apart > WIDEST * means.real).any()) and _squares(array):
+            found.append(_offence(name, f"single entries of {key} differ between clones, or are rounding: {UNKNOWN}"))
     return found
+
+
+def _squares(array: Any) -> bool:
+    """Numbers by whose root a step is divided entry by entry, small ones as large ones."""
+    return not np.iscomplexobj(array) and bool((array >= 0).all())
 
 
 def _offence(name: str, reason: str, units: tuple[int, ...] = ()) -> Offence:

@@ -10,12 +10,14 @@ from torch import nn
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Multiplicity
 from lop_theory.modules.clone import program_of
-from lop_theory.modules.interface import Call, Effect, Profile
-from lop_theory.modules.propagation import Recording, Rules, propagate, record
+from lop_theory.modules.interface import Call, Contraction, Effect, Profile
+from lop_theory.modules.movements import moves
+from lop_theory.modules.propagation import Recording, Rules, flat, propagate, record
 from lop_theory.trace import Node, Program, flat_inputs, state_of
 
 Factors = int | Mapping[str, int | Sequence[int]]
 ATTENTION = ("heads", "width", "uncorrected")
+UNREAD = "unread"
 
 
 class Plan(Axes):
@@ -51,6 +53,12 @@ class Plan(Axes):
 
     def finish(self, output: Node) -> None:
         self.node = output
+
+    def unread(self, leaf: Axis) -> None:
+        """Nothing is known of it, so it stays."""
+        self.node = None
+        self.rigid(leaf)
+        self.mark(leaf, UNREAD)
 
     def leave(self, call: Call, result: Any) -> None:
         """Nothing to check: there are no weights yet."""
@@ -93,13 +101,22 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
         program = program_of(model, example_input, training=training)
         recording = record(program, state, flat_inputs(program, example_input))
         modes[training] = Traced(program, recording, _propagate(plan, program, recording, axes, rules))
-    touched = {name for traced in modes.values() for name in traced.program.state.values()}
-    shared = {id(state[name]) for name in touched}
-    for name, tensor in state.items():
-        if id(tensor) not in shared:
-            for axis in axes[name]:
-                plan.rigid(axis)
+    for leaf in {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)} - _met(plan, modes):
+        plan.unread(leaf)
     return Widths(plan, axes, modes)
+
+
+def _met(plan: Plan, modes: Mapping[bool, Traced]) -> set[Axis]:
+    """Leaves that an operator sums over or that a computed value has: not those of parameters that this call does not
+    use, nor the rows of a table that a slice cuts off."""
+    axes = [
+        axis for effects in plan.effects.values() for e in effects if isinstance(e, Contraction) for _, axis in e.roles
+    ]
+    for traced in modes.values():
+        for node in traced.program.graph.nodes:
+            if node.op == "call_function" and not (moves(node) and node.name in traced.recording.learned):
+                axes += flat(traced.axes.get(node.name, ()))
+    return {leaf for axis in axes for leaf in plan.leaves(axis)}
 
 
 def _propagate(

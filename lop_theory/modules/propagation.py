@@ -110,14 +110,14 @@ def propagate(
         elif node.op == "output":
             domain.finish(node)
             for leaf in node.all_input_nodes:
-                for axis in _flat(axes.get(leaf.name, ())):
+                for axis in flat(axes.get(leaf.name, ())):
                     domain.rigid(axis)
     return axes
 
 
-def _flat(axes: Any) -> list[Any]:
+def flat(axes: Any) -> list[Any]:
     if isinstance(axes, list):
-        return [axis for part in axes for axis in _flat(part)]
+        return [axis for part in axes for axis in flat(part)]
     return list(axes or ())
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, fx
 
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.interface import Axes, Contraction
+from lop_theory.modules.movements import argument_of, elements_of
 from lop_theory.modules.plan import Plan
-from lop_theory.modules.scale import argument_of, elements_of
 from lop_theory.trace import Node, Program
 
 COMPUTED = ""

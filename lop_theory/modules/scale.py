@@ -6,7 +6,7 @@ layer): then the activation that enters the second use is multiplied by the cons
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,21 +16,14 @@ from torch import Tensor, fx
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Contraction, Correction
-from lop_theory.modules.propagation import bind
+from lop_theory.modules.movements import argument_of, elements_of, moves
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
-from lop_theory.trace import Node, Program, operator_name
+from lop_theory.trace import Node, operator_name
 
-MOVEMENTS = frozenset(
-    "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze "
-    "unsqueeze select slice "
-    "split split_with_sizes chunk unbind contiguous clone alias detach".split()
-)
 BETWEEN_ACTIVATIONS = frozenset("scaled_dot_product_attention bmm matmul einsum linear baddbmm mm".split())
 
 
-Elements = tuple[str, Tensor | None]
-Moved = Callable[[Node, Any], Any]
 Leaf = tuple[Tensor, Tensor | None]  # a state tensor and which of its elements, in order (None: all, as they lie)
 
 
@@ -41,11 +34,6 @@ class Fold(NamedTuple):
     transposed: bool
     rows: tuple[int, ...]
     gain: float
-
-
-def moves(node: Node) -> bool:
-    """Whether the node only moves elements around."""
-    return node.op == "call_function" and (operator_name(node) in MOVEMENTS or operator_name(node) == "getitem")
 
 
 class Scales:
@@ -182,28 +170,6 @@ def _effects(rewriter: Rewriter, kind: type) -> list[tuple[Node, Any]]:
         for effect in effects
         if isinstance(effect, kind)
     ]
-
-
-def argument_of(node: Node, name: str) -> Node:
-    """An argument's value (``weight``, ``operands.1``)."""
-    name, _, position = name.partition(".")
-    value = bind(node)[name]
-    return value[int(position)] if position else value
-
-
-def elements_of(node: Node, program: Program, state: Mapping[str, Tensor], moved: Moved) -> Elements | None:
-    """The state tensor, by name, that ``node`` rearranges, and which of its elements, in order (None: all, as they
-    lie). ``moved(node, elements)`` carries one rearrangement out."""
-    if node.op == "placeholder":
-        name = program.state.get(node.name)
-        return None if name is None else (name, None)
-    if not moves(node) or not isinstance(node.args[0], fx.Node):
-        return None
-    inner = elements_of(node.args[0], program, state, moved)
-    if inner is None:
-        return None
-    name, index = inner
-    return name, moved(node, torch.arange(state[name].numel()).reshape(state[name].shape) if index is None else index)
 
 
 def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:

@@ -46,8 +46,10 @@ def amplitude(tensor: Tensor | None, dim: int) -> Any:
     """max|value| of every coordinate along one dimension."""
     if tensor is None or not tensor.is_floating_point():
         return None
-    magnitudes = tensor.detach().double().abs().nan_to_num(0.0, 0.0, 0.0)
-    return magnitudes.movedim(dim, 0).flatten(1).amax(1).cpu().numpy() if tensor.dim() > 1 else magnitudes.cpu().numpy()
+    magnitudes = tensor.detach().double().abs().nan_to_num(0.0, 0.0, 0.0).movedim(dim, 0)
+    if not magnitudes.numel():
+        return np.zeros(len(magnitudes))
+    return (magnitudes.flatten(1).amax(1) if tensor.dim() > 1 else magnitudes).cpu().numpy()
 
 
 def inputs_of(effect: Contraction, data: Operand, value: Tensor | None, roles: Roles) -> Any:

@@ -6,16 +6,17 @@ divided by a size of the gradient (Adam with ``weight_decay``) is not linear in 
 only where their weights are the same but for their order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from lop_theory.modules.conditions import Offence
-from lop_theory.modules.equitable import Structure, same_values
+from lop_theory.modules.equitable import same_values
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.optimizer import optimizer_offences
+from lop_theory.modules.optimizer import NOT_KNOWN, optimizer_offences, undecided
+from lop_theory.modules.terms import COARSEST, TOLERANCE
 
 ADAPTIVE = (
     torch.optim.Adam,
@@ -29,21 +30,36 @@ ADAPTIVE = (
 
 
 class TrainingRule(NamedTuple):
-    """``unknown``: why nothing is known of it; ``untied``: parameters whose state differs within a block;
-    ``uneven``: parameters under coupled decay with an adaptive update that does not keep RE∩CE."""
+    """``unknown``: why nothing is known of it; ``untied``: state that differs within a block, or of which that is not
+    known; ``uneven``: parameters under coupled decay with an adaptive update that does not keep RE∩CE."""
 
     name: str
     unknown: str
-    untied: Mapping[str, Offence]
+    untied: tuple[Offence, ...]
     uneven: tuple[str, ...]
 
+    def parting(self, names: Container[str]) -> str:
+        """What of the optimizer parts units with these parameters though their weights do not."""
+        untied = next((o for o in self.untied if o.node in names and not undecided(o)), None)
+        if untied is not None:
+            return f"the state of {self.name} for {untied.node} is not tied: {untied.reason}"
+        uneven = next((name for name in self.uneven if name in names), None)
+        return f"{self.name} divides the decay of {uneven}, whose weights differ within the block" if uneven else ""
 
-def training_rule(model: nn.Module, optimizer: torch.optim.Optimizer, found: Structure) -> TrainingRule:
-    """What the optimizer does to units that the weights do not tell apart."""
+    def not_known(self) -> str:
+        """Why it is not known whether it treats units alike."""
+        found = next((o for o in self.untied if undecided(o)), None)
+        return self.unknown or (f"{found.node}: {found.reason}" if found else "")
+
+
+def training_rule(
+    model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile, tolerance: float | None = None
+) -> TrainingRule:
+    """What the optimizer does to clones of the profile (``tolerance``: of equal weights, else of their precision)."""
     kind = type(optimizer)
     known = kind.__module__.startswith("torch.optim")
-    unknown = "" if known else f"whether {kind.__name__} treats all units alike is not known"
-    offences = optimizer_offences(model, optimizer, Profile(found.blocks, {}))
+    unknown = "" if known else f"whether {kind.__name__} treats all units alike {NOT_KNOWN}"
+    offences = optimizer_offences(model, optimizer, profile)
     coupled = {
         id(p)
         for group in optimizer.param_groups
@@ -53,9 +69,24 @@ def training_rule(model: nn.Module, optimizer: torch.optim.Optimizer, found: Str
     uneven = tuple(
         name
         for name, p in model.named_parameters(remove_duplicate=False)
-        if id(p) in coupled and name in found.blocks and not same_values(p, found.blocks[name], found.tolerance)
+        if id(p) in coupled
+        and name in profile.state
+        and not same_values(
+            p, profile.state[name], TOLERANCE.get(p.dtype, COARSEST) if tolerance is None else tolerance
+        )
     )
-    return TrainingRule(kind.__name__, unknown, {o.node: o for o in offences}, uneven)
+    return TrainingRule(kind.__name__, unknown, tuple(offences), uneven)
+
+
+def step_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
+    """Why the optimizer's next steps may part the clones of the profile."""
+    rule = training_rule(model, optimizer, profile)
+    found = [*rule.untied, *(_offence(name, rule.parting([name])) for name in rule.uneven)]
+    return [*found, _offence("", rule.unknown)] if rule.unknown else found
+
+
+def _offence(name: str, reason: str) -> Offence:
+    return Offence(name.rpartition(".")[0], name, "optimizer", reason, ())
 
 
 def _decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> bool:

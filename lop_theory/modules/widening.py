@@ -15,7 +15,7 @@ from lop_theory.modules.clone import Clone, tiled
 from lop_theory.modules.growth import ATTRIBUTE, Expansion
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.own_class import NotNativeError, native
-from lop_theory.modules.plan import Factors, Widths, multiplicities, profile_of, widths
+from lop_theory.modules.plan import UNREAD, Factors, Widths, multiplicities, profile_of, widths
 from lop_theory.modules.propagation import Rules, UnsupportedOperation
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
@@ -95,7 +95,8 @@ def _kept(found: Widths, axis: Any) -> str | None:
         return None
     node = found.plan.kept_by(axis)
     if node is None:
-        return None
+        unread = any(UNREAD in found.plan.marks(leaf) for leaf in found.plan.leaves(axis))
+        return "nothing in this call uses it" if unread else None
     program = next(mode.program for mode in found.modes.values() if node.graph is mode.program.graph)
     return "the output" if node.op == "output" else f"{program.where(node)}"
 

@@ -15,6 +15,7 @@ can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree
 """
 
 import logging
+import re
 import warnings
 from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -77,11 +78,23 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     if built is None or wanted not in kept or kept[wanted][0] != built:
         refuse_hooks(model)
         with mode(model, training=wanted), caches_off(model):
-            with attributes_kept(model):
-                program = _traced(model, args, kwargs)
-            compare(model, program, args, kwargs)
-        kept[wanted] = (built, program)
+            kept[wanted] = (built, _agreeing(model, args, kwargs))
     return kept[wanted][1]
+
+
+def _agreeing(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+    """The trace of every batch size or, where that is not the model, of this one."""
+    try:
+        return _compared(model, args, kwargs, any_batch=True)
+    except NotTraceable:
+        return _compared(model, args, kwargs, any_batch=False)
+
+
+def _compared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool) -> Program:
+    with attributes_kept(model):
+        program = _traced(model, args, kwargs, any_batch=any_batch)
+    compare(model, program, args, kwargs)
+    return program
 
 
 @contextmanager
@@ -113,12 +126,11 @@ def _quiet() -> Generator[None]:
         structured.handlers = handlers
 
 
-def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
     with _quiet(), random_state():
         try:
-            exported = _export(_Whole(model, args, kwargs), args, kwargs)
-            pure = purified(exported)
+            pure = purified(_export(_Whole(model, args, kwargs), args, kwargs, any_batch=any_batch))
         except Exception as error:
             raise NotTraceable(
                 type(model).__name__,
@@ -128,27 +140,32 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return _program(model, pure, args, kwargs)
 
 
-def _export(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:
+def _export(
+    whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool
+) -> torch.export.ExportedProgram:
+    if not any_batch:
+        return torch.export.export(whole, args, kwargs, strict=False)
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     shapes = torch.export.ShapesCollection()
     for tensor in tensors:
         if tensor.dim() and tensor.shape[0] > 1:
             shapes[tensor] = {0: torch.export.Dim.AUTO}
-    try:
-        dynamic = shapes.dynamic_shapes(whole, args, kwargs)
-        exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
-        if _holds_in_ranges(exported):
-            return exported
-    except Exception:
-        pass
-    return torch.export.export(whole, args, kwargs, strict=False)
+    dynamic = shapes.dynamic_shapes(whole, args, kwargs)
+    exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
+    _require_ranges(exported)
+    return exported
 
 
-def _holds_in_ranges(exported: torch.export.ExportedProgram) -> bool:
-    """Whether sizes in ranges are all that the program supposes: a branch on one size, or on a remainder, leaves gaps
-    in them."""
-    supposed: list[str] = getattr(exported, "_guards_code", None) or []
-    return not any(gap in guard for guard in supposed for gap in ("!=", "%", "//"))
+SIZE = r"L(\['[^']*'\]|\[\d+\])+\.size\(\)\[\d+\]"
+RANGE = re.compile(rf"{SIZE} (<=?|>=?|==) \d+|\d+ (<=?|>=?|==) {SIZE}|{SIZE} == {SIZE}")
+
+
+def _require_ranges(exported: torch.export.ExportedProgram) -> None:
+    """Ranges of sizes, and sizes that are equal, are all that the program may suppose: a branch on one size, on a
+    remainder or on a square leaves gaps in them."""
+    for guard in getattr(exported, "_guards_code", None) or ():
+        if not RANGE.fullmatch(guard):
+            raise ValueError(f"it supposes {guard}")
 
 
 def _program(

@@ -171,7 +171,20 @@ def test_few_gradients_behind_a_kink_may_differ_but_not_the_gradient_as_a_whole(
     assert not _same(seen[0]._replace(outputs=[torch.ones(3) * 1.002]), seen[1], 1e-3)
 
 
-@pytest.mark.parametrize("branch", [lambda n: n == 6, lambda n: n % 3 == 0], ids=["one size", "a remainder"])
+BRANCHES = {
+    "one size": lambda n: n == 6,
+    "not one size": lambda n: n != 6,
+    "a remainder": lambda n: n % 3 == 0,
+    "a bit": lambda n: n & 1,
+    "a square": lambda n: n * n < 100,
+    "a root": lambda n: int(n**0.5) == 2,
+    "the larger": lambda n: max(n, 10) == 10,
+    "a distance": lambda n: abs(n - 6) < 3,
+    "a rounded quotient": lambda n: round(n / 10) == 1,
+}
+
+
+@pytest.mark.parametrize("branch", BRANCHES.values(), ids=BRANCHES)
 def test_a_branch_on_a_size_is_not_taken_for_all_sizes(branch):
     base = Model(lambda s, x: tanh(s, x) * (2.0 if branch(x.shape[0]) else 1.0)).double()
     clone = expand(base, 2, example_input=X, traced=True)
@@ -180,6 +193,85 @@ def test_a_branch_on_a_size_is_not_taken_for_all_sizes(branch):
         clone(X[:6])
     own = expand(base, 2, example_input=X)
     torch.testing.assert_close(own(X[:6]), base(X[:6]), rtol=0, atol=1e-12)
+
+
+def test_a_branch_on_a_range_of_sizes_is_taken_for_that_range():
+    base = Model(lambda s, x: tanh(s, x) * (2.0 if x.shape[0] > 10 else 1.0)).double()
+    clone = expand(base, 2, example_input=X, traced=True)
+    torch.testing.assert_close(clone(X[:11]), base(X[:11]), rtol=0, atol=1e-12)
+    with pytest.raises(InvalidInput):
+        clone(X[:10])
+
+
+@pytest.mark.parametrize(
+    "compared", [lambda n, m: n + m > 20, lambda n, m: n < m, lambda n, m: n == 2 * m, lambda n, m: n * m < 130]
+)
+def test_two_batch_sizes_that_are_compared_are_not_taken_for_others(compared):
+    base = Model(lambda s, x, y: tanh(s, x) * (2.0 if compared(x.shape[0], y.shape[0]) else 1.0) + y.sum()).double()
+    clone = expand(base, 2, example_input=(X, X[:8]), traced=True)
+    torch.testing.assert_close(clone(X, X[:8]), base(X, X[:8]), rtol=0, atol=1e-12)
+    for other in ((X[:9], X[:8]), (X, X[:4]), (X[:4], X)):
+        with pytest.raises(InvalidInput):
+            clone(*other)
+
+
+def positions_of(kind):
+    """A table of 10 positions, of which a call uses the first."""
+
+    class Positioned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.o = nn.Linear(5, 4), nn.Linear(4, 3)
+            table = torch.randn(1, 10, 4, generator=torch.Generator().manual_seed(0))
+            if kind == "buffer":
+                self.register_buffer("table", table)
+            else:
+                self.table = nn.Parameter(table)
+
+        def forward(self, x):
+            count = x.shape[1]
+            h = self.a(x)
+            rows = {
+                "narrow": lambda: self.table.narrow(1, 0, count),
+                "last": lambda: self.table[:, -count:],
+                "split": lambda: self.table.split(count, 1)[0],
+                "transposed": lambda: self.table.transpose(1, 2)[..., :count].transpose(1, 2),
+            }.get(kind, lambda: self.table[:, :count])()
+            return self.o(torch.tanh(h + rows))
+
+    torch.manual_seed(0)
+    return Positioned().double()
+
+
+@pytest.mark.parametrize("kind", ["parameter", "buffer", "narrow", "last", "split", "transposed"])
+def test_rows_of_a_table_that_the_example_does_not_use_stay_as_they_are(kind):
+    """They are no units: a longer call uses them, each once."""
+    base, x = positions_of(kind), torch.randn(2, 4, 5, dtype=torch.float64)
+    clone = expand(base, 2, example_input=x)
+    assert clone.table.shape == (1, 10, 8)
+    for count in range(2, 11):
+        longer = torch.randn(2, count, 5, dtype=torch.float64)
+        torch.testing.assert_close(clone(longer), base(longer), rtol=0, atol=1e-12)
+    assert isinstance(certify(clone, base=base, example_input=x), Holds)
+
+
+def test_what_this_call_does_not_use_stays_as_it_is_and_that_is_said():
+    """A token that is not asked for; of a table, a slice that is empty in the example and not in longer calls."""
+
+    def forward(s, x, masked=False):
+        h = torch.cat([torch.tanh(s.a(x)), s.table[:, : x.shape[1] - 4].expand(len(x), -1, -1)], 1)
+        return s.o(h + s.token if masked else h)
+
+    base = Model(forward).double()
+    base.table, base.token = nn.Parameter(torch.randn(1, 7, 4)), nn.Parameter(torch.randn(4))
+    base = base.double()
+    x = torch.randn(2, 4, 5, dtype=torch.float64)
+    clone = expand(base, 2, example_input=x)
+    assert clone.token.shape == (4,)
+    assert expansion(clone).narrow["token"] == "nothing in this call uses it"
+    assert isinstance(certify(clone, base=base, example_input=x), Holds)
+    longer = torch.randn(2, 9, 5, dtype=torch.float64)
+    torch.testing.assert_close(clone(longer), base(longer), rtol=0, atol=1e-12)
 
 
 def test_a_number_that_equals_a_width_by_chance_is_no_width():
@@ -199,6 +291,26 @@ def test_a_number_that_equals_a_width_by_chance_is_no_width():
     assert (clone.window, clone.inner_units) == (4, 8)
     assert expansion(clone).own_class
     torch.testing.assert_close(clone(20 * X), base(20 * X), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hidden_span", "head_window", "image_width", "feature_clip", "filter_length"])
+def test_a_number_called_like_a_width_that_cuts_positions_stays(name):
+    """It equals the width, and cuts nothing off the example: a call of more than twice the length shows it."""
+
+    class Cropped(Model):
+        def __init__(self):
+            super().__init__(tanh)
+            setattr(self, name, 4)
+
+        def forward(self, x):
+            kept = torch.arange(x.shape[1])[:, None] < getattr(self, name)
+            return self.o(torch.tanh(self.a(x)) * kept)
+
+    base = Cropped().double()
+    clone = expand(base, 2, example_input=torch.randn(2, 2, 5, dtype=torch.float64))
+    for count in (2, 5, 9):
+        x = torch.randn(2, count, 5, dtype=torch.float64)
+        torch.testing.assert_close(clone(x), base(x), rtol=0, atol=1e-12)
 
 
 def test_the_sliding_window_of_a_mistral_stays():

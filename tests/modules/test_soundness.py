@@ -179,11 +179,13 @@ def state_that_differs(kind, shape):
     """Of two clones."""
     value = torch.ones(shape, dtype=torch.uint8 if kind == "codes" else torch.float64)
     value[1] = 3
-    return {"list": [value], "complex": value * 1j, "codes": value, "own layout": {"q": value.flatten()}}[kind]
+    kinds = {"list": [value], "complex": value * 1j, "codes": value, "own layout": {"q": value.flatten()}}
+    return {**kinds, "array": value.numpy()}[kind]
 
 
 @pytest.mark.parametrize(
-    ("kind", "verdict"), [("list", Fails), ("complex", Fails), ("codes", Undecided), ("own layout", Undecided)]
+    ("kind", "verdict"),
+    [("list", Fails), ("complex", Fails), ("array", Fails), ("codes", Undecided), ("own layout", Undecided)],
 )
 def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
     clone, optimizer = trained(torch.optim.Adam)
@@ -198,6 +200,73 @@ def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
         torch.ones(1),
     ]
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+
+
+def test_state_of_no_parameter_is_not_called_alike():
+    clone, optimizer = trained(torch.optim.Adam)
+    optimizer.state["step"] = {"count": torch.tensor(2)}
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+    optimizer.state["shared"] = {"moments": torch.randn(40)}
+    verdict = certify(clone, example_input=X, optimizer=optimizer)
+    assert isinstance(verdict, Undecided)
+    assert "shared is state of no parameter" in str(verdict)
+
+
+def test_a_small_second_moment_is_no_rounding_of_a_large_one_beside_it():
+    """Adam divides entry by entry: one entry that is twice as large parts the clones at the next step."""
+    x = X.float() * torch.tensor([1.0, 40, 40, 40, 40])
+    clone = expand(Model(lambda s, x: tanh(s, x / 40)), 2, example_input=x)
+    optimizer = torch.optim.Adam(clone.parameters(), 1e-2)
+
+    def step():
+        optimizer.zero_grad()
+        (clone(x) - 1).square().mean().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
+    optimizer.state[clone.a.weight]["exp_avg_sq"][1, 0] *= 2
+    verdict = certify(clone, example_input=x, optimizer=optimizer)
+    assert isinstance(verdict, Undecided)
+    assert "single entries of exp_avg_sq" in str(verdict)
+    step()
+    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Fails)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "redistribute", "kept"),
+    [
+        (torch.optim.Adam, 1, False),
+        (torch.optim.RMSprop, 1, False),
+        (torch.optim.Adam, None, True),
+        (torch.optim.AdamW, 1, True),
+        (torch.optim.SGD, 1, True),
+    ],
+)
+def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, redistribute, kept):
+    """And the steps are really run."""
+    clone = expand(Model(tanh).double(), 3, example_input=X, redistribute=redistribute)
+    stepper = optimizer(clone.parameters(), 1e-2, weight_decay=0.1)
+    verdict = certify(clone, example_input=X, optimizer=stepper)
+    assert isinstance(verdict, Holds if kept else Fails)
+    assert kept or "divides the decay of" in str(verdict)
+    for _ in range(20):
+        stepper.zero_grad()
+        clone(X).square().mean().backward()
+        stepper.step()
+    values = torch.tanh(clone.a(X)).unflatten(1, (4, 3))
+    assert bool((values.amax(2) - values.amin(2) < 1e-9).all()) == kept
+
+
+def test_an_optimizer_that_nobody_here_knows_is_not_certified():
+    class Own(torch.optim.SGD):
+        pass
+
+    clone = expand(Model(tanh).double(), 2, example_input=X)
+    verdict = certify(clone, example_input=X, optimizer=Own(clone.parameters(), 0.1))
+    assert isinstance(verdict, Undecided)
+    assert "whether Own treats all units alike is not known" in str(verdict)
 
 
 @pytest.mark.parametrize("factor", [-1, 0, 0.5, 3])
