@@ -246,7 +246,9 @@ def test_a_small_second_moment_is_no_rounding_of_a_large_one_beside_it():
 )
 def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, redistribute, kept):
     """And the steps are really run."""
-    clone = expand(Model(tanh).double(), 3, example_input=X, redistribute=redistribute)
+    base = Model(lambda s, x: s.o(torch.tanh(s.b(torch.tanh(s.a(x))))))
+    base.b = nn.Linear(4, 4)
+    clone = expand(base.double(), 3, example_input=X, redistribute=redistribute)
     stepper = optimizer(clone.parameters(), 1e-2, weight_decay=0.1)
     verdict = certify(clone, example_input=X, optimizer=stepper)
     assert isinstance(verdict, Holds if kept else Fails)
@@ -255,7 +257,7 @@ def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, r
         stepper.zero_grad()
         clone(X).square().mean().backward()
         stepper.step()
-    values = torch.tanh(clone.a(X)).unflatten(1, (4, 3))
+    values = clone.b(torch.tanh(clone.a(X))).unflatten(1, (4, 3))
     assert bool((values.amax(2) - values.amin(2) < 1e-9).all()) == kept
 
 
