@@ -202,3 +202,160 @@ def test_what_a_false_rule_proves_the_pass_refutes(change, condition):
     assert not found.symbolic
     assert isinstance(found.verdict, Fails)
     assert found.numeric[0].condition.startswith(condition)
+
+
+# --- the numbers that are compared ------------------------------------------------------------------------------------
+
+
+def test_a_ratio_is_of_the_worst_and_infinite_where_a_number_is_not_finite():
+    t, inf, nan = torch.tensor, float("inf"), float("nan")
+    assert survey._ratio(t([1.0, 3.0]), t([4.0, 2.0])) == 1.5
+    assert survey._ratio(t([0.0, 0.0]), t([0.0, 2.0])) == 0.0
+    assert survey._ratio(t([1.0]), t([0.0])) == inf
+    assert survey._ratio(t([nan, 0.0]), t([1.0, 1.0])) == inf
+    assert survey._ratio(t([inf]), t([inf])) == inf
+    assert survey._ratio(t([]), t([])) == 0.0
+
+
+def test_outputs_are_compared_by_their_last_coordinate():
+    theirs = torch.tensor([1.0, 100.0, 10.0]).double().expand(16, 3).contiguous()
+    mine = theirs.clone()
+    mine[3, 0] += 0.5
+    mine[5, 1] -= 1.0
+    assert survey._ratio_by_last(mine, theirs) == 0.5
+    assert survey._ratio_by_last(mine[:15], theirs[:15]) == 0.01  # few samples: over the largest of all
+    assert survey._ratio_by_last(mine[:, :2], theirs) == float("inf")
+    assert survey._ratio_by_last(mine[:0], theirs[:0]) == 0.0
+    masks = torch.full((3, 3), -torch.inf)
+    assert survey._ratio_by_last(masks, masks) == 0.0
+    mine[0, 0] = float("nan")
+    assert survey._ratio_by_last(mine, theirs) == float("inf")
+
+
+@pytest.mark.parametrize("index", [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]])
+def test_block_sums_of_adjoints_are_the_bases(index):
+    index = np.array(index)
+    adjoint = torch.randn(5, 4, dtype=torch.float64)
+    total = torch.stack([adjoint[:, index == k].sum(1) for k in range(2)], 1)
+    values = {"b": (np.arange(5), index)}
+    base = survey.Base((), {"b": total}, {"a": "b"}, values)
+    assert survey._from_base("a", adjoint, base) < 1e-14
+    assert survey._from_base("c", 2 * adjoint, base) == 0.0  # a node that the base does not have
+    assert survey._from_base("a", adjoint, base._replace(values={})) == 0.0
+    assert survey._from_base("a", adjoint, base._replace(adjoints={})) == 0.0
+    off = total.clone()
+    off[2, 1] += 0.25
+    largest = float(off.abs().max())
+    assert survey._from_base("a", adjoint, base._replace(adjoints={"b": off})) == pytest.approx(0.25 / largest)
+
+
+def test_a_survey_is_clear_within_eight_roundings():
+    seen = survey.Survey(None, 8e-16, 8e-7, finite=True, near_ties=(), magnitudes={})
+    assert seen.clear(1e-16, 1e-7)
+    assert not seen.clear(0.99e-16, 1e-7)
+    assert not seen.clear(1e-16, 0.99e-7)
+    assert not seen._replace(finite=False).clear(1.0, 1.0)
+
+
+def test_clones_are_apart_relative_to_their_block_the_median_block_or_the_terms():
+    value = torch.tensor([[4.0, 4.0, 1.0, 1.5, 0.0, 1e-3]]).double().repeat(3, 1)
+    index = np.array([0, 0, 1, 1, 2, 2])
+    axes = (np.arange(3), index)
+    assert survey.distance(value, axes) == pytest.approx(0.5 / 1.5)
+    assert survey.distance(value, axes, 10.0) == pytest.approx(0.05)
+    assert survey.distance(value[:, :2], (np.arange(3), index[:2])) == 0.0
+    assert (
+        survey.distance(value[:, 2:], (np.arange(3), index[2:] - 1)) == 1.0
+    )  # of two blocks the smaller is the median
+    assert survey.distance(value, None) == survey.distance(value[:0], axes) == 0.0
+    assert survey.distance(value.T.contiguous(), axes[::-1]) == pytest.approx(0.5 / 1.5)
+    crossed = np.array([0, 1, 0, 1, 2, 2])
+    assert survey.distance(value, (np.arange(3), crossed)) == pytest.approx(3 / 4)
+    value[1, 0] = float("nan")
+    assert survey.distance(value, axes) == float("inf")
+
+
+class Biased(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.c = nn.Linear(4, 6), nn.Conv1d(6, 5, 1)
+        self.shift, self.scale = nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
+        self.pixels = nn.Parameter(torch.ones(5, 1))
+
+    def forward(self, x):
+        h = self.c(torch.tanh(self.a(x)).transpose(1, 2)).transpose(1, 2)
+        return (h * self.scale + self.shift).transpose(1, 2) + self.pixels
+
+
+def test_vectors_that_are_added_are_listed_with_their_sizes():
+    model, x = Biased(), torch.randn(2, 3, 4)
+    program, state = trace(model, x), state_of(model)
+    found = survey._biases(program, state)
+    named = sorted(
+        (state_name, size)
+        for node in found.values()
+        for key, size in node
+        for state_name, t in state.items()
+        if id(t) == key
+    )
+    assert named == [("a.bias", 6), ("c.bias", 5), ("shift", 5)]
+
+
+def test_terms_of_a_bias_are_those_of_the_median_unit():
+    adjoint = torch.randn(7, 5, 3, dtype=torch.float64)
+    by_channel = adjoint.square().sum((0, 2)).sqrt()
+    assert survey._terms(adjoint, 5) == pytest.approx(float(by_channel.median()))
+    assert survey._terms(adjoint, 3) == pytest.approx(float(adjoint.square().sum((0, 1)).sqrt().median()))
+    assert survey._terms(adjoint, 7) == pytest.approx(float(adjoint.square().sum((1, 2)).sqrt().median()))
+    assert survey._terms(adjoint, 4) == 0.0
+    assert survey._terms(adjoint[0, 0], 3) == 0.0
+    square = torch.randn(3, 3, dtype=torch.float64)
+    assert survey._terms(square, 3) == pytest.approx(float(square.square().sum(0).sqrt().median()))  # the last first
+
+
+def test_a_bias_whose_gradient_cancels_is_judged_by_its_terms():
+    """Keys' biases shift all logits alike: their gradient is rounding, of numbers that are not small."""
+    torch.manual_seed(0)
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k, self.v = (nn.Linear(4, 6) for _ in range(3))
+
+        def forward(self, x):
+            return (self.q(x) @ self.k(x).mT / 6**0.5).softmax(-1) @ self.v(x)
+
+    base, x = Attention().double(), torch.randn(3, 5, 4, dtype=torch.float64)
+    clone = expand(base, 2, example_input=x)
+    assert certify(clone, base=base, example_input=x)
+
+
+def test_a_weight_is_opened_for_each_use_and_told_once():
+    """y = W(Wx): the gradient of both uses together; a use that reaches no output adds nothing."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.u = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))
+
+        def forward(self, x):
+            unseen = (x @ self.w).sum() * self.u
+            return torch.tanh(x @ self.w) @ self.w + 0 * unseen.detach()
+
+    model, x = Twice(), torch.randn(3, 4)
+    program, state = trace(model, x), state_of(model)
+    found = {}
+
+    def told(key, gradient):
+        assert key not in found
+        found[key] = gradient
+
+    watch = survey._Watch(lambda *_: None, lambda: None, lambda *_: None, told)
+    (output,) = survey._passed(program, state, [x], 2, watch)
+    w = model.w.detach().double().requires_grad_()
+    wanted = torch.tanh(x.double() @ w) @ w
+    torch.testing.assert_close(output, wanted.detach(), rtol=1e-12, atol=1e-14)
+    (wanted * torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)).sum().backward()
+    torch.testing.assert_close(found[id(model.w)], w.grad, rtol=1e-12, atol=1e-14)
+    assert found.keys() == {id(model.w)}
+    assert model.w.grad is None
