@@ -37,7 +37,7 @@ mutants: $(VENV)/.dev         ## would the tests notice wrong code? a seeded sam
 	$(BIN)/python -m mutants $(MUTANTS)
 
 thorough: $(VENV)/.dev        ## nightly: the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --durations=20 $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m hypothesis --durations=20 $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev           ## speed ratios, measured in one run
 	$(BIN)/python -m benchmarks

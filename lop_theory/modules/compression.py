@@ -47,7 +47,8 @@ class Smaller(NamedTuple):
 
 def compress(model: nn.Module, detection: Detection) -> Smaller:
     """``model`` without clones (units equal on all data) and without units constant on the detection's data: equal
-    outputs there, to rounding; where only clones are removed, on all data.
+    outputs there, to rounding (10⁻¹⁰ in float64, 10⁻⁵ in float32, 5 % in half precision); where only clones are
+    removed, on all data, to what the tolerance of equal weights (10⁻⁹, 2 · 10⁻⁵, four roundings) is to their readers.
 
     Raises ``InvalidInput`` if the model cannot be traced.
     """

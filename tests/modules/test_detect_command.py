@@ -191,9 +191,11 @@ class Malicious:
 def test_a_pickle_that_wants_more_is_refused_and_not_executed(files, capsys):
     torch.save({"weight": Malicious()}, files / "torch.pt")
     (files / "plain.pt").write_bytes(pickle.dumps(Malicious()))
-    np.save(files / "objects.npy", np.array([Malicious()], dtype=object), allow_pickle=True)
-    for arguments in ({"checkpoint": "torch.pt"}, {"checkpoint": "plain.pt"}, {"data": "objects.npy"}):
-        assert run(files, **arguments) == 2
+    objects = np.array([Malicious()], dtype=object)
+    np.save(files / "objects.npy", objects, allow_pickle=True)
+    np.savez(files / "objects.npz", input=objects)
+    for name in ("torch.pt", "plain.pt", "objects.npy", "objects.npz"):
+        assert run(files, **{"data" if name.startswith("objects") else "checkpoint": name}) == 2
         out, err = capsys.readouterr()
         assert "executed" not in out
         assert "refused" in err

@@ -35,6 +35,10 @@ def test_the_clone_is_an_instance_of_the_models_own_class_and_carries_its_record
         expansion(base)
 
 
+def test_twice_as_wide_is_the_default():
+    assert expand(Model(tanh), example_input=X.float()).a.out_features == 8
+
+
 def test_keywords_in_any_order_and_other_python_arguments():
     def two(s, image, meta, t=1.0, skip=True):
         h = torch.tanh(s.a(image)) + torch.sin(s.a(meta))
