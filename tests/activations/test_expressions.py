@@ -1,7 +1,10 @@
 """What the structure of an expression tells: its parity, its largest power, the constants that fold."""
 
+import math
+
 import pytest
 
+from lop_theory.activations.ball_table import ball_polynomial, constant_value
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.expression import ONE, ZERO, X, compose, degree, div, num
 from lop_theory.activations.formula import parse
@@ -39,3 +42,55 @@ def test_constants_fold_where_x_becomes_one():
 )  # fmt: skip
 def test_the_largest_power_that_is_spelled_out(text, right):
     assert degree(parse(text)) == right
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("x**2/sqrt(2) - pi*x/3 + exp(1)", [math.e, -math.pi / 3, 0.5**0.5]),
+        ("(x + sqrt(2))**3", [2**1.5, 6, 3 * 2**0.5, 1]),
+        ("x*(pi - x)", [0, math.pi, -1]),
+        ("sqrt(3)", [3**0.5]),
+        ("(x - x)/pi", []),
+        ("x/(1 + x)", None),
+        ("x**(1/2)", None),
+        ("x**(-2)", None),
+        ("tanh(x)", None),
+        ("x*tanh(x)", None),
+        ("tanh(x)**2", None),
+        ("1/x", None),
+        ("tanh(x)/2", None),
+    ],
+)
+def test_polynomials_with_balls_for_coefficients(text, right):
+    found = ball_polynomial(parse(text))
+    assert (found is None) == (right is None)
+    if found is not None:
+        assert [float(found[k]) for k in range(len(right))] == pytest.approx(right, rel=1e-12)
+        assert found.length() <= max(len(right), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("8**(1/3)", 2),
+        ("2**(-1/2)", 0.5**0.5),
+        ("3**(2/3)", 3 ** (2 / 3)),
+        ("0**(1/3)", 0),
+        ("sigmoid(-1)", 1 / (1 + math.e)),
+        ("softplus(2)", math.log1p(math.exp(2))),
+        ("softplus(-2)", math.log1p(math.exp(-2))),
+        ("sign(-2)", -1),
+        ("step(-1)", 0),
+        ("step(0)", 1),
+        ("max(1, sqrt(3))", 3**0.5),
+        ("min(1, sqrt(3))", 1),
+        ("relu(-pi)", 0),
+        ("asinh(1)", math.asinh(1)),
+        ("abs(1 - pi)", math.pi - 1),
+        ("erf(1/2)", math.erf(0.5)),
+        ("sinh(1) - cosh(1)", -1 / math.e),
+    ],
+)
+def test_values_of_constants(text, right):
+    assert float(constant_value(parse(text))) == pytest.approx(right, rel=1e-13, abs=1e-15)

@@ -59,3 +59,20 @@ def test_squares_of_boxes_are_rounded_outwards():
 @pytest.mark.claim("gap-certificate")
 def test_tails_are_what_the_squares_leave():
     assert tails_low([0, 3, 5, 1, 4], 10) == [10, 10, 7, 2, 1, 0]
+
+
+def test_the_time_of_an_analysis_is_that_between_its_ends(monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr("lop_theory.gap.analysis.time.perf_counter", lambda: next(clock))
+    assert analyse("tanh").seconds == 2.5
+
+
+def test_the_stages_of_an_analysis_know_more_and_more():
+    known = []
+    found = analyse("relu", digits=9, coefficients=7, progress=known.append)
+    assert [(k.minus_one is None, bool(k.verdict)) for k in known] == [(True, False), (True, True), (False, True)]
+    assert all(k.kern == found.kern for k in known)
+    assert (found.kern.order, found.kern.expansion.digits) == (7, 9)
+    assert known[-1].minus_one is found.minus_one
+    assert len(analyse("tanh").kern.squares) == 20
+    assert analyse("tanh").kern.expansion.digits == 15
