@@ -91,8 +91,8 @@ def _children(node: ast.AST) -> list[ast.AST]:
         return []
     skipped = [getattr(node, name, None) for name in ("annotation", "returns")]
     parts = [child for child in ast.iter_child_nodes(node) if not any(child is s for s in skipped)]
-    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg == "strict"):
-        return []  # text for people; zip's own check of lengths
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg in ("strict", "maxsize")):
+        return []  # text for people; zip's own check of lengths; how much a cache holds
     return [p for p in parts if not (isinstance(p, ast.Expr) and isinstance(p.value, ast.Constant))]
 
 

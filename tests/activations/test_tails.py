@@ -56,6 +56,7 @@ def test_tails_bound_the_growth(text, side, start):
         ("x/(4 + x**2)", 1, (1 / 8, 1, 0, 0)),
         ("x/(2 + tanh(x))", 1, (1 / (2 + math.tanh(2)), 1, 0, 0)),
         ("abs(x)**(1/2)", 1, (1, 0.5, 0, 0)),
+        ("abs(x)**(1/3)", -1, (1, 1 / 3, 0, 0)),
     ],
 )
 def test_tails_of_simple_functions_are_tight(text, side, right):
@@ -67,6 +68,9 @@ def test_tails_of_simple_functions_are_tight(text, side, right):
     [
         ("exp(sin(x) + x)", 1, (math.e, 0, 1, 0)),  # factor by factor
         ("exp(tanh(x) + x**2/9)", 1, (math.e, 0, 0, 1 / 9)),
+        ("(x*exp(x/2 + x**2/32))**2", 1, (1, 2, 1, 1 / 16)),
+        ("(exp(x) + exp(x**2/16))**(1/2)", 1, (2**0.5, 0, 0.5, 1 / 32)),
+        ("sqrt(x*x*exp(x/2) + exp(x**2/16)*x)", 1, (2**0.5, 1, 0.25, 1 / 32)),
         ("exp(x**3*tanh(x) + x)", 1, None),
         ("exp(x + x**3*tanh(x))", 1, None),
         ("exp(x*tanh(x))", 1, (1, 0, 1, 0)),  # exp of a bound of the size
