@@ -81,12 +81,17 @@ def test_between_enclosures_the_sign_is_constant(coefficients, form):
                 assert all(value > 0 for value in values) or all(value < 0 for value in values)
 
 
-@pytest.mark.parametrize("text", ["abs(sin(x))", "max(sin(x), cos(x), sin(2*x))", "relu(abs(x**2 - 2) - sin(x))"])
+@pytest.mark.parametrize(
+    "text",
+    ["abs(sin(x))", "max(sin(x), cos(x), sin(2*x))", "relu(abs(x**2 - 2) - sin(x))", "abs((x - 1)*(x**2 - 2))",
+     "relu((x + 2)*(x**3 - 3)*x)"],
+)  # fmt: skip
 def test_isolated_pieces_hold_no_switch_but_at_the_kinks(text):
     parts = isolated_pieces(parse(text), fmpq(4), 60)
     assert (parts[0].lo, parts[-1].hi) == (-4, 4)
     assert all(left.hi == right.lo for left, right in pairwise(parts))
     for part in parts:
+        assert part.lo < part.hi
         assert part.hi - part.lo <= fmpq(1, 2**60) or not any(op in str(part.expr) for op in KINKED)
 
 
