@@ -135,16 +135,16 @@ def _inside(ratio: Ratio, bits: int) -> Kappa | None:
 
 
 def _closed(ratio: Ratio, m: arb, ends: tuple[arb, arb], curvature: arb) -> Kappa | None:
-    """Strong convexity on [p, q] and r > r(m) outside."""
+    """By strong convexity on [p, q], r ≥ r(m) − r′(m)²/(2 min r″) there, least within |r′(m)|/min r″ of m; r > r(m)
+    outside."""
     p, q = ends
     top, tilt = value(ratio, m), slope(ratio, m)
     drop = tilt * tilt / (2 * curvature)
     shift = (abs(tilt) / curvature).abs_upper()
-    outside = q - m > shift and _above(ratio, q, arb(1), top.upper())
-    inside = p.is_zero() or (m - p > shift and _above(ratio, arb(0), p, top.upper()))
-    if not (outside and inside):
+    below = p.is_zero() or _above(ratio, arb(0), p, top.upper())
+    if not (below and _above(ratio, q, arb(1), top.upper())):
         return None
-    at = hull((m - shift).lower().max(arb(0)), (m + shift).upper())
+    at = hull((m - shift).lower().max(p), (m + shift).upper().min(q))
     return Kappa(hull((top - drop).lower(), top.upper()), at, "interior")
 
 

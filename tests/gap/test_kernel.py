@@ -155,3 +155,17 @@ def test_the_slope_at_zero_is_the_linearity_coefficient(name):
 def test_derivatives_at_one_of_a_line():
     kern = correlation_kernel(from_formula("2*x + 1").expr)
     assert [derivative_at_one(kern, order) for order in (1, 2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "digits", "order"),
+    [("sin(x)", 15, 20), ("sin(x)", 40, 40), ("relu(x)", 15, 320), ("tanh(x)", 3, 20), ("erf(x/3)", 15, 20),
+     ("sin(2*x)", 15, 40)],
+)  # fmt: skip
+def test_a_standard_kernel_doubles_its_order_until_the_tail_is_small(text, digits, order):
+    """Of sin(ax), T_n = Σ_{k≥n, odd} a^{2k}/(k! sinh a²)."""
+    kern = standard_kernel(from_formula(text).expr, digits)
+    assert kern.order == order
+    small = arb(10) ** -digits
+    assert kern.tails[order] < small or order == 320
+    assert order == 20 or not correlation_kernel(from_formula(text).expr, order // 2, digits).tails[order // 2] < small
