@@ -74,7 +74,7 @@ def _shards(index: Path) -> dict[str, Any]:
     """All shards that an index names; names that leave the folder are refused."""
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InvalidInput("checkpoint", str(index), "is no index of shards") from error
     state: dict[str, Any] = {}
     for name in names:

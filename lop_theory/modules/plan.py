@@ -145,8 +145,8 @@ def multiplicities(found: Widths, factors: Factors, attention: str) -> dict[Axis
 
 
 def _generality(item: tuple[str, object]) -> tuple[bool, int]:
-    """General patterns first, so that specific ones have the last word."""
-    return ("*" not in item[0], len(item[0]))
+    """General patterns first, so that specific ones have the last word, and names the very last."""
+    return (not set("*?[") & set(item[0]), len(item[0]))
 
 
 def _checked(factor: Any) -> Multiplicity:

@@ -231,7 +231,7 @@ def _insert_vector(rewriter: Rewriter, node: Node, operand: Node, dim: int, vect
     shape[dim] = len(vector)
     ops = torch.ops.aten
     with rewriter.graph.inserting_before(node):
-        flat = rewriter.graph.call_function(torch.tensor, (vector.tolist(),))
+        flat = rewriter.graph.call_function(torch.tensor, (vector.tolist(),), {"dtype": torch.float64})
         typed = rewriter.graph.call_function(ops.type_as.default, (flat, operand))
         shaped = rewriter.graph.call_function(ops.view.default, (typed, shape))
         scaled = rewriter.graph.call_function(ops.mul.Tensor, (operand, shaped))

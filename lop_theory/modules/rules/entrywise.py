@@ -24,6 +24,11 @@ def _axis(call: Call, operands: list[Operand], from_right: int, size: int) -> ob
     return reduce(call.domain.tie, full) if full else call.domain.new(size)
 
 
+def as_self(call: Call) -> Axes:
+    """type_as: of the other tensor only the type counts."""
+    return call["self"].axes
+
+
 def prelu(call: Call) -> Axes:
     """The slope is shared (one parameter) or duplicated with its channel."""
     x, slope = call["self"], call["weight"]
@@ -61,7 +66,7 @@ ARITHMETIC = (
     "__xor__ isfinite"
 )
 COPIES = (
-    "contiguous clone alias detach lift_fresh_copy lift_fresh to _to_copy type_as zeros_like ones_like full_like fill "
+    "contiguous clone alias detach lift_fresh_copy lift_fresh to _to_copy zeros_like ones_like full_like fill "
     "copy float double half bfloat16"
 )
 
@@ -69,6 +74,7 @@ RULES = {
     **table(elementwise, ACTIVATIONS),
     **table(elementwise, ARITHMETIC),
     **table(elementwise, COPIES),
+    **table(as_self, "type_as"),
     **table(prelu, "prelu"),
     **table(glu, "glu"),
 }
