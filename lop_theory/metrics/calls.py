@@ -24,12 +24,10 @@ CARRIED = frozenset(
     "tensor_split".split()
 )
 REDUCED = frozenset("mean sum var std norm amax amin max min prod logsumexp any all argmax argmin".split())
-NORMALISED = frozenset("layer_norm batch_norm group_norm instance_norm rms_norm normalize local_response_norm".split())
 PLAIN = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d".split()
 )
-POOLED = PLAIN | frozenset("interpolate pad dropout dropout1d dropout2d feature_dropout alpha_dropout".split())
 SLICED = frozenset("chunk split unbind narrow select slice getitem".split())
 RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
 SYNONYMS = {

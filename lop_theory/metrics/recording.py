@@ -156,8 +156,11 @@ def capture(
     """Outputs and their gradients by module name (every leaf module by default). Buffers are copies, randomness is
     restored."""
     names = [name for name, m in model.named_modules() if _is_layer(m)] if layers is None else layers
-    seen = _pass(model, inputs, loss, names, copies=False) or _pass(model, inputs, loss, names, copies=True)
-    return seen or {}
+    seen = _pass(model, inputs, loss, names, copies=False)
+    if seen is None:
+        seen = _pass(model, inputs, loss, names, copies=True)
+    assert seen is not None  # what is cloned is overwritten by nothing
+    return seen
 
 
 def _pass(

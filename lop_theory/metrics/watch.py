@@ -26,9 +26,7 @@ from lop_theory.metrics.calls import (
     CARRIED,
     LINEAR,
     NONLINEAR,
-    NORMALISED,
     PLAIN,
-    POOLED,
     RECURRENT,
     REDUCED,
     carried_dim,
@@ -292,10 +290,11 @@ class Watch(TorchFunctionMode):
 
 
 def _keeps_dim(name: str, before: Tensor, after: Tensor, dim: int | None) -> bool:
-    """Normalisation, pooling, attention and unknown calls that leave the number of dimensions and of units."""
+    """Normalisation, pooling, attention and unknown calls that leave the number of dimensions and of units; of ``glu``
+    the half."""
     if dim is None or after.dim() != before.dim():
         return False
-    return name in NORMALISED or name in POOLED or name == "glu" or after.shape[dim] == before.shape[dim]
+    return name == "glu" or after.shape[dim] == before.shape[dim]
 
 
 def _without_override_check(function: Any) -> Any:

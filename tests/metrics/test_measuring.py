@@ -41,6 +41,29 @@ def test_captured_activations_and_gradients_against_a_run_by_hand():
     assert set(seen) == {"0", "1", "2", "5", "6", "7"}
 
 
+@pytest.mark.parametrize(("in_place", "passes"), [(False, 1), (True, 2)])
+def test_a_model_is_run_again_where_it_overwrites_what_was_captured(in_place, passes):
+    """Outputs are copied in the second pass alone."""
+    model, seen = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=in_place)), []
+    model.register_forward_pre_hook(lambda *_: seen.append(0))
+    found = M.capture(model, x := torch.randn(5, 4))
+    assert len(seen) == passes
+    assert torch.equal(found["0"].output, model[0](x))
+    assert torch.equal(found["1"].output, model[0](x).relu())
+
+
+@pytest.mark.parametrize("layers", [None, ["act"], ["act", "cut"]])
+@pytest.mark.parametrize("loss", [None, lambda out: out.square().mean()])
+def test_layers_are_measured_in_one_pass(layers, loss):
+    """But for those that the backward pass to the inputs does not meet: their gradient is taken in a second one."""
+    torch.manual_seed(0)
+    model, seen = Twice(whole=False), []
+    model.register_forward_pre_hook(lambda *_: seen.append(0))
+    found = M.measure(model, torch.randn(4, 6), loss, layers=layers)
+    assert len(seen) == 1 + (loss is not None and layers == ["act", "cut"])
+    assert all(math.isnan(m.saturated) == (loss is None) for m in found.values())
+
+
 def test_channels_of_one_dimensional_convolutions_and_tokens():
     assert M.channel_dim(nn.Conv1d(1, 1, 1), torch.zeros(2, 3, 4)) == 1
     assert M.channel_dim(nn.Linear(1, 1), torch.zeros(2, 3, 4)) == -1

@@ -205,6 +205,12 @@ PROGRAMS = [
     (lambda _, x: r(x + SHIFT), X, ["relu activation 1 - of relu"]),
     (lambda m, x: r(m.fc(x) * STRAY[:, 0]), X, [FC, "relu activation 1 fc.weight.0 of fc"]),
     (lambda m, x: torch.relu((m.fc(x) * 10).int()), X, [FC]),
+    (  # pooled and padded across units: what is summed is no unit of the layer
+        lambda m, x: F.linear(F.avg_pool1d(r(m.fc(x)), 2), torch.randn(2, 4)),
+        X,
+        [FC, RELU, "linear sum 1 - of ? plainly"],
+    ),
+    (lambda m, x: F.linear(F.pad(r(m.fc(x)), (1, 1)), torch.randn(2, 10)), X, [FC, RELU, "linear sum 1 - of ?"]),
 ]
 
 
