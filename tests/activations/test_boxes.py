@@ -102,3 +102,13 @@ def test_points_of_the_imaginary_axis():
         for name, right in (("asinh", mp.asinh), ("atan", mp.atan), ("sigmoid", lambda z: 1 / (1 + mp.exp(-z)))):
             found = complex_function(call(name, X))(acb(0, 0.5))
             assert complex(float(found.real), float(found.imag)) == pytest.approx(complex(right(0.5j)), abs=1e-15)
+
+
+@pytest.mark.parametrize(("text", "function"), [("sqrt(2 + sin(x))", lambda z: mp.sqrt(2 + mp.sin(z))),
+                                                ("log(3 + exp(x))", lambda z: mp.log(3 + mp.exp(z)))])  # fmt: skip
+def test_off_the_cut_plain_arithmetic_serves(text, function):
+    with precision(80):
+        found = complex_function(parse(text))(acb(arb(1, 0.01), arb(0.25, 0.01)))
+        right = function(mp.mpc(1, 0.25))
+        assert abs(complex(float(found.real), float(found.imag)) - complex(right)) < 1e-3
+        assert float(found.real.rad()) < 0.02

@@ -9,7 +9,7 @@ from lop_theory.activations.arrays import numpy_function
 from lop_theory.activations.catalogue import from_formula
 from lop_theory.activations.expression import ONE, X, call, div
 from lop_theory.activations.polynomial_range import Range, enclose_polynomial
-from lop_theory.activations.ranges import extended_range
+from lop_theory.activations.ranges import UNKNOWN, _span, extended_range
 from lop_theory.balls import arb, arb_poly, fmpq, parse_fmpq, precision
 
 INFINITE = float("inf")
@@ -132,6 +132,14 @@ def test_no_range_where_a_part_is_undefined(text, lo, hi):
 def test_a_polynomial_of_uncertain_degree_has_no_range_on_a_ray():
     found = enclose_polynomial(arb_poly([0, -1, arb(0, 1e-3)]), fmpq(0), INFINITE)
     assert (float(found.lo), float(found.hi)) == (-INFINITE, INFINITE)
+
+
+def test_the_hull_of_ends():
+    """An end that is not a number may be any."""
+    assert tuple(map(float, _span(arb(2), arb(-1), arb(3), arb(0)))) == (-1, 3)
+    assert tuple(map(float, _span(arb(2)))) == (2, 2)
+    assert _span(arb(1), arb.nan()) == UNKNOWN
+    assert tuple(map(float, UNKNOWN)) == (-INFINITE, INFINITE)
 
 
 def test_ranges_beyond_the_doubles():

@@ -267,6 +267,14 @@ def test_linearity_is_not_a_matter_of_digits():
     assert not check(forged(lie, one, linear=False))
 
 
+def test_where_the_truth_is_an_end_of_the_interval_no_ball_tells():
+    """x² has a_2 = 1."""
+    base = honest(from_formula("x**2"), n=3, digits=6)
+    reason = "coefficients[2]: the true value is too close to an end of its interval"
+    assert check(forged(base, [(0, 0), (0, 0), (10**9 - 5, 10**9)])) == Undecided(reason)
+    assert check(forged(base, [(0, 0), (0, 0), (10**9 - 5, 10**9 + 1)]))
+
+
 def test_undecided_is_never_holds(relu, monkeypatch):
     """With next to no work allowed the checker says so."""
     monkeypatch.setattr("lop_theory.hermite.taylor._MAX_CELLS", 2)

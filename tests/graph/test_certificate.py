@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.certificate import frozen_units, saturation_drift
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.counterexamples import REVIVED_BY_MOMENTUM, REVIVED_BY_UPSTREAM
-from lop_theory.graph.dag import Network, Node, build_network
+from lop_theory.graph.dag import Network, Node, build_network, exact_network
 from lop_theory.graph.passes import forward, gradient, squared_error
 from lop_theory.graph.scalars import exact, floats
 from lop_theory.strategies import networks
@@ -127,8 +127,9 @@ def test_more_terms_than_a_bound_on_their_rounding_holds_for_are_no_certificate(
     nodes += [Node("v", activation("relu"), -1e9), Node("y", activation("identity"))]
     edges = [("x", name, 1.0) for name in names] + [(name, "v", 1e-3) for name in names] + [("v", "y", 1.0)]
     network = build_network(["x"], nodes, edges, ["y"])
-    assert bool(frozen_units(network, arithmetic="bfloat16")) == frozen
-    assert frozen_units(network, arithmetic="float32")
+    for number in (network, exact_network(network)):
+        assert bool(frozen_units(number, arithmetic="bfloat16")) == frozen
+        assert frozen_units(number, arithmetic="float32")
 
 
 @pytest.mark.claim("frozen-unit")
