@@ -36,6 +36,8 @@ def test_numbers_against_quadrature(text):
     place = float(found.tends_to)
     if found.phase == "chaos":
         assert 0 <= place < 1
+        assert found.tends_to.rad() < 1e-11
+        assert found.rate.rad() < 1e-9
         assert _map(phi, place) == pytest.approx(place, abs=1e-8)
         step = 1e-4
         rate = (_map(phi, place + step) - _map(phi, max(place - step, -1))) / (2 * step)
