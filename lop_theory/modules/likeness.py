@@ -73,14 +73,13 @@ def alike_blocks(gathered: Gathered, threshold: float, eligible: Tensor) -> tupl
         return tuple(blocks.tolist())
     able = eligible[places]
     similar = (cosines(m) > threshold) & able[:, None] & able[None, :]
-    candidates = torch.nonzero(similar.sum(1) > 1).flatten()
-    if len(candidates):  # only these need a correlation
-        mean, mean_abs, near_zero = (x[candidates] for x in (m.mean, m.mean_abs, m.near_zero))
-        centred = torch.addr(m.gram[candidates][:, candidates], mean, mean, alpha=-m.samples)
-        part = Moments(m.samples, centred, mean, mean_abs, near_zero, m.chain)
-        close = similar[candidates][:, candidates] & (cosines(part) > limit)
-        chosen = places[candidates].cpu().numpy()
-        blocks[chosen] = chosen[np.asarray(leaders(close.cpu().numpy()))]
+    candidates = torch.nonzero(similar.sum(1) > 1).flatten()  # only these need a correlation
+    mean, mean_abs, near_zero = (x[candidates] for x in (m.mean, m.mean_abs, m.near_zero))
+    centred = torch.addr(m.gram[candidates][:, candidates], mean, mean, alpha=-m.samples)
+    part = Moments(m.samples, centred, mean, mean_abs, near_zero, m.chain)
+    close = similar[candidates][:, candidates] & (cosines(part) > limit)
+    chosen = places[candidates].cpu().numpy()
+    blocks[chosen] = chosen[leaders(close.cpu().numpy())]
     return tuple(canonical(blocks).tolist())
 
 

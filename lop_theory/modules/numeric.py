@@ -397,8 +397,7 @@ def _adjoint_difference(c: Comparison) -> Offence | None:
     for name, other in reversed(_comparable(c, c.clone.adjoints, c.base.adjoints)):
         total = c.clone.adjoints[name].cpu().numpy()
         for dim, index in enumerate(c.values[other]):
-            if len(index) > index.max(initial=-1) + 1:
-                total = block_sums(total, index, dim)
+            total = block_sums(total, index, dim)
         theirs = c.base.adjoints[other]
         offence = _differs(c, name, torch.as_tensor(total).to(theirs), theirs, c.moved.adjoints[other])
         if offence is not None:

@@ -58,7 +58,7 @@ def shrunk(model: nn.Module, example: Any, known: Structure, steps: list[Step], 
             kept[step.layer] = reason
         else:
             allowed.setdefault(step.leaf, step)  # another layer of the same width goes with it
-    whole, change = _fitted(base, model, known, {}, allowed) if exact and allowed else (None, inf)
+    whole, change = _fitted(base, model, known, {}, allowed) if allowed else (None, inf)
     if whole is not None:
         return Shrunk(whole, allowed, kept, change)
     current, taken, difference = _copied(model), dict[Axis, Step](), 0.0
