@@ -209,3 +209,17 @@ def test_units_of_weights_of_inputs_by_outputs_are_columns_and_are_read_by_rows(
 def test_readers_that_pad_with_anything_but_zeros_are_refused():
     with pytest.raises(InvalidInput, match="pass through pad, which has no rule"):
         layer_of(maps(padding=1, padding_mode="circular"))
+
+
+def test_units_without_biases_are_renewed_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Tanh(), nn.Linear(6, 3)).double()
+    layer = layer_of(model, torch.ones(2, 4).double())
+    before = model[0].weight.detach().clone()
+    with torch.no_grad():
+        layer.renew(torch.tensor([2]), "own", torch.Generator().manual_seed(0))
+        layer.mix(torch.zeros(6).double(), "own", torch.Generator().manual_seed(0))
+    assert (model[0].weight != before).any(1).nonzero().flatten().tolist() == [2]
+    assert (model[2].weight == 0).all(0).nonzero().flatten().tolist() == [2]
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert [names[id(p.parameter)] for p in layer.places(torch.tensor([2]))] == ["0.weight", "2.weight"]

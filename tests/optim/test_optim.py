@@ -184,6 +184,22 @@ def test_l2_init_state_round_trip_keeps_the_initial_values():
         L2Init(torch.optim.Adam(model.parameters()), strength=-1)
 
 
+def test_l2_init_refuses_the_state_of_other_shapes_and_changes_nothing():
+    wide = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    other = L2Init(torch.optim.Adam(wide.parameters(), 0.1))
+    step(wide, other, ROWS)
+    ours = L2Init(torch.optim.Adam(network().parameters(), 0.1))
+    before = [t.clone() for t in ours.initial]
+    with pytest.raises(InvalidInput, match=r"initial.*shapes"):
+        ours.load_state_dict(other.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.initial, before, strict=True))
+    assert not ours.optimiser.state
+    state = ours.state_dict()
+    del state["companion"]["initial"]
+    with pytest.raises(InvalidInput, match="initial"):
+        ours.load_state_dict(state)
+
+
 def test_l2_init_is_an_ordinary_optimiser():
     model = network()
     ours = L2Init(torch.optim.SGD(model.parameters(), 0.1), strength=0.1)

@@ -65,3 +65,31 @@ def test_units_that_feed_each_other_are_joined_by_fresh_weights():
     assert float(column[1].abs()) > 0
     assert float(column[kept].abs().max()) == 0
     assert float(model[4].weight[:, 1].detach().abs().max()) == 0
+
+
+def test_a_step_without_a_training_pass_says_nothing_of_any_unit():
+    model = network()
+    redo = ReDo(still(model), model, example_input=found(model), tau=5.0, period=1)
+    redo.step()
+    assert redo.replaced == [[], []]
+    model.eval()(ROWS)
+    redo.step()
+    assert redo.replaced == [[], []]
+    model.train()(ROWS)
+    redo.step()
+    assert redo.replaced == [list(range(6)), list(range(5))]  # every size is below five times the mean
+
+
+def test_units_at_the_threshold_are_dormant():
+    """Sizes 1, 1 and 4 over their mean 2: τ = ½ takes the first two."""
+    model = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    x = torch.ones(4, 1, dtype=torch.float64)
+    for tau, expected in ((0.5, [0, 1]), (0.499, [])):
+        with torch.no_grad():
+            model[0].weight.copy_(torch.tensor([[1.0], [1.0], [4.0]]))
+            model[0].bias.zero_()
+        redo = ReDo(still(model), model, example_input=x, tau=tau, period=1)
+        model(x)
+        redo.step()
+        assert redo.replaced == [expected]
+        redo.detach()

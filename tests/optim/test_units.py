@@ -214,3 +214,70 @@ class Stacked(nn.Module):
 def test_a_concatenation_without_a_dimension_is_along_the_first():
     with pytest.raises(InvalidInput, match="one:linear: its units are torn by cat"):
         find_units(Stacked(), torch.randn(4, 8))
+
+
+def test_queries_and_keys_are_skipped_for_the_scores_that_they_enter():
+    class Apart(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k, self.v, self.out = (nn.Linear(8, 8) for _ in range(4))
+
+        def forward(self, x):
+            q, k, v = (f(x).unflatten(-1, (2, 4)).transpose(1, 2) for f in (self.q, self.k, self.v))
+            return self.out(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    found = find_units(Apart(), torch.randn(3, 5, 8))
+    assert [(u.name, u.size) for u in found.units] == [("v", 8)]
+    assert found.skipped["q:linear"] == found.skipped["k:linear_1"] == "its units enter attention scores"
+    assert found.skipped["out:linear_3"] == "its units are an output of the model"
+
+
+class Gates(nn.Module):
+    """h · g · f, and the second gate is read once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.h, self.g, self.f, self.out, self.also, self.third = (
+            nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(6, 3), nn.Linear(6, 3), nn.Linear(6, 3)
+        )  # fmt: skip
+
+    def forward(self, x):
+        g, f = torch.sigmoid(self.g(x)), torch.sigmoid(self.f(x))
+        return self.out(torch.tanh(self.h(x)) * g * f) + self.also(g) + self.third(f)
+
+
+def test_a_unit_of_several_gates_is_read_wherever_one_of_them_is():
+    torch.manual_seed(0)
+    model, x = Gates().double(), torch.randn(5, 8, dtype=torch.float64)
+    (units,) = find_units(model, x).units
+    assert units.name == "g, f, h"
+    assert sorted(reader.module for reader in units.readers) == ["also", "out", "third"]
+    assert all(reader.owners.tolist() == list(range(6)) for reader in units.readers)
+    assert units.activation == "sigmoid"
+    assert units.observed.module == "out"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_units_are_observed_behind_their_activation(first):
+    """At a normalisation behind it, at the first reader if the normalisation stands before it."""
+    between = [nn.BatchNorm1d(6), nn.ReLU()] if first else [nn.ReLU(), nn.BatchNorm1d(6)]
+    (units,) = find_units(nn.Sequential(nn.Linear(8, 6), *between, nn.Linear(6, 2)), torch.randn(4, 8)).units
+    assert units.observed.module == ("3" if first else "2")
+    assert units.norms[0].names == tuple(
+        f"{1 if first else 2}.{n}" for n in ("weight", "bias", "running_mean", "running_var")
+    )
+    assert units.norms[0].owners.tolist() == list(range(6))
+    plain = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    assert find_units(plain, torch.randn(4, 8)).units[0].observed.module == "2"  # without an activation
+    functional = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), Functional(), nn.Linear(6, 2))
+    (units,) = find_units(functional, torch.randn(4, 8)).units
+    assert units.observed.module == "3"  # a module with modules of its own is called with something else
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return nn.functional.layer_norm(x, (6,))
