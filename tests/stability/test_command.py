@@ -137,6 +137,23 @@ def test_a_checkpoint_of_clones_and_a_loss_of_ones_own(files, capsys):
     assert "saddle" in out
 
 
+def normal_share(clone, x, clones):
+    """‖∇L − means of ∇L over products of blocks‖ / ‖∇L‖, by loops over entries."""
+    clone = clone.double()
+    slopes = torch.autograd.grad((clone(x.double()) - 1).square().mean(), list(clone.parameters()))
+    apart = whole = 0.0
+    for (name, _), slope in zip(clone.named_parameters(), slopes, strict=True):
+        labels = [torch.arange(n) if k is None else k for k, n in zip(clones.labels[name], slope.shape, strict=True)]
+        keys = [tuple(int(k[i]) for k, i in zip(labels, place, strict=True)) for place in torch.cartesian_prod(
+            *[torch.arange(n) for n in slope.shape]).reshape(-1, slope.dim()).tolist()]  # fmt: skip
+        values = slope.reshape(-1).tolist()
+        for key in set(keys):
+            block = [v for v, k in zip(values, keys, strict=True) if k == key]
+            apart += sum((v - sum(block) / len(block)) ** 2 for v in block)
+        whole += sum(v * v for v in values)
+    return (apart / whole) ** 0.5
+
+
 def test_beside_the_manifold_is_said():
     from lop_theory.modules import expand
     from lop_theory.stability import Settings, analyse, clones_of
@@ -149,6 +166,9 @@ def test_beside_the_manifold_is_said():
         clone[0].weight[0] += 0.1
     found = analyse(clone, x, lambda y: (y - 1).square().mean(), clones, settings=Settings(seeds=(0,)))
     assert not found.on_manifold
+    share = normal_share(clone, x, clones)
+    assert found.tangent == pytest.approx(share, rel=1e-4)
+    assert 1e-3 < share < 1
     assert found.departures == ()
     assert "BESIDE" in printed(found)
 
@@ -188,6 +208,29 @@ def test_bad_input_is_one_line(files, capsys, more, what):
     assert out == ""
     assert what in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "what"),
+    [
+        ("missing.pt", [], "MODEL='missing.pt': is no module:factory, and a checkpoint needs one"),
+        ("missing.pt", ["--model", FACTORY], "does not exist"),
+        (FACTORY, ["--model", FACTORY], "does not exist; give a checkpoint, or no --model"),
+        ("nowhere:build", [], "cannot be imported"),
+        (FACTORY, ["--args", '{"width": 2, "depth": 3}'], "fails"),
+    ],
+)
+def test_models_that_are_none(files, capsys, model, more, what):
+    code, out, err = run(capsys, *asked(files, *more, "--widen", "2", model=model))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert what in err
+
+
+def test_a_file_with_a_colon_in_its_name_is_a_checkpoint(files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    torch.save(mlp().state_dict(), "a:b")
+    code, _, err = run(capsys, *asked(files, "--widen", "2", "--seeds", "0", "--model", FACTORY, model="a:b"))
+    assert (code, err) == (0, "")
 
 
 def test_data_that_do_not_fit_and_a_pickle_that_wants_code(files, capsys):

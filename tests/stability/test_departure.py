@@ -142,6 +142,8 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     regular = torch.diag(torch.tensor([1.0, -2.0, 3.0, 4.0, 5.0]).double())
     bent = at._replace(product=lambda v: regular @ v)
     assert flatness(bent, flat, spectrum, whole(bent, everything))[2:] == (0, 0, 0, 0)
+    level = at._replace(product=torch.zeros_like)  # no curvature at all: all of it is kernel
+    assert flatness(level, flat, spectrum, whole(level, everything))[2:] == (5, 1, 5, 0)
 
 
 def test_the_default_step_is_half_of_one_over_the_largest_curvature() -> None:

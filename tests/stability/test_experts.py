@@ -100,6 +100,13 @@ def _some_choice_cuts_tied_copies(values, groups, k):
     return False
 
 
+def test_one_pair_among_single_experts_is_enough_to_be_cut():
+    assert split_tokens(np.zeros((1, 3)), [0, 0, 1], 1).tolist() == [True]
+    assert split_tokens(np.zeros((1, 3)), [0, 1, 2], 1).tolist() == [False]
+    assert split_tokens(np.array([[0.0, 0.0, 1.0]]), [0, 0, 1], 1).tolist() == [False]  # the best is alone
+    assert split_tokens(np.array([[0.0, 0.0, 1.0]]), [0, 0, 1], 2).tolist() == [True]
+
+
 def test_refusals():
     with pytest.raises(InvalidInput):
         split_tokens(np.zeros((1, 3)), [0, 0], 1)

@@ -94,6 +94,11 @@ def test_nearby_isometries_are_farther_and_low_rank_has_no_nearest():
     for singular in (np.zeros((2, 2)), np.ones((2, 2)), np.ones((3, 2))):
         with pytest.raises(InvalidInput, match="full rank"):
             polar_factor(singular)
+    with pytest.raises(InvalidInput, match="weight=3e-13"):
+        polar_factor(np.diag([1.0, 3e-13]))  # the smallest singular value is said
+    np.testing.assert_allclose(polar_factor(np.diag([1.0, 3e-12])), np.eye(2), atol=1e-12)
+    with pytest.raises(InvalidInput, match="full rank"):
+        polar_factor(np.diag([2.0, 2e-3]), tolerance=1e-3)
 
 
 @pytest.mark.claim("later-polar-factor")
