@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence, clone_pair
-from lop_theory.modules.interface import Profile
+from lop_theory.modules.interface import Partition, Profile
 from lop_theory.modules.redistribute import block_means
 from lop_theory.modules.terms import COARSEST, TOLERANCE
 
@@ -95,10 +95,18 @@ def _apart(name: str, key: str, of: tuple[Any, float | None], profile: Profile) 
         line = worst.max(1, initial=0.0)
         if bool((line > (tolerance or 0.0) * scale.max(1, initial=0.0)).any()):
             reason = f"{among} {line.max():.2e}" + ("" if tolerance is not None else f", in whole numbers: {UNKNOWN}")
-            found.append(_offence(name, reason, clone_pair(index, differing=line)))
+            found.append(_offence(name, reason, _farthest(index, np.moveaxis(array, dim, 0), worst)))
         elif bool((apart > WIDEST * means.real).any()) and _squares(array):
             found.append(_offence(name, f"single entries of {key} differ between clones, or are rounding: {UNKNOWN}"))
     return found
+
+
+def _farthest(index: Partition, array: Any, apart: Any) -> tuple[int, ...]:
+    """The unit that is farthest from the mean of its block, and the clone that is farthest from it there."""
+    unit, place = np.unravel_index(int(apart.argmax()), apart.shape)
+    line = array.reshape(apart.shape)[:, place]
+    one_block = np.where(index == index[unit], 0, np.arange(1, len(index) + 1))
+    return clone_pair(one_block, differing=np.abs(line - line[unit]))
 
 
 def _squares(array: Any) -> bool:

@@ -22,6 +22,7 @@ ELEMENTWISE = [
     (optim.NAdam, {"weight_decay": 0.1}),
     (optim.NAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     (optim.NAdam, {"lr": 0.1, "momentum_decay": 0.5, "betas": (0.5, 0.9)}),
+    (optim.NAdam, {"betas": (0.0, 0.9)}),
     (optim.RAdam, {"lr": 0.01}),
     (optim.Adamax, {"weight_decay": 0.1}),
     (optim.Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.3}),

@@ -93,3 +93,24 @@ def test_units_at_the_threshold_are_dormant():
         redo.step()
         assert redo.replaced == [expected]
         redo.detach()
+
+
+def test_an_optimiser_that_forgets_as_a_whole_forgets_nothing_while_no_unit_is_reset():
+    """The memory of LBFGS mixes all weights: it is cleared where units of a layer are replaced, and only then."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2)).double()
+    inner = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=2)
+    redo = ReDo(inner, model, example_input=ROWS, tau=0.0, period=1)
+
+    def closure():
+        redo.zero_grad()
+        loss = model(ROWS).square().mean()
+        loss.backward()
+        return loss
+
+    redo.step(closure)
+    assert redo.replaced == [[]]
+    assert inner.state[model[0].weight]["n_iter"] > 0
+    redo.tau = 5.0
+    redo.step(closure)
+    assert redo.replaced == [[0, 1, 2]]
+    assert not inner.state[model[0].weight]
