@@ -183,7 +183,7 @@ def _by_cells(kern: Kernel, ratio: Ratio) -> Kappa:
             lower = lower.min(item[2])
             if not item[2] > top:
                 candidates += item[3][:1] + item[4][:1]
-        return Kappa(hull(lower, top), hull(*candidates).min(arb(1)), "cells")
+        return Kappa(hull(lower, top), hull(*candidates), "cells")
 
 
 Point = tuple[arb, list[arb]]
