@@ -16,7 +16,7 @@ def resize(module: nn.Module, before: nn.Module) -> None:
     """The sizes that standard layers remember of their weights, where they were those of ``before``'s."""
     if isinstance(module, nn.RNNBase):
         module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-    new, old = (m._parameters.get("weight", m._buffers.get("running_mean")) for m in (module, before))
+    new, old = (_weight(m) for m in (module, before))
     if new is None or old is None or new.shape == old.shape:
         return
     if getattr(module, "groups", 1) > 1 and 1 in old.shape[:2]:  # one channel a group
@@ -27,6 +27,12 @@ def resize(module: nn.Module, before: nn.Module) -> None:
             setattr(module, name, _resized(module, before, (name, dim), (new, old)))
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
         module.normalized_shape = tuple(new.shape)
+
+
+def _weight(module: nn.Module) -> Tensor | None:
+    """The weight, or of a normalisation without one its statistics."""
+    found = module._parameters.get("weight")
+    return module._buffers.get("running_mean") if found is None else found
 
 
 def _resized(module: nn.Module, before: nn.Module, place: tuple[str, int], weights: tuple[Tensor, Tensor]) -> int:
