@@ -162,13 +162,14 @@ def _calls(model: nn.Module, example_input: Any, slack: float) -> list[tuple[boo
 
 
 def other_shapes(*given: Any) -> list[Any]:
-    """One more row of every tensor; one more position of every sequence, and more than twice as many."""
+    """One more row of every tensor; two more positions of every sequence, and more than twice as many. (Were rows of a
+    table doubled that the example does not reach, the first would still be right.)"""
     first = next((t for t in pytree.tree_leaves(given) if isinstance(t, Tensor) and t.dim()), None)
     if first is None:
         return []
     sizes = tuple(first.shape)
-    longer = [(dim, sizes[dim], sizes[dim] + 1) for dim in range(min(len(sizes), 2))]
-    longer += [(1, sizes[1], 2 * sizes[1] + 3)] if len(sizes) > 1 else []
+    longer = [(0, sizes[0], sizes[0] + 1)]
+    longer += [(1, n, wanted) for n in sizes[1:2] for wanted in (n + 2, 2 * n + 3)]
     return [pytree.tree_map(lambda t, to=to: _longer(t, *to), given) for to in longer]
 
 

@@ -11,7 +11,6 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Multiplicity
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Contraction, Effect, Profile
-from lop_theory.modules.movements import moves
 from lop_theory.modules.propagation import Recording, Rules, flat, propagate, record
 from lop_theory.trace import Node, Program, flat_inputs, state_of
 
@@ -107,14 +106,14 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
 
 
 def _met(plan: Plan, modes: Mapping[bool, Traced]) -> set[Axis]:
-    """Leaves that an operator sums over or that a computed value has: not those of parameters that this call does not
-    use, nor the rows of a table that a slice cuts off."""
+    """Leaves that an operator sums over or that a value of the data has: not those of parameters that this call does
+    not use, nor the rows of a table that a slice cuts off, as they lie or after something was computed of them."""
     axes = [
         axis for effects in plan.effects.values() for e in effects if isinstance(e, Contraction) for _, axis in e.roles
     ]
     for traced in modes.values():
         for node in traced.program.graph.nodes:
-            if node.op == "call_function" and not (moves(node) and node.name in traced.recording.learned):
+            if node.op == "call_function" and node.name not in traced.recording.learned:
                 axes += flat(traced.axes.get(node.name, ()))
     return {leaf for axis in axes for leaf in plan.leaves(axis)}
 

@@ -225,7 +225,7 @@ def positions_of(kind):
     class Positioned(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.o = nn.Linear(5, 4), nn.Linear(4, 3)
+            self.a, self.c, self.o = nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 3)
             table = torch.randn(1, 10, 4, generator=torch.Generator().manual_seed(0))
             if kind == "buffer":
                 self.register_buffer("table", table)
@@ -236,6 +236,10 @@ def positions_of(kind):
             count = x.shape[1]
             h = self.a(x)
             rows = {
+                "scaled": lambda: (2 * self.table)[:, :count],
+                "computed": lambda: self.c(torch.tanh(self.table).exp())[:, :count],
+                "of every picture": lambda: self.table.expand(len(x), -1, -1)[:, :count],
+                "cast": lambda: self.table.float().to(x.dtype)[:, :count],
                 "narrow": lambda: self.table.narrow(1, 0, count),
                 "last": lambda: self.table[:, -count:],
                 "split": lambda: self.table.split(count, 1)[0],
@@ -247,7 +251,10 @@ def positions_of(kind):
     return Positioned().double()
 
 
-@pytest.mark.parametrize("kind", ["parameter", "buffer", "narrow", "last", "split", "transposed"])
+KINDS = "parameter", "buffer", "narrow", "last", "split", "transposed", "scaled", "computed", "of every picture", "cast"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_a_table_that_the_example_does_not_use_stay_as_they_are(kind):
     """They are no units: a longer call uses them, each once."""
     base, x = positions_of(kind), torch.randn(2, 4, 5, dtype=torch.float64)

@@ -183,9 +183,10 @@ def slice_scatter(call: Call) -> Axes:
 
 def cat(call: Call) -> Axes:
     dim = call["dim"] % len(call.shape)
-    tensors = [t for t in call["tensors"] if t.shape != (0,) and (t.shape[dim] or not call.shape[dim])]
+    tensors = [t for t in call["tensors"] if t.shape != (0,)]
     axes = [reduce(call.domain.tie, same) for same in zip(*(_without(t.axes, dim) for t in tensors), strict=True)]
-    return (*axes[:dim], call.domain.concat([t.axes[dim] for t in tensors]), *axes[dim:])
+    joined = [t.axes[dim] for t in tensors if t.shape[dim] or not call.shape[dim]]
+    return (*axes[:dim], call.domain.concat(joined), *axes[dim:])
 
 
 def _without(axes: Axes, dim: int) -> Axes:
