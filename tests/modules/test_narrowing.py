@@ -1,0 +1,220 @@
+"""What goes and what takes its place: parameters of smaller models by sums over blocks, reasons to stay, changes."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from lop_theory.modules import compress, detect, merge  # noqa: E402
+from lop_theory.modules.equitable import structure  # noqa: E402
+from lop_theory.modules.narrowing import Reduced as Line  # noqa: E402
+from lop_theory.modules.narrowing import Step, _product, _sum, fill, gain_of, reduced  # noqa: E402
+from lop_theory.modules.own_class import Scaled  # noqa: E402
+from lop_theory.modules.shrinking import _apart, _change  # noqa: E402
+from tests.modules.test_compress import ROWS, Branches, branches, net  # noqa: E402
+
+
+def line(place, gain, stays):
+    return Line(np.array(place), np.array(gain, dtype=float), np.array(stays, dtype=bool))
+
+
+def test_lines_of_products_and_sums():
+    """Two units of which the second is 3 times the first, by three of which the last is −1 times the first."""
+    a, b = line([0, 0], [1, 3], [1, 0]), line([0, 1, 0], [1, 1, -1], [1, 1, 0])
+    grid = _product([a, b])
+    assert grid.place.tolist() == [0, 1, 0, 0, 1, 0]
+    assert grid.gain.tolist() == [1, 1, -1, 3, 3, -3]
+    assert grid.stays.tolist() == [True, True, False, False, False, False]
+    row = _sum([a, b])
+    assert row.place.tolist() == [0, 0, 1, 2, 1]
+    assert row.gain.tolist() == [1, 3, 1, 1, -1]
+    assert row.stays.tolist() == [True, False, True, True, False]
+    assert _product([]).place.tolist() == [0]
+
+
+def test_parameters_are_rows_that_stay_and_sums_over_what_they_stand_for():
+    """Unit 2 of the first layer is −½ times unit 0 and goes; unit 3 is constant 7 and goes into the bias."""
+    model = net(4)
+    known = structure(model, ROWS)
+    leaf = known.plan.find(known.axes["a.bias"][0])
+    target, gain = np.array([0, 1, 0, 0]), np.array([1.0, 1.0, -0.5, 0.0])
+    step = Step("a", leaf, leaf, target, gain, np.array([0.0, 0.0, 0.0, 7.0]), 0.0)
+    line_ = reduced(known, leaf, {leaf: step})
+    assert line_.place.tolist() == [0, 1, 0, 0]
+    assert line_.stays.tolist() == [True, True, False, False]
+    shell = net(4)
+    fill(shell, model, known, {leaf: step})
+    w = model.b.weight.detach()
+    torch.testing.assert_close(shell.a.weight, model.a.weight[:2])
+    torch.testing.assert_close(shell.a.bias, model.a.bias[:2])
+    torch.testing.assert_close(shell.b.weight.detach(), torch.stack([w[:, 0] - 0.5 * w[:, 2], w[:, 1]], 1))
+    torch.testing.assert_close(shell.b.bias.detach(), model.b.bias.detach() + 7 * w[:, 3])
+    assert (shell.a.out_features, shell.b.in_features, shell.b.out_features) == (2, 2, 6)
+    assert torch.equal(shell.c.weight, model.c.weight)
+    assert isinstance(shell.a.weight, nn.Parameter)
+
+
+def test_gains_of_hooks_multiply():
+    layer = nn.Linear(2, 2)
+    assert gain_of(layer) == 1
+    layer.register_forward_pre_hook(Scaled(2.0))
+    layer.register_forward_pre_hook(lambda *_: None)
+    layer.register_forward_pre_hook(Scaled(1.5))
+    assert gain_of(layer) == 3.0
+
+
+# --- changes of outputs -----------------------------------------------------------------------------------------------
+
+
+t, INF, NAN = torch.tensor, math.inf, math.nan
+PAIRS = [
+    (t([1.0, -4.0]), t([1.0, -4.0]), 0.0), (t([1.0, -4.0]), t([1.5, -4.0]), 0.125),
+    (t([1.0]), t([1.0]).double(), INF), (torch.ones(2), torch.ones(3), INF), (t([2, 3]), t([2, 3]), 0.0),
+    (t([2, 3]), t([2, 4]), INF), (t([True]), t([False]), INF), (t([NAN]), t([NAN]), 0.0), (t([NAN]), t([1.0]), INF),
+    (t([NAN, 2.0]), t([NAN, 3.0]), 0.5), (t([1.0]), t([INF]), INF), (t([INF, 4.0]), t([INF, 3.0]), 0.25),
+    (t([3 + 4j]), t([3 + 5j]), 0.25), (torch.zeros(2), t([0.0, 1.0]), INF), (3, 3, 0.0), (3, 4, INF), ("a", "a", 0.0),
+    ("a", "b", INF), (None, None, 0.0), (3, 3.0, 0.0), (object(), object(), 0.0), (1.0, torch.ones(1), 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b", "change"), PAIRS)
+def test_the_change_of_an_output(a, b, change):
+    found = _apart(a, b)
+    assert found == pytest.approx(change) if change != math.inf else found > 1e200
+
+
+def test_the_change_of_all_outputs_is_the_largest():
+    one = torch.ones(2)
+    assert _change([one, one, 3], [one, 1.5 * one, 3]) == 0.5
+    assert _change([one, one], [1.5 * one, 1.25 * one]) == 0.5
+    assert _change([one], [one, one]) == math.inf
+    assert _change([], []) == 0.0
+
+
+# --- what stays, and why ----------------------------------------------------------------------------------------------
+
+
+def constant(model, unit=2, value=50.0):
+    with torch.no_grad():
+        model.a.weight[unit], model.a.bias[unit] = 0.0, value
+    return model
+
+
+def test_constants_go_into_biases_and_stay_where_there_is_none():
+    model = constant(branches(lambda m, x: m.b(torch.tanh(m.a(x)))), 2, 0.5)
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {"tanh": (2,)}
+    torch.testing.assert_close(small.model(ROWS), model(ROWS), rtol=0, atol=1e-13)
+    model.b.bias = None
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {}
+    assert small.kept["tanh"] == "constant units: a layer that reads it has no bias"
+    dead = constant(branches(lambda m, x: m.b(torch.relu(m.a(x)))), 2, -50.0)
+    dead.b.bias = None
+    assert compress(dead, detect(dead, ROWS)).removed == {"relu": (2,)}  # zero needs none
+
+
+def test_a_layer_of_constants_keeps_one_that_moves():
+    model = branches(lambda m, x: m.b(torch.tanh(m.a(x))))
+    with torch.no_grad():
+        model.a.weight.zero_()
+        model.a.bias.copy_(torch.linspace(0.1, 0.8, 8))
+    small = compress(model, detect(model, ROWS))
+    assert small.kept["tanh"] == "constant units: no unit of the layer moves"
+    with torch.no_grad():
+        model.a.weight[3] = 1.0
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {"tanh": (0, 1, 2, 4, 5, 6, 7)}
+    torch.testing.assert_close(small.model(ROWS), model(ROWS), rtol=0, atol=1e-13)
+
+
+def test_units_equal_on_this_data_alone_stay():
+    data = ROWS.clone()
+    data[:, 3] = 0.0
+    model = branches(lambda m, x: m.b(torch.tanh(m.a(x))), 5)
+    with torch.no_grad():
+        model.a.weight[5, 3] += 1.0
+    small = compress(model, detect(model, data))
+    assert small.removed == {}
+    assert small.kept == {"a": "units equal on this data, not by their weights"}
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda m, x: m.b(h := torch.tanh(m.a(x))) + h.sum(-1, keepdim=True), "an operator sums over these units"),
+        (lambda m, x: m.b(F.layer_norm(torch.tanh(m.a(x)), (8,))), "averages over these units"),
+        (lambda m, x: m.b(torch.tanh(m.a(x)).view(-1, 8)), "its code has the width as a number"),
+    ],
+)
+def test_why_clones_stay(function, reason):
+    model = branches(function, 3)
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {}
+    assert reason in small.kept["a"]
+    torch.testing.assert_close(small.model(ROWS), model(ROWS), rtol=0, atol=0)
+
+
+def test_blocks_of_one_size_pass_a_normalisation():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm, self.b = nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.b(self.norm(torch.tanh(self.a(x))))
+
+    torch.manual_seed(0)
+    model = Normed().double()
+    with torch.no_grad():
+        model.a.weight[4:], model.a.bias[4:] = model.a.weight[:4], model.a.bias[:4]
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {"a": (4, 5, 6, 7)}
+    assert small.model.norm.normalized_shape == (4,)
+    torch.testing.assert_close(small.model(ROWS), model(ROWS), rtol=0, atol=1e-12)
+
+
+def test_steps_are_taken_one_by_one_where_not_all_can_be():
+    """The second layer has its width as a number; the first goes all the same."""
+
+    class Two(Branches):
+        def __init__(self):
+            super().__init__(None)
+            self.d = nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.d(torch.tanh(self.b(torch.tanh(self.a(x)))).view(-1, 5))
+
+    torch.manual_seed(0)
+    model = Two().double()
+    with torch.no_grad():
+        model.a.weight[7], model.a.bias[7] = model.a.weight[1], model.a.bias[1]
+        model.b.weight[4], model.b.bias[4] = model.b.weight[2], model.b.bias[2]
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {"a": (7,)}
+    assert small.kept == {"b": "its code has the width as a number"}
+    torch.testing.assert_close(small.model(ROWS), model(ROWS), rtol=0, atol=1e-13)
+    assert small.difference < 1e-14
+
+
+def test_merging_takes_least_squares_factors_of_near_units():
+    """Readers' weights become w_i + f w_j, and the bound is ‖w_j‖ · rms(h_j − f h_i)."""
+    model = branches(lambda m, x: m.b(torch.tanh(m.a(x))))
+    with torch.no_grad():
+        model.a.weight[3] = 0.9 * model.a.weight[0]
+        model.a.bias[3] = 0.9 * model.a.bias[0]
+    found = detect(model, ROWS)
+    small = merge(model, found)
+    assert small.removed == {"tanh": (3,)}
+    h = torch.tanh(model.a(ROWS)).detach()
+    f = float(h[:, 3] @ h[:, 0] / (h[:, 0] @ h[:, 0]))
+    w = model.b.weight.detach()
+    torch.testing.assert_close(small.model.b.weight.detach()[:, 0], w[:, 0] + f * w[:, 3], rtol=1e-9, atol=1e-12)
+    left = float((h[:, 3] - f * h[:, 0]).square().mean().sqrt() * w[:, 3].norm())
+    assert small.bounds["tanh"] == pytest.approx(left, rel=1e-6)
+    moved = (small.model(ROWS) - model(ROWS)).detach()
+    assert small.difference == pytest.approx(float(moved.abs().max() / model(ROWS).detach().abs().max()), rel=0.5)
