@@ -107,3 +107,196 @@ def test_redistribution_vanishes_in_all_block_sums(rows, columns, groups):
     np.testing.assert_allclose(block_sums(noise, roles[1][1], 1), 0, atol=1e-12)
     np.testing.assert_allclose(block_sums(noise, roles[2][1], 2), 0, atol=1e-12)
     np.testing.assert_allclose(noise, noise[:1].repeat(groups, 0))
+
+
+# --- case by case -----------------------------------------------------------------------------------------------------
+
+
+def grown(axes, axis, *leaves):
+    """The surjection with the given leaves doubled."""
+    return axes.origin(axis, dict.fromkeys((axes.find(leaf) for leaf in leaves), 2)).tolist()
+
+
+def test_what_may_be_cloned():
+    axes = Axes()
+    fixed, free, same = axes.new(3), axes.free(3), axes.constant(3)
+    assert [axes.cloned(a) for a in (fixed, free, same)] == [False, True, True]
+    assert [axes.size(a) for a in (fixed, free, same)] == [3, 3, 3]
+    assert axes.marks(same) == {"constant"}
+    assert axes.marks(free) == set()
+    axes.rigid(free)
+    assert not axes.cloned(free)
+    axes.average(same)
+    assert axes.averaged == [same]
+
+
+def test_marks_stay_with_the_leaves():
+    axes = Axes()
+    whole = axes.free(6)
+    axes.mark(whole, "heads")
+    first, second = axes.split(whole, [2, 3])
+    assert axes.marks(first) == axes.marks(second) == {"heads"}
+    axes.mark(whole, "width")
+    assert axes.marks(first) == {"heads", "width"}
+    left, right = axes.parts(second, [1, 2])
+    assert axes.marks(left) == axes.marks(right) == {"heads", "width"}
+    other = axes.free(2)
+    axes.mark(other, "avoid")
+    assert axes.marks(axes.tie(first, other)) == {"heads", "width", "avoid"}
+    assert axes.marks(other) == axes.marks(first)
+
+
+def test_a_constant_that_meets_what_varies_is_none():
+    axes = Axes()
+    a, b, varying = axes.constant(3), axes.constant(3), axes.free(3)
+    assert "constant" in axes.marks(axes.tie(a, b))
+    assert "constant" not in axes.marks(axes.tie(a, varying))
+    assert "constant" not in axes.marks(b)
+    axes = Axes()
+    varying, same = axes.free(3), axes.constant(3)
+    assert "constant" not in axes.marks(axes.tie(varying, same))
+    assert axes.tie(varying, same) == axes.find(same)
+
+
+def test_constants_in_a_row_are_cloned_alone_or_not_at_all():
+    axes = Axes()
+    same, more, varying = axes.constant(2), axes.constant(3), axes.free(4)
+    assert axes.cloned(axes.concat([same, more]))
+    assert axes.cloned(same)
+    row = axes.concat([same, varying])
+    assert not axes.cloned(same)
+    assert axes.cloned(row)
+    assert axes.concat([varying]) == varying
+    assert axes.size(row) == 6
+    assert grown(axes, row, varying) == [0, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    axes = Axes()
+    shared, within = axes.constant(2), axes.free(3)
+    grid = axes.join([shared, within])
+    assert not axes.cloned(shared)  # coordinates that are repeated: heads that share keys
+    assert axes.cloned(within)
+    assert grown(axes, grid, within) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert not axes.cloned(axes.concat([axes.new(2), axes.new(3)]))
+    assert not axes.cloned(axes.join([axes.new(2), axes.new(3)]))
+
+
+def test_axes_of_one_are_no_part_of_a_grid():
+    axes = Axes()
+    one, wide = axes.free(1), axes.free(4)
+    assert axes.join([one, wide]) == wide
+    assert not axes.cloned(one)
+    assert axes.cloned(wide)
+    empty = axes.join([axes.free(1), axes.free(1)])
+    assert (axes.size(empty), axes.cloned(empty)) == (1, False)
+    first, second, third = axes.split(wide, [1, 4, 1])
+    assert second == wide
+    assert not axes.cloned(first)
+    assert not axes.cloned(third)
+    a, one, b = axes.split(wide, [2, 1, 2])
+    assert [axes.size(x) for x in (a, one, b)] == [2, 1, 2]
+    assert [axes.cloned(x) for x in (a, one, b)] == [True, False, True]
+    assert grown(axes, wide, a) == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert grown(axes, wide, b) == [0, 0, 1, 1, 2, 2, 3, 3]
+    alone = axes.free(1)
+    assert [axes.size(x) for x in axes.split(alone, [1, 1])] == [1, 1]
+    assert not axes.cloned(alone)
+
+
+def test_a_fixed_axis_has_fixed_pieces():
+    axes = Axes()
+    fixed = axes.new(6)
+    for pieces in (axes.split(fixed, [2, 3]), axes.parts(fixed, [2, 4])):
+        assert not any(axes.cloned(piece) for piece in pieces)
+    assert [axes.size(piece) for piece in axes.split(fixed, [2, 3])] == [2, 3]
+    assert [axes.size(piece) for piece in axes.parts(fixed, [2, 4])] == [2, 4]
+    free = axes.free(6)
+    pieces = axes.split(free, [2, 3])
+    axes.rigid(free)
+    assert not any(axes.cloned(piece) for piece in pieces)
+    assert axes.parts(free, [6]) == [free]
+    assert axes.split(free, [6]) == [free]
+
+
+def test_equal_parts_in_a_row_are_a_grid_of_tied_ones():
+    axes = Axes()
+    first, second = axes.free(3), axes.free(3)
+    row = axes.concat([first, second])
+    outer, inner = axes.split(row, [2, 3])
+    assert axes.find(first) == axes.find(second) == axes.find(inner)
+    assert not axes.cloned(outer)
+    assert grown(axes, row, inner) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    outer, a, b = axes.split(axes.concat([axes.free(4), axes.free(4)]), [2, 2, 2])
+    assert [axes.cloned(x) for x in (outer, a, b)] == [False, True, True]
+    for sizes in ([3, 3], [2, 4]):
+        row = axes.concat([axes.free(n) for n in sizes])
+        pieces = axes.split(row, [3, 2])  # parts of other sizes or another number share no grid
+        assert not axes.cloned(row)
+        assert not any(axes.cloned(piece) for piece in pieces)
+
+
+@given(
+    st.permutations([2, 2, 3, 2]),
+    st.sampled_from([[4, 6], [2, 12], [2, 2, 6], [6, 4], [12, 2], [3, 8], [24]]),
+    st.data(),
+)
+def test_a_grid_is_regrouped_where_its_lines_allow_it(shape, sizes, data):
+    """Coordinates of the regrouped axes are those of the grid, or nothing may be cloned."""
+    axes = Axes()
+    whole = axes.free(24)
+    parts = axes.split(whole, shape)
+    groups = axes.split(whole, sizes)
+    assert [axes.size(group) for group in groups] == sizes
+    if not axes.cloned(whole):
+        assert not any(axes.cloned(part) for part in (*parts, *groups))
+        return
+    leaves = axes.leaves(whole)
+    chosen = {leaf: data.draw(factors) for leaf in leaves}
+    assert axes.origin(whole, chosen).tolist() == product_map([axes.origin(g, chosen) for g in groups], sizes).tolist()
+    assert axes.origin(whole, chosen).tolist() == product_map([axes.origin(p, chosen) for p in parts], shape).tolist()
+
+
+def test_a_row_is_cut_anew_through_its_parts():
+    axes = Axes()
+    first, second = axes.free(3), axes.free(4)
+    row = axes.concat([first, second])
+    left, middle, right = axes.parts(row, [2, 3, 2])
+    assert [axes.size(x) for x in (left, middle, right)] == [2, 3, 2]
+    assert len(axes.leaves(row)) == 4
+    assert grown(axes, row, left) == [0, 0, 1, 1, 2, 3, 4, 5, 6]
+    assert grown(axes, middle, *axes.leaves(middle)[:1]) == [0, 0, 1, 2]
+    assert [axes.size(x) for x in axes.parts(row, [0, 7])] == [0, 7]
+
+
+def test_a_grid_is_cut_between_its_lines():
+    axes = Axes()
+    outer, inner = axes.free(4), axes.free(3)
+    grid = axes.join([outer, inner])
+    first, second = axes.parts(grid, [3, 9])
+    assert (axes.size(first), axes.size(second)) == (3, 9)
+    assert not axes.cloned(outer)
+    assert axes.cloned(inner)
+    assert grown(axes, second, inner) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]
+    assert grown(axes, first, inner) == [0, 0, 1, 1, 2, 2]
+    grid = axes.join([axes.free(4), axes.free(3)])
+    pieces = axes.parts(grid, [4, 8])
+    assert not axes.cloned(grid)
+    assert not any(axes.cloned(piece) for piece in pieces)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.data())
+def test_tied_axes_are_one(pairs, data):
+    axes = Axes()
+    made = [axes.free(4) for _ in range(6)]
+    parent = list(range(6))
+
+    def root(k):
+        return k if parent[k] == k else root(parent[k])
+
+    for k in pairs:
+        other = data.draw(st.integers(0, 5))
+        axes.tie(made[k], made[other])
+        parent[root(k)] = root(other)
+    for i in range(6):
+        for j in range(6):
+            assert (axes.find(made[i]) == axes.find(made[j])) == (root(i) == root(j))
+    axes.rigid(made[pairs[0]])
+    assert [axes.cloned(a) for a in made] == [root(k) != root(pairs[0]) for k in range(6)]
