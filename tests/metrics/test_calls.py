@@ -154,6 +154,8 @@ def test_hidden_layers_are_activations_or_else_what_has_weights():
     assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 1))) == ["1"]
     assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 1))) == ["0", "2"]
     assert hidden_layers(nn.Sequential(nn.Dropout())) == []
+    assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.MaxPool1d(1), nn.Softmax(1))) == ["2"]
+    assert hidden_layers(nn.Sequential(nn.Linear(3, 4), nn.MaxPool1d(1))) == ["0"]
 
 
 @pytest.mark.parametrize(("samples", "length"), [(10, 10), (2500, 1250)])

@@ -64,6 +64,42 @@ def test_layers_are_measured_in_one_pass(layers, loss):
     assert all(math.isnan(m.saturated) == (loss is None) for m in found.values())
 
 
+def test_hooks_of_the_user_run_and_keep_their_order_and_those_that_only_gather_do_not():
+    model, x, ran = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(5, 4), []
+    gathers = lambda *_: ran.append("gathers")  # noqa: E731
+    gathers.lop_theory_observer = True
+    model[0].register_forward_hook(gathers)
+    model[0].register_forward_hook(lambda _m, _i, out: 3 * out)
+    model[0].register_forward_pre_hook(lambda _m, args: (args[0] - 1,))
+    tables = [list(table.items()) for table in (model[0]._forward_hooks, model[0]._forward_pre_hooks)]
+    found = M.capture(model, x)["1"].output
+    torch.testing.assert_close(found, torch.relu(3 * ((x - 1) @ model[0].weight.T + model[0].bias)))
+    assert ran == []
+    assert [list(table.items()) for table in (model[0]._forward_hooks, model[0]._forward_pre_hooks)] == tables
+    model(x)
+    assert ran == ["gathers"]
+
+
+class Counted(nn.Module):
+    """Whole numbers without an embedding, and no weighted sum of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        return torch.relu(nn.functional.one_hot(x, 5) * self.scale)
+
+
+def test_what_no_backward_pass_reaches_has_no_saturation():
+    """A loss that is a constant, and a model through which no gradient goes back to an end."""
+    constant = M.measure(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(5, 4), lambda _: torch.ones(()))
+    counted = M.measure(Counted(), torch.arange(4), lambda out: out.sum())
+    for found in (constant["1"], counted["relu"]):
+        assert math.isnan(found.saturated)
+        assert found.effective_rank > 0
+
+
 def test_channels_of_one_dimensional_convolutions_and_tokens():
     assert M.channel_dim(nn.Conv1d(1, 1, 1), torch.zeros(2, 3, 4)) == 1
     assert M.channel_dim(nn.Linear(1, 1), torch.zeros(2, 3, 4)) == -1

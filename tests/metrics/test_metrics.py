@@ -314,3 +314,41 @@ def test_pieces_fit_the_cache_and_are_in_order(shape, dim, longest):
     found = list(M.pieces(h, dim))
     assert max(piece.shape[1] for piece in found) == longest
     assert torch.equal(torch.cat(found, 1), h.movedim(dim, 0).reshape(shape[dim], -1))
+
+
+def test_units_are_the_last_dimension_unless_it_is_said():
+    h, g = (torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (0, 1))
+    flat, gradient = h.reshape(15, 4), g.reshape(15, 4)
+    assert torch.equal(M.units.flatten_units(h), flat)
+    assert torch.equal(torch.cat(list(M.pieces(h)), 1), flat.T)
+    for a, b in zip(M.moments(h), M.moments(flat), strict=True):
+        torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b))
+    for a, b in zip(M.units.column_sums(h), M.units.column_sums(flat), strict=True):
+        torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b))
+    small = g * torch.tensor([1.0, 1e-6, 1e-6, 1.0])
+    assert M.saturated(h, small).tolist() == [False, True, True, False]
+    assert M.units.small_gradients(small, torch.ones(4)).tolist()[1:3] == [15, 15]
+    assert M.layer_metrics(h, g) == M.layer_metrics(flat, gradient)
+
+
+@pytest.mark.parametrize(("diagonal", "chain"), [([1.0, 2.0, 3.0], 5), ([4.0], 1), ([2.0, 0.0, 1.0], 100), ([0.0], 3)])
+def test_the_bound_of_a_spectrum_is_that_of_its_docstring(diagonal, chain):
+    """2u(k tr G + n ‖G‖), u = 2⁻⁵³, over the units that are not zero; of none it is 0."""
+    found = M.units.spectrum_of(torch.diag(torch.tensor(diagonal, dtype=torch.float64)), chain)
+    alive = [d for d in diagonal if d > 0]
+    assert found.values.square().tolist() == pytest.approx(sorted(alive))
+    assert found.error == pytest.approx(2 * 2.0**-53 * (chain * sum(alive) + len(alive) * max(alive, default=0)))
+
+
+def test_a_spectrum_is_taken_from_the_smaller_side():
+    """Of 3 samples of 40 units, 3 singular values, with chains as long as a row."""
+    h = torch.randn(3, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = M.units.spectrum(h)
+    assert found.values.tolist() == pytest.approx(sorted(oracle_singular(h.numpy())))
+    squares = found.values.square()
+    assert found.error == pytest.approx(2 * 2.0**-53 * (40 * float(squares.sum()) + 3 * float(squares.max())))
+    assert M.units.singular_values(h.T).tolist() == pytest.approx(found.values.tolist())
+    m = M.moments(h.T)
+    assert M.units.spectrum(h.T, m).error == pytest.approx(
+        2 * 2.0**-53 * (m.chain * float(squares.sum()) + 3 * float(squares.max()))
+    )
