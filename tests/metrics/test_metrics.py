@@ -261,8 +261,9 @@ def test_cloning_r2_as_coded_is_the_authors_mean_of_ratios_of_standard_deviation
 def test_cloning_r2_as_coded_needs_blocks_of_one_size():
     from lop_theory.errors import InvalidInput
 
-    with pytest.raises(InvalidInput, match="one size"):
-        M.cloning_r2_as_coded(torch.zeros(3, 5), [0, 0, 1, 1, 1])
+    for blocks in ([0, 0, 1, 1, 1], [0, 1, 2, 3, 4]):
+        with pytest.raises(InvalidInput, match="one size"):
+            M.cloning_r2_as_coded(torch.zeros(3, 5), blocks)
 
 
 @example([1.0, 2.0, 4.0], 0.0)
@@ -329,6 +330,7 @@ def test_units_are_the_last_dimension_unless_it_is_said():
     assert M.saturated(h, small).tolist() == [False, True, True, False]
     assert M.units.small_gradients(small, torch.ones(4)).tolist()[1:3] == [15, 15]
     assert M.layer_metrics(h, g) == M.layer_metrics(flat, gradient)
+    assert M.layer_metrics(h).dormant == 0 == int(M.dormant(M.moments(h)).sum())  # by the threshold 0
 
 
 @pytest.mark.parametrize(("diagonal", "chain"), [([1.0, 2.0, 3.0], 5), ([4.0], 1), ([2.0, 0.0, 1.0], 100), ([0.0], 3)])

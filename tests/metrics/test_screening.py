@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from lop_theory import metrics as M  # noqa: E402
-from lop_theory.metrics import layers  # noqa: E402
+from lop_theory.metrics import layers, screening  # noqa: E402
 from lop_theory.metrics.screening import directions, resembling  # noqa: E402
 
 SIZES = {"seed": st.integers(0, 999), "samples": st.sampled_from([4, 40, 128, 200, 515]), "units": st.integers(2, 40)}
@@ -141,3 +141,25 @@ def test_reduced_precision_of_products_widens_the_screen():
         assert resembling(unit, 0.95).tolist() == [3, 30]
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_what_products_may_lose_is_that_of_their_number_formats(monkeypatch):
+    """Products of numbers rounded to bfloat16 are off by (1 + u)² − 1; where PyTorch does not tell, as much."""
+    coarse = torch.finfo(torch.bfloat16).eps / 2
+    assert torch.finfo(torch.float32).eps / 2 == screening.ROUNDOFF
+    assert (1 + coarse) ** 2 - 1 < screening.REDUCED < 4 * coarse + 1e-9
+    assert screening._reduced(torch.device("cpu")) == 0.0
+    assert screening._reduced(torch.device("cuda")) == screening.REDUCED
+
+    def mixed():
+        raise RuntimeError
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    assert screening._reduced(torch.device("cpu")) == screening.REDUCED
+
+
+def test_directions_are_of_the_last_dimension_and_of_length_one():
+    h = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = directions(h)
+    right = (h / h.reshape(15, 4).norm(dim=0)).reshape(15, 4).T
+    torch.testing.assert_close(found.double(), right, rtol=1e-6, atol=1e-7)
