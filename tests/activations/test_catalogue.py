@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula, from_label
+from lop_theory.activations.catalogue import CATALOGUE, activation, from_formula, from_label, rational
 from lop_theory.balls import arb, fmpq
 from lop_theory.errors import InvalidInput
 
@@ -277,3 +277,23 @@ def test_an_activation_as_other_libraries_have_it():
     assert act.exact()(fmpq(-3)) == fmpq(-6, 100)
     assert act.ball()(arb(3)) == 6
     assert sp.simplify(activation("tanh", bias=1).sympy(t) - sp.tanh(t + 1)) == 0
+
+
+@pytest.mark.parametrize("value", ["1e-12", "-1e12", "0", "1/3", 0.5, 1e12])
+def test_numbers_of_moderate_size_are_read_exactly(value):
+    found = rational("scale", value)
+    assert float(arb(found)) == pytest.approx(float(eval(str(value))), rel=1e-15)
+
+
+@pytest.mark.parametrize("value", ["9e-13", "1.1e12", "-1e13", "nan", "inf", "x", "1/0"])
+def test_other_numbers_are_refused(value):
+    with pytest.raises(InvalidInput, match="scale"):
+        rational("scale", value)
+
+
+def test_a_scale_of_zero_is_refused_and_one_leaves_the_formula():
+    with pytest.raises(InvalidInput, match="must not be 0"):
+        activation("tanh", scale=0)
+    assert activation("tanh", scale=1, bias=0).expr == from_formula("tanh(x)").expr
+    assert activation("tanh", bias=1).expr == from_formula("tanh(x + 1)").expr
+    assert activation("tanh", scale=2).expr == from_formula("tanh(2*x)").expr

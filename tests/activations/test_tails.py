@@ -51,6 +51,8 @@ def test_tails_bound_the_growth(text, side, start):
         ("2*x**3", 1, (2, 3, 0, 0)),
         ("x*exp(x/2 + x**2/8)", 1, (1, 1, 0.5, 0.125)),
         ("x*exp(x/2 + x**2/8)", -1, (1, 1, 0, 0.125)),
+        ("log(2 + exp(x))", 1, (math.log(2 + math.exp(2)) + math.log(3) + 1, 1, 0, 0)),
+        ("log(2 + exp(x**2/9))", -1, (math.log(2 + math.exp(4 / 9)) + math.log(3) + 1 / 9, 2, 0, 0)),
         ("tanh(x)", 1, (1, 0, 0, 0)),
         ("softplus(x)", 1, (2, 1, 0, 0)),
         ("x/(4 + x**2)", 1, (1 / 8, 1, 0, 0)),

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory.activations.catalogue import activation
+from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
-from lop_theory.graph.certificate import frozen_units, saturation_drift
+from lop_theory.graph import enclosures
+from lop_theory.graph.certificate import ROUNDINGS, _sum_error, frozen_units, saturation_drift
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.counterexamples import REVIVED_BY_MOMENTUM, REVIVED_BY_UPSTREAM
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
@@ -142,3 +144,15 @@ def test_the_bound_on_drift_is_rate_times_adjoint_times_value_times_the_largest_
     found = saturation_drift(name, margin, adjoint=-3, value=0.5, rate=0.1)
     assert found == pytest.approx(0.15 * slope, rel=1e-10)
     assert found >= 0.15 * slope
+
+
+@pytest.mark.claim("frozen-unit")
+@pytest.mark.parametrize(("terms", "share"), [(4, fmpq(1, 31)), (60, fmpq(1, 3)), (124, None)])
+def test_the_error_of_a_sum_is_gamma_of_its_terms_and_what_underflows(terms, share):
+    """In bfloat16 (n + 4)u = 8/256, 64/256 and 128/256; 2(n + 1 + Σ|w| + Σ|r|) numbers below 2⁻¹²⁶ may be flushed."""
+    found = _sum_error(terms, fmpq(6), fmpq(5), ROUNDINGS["bfloat16"])
+    assert found == (math.inf if share is None else 6 * share + fmpq(2 * (terms + 6), 2**126))
+    near = enclosures._sum_error(np.array([terms]), np.array([6.0]), 2.0**-8)[0]
+    assert near == (math.inf if share is None else pytest.approx(6 * float(share.p) / float(share.q)))
+    assert enclosures._underflow(np.array([terms]), np.array([5.0]), 2.0**-126)[0] == 2 * (terms + 6) * 2.0**-126
+    assert _sum_error(terms, fmpq(6), fmpq(5), ROUNDINGS["exact"]) == 0

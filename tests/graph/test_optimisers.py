@@ -95,6 +95,15 @@ def test_the_rules_of_remedies_are_those_of_the_remedies_themselves():
 
 
 @pytest.mark.claim("optimiser-closure")
+def test_replaced_units_are_drawn_anew_and_the_others_descend():
+    w, g, start = rule_inputs()
+    rule, drawn = (torch.Generator().manual_seed(9) for _ in range(2))
+    found = remedies.replaced(rule)(w, g, start)
+    assert torch.equal(found[1:], (w - remedies.RATE * g)[1:])
+    assert torch.equal(found[0], torch.randn(6, generator=drawn, dtype=torch.float64))
+
+
+@pytest.mark.claim("optimiser-closure")
 @pytest.mark.parametrize("name", ["NaP", "DASH", "UPGD"])
 def test_rules_with_a_model_are_those_of_the_remedies_themselves(name):
     w, g, start = rule_inputs()
