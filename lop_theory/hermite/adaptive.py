@@ -16,22 +16,22 @@ _EVALUATIONS = 20_000
 def coefficient(expr: Expr, k: int, bits: int) -> arb:
     """E φ(Z)he_k(Z) of the raw φ."""
     with precision(bits + 40):
-        return _integral(expr, k, 1, bits)
+        return _integral(expr, k, bits)
 
 
-def _integral(expr: Expr, k: int, exponent: int, bits: int) -> arb:
-    """∫ φ^exponent he_k w over [−X, X] piece by piece, plus a bound for the rest by the growth of φ."""
-    reach, outside = _reach(expr, exponent, bits)
+def _integral(expr: Expr, k: int, bits: int) -> arb:
+    """∫ φ he_k w over [−X, X] piece by piece, plus a bound for the rest by the growth of φ."""
+    reach, outside = _reach(expr, bits)
     total = arb(0)
     for part in pieces(expr):
         lo = -reach if part.lo is None else max(part.lo, -reach)
         hi = reach if part.hi is None else min(part.hi, reach)
         if lo < hi:
-            total += _on_piece(part.expr, (lo, hi), k, exponent, bits)
+            total += _on_piece(part.expr, (lo, hi), k, bits)
     return total + within(outside)
 
 
-def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: int) -> arb:
+def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, bits: int) -> arb:
     phi = complex_function(expr)
     roots = [arb(i).sqrt() for i in range(k + 2)]
     scale = 1 / (2 * arb.pi()).sqrt()
@@ -40,8 +40,7 @@ def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: 
         below, this = acb(0), acb(1)
         for i in range(k):
             below, this = this, (z * this - roots[i] * below) / roots[i + 1]
-        value = phi(z)
-        return (value * value if exponent == 2 else value) * this * (-(z * z) / 2).exp() * scale
+        return phi(z) * this * (-(z * z) / 2).exp() * scale
 
     tolerance = ipow(arb(0.5), bits)
     return acb.integral(
@@ -49,12 +48,12 @@ def _on_piece(expr: Expr, ends: tuple[fmpq, fmpq], k: int, exponent: int, bits: 
     ).real
 
 
-def _reach(expr: Expr, exponent: int, bits: int) -> tuple[fmpq, arb]:
+def _reach(expr: Expr, bits: int) -> tuple[fmpq, arb]:
     """X and a bound of the integral beyond ±X, below 2^−bits."""
     reach = fmpq(int((2.8 * bits) ** 0.5) + 2)
     while reach <= 400:
         bounds = tail_bounds(expr, reach)
-        outside = arb.pos_inf() if bounds is None else mass_outside(bounds, arb(reach), exponent)
+        outside = arb.pos_inf() if bounds is None else mass_outside(bounds, arb(reach), 1)
         if outside < ipow(arb(0.5), bits):
             return reach, outside
         reach += 4

@@ -42,7 +42,7 @@ def reaches(expr, bits):
     found = panels._reach(expr, bits)[0]
     yield found, start, fmpq(1, 4) if found <= start + 1 else 4, bits + 2, (1, 2)
     yield taylor._reach(expr, bits)[0], fmpq(4 * int(math.sqrt(0.7 * bits) / 2)), 2, bits, (1, 2)
-    yield adaptive._reach(expr, 2, bits)[0], fmpq(int(math.sqrt(2.8 * bits)) + 2), 4, bits, (2,)
+    yield adaptive._reach(expr, bits)[0], fmpq(int(math.sqrt(2.8 * bits)) + 2), 4, bits, (1,)
 
 
 @pytest.mark.parametrize("text", GROWING)
