@@ -236,13 +236,13 @@ def test_sizes_of_ones_own_stay_where_the_weight_did_not_change():
 # --- whether a clone answers as its base does -------------------------------------------------------------------------
 
 
-def test_one_more_row_and_one_more_position():
+def test_one_more_row_and_more_positions():
     x, y, flag = torch.arange(6.0).reshape(2, 3), torch.arange(4.0).reshape(2, 2), True
     (more, _), (longer, _), (double, _) = other_shapes((x, y, flag), {})
     assert [tuple(t.shape) for t in more[:2]] == [(3, 3), (3, 2)]
     assert torch.equal(more[0][2], x[0])
-    assert [tuple(t.shape) for t in longer[:2]] == [(2, 4), (2, 2)]
-    assert torch.equal(longer[0][:, 3], x[:, 0])
+    assert [tuple(t.shape) for t in longer[:2]] == [(2, 5), (2, 2)]
+    assert torch.equal(longer[0][:, 3:], x[:, :2])
     assert longer[2] is True
     assert [tuple(t.shape) for t in double[:2]] == [(2, 9), (2, 2)]
     assert torch.equal(double[0], torch.cat([x, x, x], 1))
