@@ -29,9 +29,6 @@ from lop_theory.stability.objective import Objective
 from lop_theory.stability.persistence import growth_factor, steps_to_escape
 from lop_theory.stability.subspace import Subspace
 
-DIVERGED = 1e6
-"""A step size is too large if the loss exceeds this times its start (or is not finite)."""
-
 LOST = 0.1
 """A start is too near if rounding changes its distance by more than this part of it."""
 

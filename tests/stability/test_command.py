@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from lop_theory.errors import InvalidInput
 from lop_theory.stability import command
-from lop_theory.stability.analysis import _kind
-from lop_theory.stability.command import main
+from lop_theory.stability.analysis import Settings, _kind
+from lop_theory.stability.command import _settings, main, parser
 from lop_theory.stability.inertia import inertia_of
 from lop_theory.stability.krylov import Ritz, Spectrum
 
@@ -231,6 +232,65 @@ def test_a_file_with_a_colon_in_its_name_is_a_checkpoint(files, capsys, monkeypa
     torch.save(mlp().state_dict(), "a:b")
     code, _, err = run(capsys, *asked(files, "--widen", "2", "--seeds", "0", "--model", FACTORY, model="a:b"))
     assert (code, err) == (0, "")
+
+
+def settings(*more: str) -> Settings:
+    return _settings(parser().parse_args([FACTORY, "--data", "x.pt", *more]))
+
+
+def test_settings_that_are_not_given_are_those_of_the_library():
+    assert settings() == Settings()
+    assert Settings() == (
+        5, 1e-3, 200, 600, None, 1e-5, 1e-3, 500, (0, 1, 2, 3, 4), "escape", torch.float64
+    )  # fmt: skip
+    help_text = " ".join(parser().format_help().split())
+    for said in (
+        "shown at each end (5)",
+        "over the largest (1e-3)",
+        "products of Lanczos (200)",
+        "every one (600)",
+        "over ‖weights‖ (1e-5)",
+        "having left (1e-3)",
+        "of gradient descent (500)",
+        "direction (5; 0: none)",
+    ):
+        assert said in help_text
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "field"),
+    [
+        ("outer", 1, "outer"),
+        ("products", 2, "products"),
+        ("dense", 0, "dense"),
+        ("steps", 1, "steps"),
+        ("seeds", 0, "seeds"),
+    ],
+)
+def test_settings_at_their_least(name, least, field):
+    found = getattr(settings(f"--{name}", str(least)), field)
+    assert found == (tuple(range(least)) if name == "seeds" else least)
+    with pytest.raises(InvalidInput, match=f"--{name}={least - 1}: must be at least {least}"):
+        settings(f"--{name}", str(least - 1))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--start 0", "--start 1e-3 --radius 1e-3", "--radius inf", "--start nan", "--tolerance 0", "--tolerance inf",
+        "--step-size 0", "--step-size nan", "--redistribute 0", "--widen 2 --redistribute -1",
+    ],
+)  # fmt: skip
+def test_settings_that_are_none(more):
+    with pytest.raises(InvalidInput):
+        settings(*more.split())
+
+
+def test_settings_as_given():
+    more = "--widen 2 --redistribute 0 --start 1e-4 --radius 2e-4 --tolerance 0.5 --step-size 0.1 --along noise"
+    found = settings(*more.split(), "--precision", "float32")
+    assert (found.start, found.radius, found.tolerance, found.step_size) == (1e-4, 2e-4, 0.5, 0.1)
+    assert (found.along, found.precision) == ("noise", torch.float32)
 
 
 def test_data_that_do_not_fit_and_a_pickle_that_wants_code(files, capsys):
