@@ -241,6 +241,19 @@ def test_random_weights_have_the_spread_of_the_others_and_no_block_sum():
     assert gap(spread, base, X) < 1e-13
 
 
+def test_random_weights_of_a_part_leave_the_rest_as_it_was():
+    base = Model(lambda s, x: s.o(F.linear(torch.tanh(s.a(x)), s.w[:3])))
+    base.w, base.o = nn.Parameter(torch.randn(5, 4)), nn.Linear(3, 2)
+    base.double()
+    plain, spread = (expand(base, 2, example_input=X, redistribute=seed, traced=True) for seed in (None, 4))
+    noise = (spread.state()["w"] - plain.state()["w"]).detach()
+    assert noise.shape == plain.state()["w"].shape
+    assert gap(spread, base, X) < 1e-13
+    rows = noise.abs().amax(1)
+    assert float(noise.sum(1).abs().max()) < 1e-13
+    assert float(rows[-2:].max()) == 0.0
+
+
 # --- profiles that are read off shapes --------------------------------------------------------------------------------
 
 

@@ -39,7 +39,11 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.width, self.unread, self.flag, self.ratio = 4, 4, True, 4.0
-        self.config = Config(hidden=4, inner=Config(heads=2, deeper=Config(size=4, deepest=Config(far=4))), name="net")
+        self.config = Config(
+            hidden=4,
+            inner=Config(heads=2, deeper=Config(size=4, deepest=Config(far=4, beyond=Config(lost=4)))),
+            name="net",
+        )
         self.sizes, self.mixed, self.empty = [2, 4], (4, "x"), []
         self.mode, self.function = enum.Enum("Mode", "A").A, len
         self.a = nn.Linear(3, 4)
@@ -52,6 +56,7 @@ class Net(nn.Module):
         assert self.mixed
         assert self.mode
         inner = self.config.inner
+        assert inner.deeper.deepest.beyond.lost  # four objects deep: no configuration that we know is
         return h * self.config.hidden * inner.heads * inner.deeper.size * inner.deeper.deepest.far + sum(self.sizes)
 
 
@@ -67,6 +72,7 @@ def test_what_a_pass_reads_is_noted_by_class_and_name():
         ("Net", "sizes"),
     }
     assert not read & {
+        ("Config", "lost"),
         ("Net", "unread"),
         ("Net", "flag"),
         ("Net", "ratio"),

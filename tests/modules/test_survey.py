@@ -359,3 +359,22 @@ def test_a_weight_is_opened_for_each_use_and_told_once():
     torch.testing.assert_close(found[id(model.w)], w.grad, rtol=1e-12, atol=1e-14)
     assert found.keys() == {id(model.w)}
     assert model.w.grad is None
+
+
+def test_whole_numbers_among_the_parameters_are_no_weights():
+    class Picks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.order = nn.Linear(4, 3), nn.Parameter(torch.tensor([2, 0]), requires_grad=False)
+
+        def forward(self, x):
+            return torch.tanh(self.a(x))[:, self.order]
+
+    model, x = Picks(), torch.randn(5, 4)
+    program, state, found = trace(model, x), state_of(model), {}
+    watch = survey._Watch(lambda *_: None, lambda: None, lambda *_: None, found.__setitem__)
+    (output,) = survey._passed(program, state, [x], 1, watch)
+    torch.testing.assert_close(output, torch.tanh(model.a.double()(x.double()))[:, [2, 0]].detach())
+    assert found.keys() == {id(state["a.weight"]), id(state["a.bias"])}
+    seen = signals(program, state, [x], seed=1)
+    assert seen.gradients.keys() == {"a.weight", "a.bias"}
