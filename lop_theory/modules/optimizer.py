@@ -5,8 +5,8 @@ Adam's moments, everything that has a parameter's shape. All clones of one param
 parameters whose units are tied (the weight and the bias of one layer) may have different step sizes.
 """
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,11 +15,19 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence, clone_pair
 from lop_theory.modules.interface import Partition, Profile
-from lop_theory.modules.redistribute import block_means
+from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.modules.terms import COARSEST, TOLERANCE
 
 NOT_KNOWN = "is not known"
 UNKNOWN = f"whether clones are alike in it {NOT_KNOWN}"
+LINEAR = (torch.optim.SGD, torch.optim.ASGD)
+DIVIDED = {
+    "exp_avg": (("exp_avg_sq", 0.5), ("exp_inf", 1)),
+    "grad_avg": (("square_avg", 0.5),),
+    "prev": (),
+}
+"""Signed state whose entries a step divides by the size of the same entry, and that size's power; of Rprop's, the sign
+counts. Numbers that are never negative are such sizes themselves."""
 WIDEST = 0.1  # the largest tolerance: moments of opposite signs are never alike, however coarse their numbers
 
 
@@ -32,7 +40,8 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
     for parameter, state in states.items():
         name = names.get(id(parameter))
         if name is not None:
-            found += _untied(name, parameter, state, profile)
+            linear = isinstance(optimizer, LINEAR) and not _constant(parameter, profile.state[name])
+            found += _untied(name, parameter, state, _Clones(profile, profile.state[name], sums=linear))
         elif not isinstance(parameter, Tensor) and any(t.numel() > 1 for t in _tensors(state)):
             found.append(_offence("", f"{parameter} is state of no parameter: {UNKNOWN}"))
     strangers = [name for i, name in names.items() if i not in held]
@@ -47,18 +56,49 @@ def undecided(offence: Offence) -> bool:
     return offence.reason.endswith(NOT_KNOWN)
 
 
-def _untied(name: str, parameter: Tensor, state: Mapping[str, object], profile: Profile) -> list[Offence]:
+class _Clones(NamedTuple):
+    """A parameter's blocks. ``sums``: its clones are not equal and its steps are sums of gradients and weights, so that
+    its state need not be equal either, only in RE∩CE as the weight is."""
+
+    profile: Profile
+    blocks: Sequence[Partition]
+    sums: bool
+
+    def compared(self, array: Any, dim: int) -> Any:
+        """What must be equal on clones along ``dim``."""
+        for other, index in enumerate(self.blocks) if self.sums else ():
+            array = block_sums(array, index, other) if other != dim else array
+        return array
+
+
+def _constant(parameter: Tensor, blocks: Sequence[Partition]) -> bool:
+    """Whether clones of a weight are equal, to its precision."""
+    array = parameter.detach().double().cpu().numpy()
+    limit = TOLERANCE.get(parameter.dtype, COARSEST) * float(np.abs(array).max(initial=0.0))
+    return all(
+        float(np.abs(array - block_means(array, index, dim)).max(initial=0.0)) <= limit
+        for dim, index in enumerate(blocks)
+    )
+
+
+def _untied(name: str, parameter: Tensor, state: Mapping[str, object], clones: _Clones) -> list[Offence]:
     """State of the parameter's shape, or of one entry a row or a column (factored moments), in lists or not."""
     found: list[Offence] = []
     for key, value in ((key, leaf) for key, held in state.items() for leaf in _tensors(held)):
-        array = value.detach().to(torch.complex128 if value.is_complex() else torch.float64).cpu().numpy()
+        array = _array(value)
         if not np.isfinite(array).all():
             found.append(_offence(name, f"{key} is NaN or infinite"))
         elif _laid_out_alike(value, parameter):
-            found += _apart(name, key, (array, _tolerance(value.dtype)), profile)
-        elif value.numel() > 1 and any(_grew(other, profile) for other in profile.state):
+            reason, units = _apart(key, array, _tolerance(value.dtype), clones)
+            reason = reason or _entries_apart(key, array, _divisor(key, state), clones)
+            found += [_offence(name, reason, units)] if reason else []
+        elif value.numel() > 1 and any(_grew(other, clones.profile) for other in clones.profile.state):
             found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
     return found
+
+
+def _array(value: Tensor) -> Any:
+    return value.detach().to(torch.complex128 if value.is_complex() else torch.float64).cpu().numpy()
 
 
 def _tensors(state: object) -> list[Tensor]:
@@ -83,35 +123,46 @@ def _grew(name: str, profile: Profile) -> bool:
     return any(len(index) > index.max(initial=-1) + 1 for index in profile.state[name])
 
 
-def _apart(name: str, key: str, of: tuple[Any, float | None], profile: Profile) -> list[Offence]:
-    """Clones further apart than ``tolerance`` × the largest number that a unit holds."""
-    (array, tolerance), found = of, list[Offence]()
-    for dim, index in enumerate(profile.state[name]):
-        if len(index) <= index.max(initial=-1) + 1 or array.shape[dim] != len(index):
-            continue
+def _along_clones(array: Any, clones: _Clones) -> Iterator[tuple[int, Partition]]:
+    for dim, index in enumerate(clones.blocks):
+        if len(index) > index.max(initial=-1) + 1 and array.shape[dim] == len(index):
+            yield dim, index
+
+
+def _apart(key: str, array: Any, tolerance: float | None, clones: _Clones) -> tuple[str, tuple[int, ...]]:
+    """Clones further apart than ``tolerance`` × the largest number that a unit holds: what is said of them, and two."""
+    for dim, index in _along_clones(array, clones):
+        compared = clones.compared(array, dim)
+        apart = np.abs(compared - block_means(compared, index, dim))
+        worst, scale = (
+            np.moveaxis(x, dim, 0).reshape(len(index), -1).max(1, initial=0.0)
+            for x in (apart, clones.compared(np.abs(array), dim))
+        )
+        if bool((worst > (tolerance or 0.0) * scale).any()):
+            differs = f"{key} differs between clones by up to {worst.max():.2e}"
+            unknown = "" if tolerance is not None else f", in whole numbers: {UNKNOWN}"
+            return differs + unknown, clone_pair(index, differing=worst)
+    return "", ()
+
+
+def _entries_apart(key: str, array: Any, divisor: Any, clones: _Clones) -> str:
+    """The same of single entries, where a step divides by a size of the same entry, small ones as large ones."""
+    for dim, index in _along_clones(array, clones) if divisor is not None else ():
         means = block_means(array, index, dim)
-        apart, among = np.abs(array - means), f"{key} differs between clones by up to"
-        worst, scale = (np.moveaxis(x, dim, 0).reshape(len(index), -1) for x in (apart, np.abs(array)))
-        line = worst.max(1, initial=0.0)
-        if bool((line > (tolerance or 0.0) * scale.max(1, initial=0.0)).any()):
-            reason = f"{among} {line.max():.2e}" + ("" if tolerance is not None else f", in whole numbers: {UNKNOWN}")
-            found.append(_offence(name, reason, _farthest(index, np.moveaxis(array, dim, 0), worst)))
-        elif bool((apart > WIDEST * means.real).any()) and _squares(array):
-            found.append(_offence(name, f"single entries of {key} differ between clones, or are rounding: {UNKNOWN}"))
-    return found
+        if bool((np.abs(array - means) > WIDEST * (np.abs(means) + divisor)).any()):
+            return f"single entries of {key} differ between clones, or are rounding: {UNKNOWN}"
+    return ""
 
 
-def _farthest(index: Partition, array: Any, apart: Any) -> tuple[int, ...]:
-    """The unit that is farthest from the mean of its block, and the clone that is farthest from it there."""
-    unit, place = np.unravel_index(int(apart.argmax()), apart.shape)
-    line = array.reshape(apart.shape)[:, place]
-    one_block = np.where(index == index[unit], 0, np.arange(1, len(index) + 1))
-    return clone_pair(one_block, differing=np.abs(line - line[unit]))
-
-
-def _squares(array: Any) -> bool:
-    """Numbers by whose root a step is divided entry by entry, small ones as large ones."""
-    return not np.iscomplexobj(array) and bool((array >= 0).all())
+def _divisor(key: str, state: Mapping[str, object]) -> Any:
+    """What an entry is divided by beside itself; ``None`` where steps are sums of entries."""
+    value = state[key]
+    if not isinstance(value, Tensor) or value.is_complex():
+        return None
+    if key in DIVIDED:
+        found = [_array(size) ** power for name, power in DIVIDED[key] if isinstance(size := state.get(name), Tensor)]
+        return found[0] if found else 0.0
+    return 0.0 if bool((value >= 0).all()) else None
 
 
 def _offence(name: str, reason: str, units: tuple[int, ...] = ()) -> Offence:

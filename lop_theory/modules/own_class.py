@@ -20,6 +20,7 @@ from lop_theory.modules.clone import Clone
 from lop_theory.modules.resizing import resize
 from lop_theory.modules.sizes import (
     Growth,
+    Size,
     choices,
     names_a_width,
     options_of,
@@ -71,12 +72,18 @@ def native(
         put(places, chosen)
         if calls and _fits(wide, calls, example_input, slack):
             for size, value in chosen.items():
-                if value != size.value and not names_a_width(size.name):
+                if value != size.value and _may_be_no_width(size, places[size]):
                     put_back(size, places[size], lambda: _fits(wide, calls, example_input, slack))
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
     )
+
+
+def _may_be_no_width(size: Size, things: list[Any]) -> bool:
+    """All that modules read when they are called; of configurations, from which other code is built, what is not called
+    a width."""
+    return not names_a_width(size.name) or all(isinstance(thing, nn.Module) for thing in things)
 
 
 def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:

@@ -57,13 +57,11 @@ def training_rule(
 ) -> TrainingRule:
     """What the optimizer does to clones of the profile (``tolerance``: of equal weights, else of their precision)."""
     kind = type(optimizer)
-    known = kind.__module__.startswith("torch.optim")
-    unknown = "" if known else f"whether {kind.__name__} treats all units alike {NOT_KNOWN}"
     offences = optimizer_offences(model, optimizer, profile)
     coupled = {
         id(p)
         for group in optimizer.param_groups
-        if isinstance(optimizer, ADAPTIVE) and group.get("weight_decay") and not _decoupled(optimizer, group)
+        if isinstance(optimizer, ADAPTIVE) and _decays(group) and not _decoupled(optimizer, group)
         for p in group["params"]
     }
     uneven = tuple(
@@ -75,7 +73,33 @@ def training_rule(
             p, profile.state[name], TOLERANCE.get(p.dtype, COARSEST) if tolerance is None else tolerance
         )
     )
-    return TrainingRule(kind.__name__, unknown, tuple(offences), uneven)
+    return TrainingRule(kind.__name__, _why_unknown(model, optimizer), tuple(offences), uneven)
+
+
+def _why_unknown(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    """What of the step is not PyTorch's, or has a number of its own for every unit."""
+    kind, hooked = type(optimizer), ("_backward_hooks", "_post_accumulate_grad_hooks")
+    if not kind.__module__.startswith("torch.optim"):
+        return f"whether {kind.__name__} treats all units alike {NOT_KNOWN}"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or _is_patched(optimizer):
+        return f"a hook of the optimizer's, or a step of its own: what it does to clones {NOT_KNOWN}"
+    hooks = [n for n, p in model.named_parameters() if any(getattr(p, attribute, None) for attribute in hooked)]
+    if hooks:
+        return f"{hooks[0]} has a hook on its gradient: what it does to clones {NOT_KNOWN}"
+    several = [key for group in optimizer.param_groups for key, v in group.items() if _is_several(v)]
+    return f"{several[0]} has several values: which units have which {NOT_KNOWN}" if several else ""
+
+
+def _is_patched(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the step is another one than its class's (schedulers wrap it to count)."""
+    step = vars(optimizer).get("step")
+    while getattr(step, "_wrapped_by_lr_sched", False):
+        step = getattr(step, "__wrapped__", None)
+    return step is not None and getattr(step, "__func__", step) is not type(optimizer).step
+
+
+def _is_several(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() > 1
 
 
 def step_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
@@ -87,6 +111,10 @@ def step_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: P
 
 def _offence(name: str, reason: str) -> Offence:
     return Offence(name.rpartition(".")[0], name, "optimizer", reason, ())
+
+
+def _decays(group: Mapping[str, object]) -> bool:
+    return bool((torch.as_tensor(group.get("weight_decay", 0)) != 0).any())
 
 
 def _decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> bool:

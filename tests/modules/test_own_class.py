@@ -304,23 +304,33 @@ def test_a_number_that_equals_a_width_by_chance_is_no_width():
     torch.testing.assert_close(clone(20 * X), base(20 * X), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["hidden_span", "head_window", "image_width", "feature_clip", "filter_length"])
-def test_a_number_called_like_a_width_that_cuts_positions_stays(name):
-    """It equals the width, and cuts nothing off the example: a call of more than twice the length shows it."""
+NAMES = "hidden", "hidden_span", "head_window", "image_width", "feature_clip", "filter_length"
+NO_WIDTHS = {
+    "a window": lambda span, h, x: h * (torch.arange(x.shape[1]) < span)[:, None],
+    "a branch": lambda span, h, x: 2 * h if x.shape[1] > span else h,
+    "rows": lambda span, h, x: h * (torch.arange(len(x)) < span)[:, None, None],
+    "a bound": lambda span, h, x: h + x[..., :1].clamp(-span, span),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("use", NO_WIDTHS.values(), ids=NO_WIDTHS)
+def test_a_number_called_like_a_width_that_is_none_stays(name, use):
+    """It equals the width, and changes nothing of the example or of calls a little larger."""
 
     class Cropped(Model):
         def __init__(self):
-            super().__init__(tanh)
-            setattr(self, name, 4)
+            super().__init__(tanh, width=16)
+            setattr(self, name, 16)
 
         def forward(self, x):
-            kept = torch.arange(x.shape[1])[:, None] < getattr(self, name)
-            return self.o(torch.tanh(self.a(x)) * kept)
+            return self.o(use(getattr(self, name), torch.tanh(self.a(x)), x))
 
     base = Cropped().double()
     clone = expand(base, 2, example_input=torch.randn(2, 2, 5, dtype=torch.float64))
-    for count in (2, 5, 9):
-        x = torch.randn(2, count, 5, dtype=torch.float64)
+    assert clone.a.out_features == 32
+    for rows, count in ((2, 2), (2, 17), (2, 40), (17, 2), (40, 2)):
+        x = 30 * torch.randn(rows, count, 5, dtype=torch.float64)
         torch.testing.assert_close(clone(x), base(x), rtol=0, atol=1e-12)
 
 
