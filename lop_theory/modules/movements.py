@@ -1,6 +1,6 @@
 """Operators that only move elements around, and which elements of a parameter a value of the program is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ MOVEMENTS = frozenset(
     "unsqueeze select slice "
     "split split_with_sizes chunk unbind contiguous clone alias detach".split()
 )
+VIEWS = frozenset("view reshape _unsafe_view unflatten".split())
 Elements = tuple[str, Tensor | None]
 Moved = Callable[[Node, Any], Any]
 
@@ -30,9 +31,22 @@ def argument_of(node: Node, name: str) -> Node:
     return value[int(position)] if position else value
 
 
+def carried_out(node: Node, elements: Any, sizes: Mapping[str, Any], shape: Callable[[str], Sequence[int]]) -> Any:
+    """``elements`` moved as ``node`` moves them, views into its ``shape``; numbers that are computed are those that were
+    recorded. ``None`` where a tensor says which are taken."""
+    computed = [sizes[other.name] for other in node.all_input_nodes[1:]]
+    if any(not isinstance(value, int) for value in computed):
+        return None
+    if computed and operator_name(node) in VIEWS:
+        return elements.reshape(shape(node.name))
+    target: Any = node.target
+    rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])
+    return target(elements, *rest, **named)
+
+
 def elements_of(node: Node, program: Program, state: Mapping[str, Tensor], moved: Moved) -> Elements | None:
     """The state tensor, by name, that ``node`` rearranges, and which of its elements, in order (None: all, as they
-    lie). ``moved(node, elements)`` carries one rearrangement out."""
+    lie). ``moved(node, elements)`` carries one rearrangement out, if it can."""
     if node.op == "placeholder":
         name = program.state.get(node.name)
         return None if name is None else (name, None)
@@ -42,4 +56,5 @@ def elements_of(node: Node, program: Program, state: Mapping[str, Tensor], moved
     if inner is None:
         return None
     name, index = inner
-    return name, moved(node, torch.arange(state[name].numel()).reshape(state[name].shape) if index is None else index)
+    found = moved(node, torch.arange(state[name].numel()).reshape(state[name].shape) if index is None else index)
+    return None if found is None else (name, found)

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.interface import Axes, Contraction
-from lop_theory.modules.movements import argument_of, elements_of
+from lop_theory.modules.movements import argument_of, carried_out, elements_of
 from lop_theory.modules.plan import Plan
 from lop_theory.trace import Node, Program
 
@@ -81,12 +81,7 @@ def _owners(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _moved(sizes: Mapping[str, Any], node: Node, elements: Any) -> Any:
-    """A rearrangement carried out on elements; what is no whole number among its arguments is a size of the data."""
-    if any(not isinstance(sizes[other.name], int) for other in node.all_input_nodes[1:]):
-        return elements.reshape(sizes[node.name])
-    target: Any = node.target
-    rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])
-    return target(elements, *rest, **named)
+    return carried_out(node, elements, sizes, sizes.__getitem__)
 
 
 def _dimensions(

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.interface import Contraction, Correction
-from lop_theory.modules.movements import argument_of, elements_of, moves
+from lop_theory.modules.movements import argument_of, carried_out, elements_of, moves
 from lop_theory.modules.redistribute import zero_sum_noise
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.trace import Node, operator_name
@@ -173,11 +173,7 @@ def _effects(rewriter: Rewriter, kind: type) -> list[tuple[Node, Any]]:
 
 
 def _moved(rewriter: Rewriter, node: Node, index: Any) -> Any:
-    """The rearrangement carried out on element indices; symbolic sizes come from the profile."""
-    if any(isinstance(size, fx.Node) for size in node.all_input_nodes[1:]):
-        return index.reshape(rewriter.shape(node.name))
-    target: Any = node.target
-    return target(index, *node.args[1:], **node.kwargs)
+    return carried_out(node, index, rewriter.traced.recording.sizes, rewriter.shape)
 
 
 def _divisor(rewriter: Rewriter, effect: Contraction) -> Tensor:
@@ -275,6 +271,8 @@ def _terminals(rewriter: Rewriter, source: Node, index: Any) -> list[tuple[Node,
             found.append((source, index))
         elif operator_name(user) in ("mul", "div"):
             found += _terminals(rewriter, user, index)
+        elif (moved := _moved(rewriter, user, index)) is None:
+            found.append((source, index))
         else:
-            found += _terminals(rewriter, user, _moved(rewriter, user, index))
+            found += _terminals(rewriter, user, moved)
     return found

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.modules import Clone, certify, expand, expansion  # noqa: E402
+from lop_theory.modules import Clone, certify, compress, detect, expand, expansion  # noqa: E402
 from lop_theory.modules.own_class import _same  # noqa: E402
 from lop_theory.trace.comparison import Pass  # noqa: E402
 from lop_theory.verdict import Fails, Holds  # noqa: E402
@@ -264,6 +264,33 @@ def test_rows_of_a_table_that_the_example_does_not_use_stay_as_they_are(kind):
         longer = torch.randn(2, count, 5, dtype=torch.float64)
         torch.testing.assert_close(clone(longer), base(longer), rtol=0, atol=1e-12)
     assert isinstance(certify(clone, base=base, example_input=x), Holds)
+
+
+ROWS_OF_A_TABLE = {
+    "as many as pictures": lambda s, x: s.table[: len(x)],
+    "the last": lambda s, x: s.table[-len(x) :],
+    "after a view": lambda s, x: s.table.view(20, -1)[: len(x)].view(len(x), -1),
+    "one by the number of pictures": lambda s, x: s.table[len(x)],
+    "one by a buffer": lambda s, _: s.table[s.place % 6],
+}
+
+
+@pytest.mark.parametrize("rows", ROWS_OF_A_TABLE.values(), ids=ROWS_OF_A_TABLE)
+def test_rows_that_data_or_their_number_choose(rows):
+    base = Model(lambda s, x: s.o(torch.tanh(s.a(x) + rows(s, x))))
+    base.table = nn.Parameter(torch.randn(20, 4))
+    base.register_buffer("place", torch.tensor(9))
+    base = base.double()
+    for traced in (False, True):
+        clone = expand(base, 2, example_input=X, traced=traced)
+        assert isinstance(certify(clone, base=base, example_input=X), Holds)
+        torch.testing.assert_close(clone(X), base(X), rtol=0, atol=1e-12)
+    own = expand(base, 2, example_input=X)
+    assert own.table.shape == (20, 8)
+    torch.testing.assert_close(own(X[:7]), base(X[:7]), rtol=0, atol=1e-12)
+    smaller = compress(own, detect(own, X)).model
+    assert smaller.table.shape == (20, 4)
+    torch.testing.assert_close(smaller(X[:7]), base(X[:7]), rtol=0, atol=1e-12)
 
 
 def test_what_this_call_does_not_use_stays_as_it_is_and_that_is_said():
