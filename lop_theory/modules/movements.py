@@ -32,7 +32,7 @@ def argument_of(node: Node, name: str) -> Node:
 
 
 def carried_out(node: Node, elements: Any, sizes: Mapping[str, Any], shape: Callable[[str], Sequence[int]]) -> Any:
-    """``elements`` moved as ``node`` moves them, views into its ``shape``; numbers that are computed are those recorded.
+    """``elements`` moved as ``node`` moves them, views into its ``shape``; computed numbers are those recorded.
     ``None`` where a tensor says which are taken."""
     computed = [sizes[other.name] for other in node.all_input_nodes[1:]]
     if any(not isinstance(value, int) for value in computed):
