@@ -164,7 +164,7 @@ def _weight_distance(model: nn.Module, layer: Layer, seen: Seen, blocks: Mapping
     if seen.kind != "sum" or seen.weight is None or seen.weight[1] != 0 or seen.operator.startswith("emb"):
         return None
     weight = parameter(model, seen.weight[0]).detach()
-    if weight.dim() < 2 or len(weight) != layer.units:
+    if weight.dim() < 2:
         return None
     columns = blocks.get(seen.reads, ())
     index = np.arange(weight.shape[1])
