@@ -40,8 +40,9 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
     for parameter, state in states.items():
         name = names.get(id(parameter))
         if name is not None:
-            linear = isinstance(optimizer, LINEAR) and not _constant(parameter, profile.state[name])
-            found += _untied(name, parameter, state, _Clones(profile, profile.state[name], sums=linear))
+            blocks = profile.state.get(name, [np.arange(n) for n in parameter.shape])
+            linear = isinstance(optimizer, LINEAR) and not _constant(parameter, blocks)
+            found += _untied(name, parameter, state, _Clones(profile, blocks, sums=linear))
         elif not isinstance(parameter, Tensor) and any(t.numel() > 1 for t in _tensors(state)):
             found.append(_offence("", f"{parameter} is state of no parameter: {UNKNOWN}"))
     strangers = [name for i, name in names.items() if i not in held]
