@@ -214,10 +214,17 @@ def test_square_integrable_growth_below_the_limit_is_accepted():
     assert contains(second, 1 / mp.sqrt(1 - mp.mpf(4) / 9), 1e-14)
 
 
-@pytest.mark.parametrize("digits", [2, 1001])
+@pytest.mark.parametrize("digits", [2, 301, 1001])
 def test_digits_out_of_range(digits):
     with pytest.raises(InvalidInput, match="digits"):
         expand(activation("tanh").expr, 4, digits)
+
+
+@pytest.mark.parametrize("digits", [3, 300])
+def test_the_fewest_and_the_most_digits(digits):
+    """x² is √2 he_2 + 1."""
+    found = expand(from_formula("x**2").expr, 4, digits).coefficients
+    assert all(abs(a - right) < arb(10) ** -digits for a, right in zip(found, (0, 0, 1, 0), strict=True))
 
 
 @pytest.mark.parametrize(("text", "sign"), [("x", 1), ("2*x + 1", 1), ("3 - x/2", -1), ("-pi*x", -1)])
