@@ -27,7 +27,7 @@ FUNCTIONS = {
     "cosh": mp.cosh, "tanh": mp.tanh, "atan": mp.atan, "asinh": mp.asinh, "erf": mp.erf,
     "sigmoid": lambda u: 1 / (1 + mp.exp(-u)), "softplus": lambda u: mp.log(1 + mp.exp(u)),
 }  # fmt: skip
-POWERS = [fmpq(2), fmpq(3), fmpq(7), fmpq(-1), fmpq(-4), fmpq(1, 2), fmpq(-2, 3)]
+POWERS = [fmpq(1), fmpq(2), fmpq(3), fmpq(7), fmpq(-1), fmpq(-4), fmpq(1, 2), fmpq(-2, 3)]
 
 
 def coefficients(expr, centre):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lop_theory.activations import zeros
 from lop_theory.activations.ball_table import BALLS
 from lop_theory.activations.formula import parse
-from lop_theory.activations.piecewise import interior, isolated_pieces
+from lop_theory.activations.piecewise import interior, isolated_pieces, rational_roots
 from lop_theory.activations.polynomial_range import enclose_polynomial, has_no_real_root
 from lop_theory.activations.real_balls import real_function
 from lop_theory.activations.symbolic import KINKED
@@ -141,7 +141,18 @@ def test_polynomials_on_a_ray_reach_their_extrema_far_out(coefficients, sign, lo
 
 @pytest.mark.parametrize(
     "text",
-    ["abs(sin(x))", "relu(sin(x))", "step(sin(x))", "sign(exp(x) - 2)", "max(sin(x), cos(x))", "min(sin(x), exp(x)/3)"],
+    [
+        "abs(sin(x))",
+        "relu(sin(x))",
+        "step(sin(x))",
+        "sign(exp(x) - 2)",
+        "max(sin(x), cos(x))",
+        "min(sin(x), exp(x)/3)",
+        "abs((x - 1)*(x**2 - 2))",
+        "relu((x + 2)*(x**3 - 3)*x)",
+        "max(x**3, 2*x)",
+        "sign((x**2 + 1)*(x - 1/2))",
+    ],
 )
 def test_isolated_pieces_are_the_branches_taken(text):
     whole = parse(text)
@@ -192,6 +203,19 @@ def test_a_zero_at_the_end_counts_where_enclosures_are_exact(lo, hi):
     around, complete = sign_changes(parse("x/sqrt(4)"), *ends, 40)
     assert complete
     assert [a <= 0 <= b for a, b in around] == [True]
+
+
+@pytest.mark.parametrize(
+    ("factors", "roots", "complete"),
+    [([[-1, 1], [-2, 0, 1]], [1], False), ([[-1, 1], [2, 0, 1]], [1], True), ([[-2, 0, 1]], [], False),
+     ([[1, 2], [-3, 1]], [fmpq(-1, 2), 3], True), ([[5]], [], True), ([[1, 1], [1, 1]], [-1], True),
+     ([[2, 0, 1]], [], True)],
+)  # fmt: skip
+def test_the_rational_roots_and_whether_they_are_all(factors, roots, complete):
+    poly = fmpq_poly([3])
+    for factor in factors:
+        poly *= fmpq_poly(factor)
+    assert rational_roots(poly) == (roots, complete)
 
 
 def test_pieces_within_a_reach():
