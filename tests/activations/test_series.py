@@ -73,6 +73,12 @@ def test_powers_of_balls(exponent):
         assert not real_function(Expr("pow", (X,), fmpq(1, 3)))(arb(-1)).is_finite()
 
 
+def test_constants_may_use_what_has_no_series():
+    """|1 − π|x + max(1, √3)x², and step and sign of a constant."""
+    found = coefficients(parse("abs(1 - pi)*x + max(1, sqrt(3))*x**2 + step(pi - 3)*x**3 + sign(1 - pi)*x**4"), 0.0)
+    assert [float(c) for c in found] == pytest.approx([0, math.pi - 1, 3**0.5, 1, -1], rel=1e-14)
+
+
 def test_there_is_no_series_at_a_branch_point():
     with pytest.raises(NotAnalytic):
         coefficients(parse("1/x"), 0.0)
