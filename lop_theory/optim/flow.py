@@ -203,10 +203,8 @@ def _pointwise(flow: Flow, node: Node, data: list[Node], fixed: set[Node]) -> st
 
 
 def _tensor(node: Node) -> Node:
-    """The node itself, or of several results the first."""
-    if not isinstance(node.meta["val"], tuple | list):
-        return node
-    return next((u for u in node.users if operator_name(u) == "getitem" and u.args[1] == 0), node.all_input_nodes[0])
+    """The node itself, or where it has several results (a dropout and its mask) its input, which has their shape."""
+    return node.all_input_nodes[0] if isinstance(node.meta["val"], tuple | list) else node
 
 
 def _aligned(axis: Axis, own: int, rank: int) -> Axis:

@@ -101,8 +101,8 @@ def test_precision_is_that_of_the_coarsest_batch():
 
 def test_slopes_keep_the_largest_and_count_the_small():
     found = Gathered()
-    slopes = torch.tensor([[0.0, 0.5], [-2.0, 1e-5], [0.05, 0.2]])
-    found.add_slopes(slopes, 1, 0.1)
+    slopes = torch.tensor([[0.0, 0.5], [-2.0, 1e-5], [0.05, 0.125]])
+    found.add_slopes(slopes, 1, 0.125)  # below it, not at it
     assert found.slopes.largest.tolist() == [2.0, 0.5]
     assert found.slopes.small.tolist() == [2, 1]
     found.add_slopes(slopes + 3, 1, 0.1, torch.tensor([False, True, False]))

@@ -65,6 +65,7 @@ PROGRAMS = {
     "product with a constant": (lambda m, x: m.b(2.0 * r(m.a(x)) - 0.5), X, 8),
     "added to a parameter": (lambda m, x: m.b(r(m.a(x)) + m.c.bias), X, 8),
     "matrices of tokens": (lambda m, x: m.b(torch.softmax(x @ x.mT, -1) @ r(m.a(x))), T, 8),
+    "a dropout and its mask": (lambda m, x: m.b(torch.native_dropout(r(m.a(x)), 0.0, True)[0]), X, 8),
     "unbound tokens": (lambda m, x: m.b(r(m.a(x)).unbind(1)[3]), T, 8),
     "new dimension behind": (lambda m, x: m.b(r(m.a(x)).unsqueeze(-1).squeeze(-1)), X, 8),
     "expanded": (lambda m, x: m.b(r(m.a(x)).expand(3, 4, 8)), X, 8),
