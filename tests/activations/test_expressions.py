@@ -6,10 +6,13 @@ import pytest
 
 from lop_theory.activations.ball_table import ball_polynomial, constant_value
 from lop_theory.activations.catalogue import from_formula
-from lop_theory.activations.expression import ONE, ZERO, X, compose, degree, div, num
+from lop_theory.activations.expression import ONE, ZERO, X, compose, degree, div, num, to_text
 from lop_theory.activations.formula import parse
+from lop_theory.activations.polynomial_range import is_nonnegative
+from lop_theory.activations.rationals import exact_function
 from lop_theory.activations.symbolic import parity
-from lop_theory.balls import fmpq
+from lop_theory.balls import fmpq, fmpq_poly
+from lop_theory.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -94,3 +97,70 @@ def test_polynomials_with_balls_for_coefficients(text, right):
 )
 def test_values_of_constants(text, right):
     assert float(constant_value(parse(text))) == pytest.approx(right, rel=1e-13, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("x+1+2*x", "x + 1 + 2*x"),
+        ("(x+1)*2*x", "(x + 1)*2*x"),
+        ("2*(x*3)", "2*(x*3)"),
+        ("(x+1)**2*x", "(x + 1)**2*x"),
+        ("(-x)**2", "((-1)*x)**2"),
+        ("x**(-1)", "x**(-1)"),
+        ("(x**2)**3", "(x**2)**3"),
+        ("exp(x)**(1/2)", "exp(x)**(1/2)"),
+        ("max(x, -x)", "max(x, (-1)*x)"),
+        ("x - 1/3", "x + (-1/3)"),
+        ("x/(2*x+1)", "x/(2*x + 1)"),
+        ("x + (1 + x)", "x + (1 + x)"),
+    ],
+)
+def test_parentheses_stand_where_a_reader_needs_them(text, right):
+    assert to_text(parse(text)) == right
+
+
+@pytest.mark.parametrize(
+    "text", ["exp(x)", "x**(1/2)", "pi*x", "tanh(x) + 1", "x*sin(x)", "abs(sqrt(x))", "where(x > 0, exp(x), x)"]
+)
+def test_what_leaves_the_rationals_has_no_exact_function(text):
+    with pytest.raises(InvalidInput):
+        exact_function(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("x**2/3 - abs(x)", fmpq(-5, 12)),
+        ("x**(-2) + 1", 5),
+        ("sign(x) - step(x) + relu(x)", -1),
+        ("max(x, min(-x, 2))", fmpq(1, 2)),
+        ("sign(x + 1/2) + step(x + 1/2)", 1),
+        ("x/(x - 1)", fmpq(1, 3)),
+    ],
+)
+def test_exact_values_at_minus_one_half(text, right):
+    assert exact_function(parse(text))(fmpq(-1, 2)) == right
+
+
+@pytest.mark.parametrize(
+    ("factors", "right"),
+    [
+        ([[0, 0, 1]], True),
+        ([[1, 0, 1]], True),
+        ([[0, 1]], False),
+        ([[-1, 0, 0, 0, 1]], False),
+        ([[-1, 1], [-1, 1]], True),
+        ([[-1, 1], [-1, 1], [0, 1]], False),
+        ([[-1], [1, 0, 1]], False),
+        ([[-1, 1], [-1, 1], [2, 1], [2, 1], [3, 1, 1]], True),
+        ([[-2, 0, 1], [-2, 0, 1]], True),
+        ([[-2, 0, 1]], False),
+    ],
+)
+def test_which_polynomials_are_never_negative(factors, right):
+    """Every real root has even multiplicity, and the leading coefficient is positive."""
+    poly = fmpq_poly([1])
+    for factor in factors:
+        poly *= fmpq_poly(factor)
+    assert is_nonnegative(poly) == right
