@@ -206,6 +206,7 @@ PROGRAMS = [
     (lambda m, x: r(m.fc(x) * STRAY[:, 0]), X, [FC, "relu activation 1 fc.weight.0 of fc"]),
     (lambda m, x: torch.relu((m.fc(x) * 10).int()), X, [FC]),
     (lambda m, x: m.out(nn.ReLU()(m.fc(x))), X, [FC, RELU, OUT]),  # a module that is made on the way
+    (lambda m, x: m.fc(x * x.mean((0, 1), keepdim=True)), X, ["fc sum 1 fc.weight.0 of input"]),  # by one number
     (  # pooled and padded across units: what is summed is no unit of the layer
         lambda m, x: F.linear(F.avg_pool1d(r(m.fc(x)), 2), torch.randn(2, 4)),
         X,
