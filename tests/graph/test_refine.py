@@ -83,6 +83,7 @@ def test_refine_with_support_keeps_planted_biregular_partitions(cloned):
     assert biregular_support(network.dag, found)
 
 
+@settings(max_examples=30)
 @given(equitable_networks(), st.sampled_from(["coarsest", "planted", "single"]))
 def test_the_classes_of_a_diagnosis_do_not_depend_on_the_partition_that_is_asked_about(cloned, given):
     network, planted = cloned
