@@ -169,7 +169,7 @@ def _combined(expr: Expr, inner: list[fmpq]) -> fmpq:
         case "add" | "max" | "min" | "abs" | "relu":
             return max(inner)
         case _:
-            return min(max(inner), fmpq(1))
+            return min(inner[0], fmpq(1))  # a function of one argument
 
 
 def tree_size(expr: Expr) -> int:
