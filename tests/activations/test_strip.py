@@ -77,7 +77,10 @@ def test_the_strip_of_analyticity(text, right):
         ("sigmoid(7*x)", None, 0),
         ("softplus(x + 3)", math.log(2) + 4 + math.pi, 1),
         ("softplus(4*x)", math.log(2) + 4 - math.log(math.sin(2)) + math.pi, 1),
+        ("softplus(12*x/5)", math.log(2) + 2.4 + math.pi, 1),  # of an angle between π/3 and π/2
         ("softplus(7*x)", None, 0),
+        ("tanh(12*x/5)", math.tan(1.2), 0),
+        ("tanh(softplus(12*x/5))", 3, 0),
         ("tanh(softplus(x))", 3, 0),
         ("tanh(softplus(4*x))", None, 0),
         ("erf(x)", 1 + 2 / math.sqrt(math.pi) * 0.5 * math.exp(0.25), 0),
