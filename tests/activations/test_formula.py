@@ -224,6 +224,23 @@ def test_sympy_lowering():
     assert sp.simplify(sympy_expression(parse("sin(x)**2 + cos(x)**2"), x)) == 1
 
 
+OPERATIONS = "exp log sqrt sin cos tan sinh cosh tanh sign atan asinh erf abs step sigmoid softplus relu".split()
+
+
+OTHERS = ["max(x, 1/3)", "min(x, pi)", "x**3/7 - 2", "sign(-x)", "step(-x)", "relu(-x)", "x**(-2) + pi*x"]
+
+
+@pytest.mark.parametrize("text", [*(f"{op}(x/2 + 3/4)" for op in OPERATIONS), *OTHERS])
+def test_what_sympy_is_told_has_the_values_of_numpy(text):
+    sp = pytest.importorskip("sympy")
+    x, expr = sp.Symbol("x", real=True), parse(text)
+    found, right = sympy_expression(expr), numpy_function(expr)(np.array([0.3, 1.7]))
+    assert [float(found.subs(x, sp.Rational(k, 10)).evalf()) for k in (3, 17)] == pytest.approx(
+        right.tolist(), rel=1e-12
+    )
+    assert sympy_expression(expr, y := sp.Symbol("y", real=True)) == found.subs(x, y)
+
+
 # ---- what people type ----
 
 
