@@ -84,7 +84,7 @@ def _shown(found: Analysis, options: Namespace) -> int:
 def _analysed(options: Namespace) -> Analysis:
     settings, device = _settings(options), _device(options.device)
     model = _model(options)
-    inputs = pytree.tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, read_batch(options.data, model))
+    inputs = pytree.tree_map(lambda t: t.to(device), read_batch(options.data, model))
     model = model.to(device).train(options.train_mode)
     targets = None if options.targets is None else _targets(options.targets).to(device)
     loss = loss_named(options.loss, targets)

@@ -54,7 +54,7 @@ def clones_of_structure(found: Structure, coordinates: Coordinates) -> Clones:
 
 def summed_dimensions(found: Structure, name: str) -> list[int]:
     """The dimensions of a weight that weighted sums of the trace run along."""
-    return sorted(found.roles.along.get(found.roles.owner[name], ())) if len(found.axes[name]) > 1 else []
+    return sorted(found.roles.along.get(found.roles.owner[name], ()))
 
 
 def clones_of_layers(model: nn.Sequential, blocks: Mapping[str, Sequence[int]]) -> Clones:

@@ -155,7 +155,7 @@ def _scalar(found: Any) -> Tensor:
         raise InvalidInput("loss", what, "must be one real number", "take its mean: output.mean()")
     if not found.requires_grad:
         raise InvalidInput("loss", float(found), "does not depend on the parameters", "compute it from the output")
-    if not torch.isfinite(found):
+    if not math.isfinite(float(found.detach())):  # torch.isfinite takes |x|, a kink where the loss is 0
         raise InvalidInput("loss", float(found.detach()), "is not finite", "check data, targets and weights")
     return found.reshape(())
 

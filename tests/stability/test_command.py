@@ -174,6 +174,18 @@ def test_beside_the_manifold_is_said():
     assert "BESIDE" in printed(found)
 
 
+def test_at_a_minimum_there_is_no_gradient_to_have_a_share_of():
+    from lop_theory.modules import expand
+    from lop_theory.stability import Settings, analyse
+
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1)).double()
+    clone = expand(mlp().double().eval(), 2, example_input=x)
+    reached = clone(x).detach()
+    found = analyse(clone, x, lambda y: (y - reached).square().mean(), settings=Settings(seeds=()))
+    assert (found.gradient, found.tangent, found.on_manifold) == (0.0, 0.0, True)
+    assert found.kind == "flat"  # outputs do not tell clones apart, so neither does their square
+
+
 @pytest.mark.parametrize(
     ("more", "what"),
     [

@@ -8,7 +8,17 @@ from torch import nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules import detect, expand
-from lop_theory.stability import analyse, clones_of, coordinates, dense, extreme_spectrum, normal, redistributions
+from lop_theory.stability import (
+    analyse,
+    clones_of,
+    coordinates,
+    curvature,
+    dense,
+    escape_direction,
+    extreme_spectrum,
+    normal,
+    redistributions,
+)
 from lop_theory.stability.analysis import Settings
 from lop_theory.stability.departure import Descent, _quadrature, departures
 from lop_theory.stability.inertia import flatness, whole
@@ -227,6 +237,31 @@ def test_redistributions_are_tested_not_guessed() -> None:
     analysis = analyse(clone, ids, lambda y: y.square().mean(), found, settings=Settings(seeds=()))
     assert analysis.flat.redistributions > 0
     assert analysis.flat.form < 1e-9
+
+
+def test_weights_of_one_output_are_redistributed_too() -> None:
+    """y = v·tanh(W x): moving weight of v from clone to clone changes nothing, and is a way out."""
+
+    class Vector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.v = nn.Linear(3, 2), nn.Parameter(torch.randn(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.a(x)) @ self.v
+
+    torch.manual_seed(0)
+    x = torch.randn(9, 3).double()
+    model = expand(Vector().double(), 2, example_input=x)
+    clones = clones_of(model, x)
+    assert clones.summed == {"v": 0}
+    at = curvature(model, x, lambda y: (y - 1).square().mean())
+    flat = redistributions(clones, at.coordinates)
+    assert flat.dimension == 2
+    assert float(dense(at.product, flat).abs().max()) < 1e-14
+    found = escape_direction(at, clones)
+    assert found is not None
+    assert found.curvature < -1e-3
 
 
 def test_inactive_units_are_recognised_as_flat() -> None:

@@ -94,6 +94,32 @@ def test_losses_that_are_none(loss, what) -> None:
         curvature(nn.Linear(2, 3), torch.ones(2, 2), loss)
 
 
+def test_a_model_without_trained_parameters_has_no_curvature() -> None:
+    for model in (nn.Linear(2, 3).requires_grad_(False), nn.ReLU()):
+        with pytest.raises(InvalidInput, match=r"has no trained parameter.*requires_grad_"):
+            curvature(model, torch.ones(2, 2), lambda y: y.mean())
+
+
+def test_parameters_that_are_not_trained_are_fixed_and_all_are_copies() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    found = objective_of(model.eval(), torch.ones(4, 2), lambda y: y.square().mean(), dtype=torch.float64)
+    assert found.coordinates.names == ("1.weight", "1.bias", "2.weight", "2.bias")
+    assert set(found.fixed) == {
+        "0.weight", "0.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"
+    }  # fmt: skip
+    assert found.start.dtype == found.fixed["0.weight"].dtype == found.inputs.dtype == torch.float64
+    assert found.fixed["1.num_batches_tracked"].dtype == torch.int64
+    expected = model(torch.ones(4, 2)).square().mean()
+    assert found.curvature(found.start).value == pytest.approx(float(expected.detach()), rel=1e-5)
+    found.start.zero_()
+    found.fixed["0.weight"].zero_()
+    assert float(model[0].weight.detach().abs().max()) > 0
+    assert float(model[1].weight.detach().min()) == 1
+    plain = objective_of(model, torch.ones(4, 2), lambda y: y.mean())
+    assert plain.start.dtype == torch.float32
+
+
 def test_a_function_without_second_derivative_is_found() -> None:
     class Once(torch.autograd.Function):
         @staticmethod

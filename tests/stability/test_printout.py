@@ -130,6 +130,12 @@ def test_the_picture_has_eigenvalues_by_rank_and_distances_by_step(drawn) -> Non
     assert radius.get_ydata() == [1e-3, 1e-3]
     assert right.get_legend() is not None
     assert right.get_yscale() == "log"
+    said = [(ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) for ax in (left, right)]
+    assert said == [
+        ("rank, lowest to highest", "curvature", "normal space: saddle"),
+        ("step", "distance / ‖weights‖", "leaving the manifold"),
+    ]
+    assert [line.get_linestyle() for line in (measured, predicted, least)] == ["-", "None", "--"]
 
 
 def test_the_picture_thins_long_predictions_and_leaves_out_what_is_not_known(drawn) -> None:
