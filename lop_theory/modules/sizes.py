@@ -6,7 +6,7 @@ integers that equal a size that changed within that module, and offer the likeli
 first whose result is right.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from itertools import combinations, product
@@ -49,15 +49,17 @@ def put(places: Mapping[Size, list[Any]], values: Mapping[Size, Any]) -> None:
             setattr(thing, size.name, value)
 
 
-def put_back(size: Size, things: list[Any], right: Callable[[], bool]) -> None:
-    """Give a size its old value again, unless that is not right: a number that equals a width by chance (Mistral's
+def put_back(sizes: Iterable[Size], places: Mapping[Size, list[Any]], right: Callable[[], bool]) -> None:
+    """Give each size its old value again, unless that is not right: a number that equals a width by chance (Mistral's
     ``sliding_window``) means something else."""
-    new = [getattr(thing, size.name) for thing in things]
-    for thing, value in zip(things, new, strict=True):
-        setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
-    if not right():
+    for size in sizes:
+        things = places[size]
+        new = [getattr(thing, size.name) for thing in things]
         for thing, value in zip(things, new, strict=True):
-            setattr(thing, size.name, value)
+            setattr(thing, size.name, size.value if isinstance(value, int) else type(value)(size.value))
+        if not right():
+            for thing, value in zip(things, new, strict=True):
+                setattr(thing, size.name, value)
 
 
 class Growth(NamedTuple):

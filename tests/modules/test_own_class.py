@@ -361,6 +361,27 @@ def test_a_number_called_like_a_width_that_is_none_stays(name, use):
         torch.testing.assert_close(clone(x), base(x), rtol=0, atol=1e-12)
 
 
+def test_a_number_of_heads_is_not_put_back_where_they_have_little_to_say():
+    """The scale is a float32 number, so that answers are compared coarsely; half as many heads are nearly as good."""
+
+    class Attention(Model):
+        def __init__(self):
+            super().__init__(tanh)
+            self.heads, self.q, self.k = 2, nn.Linear(5, 4), nn.Linear(5, 4)
+
+        def forward(self, x):
+            q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q, self.k, self.a))
+            scores = q @ k.mT / torch.tensor(q.shape[-1], dtype=torch.float32).sqrt()
+            return self.o((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+    base, x = Attention().double(), 0.03 * torch.randn(2, 6, 5, dtype=torch.float64)
+    clone = expand(base, 2, example_input=x)
+    assert clone.heads == 4
+    assert isinstance(certify(clone, base=base, example_input=x), Holds)
+    torch.testing.assert_close(clone(99 * x), base(99 * x), rtol=0, atol=1e-12)
+    assert compress(clone, detect(clone, x)).model.heads == 2
+
+
 def test_the_sliding_window_of_a_mistral_stays():
     transformers = pytest.importorskip("transformers")
     config = transformers.MistralConfig(
