@@ -238,3 +238,17 @@ def test_where_signs_are_not_settled_the_switches_stay(monkeypatch):
     expr = parse("x*abs(sin(x)**2 + cos(x)**2 - 1)")
     (part,) = isolated_pieces(expr, fmpq(1, 2), 60)
     assert part == (fmpq(-1, 2), fmpq(1, 2), expr)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "gap", "right"),
+    [
+        ([(0, 4), (1, 2), (5, 6)], 0, [(0, 4), (5, 6)]),  # one inside another ends where the outer one does
+        ([(0, 4), (1, 2), (3, 5)], 0, [(0, 5)]),
+        ([(0, 1), (1, 2), (3, 4)], 0, [(0, 2), (3, 4)]),
+        ([(0, 1), (2, 3), (5, 6)], 1, [(0, 3), (5, 6)]),
+    ],
+)
+def test_intervals_that_meet_become_one(intervals, gap, right):
+    found = zeros._merged([(fmpq(a), fmpq(b)) for a, b in intervals], fmpq(gap))
+    assert [(int(a.p), int(b.p)) for a, b in found] == right

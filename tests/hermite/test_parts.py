@@ -182,6 +182,23 @@ def test_the_recursion_is_the_integral_over_each_piece(text):
                 assert float(found[k]) == pytest.approx(float(right), abs=1e-9)
 
 
+SUMS_OF_EXPONENTIALS = {
+    "exp(x/2) + x**2": lambda x: mp.exp(x / 2) + x**2,
+    "x**2 + exp(x/2)": lambda x: mp.exp(x / 2) + x**2,
+    "(exp(x) + x)*(1 - exp(-2*x))": lambda x: (mp.exp(x) + x) * (1 - mp.exp(-2 * x)),
+    "(x + exp(x + 1))**3/4": lambda x: (x + mp.exp(x + 1)) ** 3 / 4,
+}
+
+
+@pytest.mark.parametrize("text", SUMS_OF_EXPONENTIALS)
+def test_terms_add_up_to_the_formula(text):
+    """Σ p_β(x)·e^{βx}, whichever of two terms has an exponent that the other has not."""
+    found = {float(arb(b)): [float(c) for c in p.coeffs()] for b, p in recursion.terms(parse(text)).items()}
+    for x in (-1.5, -0.25, 0.0, 2.0):
+        total = mp.fsum(mp.polyval(p[::-1], x) * mp.exp(b * x) for b, p in found.items() if p)
+        assert float(total) == pytest.approx(float(SUMS_OF_EXPONENTIALS[text](x)), rel=1e-12, abs=1e-12)
+
+
 @pytest.mark.parametrize("bits", [18, 60, 200])
 def test_far_means_that_the_weighted_polynomials_are_below_the_precision(bits):
     """exp(−x²/4) < 2^(−2·bits), to the tenth of x."""
