@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.detection import Detection, Layer
@@ -20,7 +20,6 @@ from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.narrowing import Step, bias_of, gain_of, reduced
 from lop_theory.modules.shrinking import Shrunk, shrunk
-from lop_theory.modules.verdicts import Block
 
 
 class Smaller(NamedTuple):
@@ -30,10 +29,10 @@ class Smaller(NamedTuple):
     sizes and lengths (tested, not proved).
     ``bounds`` (merge): by layer, a bound of the root mean square change of what each reader computes, on the
     detection's data and in exact arithmetic: Σ_j ‖w_j‖ · rms(h_j − f_j h_i), for twins with the criterion of equality
-    in place of the rms. It is of that layer's merge alone: what merges before it change comes on top. ``unread``:
-    parameters that the detection's call does not use; calls that use them were not looked at. ``scaled``: modules whose
-    input is multiplied by a constant (a forward pre-hook, which no ``state_dict`` holds): their weight is also a table,
-    so that it cannot hold the sums.
+    in place of the rms; where h_i goes into h_k itself, |f_j| · rms(h_i − f_i h_k) is added to the rms. It is of that
+    layer's merge alone: what merges before it change comes on top. ``unread``: parameters that the detection's call
+    does not use; calls that use them were not looked at. ``scaled``: modules whose input is multiplied by a constant (a
+    forward pre-hook, which no ``state_dict`` holds): their weight is also a table, so that it cannot hold the sums.
     """
 
     model: nn.Module
@@ -178,18 +177,13 @@ def _merge_steps(layer: Layer, detection: Detection, known: Structure, model: nn
         return []
     leaf = _leaf(layer, known)
     assert leaf is not None
-    target, gain = np.arange(layer.units), np.ones(layer.units)
+    target, gain, off = np.arange(layer.units), np.ones(layer.units), np.zeros(layer.units)
     for block in blocks:
-        for unit, factor in zip(block.units[1:], block.factors[1:], strict=True):
-            target[unit], gain[unit] = block.units[0], factor
-    while (target[target] != target).any():  # the first of a block of near-clones may be the twin of another
-        target, gain = target[target], gain * gain[target]
+        members = list(block.units[1:])
+        target[members], gain[members], off[members] = block.units[0], block.factors[1:], block.residuals[1:]
+    while (target[target] != target).any():  # the first of a block of twins may be near another unit
+        target, gain, off = target[target], gain * gain[target], off + abs(gain) * off[target]
     parameters = dict(model.named_parameters(remove_duplicate=False))
     readers = [parameters[name].detach().double() for name, roots in known.roles.summed.items() if leaf in roots]
-    bound = max(sum(_moved(weight, block) for block in blocks) for weight in readers)
+    bound = max(float(np.linalg.norm(weight.cpu().numpy(), axis=0) @ off) for weight in readers)
     return [Step(layer.module, leaf, leaf, target, gain, np.zeros(layer.units), bound)]
-
-
-def _moved(weight: Tensor, block: Block) -> float:
-    """Σ_j ‖w_j‖ rms(h_j − f_j h_i) over a block, for one linear reader."""
-    return sum(float(weight[:, u].norm()) * r for u, r in zip(block.units[1:], block.residuals[1:], strict=True))

@@ -103,6 +103,26 @@ def test_merging_near_clones_changes_no_more_than_its_bound():
     assert 0 < small.difference < 0.1
 
 
+@pytest.mark.parametrize(("near", "twins"), [(0, (2, 3)), (1, (3, 6)), (5, (6, 7))])
+def test_a_twin_of_what_goes_into_another_unit_counts_with_both_errors(near, twins):
+    """Twins are merged exactly, and their first into a near-clone before it: what reads the second moves most."""
+    model, (first, second) = net(), twins
+    with torch.no_grad():
+        noise = torch.randn(4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        model.a.weight[second], model.a.bias[second] = 2 * model.a.weight[first], 2 * model.a.bias[first]
+        model.a.weight[near] = 3 * model.a.weight[first] + 0.02 * noise
+        model.a.bias[near] = 3 * model.a.bias[first]
+        model.b.weight[:, first] *= 1e-3
+    small = merge(model, detect(model, ROWS))
+    assert small.removed["relu"] == twins
+    h = torch.relu(model.a(ROWS)).detach()
+    factor = float(h[:, first] @ h[:, near] / h[:, near].square().sum())
+    lost = (h[:, [first]] - factor * h[:, [near]]) * (model.b.weight[:, first] + 2 * model.b.weight[:, second])
+    before, after = (m.b(torch.relu(m.a(ROWS))) for m in (model, small.model))
+    torch.testing.assert_close(before - after, lost, rtol=0, atol=1e-6)
+    assert 0.9 <= float(lost.detach().square().sum(1).mean().sqrt()) / small.bounds["relu"] <= 1 + 1e-9
+
+
 def test_twins_merge_without_a_change():
     model = net()
     with torch.no_grad():
