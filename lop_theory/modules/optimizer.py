@@ -142,8 +142,17 @@ def _apart(key: str, array: Any, tolerance: float | None, clones: _Clones) -> tu
         if bool((worst > (tolerance or 0.0) * scale).any()):
             differs = f"{key} differs between clones by up to {worst.max():.2e}"
             unknown = "" if tolerance is not None else f", in whole numbers: {UNKNOWN}"
-            return differs + unknown, clone_pair(index, differing=worst)
+            return differs + unknown, _farthest(index, np.moveaxis(compared, dim, 0), np.moveaxis(apart, dim, 0))
     return "", ()
+
+
+def _farthest(index: Partition, array: Any, apart: Any) -> tuple[int, ...]:
+    """The unit that is farthest from the mean of its block, and the clone that is farthest from it there."""
+    lines = apart.reshape(len(index), -1)
+    unit, place = np.unravel_index(int(lines.argmax()), lines.shape)
+    line = array.reshape(lines.shape)[:, place]
+    one_block = np.where(index == index[unit], 0, np.arange(1, len(index) + 1))
+    return clone_pair(one_block, differing=np.abs(line - line[unit]))
 
 
 def _entries_apart(key: str, array: Any, divisor: Any, clones: _Clones) -> str:
