@@ -327,8 +327,8 @@ def _ratio_by_last(mine: Tensor, theirs: Tensor) -> float:
 def _from_base(name: str, adjoint: Tensor, base: Base) -> float:
     """How far the block sums of an adjoint are from the base's (|S| δ = δ̃)."""
     other = base.pairs.get(name, "")
-    if other not in base.adjoints or other not in base.values:
-        return 0.0
+    if other not in base.adjoints or adjoint.shape != tuple(len(index) for index in base.values.get(other, ())):
+        return 0.0  # a value that only one of them has; the outputs are compared in any case
     total = adjoint
     for dim, index in enumerate(base.values[other]):
         if len(index) > index.max(initial=-1) + 1:

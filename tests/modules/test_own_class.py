@@ -380,6 +380,9 @@ def test_a_number_of_heads_is_not_put_back_where_they_have_little_to_say():
     assert isinstance(certify(clone, base=base, example_input=x), Holds)
     torch.testing.assert_close(clone(99 * x), base(99 * x), rtol=0, atol=1e-12)
     assert compress(clone, detect(clone, x)).model.heads == 2
+    for heads in (1, 2, 8):
+        clone.heads = heads
+        assert isinstance(certify(clone, base=base, example_input=x), Fails)
 
 
 def test_the_sliding_window_of_a_mistral_stays():
