@@ -38,8 +38,9 @@ def _difference(args: Any, _: Any) -> Tensor:
     return (args[0] - args[1]).sign()
 
 
-def _places(_: Any, result: Any) -> Tensor:
-    return result[1]
+def _places(args: Any, result: Any) -> Tensor:
+    """Of the largest or smallest; of all numbers where the operator tells no place."""
+    return result[1] if isinstance(result, tuple) else args[0] == result
 
 
 def _whole(_: Any, result: Any) -> Tensor:
@@ -91,7 +92,7 @@ class _Recorder(TorchDispatchMode):
         piece = _PIECES.get(name) if _real(args) else None
         kept = args if piece is None or not name.endswith("_") else (args[0].clone(), *args[1:])
         result = func(*args, **(kwargs or {}))
-        if piece is not None and (piece is not _places or isinstance(result, tuple)):
+        if piece is not None:
             self.seen.append((name, piece(kept, result)))
         return result
 

@@ -19,7 +19,7 @@ from lop_theory.stability import (
     normal,
     redistributions,
 )
-from lop_theory.stability.analysis import Settings
+from lop_theory.stability.analysis import Settings, _step_size
 from lop_theory.stability.departure import Descent, _quadrature, departures
 from lop_theory.stability.inertia import flatness, whole
 from lop_theory.stability.krylov import random_start
@@ -154,6 +154,19 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     assert flatness(bent, flat, spectrum, whole(bent, everything))[2:] == (0, 0, 0, 0)
     level = at._replace(product=torch.zeros_like)  # no curvature at all: all of it is kernel
     assert flatness(level, flat, spectrum, whole(level, everything))[2:] == (5, 1, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("curved", "given", "step"), [(0.0, None, 1.0), (4.0, None, 0.125), (4.0, 0.5, 0.5), (0.0, 7.0, 7.0)]
+)
+def test_the_step_of_a_form(curved, given, step) -> None:
+    at = Curvature(Coordinates(("w",), ((5,),)), 0.0, torch.ones(5).double(), lambda v: curved * v)
+    everything = Subspace(lambda v: v, 5, 5)
+    spectrum = extreme_spectrum(at.product, everything, torch.ones(5).double())
+    assert _step_size(at, spectrum, given) == pytest.approx(step)
+    if curved:
+        with pytest.raises(InvalidInput, match=r"step size=0\.51: is above 2/4"):
+            _step_size(at, spectrum, 0.51)
 
 
 def test_the_default_step_is_half_of_one_over_the_largest_curvature() -> None:

@@ -180,6 +180,8 @@ KINKED = {
     "min": lambda z: torch.stack([z, 2 * z]).min(0).values,
     "amin, kept": lambda z: torch.stack([z, -z]).amin(0, keepdim=True),
     "amax of all": lambda z: torch.stack([z[0], -z[0]]).amax() + z.sum(),
+    "max of all": lambda z: torch.stack([z[0], -z[0]]).max() + z.sum(),
+    "median of all": lambda z: torch.stack([z[0], -z[0], 3 * z[0]]).median() + z.sum(),
     "clamp_max": lambda z: z.clamp(max=0.0),
     "clamp above": lambda z: z.clamp(-5.0, 0.0),
     "hardtanh above": lambda z: nn.functional.hardtanh(z, -5.0, 0.0),
