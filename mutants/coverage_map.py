@@ -136,6 +136,6 @@ def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> Cove
         contexts = coverage.contexts_by_lineno(path).items()
         bodies = function_lines(Path(path).read_text())
         imported[file] = sorted(line for line, found in contexts if "" in found or line not in bodies)
-        found = {line: {c.partition("|")[0] for c in names} for line, names in contexts}
+        found = {line: {c.rpartition("|")[0] for c in names} for line, names in contexts}  # test[a|b]|run
         lines[file] = {str(line): sorted(names & seconds.keys()) for line, names in found.items()}
     return CoverageMap(seconds, commands, lines, imported)

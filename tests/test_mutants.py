@@ -121,6 +121,7 @@ SMALL = """
 """
 SMALL_TESTS = """
     from pathlib import Path
+    import pytest
     from lop_theory.small import SIX, clipped, unused
 
     def test_clipped():
@@ -129,7 +130,8 @@ SMALL_TESTS = """
     def test_six():
         assert SIX == 6
 
-    def test_nothing():
+    @pytest.mark.parametrize("name", ["a|b"])
+    def test_nothing(name):
         unused(1)
 
     def test_what_is_missing_where_mutants_are_judged():
