@@ -59,7 +59,7 @@ def _rounded(value: fmpq | float, digits: int, whole: Callable[[fmpq], int]) -> 
         return text
     magnitude = len(str(number.p).lstrip("-")) - len(str(number.q))  # 10^(magnitude−1) < |value| < 10^(magnitude+1)
     places = digits - magnitude
-    units = whole(number * fmpq(10) ** places if places >= 0 else number / fmpq(10) ** -places)
+    units = whole(number * fmpq(10) ** places)
     if 0 <= places <= 2 * digits:
         return _trimmed(decimal_text(units, places))
     return _scientific(units, places)

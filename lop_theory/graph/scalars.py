@@ -74,8 +74,7 @@ def segment_sums(values: Values, starts: IntArray, stops: IntArray) -> Values:
     """Sums of values[starts[i]:stops[i]] along axis 0; consecutive segments, empty ones give zero."""
     out = zeros_like_kind((len(starts), *values.shape[1:]), values)
     filled = stops > starts
-    if filled.any():
-        out[filled] = np.add.reduceat(values, starts[filled], axis=0)
+    out[filled] = np.add.reduceat(values, starts[filled], axis=0)
     return out
 
 

@@ -11,7 +11,15 @@ from lop_theory.activations.catalogue import activation
 from lop_theory.balls import fmpq
 from lop_theory.errors import InvalidInput
 from lop_theory.graph import enclosures
-from lop_theory.graph.certificate import ROUNDINGS, _sum_error, frozen_units, saturation_drift
+from lop_theory.graph.certificate import (
+    EVERYTHING,
+    ROUNDINGS,
+    Incoming,
+    _sum_error,
+    frozen_units,
+    pre_activation,
+    saturation_drift,
+)
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.counterexamples import REVIVED_BY_MOMENTUM, REVIVED_BY_UPSTREAM
 from lop_theory.graph.dag import Network, Node, build_network, exact_network
@@ -156,3 +164,19 @@ def test_the_error_of_a_sum_is_gamma_of_its_terms_and_what_underflows(terms, sha
     assert near == (math.inf if share is None else pytest.approx(6 * float(share.p) / float(share.q)))
     assert enclosures._underflow(np.array([terms]), np.array([5.0]), 2.0**-126)[0] == 2 * (terms + 6) * 2.0**-126
     assert _sum_error(terms, fmpq(6), fmpq(5), ROUNDINGS["exact"]) == 0
+
+
+@pytest.mark.claim("frozen-unit")
+def test_the_interval_of_a_pre_activation_is_its_corners_and_their_rounding():
+    """b ± Σ|w| for inputs in [−1, 1], in bfloat16: off by 24/232 of |b| + Σ|w| at most, and what underflows."""
+    ranges, share = [(fmpq(-1), fmpq(1))] * 200, fmpq(24, 256 - 24)
+    into = Incoming(list(range(20)), [fmpq(1, 4), fmpq(-1, 4)] * 10)
+    low, high = pre_activation(fmpq(-9), into, ranges, ROUNDINGS["bfloat16"])
+    off = share * 14 + fmpq(2 * (20 + 1 + 25), 2**126)
+    assert (low, high) == (-14 - off, -4 + off)
+    assert pre_activation(fmpq(-9), into, ranges, ROUNDINGS["exact"]) == (-14, -4)
+    many = Incoming(list(range(200)), [fmpq(1, 400)] * 200)
+    assert pre_activation(fmpq(-9), many, ranges, ROUNDINGS["bfloat16"]) == EVERYTHING
+    open_below = [(-math.inf, fmpq(1)), *ranges[1:]]
+    assert pre_activation(fmpq(-9), into, open_below, ROUNDINGS["exact"]) == (-math.inf, -4)
+    assert pre_activation(fmpq(-9), into, [EVERYTHING, *ranges[1:]], ROUNDINGS["exact"]) == EVERYTHING

@@ -370,6 +370,19 @@ def test_steps_are_told_to_a_terminal_only(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_clock_that_is_wound_is_stopped_whatever_happens(monkeypatch):
+    from lop_theory.graph import progress
+
+    heard = []
+    clock = type("Clock", (), {"daemon": False, "start": lambda _: heard.append("start"),
+                               "cancel": lambda _: heard.append("cancel")})  # fmt: skip
+    monkeypatch.setattr(progress, "Timer", lambda *_: clock())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with pytest.raises(ZeroDivisionError), spoken():
+        raise ZeroDivisionError
+    assert heard == ["start", "cancel"]
+
+
 MIXED = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
 
 
