@@ -246,3 +246,15 @@ def test_counts_survive_a_checkpoint():
     assert torch.equal(one.weight, other.weight)
     with pytest.raises(InvalidInput, match="ages of 0/0"):
         Clocks(one.optimiser).check(state["own"])
+
+
+@pytest.mark.parametrize("dim", range(3))
+def test_a_weight_of_several_units_is_as_young_as_the_youngest(dim):
+    """A bilinear weight has units along all three dimensions; each entry counts from when the last of them began."""
+    weight = nn.Parameter(torch.zeros(2, 3, 4))
+    clocks = Clocks(optim.Adam([weight]))
+    ages = torch.tensor([7.0, 2.0]), torch.tensor([3.0, torch.inf, 5.0]), torch.tensor([4.0, 1.0, torch.inf, 6.0])
+    clocks._ages[weight] = dict(enumerate(ages))
+    found = clocks._of_age(Place(weight, dim, torch.arange(weight.shape[dim])), lambda t: 1 / t)
+    for i, j, k in torch.cartesian_prod(*(torch.arange(n) for n in weight.shape)).tolist():
+        assert found[i, j, k] == 1 / min(ages[0][i], ages[1][j], ages[2][k])

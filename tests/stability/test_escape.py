@@ -208,3 +208,26 @@ def test_without_trapped_units_there_is_nothing_to_escape_from() -> None:
     model, inputs = residual(1)
     with pytest.raises(InvalidInput, match="no trapped units"):
         escaped(model, detect(model, inputs), torch.sum)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("apart", [(1.02, 0.97), (0.97, 1.02), (1.05, 1.0), (1.0, 1.05)])
+def test_beside_the_manifold_the_direction_is_that_in_which_the_loss_falls(
+    apart: tuple[float, float], seed: int
+) -> None:
+    model, x = torch_example()
+    with torch.no_grad():
+        model[0].weight[:, 0] = torch.tensor(apart)
+
+    def loss(y: torch.Tensor) -> torch.Tensor:
+        return (y - 3).square().sum() / 2
+
+    at = curvature(model, x, loss)
+    found = escape_direction(at, clones_of_layers(model, {"0": [0, 0]}), seed=seed)
+    assert found is not None
+    moved = at.coordinates.unflatten(1e-6 * found.direction)
+    before = loss(model(x)).item()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(moved[name])
+    assert loss(model(x)).item() < before
