@@ -154,15 +154,17 @@ def test_choices_differ_from_the_likeliest_in_one_two_or_three_sizes():
 
 def test_a_size_that_need_not_change_is_put_back():
     things = [SimpleNamespace(n=8, several=[8, 2]), SimpleNamespace(n=8, several=[8, 2])]
-    put({Size("S", "n", 4): things}, {Size("S", "n", 4): 8})
+    number, several = Size("S", "n", 4), Size("S", "several", (4, 2))
+    places = {number: things, several: things}
+    put(places, {number: 8})
     assert [t.n for t in things] == [8, 8]
-    put_back(Size("S", "n", 4), things, lambda: True)
+    put_back([number], places, lambda: True)
     assert [t.n for t in things] == [4, 4]
     things[0].n = things[1].n = 8
-    put_back(Size("S", "n", 4), things, lambda: False)
+    put_back([number], places, lambda: False)
     assert [t.n for t in things] == [8, 8]
-    put_back(Size("S", "several", (4, 2)), things, lambda: True)
-    assert [t.several for t in things] == [[4, 2], [4, 2]]
+    put_back([number, several], places, lambda: things[0].n == 8)
+    assert [(t.n, t.several) for t in things] == [(8, [4, 2]), (8, [4, 2])]
 
 
 @pytest.mark.parametrize(
