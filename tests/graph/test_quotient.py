@@ -10,6 +10,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.graph.cloning import sgd_step
 from lop_theory.graph.counterexamples import ACTIVATIONS, BIASES, CYCLIC_QUOTIENT, EDGE_IN_BLOCK, NOT_IN_EQUITABLE
 from lop_theory.graph.dag import Node, build_network
+from lop_theory.graph.equitable import in_equitable, out_equitable
 from lop_theory.graph.partition import block_pairs, partition_from_blocks
 from lop_theory.graph.passes import backward, forward, squared_error
 from lop_theory.graph.quotient import base_network, zero_sums
@@ -104,3 +105,32 @@ def test_a_sum_is_zero_within_half_the_tolerance_of_its_terms(tolerance, zero, r
     pairs = block_pairs(network.dag, partition_from_blocks(network.dag, [["x"], ["a", "b"], ["y"]]))
     total = exact([2, "1/2"]) if rationals else np.array([2.0, 0.5])
     assert list(zero_sums(network, pairs, total, tolerance)) == [False, zero]
+
+
+def test_what_is_said_of_the_base_s_nodes_goes_with_them():
+    """They are ordered anew where an edge of sum 0 goes against the order of the blocks."""
+    late, early = ["b0", "b1"], ["a0", "a1", "a2"]
+    nodes = [Node(name, activation("tanh"), 0.25) for name in ("b0", *early, "b1")] + [
+        Node("y", activation("identity"))
+    ]
+    edges = [("x", name, 2) for name in late] + [("x", name, 1) for name in early]
+    edges += [(a, "b1", w) for a, w in zip(early, (1, 1, -2), strict=True)] + [(n, "y", 1) for n in (*late, *early)]
+    network = build_network(["x"], nodes, edges, ["y"])
+    base = base_network(network, partition_from_blocks(network.dag, [["x"], late, early, ["y"]]))
+    for name, count in {**dict.fromkeys(late, 2), **dict.fromkeys(early, 3), "x": 1, "y": 1}.items():
+        node = base.node_of[network.dag.number_of[name]]
+        assert base.multiplicity[node] == count
+        assert base.bias_rate[node] == 1 / count
+
+
+def test_a_node_that_a_block_does_not_reach_has_the_sum_zero():
+    nodes = [Node(name, activation("tanh")) for name in ("a", "b")] + [Node("y", activation("identity"))]
+    blocks = [["x"], ["a", "b"], ["y"]]
+    for weights, equal in (((1,), False), ((0,), True), ((-2,), False), ((1, 1), True)):
+        reached = [("x", name, w) for name, w in zip("ab", weights, strict=False)]
+        network = build_network(["x"], nodes, [*reached, ("a", "y", 1), ("b", "y", 1)], ["y"])
+        assert bool(in_equitable(network, partition_from_blocks(network.dag, blocks))) is equal
+        mirrored = build_network(
+            ["x"], nodes, [("x", "a", 1), ("x", "b", 1), *((n, "y", w) for _, n, w in reached)], ["y"]
+        )
+        assert bool(out_equitable(mirrored, partition_from_blocks(mirrored.dag, blocks))) is equal

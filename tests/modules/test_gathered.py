@@ -269,3 +269,13 @@ def test_every_unit_joins_the_first_leader_that_it_resembles(n, seed):
 def test_blocks_of_at_least_two():
     assert groups((0, 1, 0, 2, 1, 0)) == [(0, 2, 5), (1, 4)]
     assert groups((0, 1, 2)) == groups(()) == []
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_many_small_batches_are_not_lost_beside_a_large_one(sign):
+    """Each square alone is below the rounding of the sum before it."""
+    gathered = Gathered()
+    gathered.add(torch.tensor([[1e8, 1e8]], dtype=torch.float64), 1)
+    for _ in range(100):
+        gathered.add(torch.tensor([[0.5, sign]], dtype=torch.float64), 1)
+    assert gathered.related()[1].gram.tolist() == [[1e16 + 24, 1e16 + sign * 50], [1e16 + sign * 50, 1e16 + 100]]
