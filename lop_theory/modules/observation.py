@@ -128,7 +128,7 @@ def observe(
                 watch.restart()
                 with torch.set_grad_enabled(backward):
                     fed = anchored(inputs) if backward else inputs
-                    gatherer.ends = [x for x in floating(fed) if x.requires_grad]
+                    gatherer.ends = floating(fed)
                     output = _called(run, fed)
                     sources |= watch.outputs(floating(output))
                     if backward:

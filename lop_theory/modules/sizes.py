@@ -94,8 +94,7 @@ def _objects(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _is_size(value: Any) -> bool:
-    several = isinstance(value, (tuple, list)) and len(value) > 0
-    return type(value) is int or (several and all(type(item) is int for item in value))
+    return type(value) is int or (isinstance(value, (tuple, list)) and all(type(item) is int for item in value))
 
 
 @contextmanager

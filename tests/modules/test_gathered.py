@@ -190,6 +190,8 @@ def test_units_of_one_value():
     values[7, 2] += 1e-7
     assert constant(gathered(values), 0.0).tolist() == [True, True, False, False, False]
     assert constant(gathered(values), 1e-6).tolist() == [True, True, True, False, False]
+    wide = torch.tensor([[1.0, -1.0, 1.0], [1.8, -1.8, 2.1]], dtype=torch.float64)
+    assert constant(gathered(wide), 0.5).tolist() == [True, True, False]
     for scale in (1e-9, 1e9):  # relative to the largest value
         assert constant(gathered(scale * values), 1e-6).tolist() == [True, True, True, False, False]
     values[:, 3] = torch.tensor([-1.0, 1.0]).repeat(25)
