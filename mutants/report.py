@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
 def known_equivalents() -> dict[tuple[str, str, str, str], str]:
     """Mutants that no test should kill, each with the reason, by file, function and change."""
     entries = tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
-    return {(e["file"], e["where"], e["before"], e["after"]): e["reason"] for e in entries}
+    return {(e["file"], e["where"], *change): e["reason"] for e in entries for change in e["changes"]}
 
 
 def lines(package: str, verdicts: Sequence[Verdict], population: int) -> list[str]:
