@@ -254,6 +254,8 @@ def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: 
 def _split(plan: Plan, colours: dict[Axis, Partition], axis: Axis, rows: _Rows, dim: int) -> None:
     """Split the blocks of an axis' leaves where rows along ``dim`` differ."""
     root = plan.find(axis)
+    if not rows.values.size:
+        return
     lines = [np.moveaxis(part, dim, 0).reshape(plan.size(root), -1) for part in (rows.values, rows.sizes)]
     _split_lines(plan, colours, root, lines, rows.tolerance)
 
@@ -321,7 +323,7 @@ def same_values(weight: Tensor, blocks: Sequence[Partition], tolerance: float) -
     the largest: an elementwise update then keeps RE∩CE. Clones of two are so ([[p, q], [q, p]]), of three seldom."""
     value = _array(weight)
     limit = tolerance * float(np.abs(value).max(initial=0.0))
-    for dim, index in enumerate(blocks):
+    for dim, index in enumerate(blocks if value.size else ()):
         lines = np.moveaxis(value, dim, 0).reshape(len(index), -1)
         others = np.meshgrid(*(b for k, b in enumerate(blocks) if k != dim), indexing="ij")
         keys = [np.broadcast_to(other.ravel(), lines.shape) for other in others]

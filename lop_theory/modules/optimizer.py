@@ -125,7 +125,7 @@ def _grew(name: str, profile: Profile) -> bool:
 
 
 def _along_clones(array: Any, clones: _Clones) -> Iterator[tuple[int, Partition]]:
-    for dim, index in enumerate(clones.blocks):
+    for dim, index in enumerate(clones.blocks if array.size else ()):
         if len(index) > index.max(initial=-1) + 1 and array.shape[dim] == len(index):
             yield dim, index
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lop_theory.modules import certify, expand, expansion  # noqa: E402
+from lop_theory.modules import certify, detect, expand, expansion  # noqa: E402
 from lop_theory.trace import NotTraceable  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
 from tests.modules.nets import Model, X, gap, tanh  # noqa: E402
@@ -213,6 +213,17 @@ def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
         torch.ones(1),
     ]
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+
+
+def test_a_parameter_without_entries_is_alike():
+    base = Model(lambda s, x: s.o(torch.tanh(s.a(x)) + s.empty.sum(0)))
+    base.empty = nn.Parameter(torch.zeros(0, 4))
+    clone = expand(base.double(), 2, example_input=X)
+    assert clone.empty.shape == (0, 8)
+    optimizer = torch.optim.Adam(clone.parameters(), 1e-3, weight_decay=0.1)
+    stepped(clone, optimizer, 2)
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
+    assert {v.kind for v in detect(clone, X, optimizer=optimizer).layers[0].verdicts} == {"trapped"}
 
 
 def test_state_of_no_parameter_is_not_called_alike():
