@@ -26,9 +26,6 @@ class Rewriter:
         self.effects: dict[str, list[Effect]] = {
             node.name: plan.effects[node] for node in traced.program.graph.nodes if node in plan.effects
         }
-        for node in list(self.graph.nodes):
-            if node.target is torch.ops.aten.sym_size.int:
-                self._shrink(node)
         for name, effects in self.effects.items():
             for effect in effects:
                 self._carry_out(self.nodes[name], effect)
@@ -86,17 +83,6 @@ class Rewriter:
         assert new % old == 0
         with self.graph.inserting_before(node):
             return self.graph.call_function(operator.mul, (value, new // old))
-
-    def _shrink(self, node: Node) -> None:
-        """A size that the model reads off a widened tensor: later arithmetic expects the base's."""
-        source, dim = node.args
-        axes = self.traced.axes[source.name]  # type: ignore[union-attr]
-        old, new = self.plan.size(axes[dim]), self.size(axes[dim])  # type: ignore[index]
-        if old != new:
-            assert new % old == 0
-            with self.graph.inserting_after(node):
-                base = self.graph.call_function(operator.floordiv, (node, new // old))
-            node.replace_all_uses_with(base, delete_user_cb=lambda user: user is not base)
 
 
 def replace_argument(node: Node, name: str, value: Any) -> None:

@@ -277,3 +277,25 @@ def test_row_linear_needs_scaling_and_duplicated_biases():
     verdict = certify(clone, base=network(), example_input=ROWS)
     assert isinstance(verdict, Fails)  # ... of another base
     assert verdict.witness.condition == "base"
+
+
+@pytest.mark.parametrize("equation", ["bd,dhz->bh", "bd,zdh->bh", "dhz,bd->bh", "bd,dzhy->bh"])
+def test_a_weight_that_is_also_summed_over_alone(equation):
+    sizes = {"d": 4, "h": 4, "z": 3, "y": 2}
+    terms = equation.partition("->")[0].split(",")
+    first = "b" not in terms[0]
+
+    def forward(s, x):
+        h = torch.tanh(s.a(x))
+        return s.o(torch.tanh(torch.einsum(equation, *((s.w, h) if first else (h, s.w)))))
+
+    base = Model(forward)
+    term = terms[0] if first else terms[1]
+    base.w = nn.Parameter(torch.randn([sizes[letter] for letter in term], generator=torch.Generator().manual_seed(0)))
+    base = base.double()
+    clone = expand(base, 3, example_input=X, redistribute=1)
+    assert clone.w.shape == tuple(3 * sizes[c] if c in "dh" else sizes[c] for c in term)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    with torch.no_grad():
+        clone.w.view(-1)[0] += 0.01
+    assert isinstance(certify(clone, example_input=X), Fails)

@@ -108,10 +108,11 @@ def _weighted(call: Call, names: tuple[str, ...], terms: tuple[str, ...], output
     summed = [letter for letter in terms[weight] if letter in terms[data] and letter not in output]
     if not summed:
         return
+    for letter in set(terms[weight]) - {*terms[data], *output}:  # summed over in the weight alone
+        call.domain.rigid(axes[letter])
     roles = [
-        ("summed" if letter in summed else "shared" if letter in terms[data] else "kept", axes[letter])
-        for letter in terms[weight]
-        if letter in output or letter in summed
+        ("summed" if letter in summed else "kept" if letter in output and letter not in terms[data] else "shared", axis)
+        for letter, axis in ((letter, axes[letter]) for letter in terms[weight])
     ]
     call.contract(names[data], terms[data].index(summed[0]), names[weight], roles)
 
