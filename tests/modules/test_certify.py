@@ -299,3 +299,14 @@ def test_a_weight_that_is_also_summed_over_alone(equation):
     with torch.no_grad():
         clone.w.view(-1)[0] += 0.01
     assert isinstance(certify(clone, example_input=X), Fails)
+
+
+def test_one_number_written_into_some_rows():
+    def forward(s, x):
+        h = torch.tanh(s.a(x))
+        return s.o(h.index_put((torch.tensor([0, 2]),), torch.tensor(0.5, dtype=h.dtype)))
+
+    base = Model(forward).double()
+    clone = expand(base, 2, example_input=X)
+    assert clone.a.out_features == 8
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)

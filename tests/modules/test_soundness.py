@@ -129,6 +129,21 @@ def test_an_operator_without_a_rule_costs_its_layer_not_the_model():
     assert not isinstance(certify(clone, base=base, example_input=X), (Fails, Undecided))
 
 
+def test_every_kept_width_is_laid_to_its_own_operator():
+    base = Model(lambda s, x: s.o(torch.special.i0(s.a(x))) + s.d(torch.special.i1(s.c(x))) + s.f(torch.tanh(s.e(x))))
+    base.c, base.d, base.e, base.f = nn.Linear(5, 6), nn.Linear(6, 3), nn.Linear(5, 7), nn.Linear(7, 3)
+    narrow = expansion(expand(base.double(), 2, example_input=X)).narrow
+    for name, operator in (
+        ("a.bias", "special_i0"),
+        ("c.bias", "special_i1"),
+        ("f.bias", "output"),
+        ("o.bias", "output"),
+    ):
+        assert operator in narrow[name]
+    assert "e.bias" not in narrow
+    assert ("special_i0" in narrow["d.weight"], "special_i1" in narrow["c.weight"]) == (False, True)
+
+
 def trained(optimizer):
     clone = expand(Model(tanh).double(), 2, example_input=X)
     stepper = optimizer(clone.parameters())
