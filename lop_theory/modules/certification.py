@@ -84,7 +84,7 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
     rounding of a kink. With ``optimizer`` its next steps must keep clones together, too: untied moments, different
     groups, or adaptive steps with coupled weight decay where clones' weights differ part them (100 × the tolerance of a
     weight is allowed in moments, a tenth at most). It is ``Undecided`` of state in a layout of its own (LBFGS), of
-    whole numbers or single entries of second moments that differ, and of optimizers that are not PyTorch's.
+    whole numbers or single entries of moments that differ, of hooks, and of optimizers that are not PyTorch's.
     """
     return certificate(
         model,
@@ -262,14 +262,11 @@ def _verdict(
         return Fails(symbolic.offences[0]._replace(batch=broken[0].batch))
     if symbolic.offences:
         return _unconfirmed(symbolic.offences[0])
-    untied = [o for o in numeric if o.condition == "optimizer"]
-    if untied and not broken:
-        differ = [o for o in untied if not undecided(o)]
-        return Fails(differ[0]) if differ else Undecided(str(untied[0]))
     if broken and ties:
         return Undecided(f"clones differ ({broken[0]}) but the batch is within rounding of a kink at {ties[0]}")
+    definite = [o for o in numeric if not undecided(o)]
     if numeric:
-        return Fails(numeric[0])
+        return Fails(definite[0]) if definite else Undecided(str(numeric[0]))
     allowed = sorted({t for t in tolerances.values() if t})
     span = " to ".join(f"{t:g}" for t in dict.fromkeys((*allowed[:1], *allowed[-1:])))
     return Holds(

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence, clone_pair
+from lop_theory.modules.equitable import block_constant
 from lop_theory.modules.interface import Partition, Profile
 from lop_theory.modules.redistribute import block_means, block_sums
-from lop_theory.modules.terms import COARSEST, TOLERANCE
+from lop_theory.modules.terms import COARSEST, TOLERANCE, tolerance_of
 
 NOT_KNOWN = "is not known"
 UNKNOWN = f"whether clones are alike in it {NOT_KNOWN}"
@@ -41,14 +42,14 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
         name = names.get(id(parameter))
         if name is not None:
             blocks = profile.state.get(name, [np.arange(n) for n in parameter.shape])
-            linear = isinstance(optimizer, LINEAR) and not _constant(parameter, blocks)
+            linear = isinstance(optimizer, LINEAR) and not block_constant(parameter, blocks, tolerance_of(parameter))
             found += _untied(name, parameter, state, _Clones(profile, blocks, sums=linear))
         elif not isinstance(parameter, Tensor) and any(t.numel() > 1 for t in _tensors(state)):
-            found.append(_offence("", f"{parameter} is state of no parameter: {UNKNOWN}"))
+            found.append(parted("", f"{parameter} is state of no parameter: {UNKNOWN}"))
     strangers = [name for i, name in names.items() if i not in held]
     foreign = held - names.keys()
     if foreign and strangers:
-        found.append(_offence(strangers[0], "is in no group, and the optimizer holds parameters of another model"))
+        found.append(parted(strangers[0], "is in no group, and the optimizer holds parameters of another model"))
     return found
 
 
@@ -72,29 +73,19 @@ class _Clones(NamedTuple):
         return array
 
 
-def _constant(parameter: Tensor, blocks: Sequence[Partition]) -> bool:
-    """Whether clones of a weight are equal, to its precision."""
-    array = parameter.detach().double().cpu().numpy()
-    limit = TOLERANCE.get(parameter.dtype, COARSEST) * float(np.abs(array).max(initial=0.0))
-    return all(
-        float(np.abs(array - block_means(array, index, dim)).max(initial=0.0)) <= limit
-        for dim, index in enumerate(blocks)
-    )
-
-
 def _untied(name: str, parameter: Tensor, state: Mapping[str, object], clones: _Clones) -> list[Offence]:
     """State of the parameter's shape, or of one entry a row or a column (factored moments), in lists or not."""
     found: list[Offence] = []
     for key, value in ((key, leaf) for key, held in state.items() for leaf in _tensors(held)):
         array = _array(value)
         if not np.isfinite(array).all():
-            found.append(_offence(name, f"{key} is NaN or infinite"))
+            found.append(parted(name, f"{key} is NaN or infinite"))
         elif _laid_out_alike(value, parameter):
             reason, units = _apart(key, array, _tolerance(value.dtype), clones)
             reason = reason or _entries_apart(key, array, _divisor(key, state), clones)
-            found += [_offence(name, reason, units)] if reason else []
+            found += [parted(name, reason, units)] if reason else []
         elif value.numel() > 1 and any(_grew(other, clones.profile) for other in clones.profile.state):
-            found.append(_offence(name, f"{key} has a layout of its own: {UNKNOWN}"))
+            found.append(parted(name, f"{key} has a layout of its own: {UNKNOWN}"))
     return found
 
 
@@ -175,5 +166,6 @@ def _divisor(key: str, state: Mapping[str, object]) -> Any:
     return 0.0 if bool((value >= 0).all()) else None
 
 
-def _offence(name: str, reason: str, units: tuple[int, ...] = ()) -> Offence:
+def parted(name: str, reason: str, units: tuple[int, ...] = ()) -> Offence:
+    """Why a step may part the clones of a parameter."""
     return Offence(name.rpartition(".")[0], name, "optimizer", reason, units)

@@ -30,20 +30,24 @@ def compared_outputs(program: Program) -> list[str]:
 
 
 def all_compared(program: Program) -> bool:
-    """Whether no output is left out: whole numbers are."""
-    return all(_is_compared(leaf) for leaf in _leaves(program) if leaf is not None)
+    """Whether nothing that is computed is left out: whole numbers are."""
+    return all(_is_compared(leaf) for leaf in _leaves(program) if isinstance(leaf, fx.Node))
 
 
 def layout_offences(program: Program, base: Program) -> list[Offence]:
-    """Outputs of which the base has others, or the same under other names, of another kind or without a gradient."""
-    mine, theirs = (" ".join(str(p.out_spec).split()) for p in (program, base))
+    """Outputs of which the base has others, or the same under other names, of another kind, or whose gradient goes to
+    other parameters and inputs."""
     if program.out_spec != base.out_spec:
+        mine, theirs = (" ".join(str(p.out_spec).split()) for p in (program, base))
         return [_offence(f"what is returned is not laid out as the base's: {mine} against {theirs}")]
-    kinds = [[_kind(leaf, p) for leaf in _leaves(p)] for p in (program, base)]
-    pairs = enumerate(zip(*kinds, strict=True))
-    return [
-        _offence(f"output {place} is {one}, the base's is {other}") for place, (one, other) in pairs if one != other
-    ]
+    found: list[Offence] = []
+    for place, (leaf, other) in enumerate(zip(_leaves(program), _leaves(base), strict=True)):
+        mine, theirs = _kind(leaf), _kind(other)
+        if mine != theirs:
+            found.append(_offence(f"output {place} is {mine}, the base's is {theirs}"))
+        elif alone := sorted(_sources(leaf, program) ^ _sources(other, base)):
+            found.append(_offence(f"output {place} has a gradient to {alone[0]} in one of the models alone"))
+    return found
 
 
 def _offence(reason: str) -> Offence:
@@ -55,32 +59,27 @@ def _leaves(program: Program) -> tuple[Any, ...]:
     return tuple(node.args[0])
 
 
-def _kind(leaf: Any, program: Program) -> str:
+def _kind(leaf: Any) -> str:
     """What an output is, but for its numbers and its precision."""
     if not isinstance(leaf, fx.Node):
         return f"the constant {leaf!r}"
     value = leaf.meta.get("val")
     if not isinstance(value, Tensor):
         return "computed"
-    if not (value.is_floating_point() or value.is_complex()):
+    if not _differentiable(leaf):
         return f"a tensor of {value.dtype}"
-    number = "complex" if value.is_complex() else "real"
-    return f"a tensor of {number} numbers with{'' if _has_gradient(leaf, program) else 'out'} a gradient"
+    return f"a tensor of {'complex' if value.is_complex() else 'real'} numbers"
 
 
-def _has_gradient(leaf: Node, program: Program) -> bool:
-    """Whether something that is learned, or given, reaches it without being detached."""
-    reached, behind = {leaf}, [leaf]
+def _sources(leaf: Any, program: Program) -> set[str]:
+    """Parameters, buffers and inputs from which an output is computed without being detached."""
+    reached, behind = set[Node](), [leaf] if isinstance(leaf, fx.Node) else []
     while behind:
         node = behind.pop()
-        if node.op == "placeholder" and node.name not in program.constants:
-            return True
-        new = (
-            set() if operator_name(node) == "detach" or not _differentiable(node) else {*node.all_input_nodes} - reached
-        )
-        reached |= new
-        behind += new
-    return False
+        if node not in reached and operator_name(node) != "detach" and _differentiable(node):
+            reached.add(node)
+            behind += node.all_input_nodes
+    return {program.state.get(n.name, n.name) for n in reached if n.op == "placeholder"} - program.constants.keys()
 
 
 def _differentiable(node: Node) -> bool:

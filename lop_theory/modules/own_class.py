@@ -72,9 +72,9 @@ def native(
     for chosen in choices(options):
         put(places, chosen)
         if calls and _fits(wide, calls, example_input, slack):
-            before = [_answered(wide, call) for call in calls]
             doubtful = [s for s, value in chosen.items() if value != s.value and _may_be_no_width(s, places[s])]
-            put_back(doubtful, places, partial(_unchanged, wide, calls, before, example_input))
+            now = [(t, given, Pass(_answered(wide, t, given), {}, {}, [])) for t, given, _ in calls if doubtful]
+            put_back(doubtful, places, partial(_unchanged, wide, now, example_input))
             return wide, scaled
     raise NotNativeError(
         "no choice of the sizes that its code reads gives the base's function: it has widths as numbers"
@@ -85,24 +85,6 @@ def _may_be_no_width(size: Size, things: list[Any]) -> bool:
     """All that modules read when they are called; of configurations, from which other code is built, what is not called
     a width."""
     return not names_a_width(size.name) or all(isinstance(thing, nn.Module) for thing in things)
-
-
-def _answered(wide: nn.Module, call: tuple[bool, Any, Pass]) -> list[Any]:
-    training, given, _ = call
-    with mode(wide, training=training), attributes_kept(wide):
-        return answer(wide, given)
-
-
-def _unchanged(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], before: list[Any], example_input: Any) -> bool:
-    """Whether all answers are the same, bit for bit: close would not do, where halves of a head have few to say."""
-    try:
-        same = all(
-            _same_outputs(_answered(wide, call), Pass(old, {}, {}, []), 0.0)
-            for call, old in zip(calls, before, strict=True)
-        )
-    except Exception:
-        return False
-    return same and _traceable(wide, example_input)
 
 
 def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:
@@ -216,13 +198,22 @@ def _fits(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], example_input: A
 
 
 def _runs(wide: nn.Module, call: tuple[bool, Any, Pass], slack: float) -> bool:
-    """Whether it takes a call at all, and answers it as the base does."""
+    """Whether it takes a call at all, and answers it as expected."""
     training, given, expected = call
     try:
-        with mode(wide, training=training), attributes_kept(wide):
-            return _same_outputs(answer(wide, given), expected, slack)
+        return _same_outputs(_answered(wide, training, given), expected, slack)
     except Exception:
         return False
+
+
+def _answered(wide: nn.Module, training: bool, given: Any) -> list[Any]:
+    with mode(wide, training=training), attributes_kept(wide):
+        return answer(wide, given)
+
+
+def _unchanged(wide: nn.Module, calls: list[tuple[bool, Any, Pass]], example_input: Any) -> bool:
+    """Whether all answers are the same, bit for bit: close would not do, where halves of a head have few to say."""
+    return all(_runs(wide, call, 0.0) for call in calls) and _traceable(wide, example_input)
 
 
 def _agrees(wide: nn.Module, call: tuple[bool, Any], expected: Pass, slack: float) -> bool:

@@ -22,6 +22,11 @@ COARSEST = 0.25  # float8 and the like
 Roles = list[tuple[str, Any]]
 
 
+def tolerance_of(tensor: Tensor) -> float:
+    """Of equal weights of this precision; whole numbers are exact."""
+    return TOLERANCE.get(tensor.dtype, COARSEST) if tensor.is_floating_point() else 0.0
+
+
 def limits(program: Program, state: Mapping[str, Tensor]) -> dict[str, float]:
     """Node name -> tolerance of what is computed from state alone: that of the coarsest tensor it comes from.
 
@@ -32,8 +37,7 @@ def limits(program: Program, state: Mapping[str, Tensor]) -> dict[str, float]:
     for node in program.graph.nodes:
         sources = [n.name for n in node.all_input_nodes]
         if node.name in program.state:
-            tensor = state[program.state[node.name]]
-            found[node.name] = TOLERANCE.get(tensor.dtype, COARSEST) if tensor.is_floating_point() else 0.0
+            found[node.name] = tolerance_of(state[program.state[node.name]])
         elif fed.intersection(sources):
             if isinstance(node.meta.get("val"), Tensor):
                 fed.add(node.name)

@@ -15,8 +15,8 @@ from torch import nn
 from lop_theory.modules.conditions import Offence
 from lop_theory.modules.equitable import same_values
 from lop_theory.modules.interface import Profile
-from lop_theory.modules.optimizer import NOT_KNOWN, optimizer_offences, undecided
-from lop_theory.modules.terms import COARSEST, TOLERANCE
+from lop_theory.modules.optimizer import NOT_KNOWN, optimizer_offences, parted, undecided
+from lop_theory.modules.terms import tolerance_of
 
 ADAPTIVE = (
     torch.optim.Adam,
@@ -69,9 +69,7 @@ def training_rule(
         for name, p in model.named_parameters(remove_duplicate=False)
         if id(p) in coupled
         and name in profile.state
-        and not same_values(
-            p, profile.state[name], TOLERANCE.get(p.dtype, COARSEST) if tolerance is None else tolerance
-        )
+        and not same_values(p, profile.state[name], tolerance_of(p) if tolerance is None else tolerance)
     )
     return TrainingRule(kind.__name__, _why_unknown(model, optimizer), tuple(offences), uneven)
 
@@ -105,12 +103,8 @@ def _is_several(value: object) -> bool:
 def step_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
     """Why the optimizer's next steps may part the clones of the profile."""
     rule = training_rule(model, optimizer, profile)
-    found = [*rule.untied, *(_offence(name, rule.parting([name])) for name in rule.uneven)]
-    return [*found, _offence("", rule.unknown)] if rule.unknown else found
-
-
-def _offence(name: str, reason: str) -> Offence:
-    return Offence(name.rpartition(".")[0], name, "optimizer", reason, ())
+    found = [*rule.untied, *(parted(name, rule.parting([name])) for name in rule.uneven)]
+    return [*found, parted("", rule.unknown)] if rule.unknown else found
 
 
 def _decays(group: Mapping[str, object]) -> bool:

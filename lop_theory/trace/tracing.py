@@ -17,7 +17,7 @@ can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree
 import logging
 import re
 import warnings
-from collections.abc import Generator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from inspect import Parameter, Signature
@@ -60,6 +60,9 @@ class _Whole(nn.Module):
         self.forward = forward
 
 
+Export = Callable[[_Whole, tuple[Any, ...], dict[str, Any]], torch.export.ExportedProgram]
+
+
 def trace(model: nn.Module, example_input: Any, *, training: bool | None = None) -> Program:
     """Trace ``model`` in its present mode, or in the given one; modes, buffers and random states stay as they were.
 
@@ -85,14 +88,14 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
 def _agreeing(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """The trace of every batch size or, where that is not the model, of this one."""
     try:
-        return _compared(model, args, kwargs, any_batch=True)
+        return _compared(model, args, kwargs, _of_any_batch)
     except NotTraceable:
-        return _compared(model, args, kwargs, any_batch=False)
+        return _compared(model, args, kwargs, _of_this_batch)
 
 
-def _compared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool) -> Program:
+def _compared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], export: Export) -> Program:
     with attributes_kept(model):
-        program = _traced(model, args, kwargs, any_batch=any_batch)
+        program = _traced(model, args, kwargs, export)
     compare(model, program, args, kwargs)
     return program
 
@@ -126,11 +129,11 @@ def _quiet() -> Generator[None]:
         structured.handlers = handlers
 
 
-def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool) -> Program:
+def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], export: Export) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
     with _quiet(), random_state():
         try:
-            pure = purified(_export(_Whole(model, args, kwargs), args, kwargs, any_batch=any_batch))
+            pure = purified(export(_Whole(model, args, kwargs), args, kwargs))
         except Exception as error:
             raise NotTraceable(
                 type(model).__name__,
@@ -140,11 +143,11 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     return _program(model, pure, args, kwargs)
 
 
-def _export(
-    whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_batch: bool
-) -> torch.export.ExportedProgram:
-    if not any_batch:
-        return torch.export.export(whole, args, kwargs, strict=False)
+def _of_this_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:
+    return torch.export.export(whole, args, kwargs, strict=False)
+
+
+def _of_any_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     shapes = torch.export.ShapesCollection()
     for tensor in tensors:

@@ -183,8 +183,6 @@ OUTPUTS = {
     "another text": (lambda y, _: (y, "a"), lambda y, _: (y, "b")),
     "a constant": (lambda y, z: (y, z), lambda y, _: (y, 1.0)),
     "of another kind": (lambda y, z: (y, z > 1), lambda y, z: (y, z)),
-    "with a gradient": (lambda y, z: (y, z), lambda y, _: (y, y + 1)),
-    "without a gradient": (lambda y, _: y, lambda y, _: y.detach()),
 }
 
 
@@ -201,6 +199,34 @@ def test_outputs_that_the_base_does_not_have_are_not_equal_to_it(theirs, mine):
     clone.function = both(mine)
     reason = certify(clone, base=base, example_input=X).witness.reason
     assert "laid out" in reason or "the base's is" in reason
+
+
+def beside(function):
+    return lambda s, x: (tanh(s, x), function(s, x))
+
+
+GRADIENTS = {
+    "none where there is one": (beside(tanh), beside(lambda s, x: tanh(s, x).detach())),
+    "one where there is none": (beside(lambda s, x: tanh(s, x).detach()), beside(tanh)),
+    "none to the input": (tanh, lambda s, x: tanh(s, x.detach())),
+    "none to a weight": (tanh, lambda s, x: s.o(torch.tanh(nn.functional.linear(x, s.a.weight.detach(), s.a.bias)))),
+}
+
+
+@pytest.mark.parametrize(("theirs", "mine"), GRADIENTS.values(), ids=GRADIENTS)
+def test_gradients_that_go_elsewhere_than_the_base_s_are_an_offence(theirs, mine):
+    base = Model(theirs).double()
+    clone = expand(base, 2, example_input=X)
+    assert isinstance(certify(clone, base=base, example_input=X), Holds)
+    clone.function = mine
+    assert "in one of the models alone" in certify(clone, base=base, example_input=X).witness.reason
+
+
+def test_what_is_wrong_is_said_before_what_is_not_known():
+    base = Model(tanh).double()
+    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
+    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Undecided)
+    assert "base" in str(certify(clone, base=base, example_input=X, optimizer=optimizer).witness)
 
 
 def state_that_differs(kind, shape):

@@ -110,9 +110,10 @@ def _weighted(call: Call, names: tuple[str, ...], terms: tuple[str, ...], output
         return
     for letter in set(terms[weight]) - {*terms[data], *output}:  # summed over in the weight alone
         call.domain.rigid(axes[letter])
+    kept = set(output) - set(terms[data])
     roles = [
-        ("summed" if letter in summed else "kept" if letter in output and letter not in terms[data] else "shared", axis)
-        for letter, axis in ((letter, axes[letter]) for letter in terms[weight])
+        ("summed" if letter in summed else "kept" if letter in kept else "shared", axes[letter])
+        for letter in terms[weight]
     ]
     call.contract(names[data], terms[data].index(summed[0]), names[weight], roles)
 
