@@ -105,13 +105,14 @@ def _inputs(
 
 
 def _interval(weight: Tensor, bias: Tensor, inputs: Range, roundoff: float) -> Range:
-    """b + Σ w·[low, high] with 0·∞ = 0, widened by twice γ_n times the terms of the extreme sums."""
+    """b + Σ w·[low, high] with 0·∞ = 0, widened by twice γ_n times the terms of the extreme sums: without end where
+    there are so many terms for so few bits that γ_n bounds nothing (253 and more in bfloat16)."""
     shape = (1, -1) + (1,) * (weight.dim() - 2)
     low, high = inputs.low.view(shape), inputs.high.view(shape)
     over = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, high, low)).flatten(1)
     under = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, low, high)).flatten(1)
     n = (over.shape[1] + 2) * roundoff
-    gamma = 2 * n / (1 - n)
+    gamma = 2 * n / (1 - n) if n < 1 else math.inf
     least = bias + under.sum(1) - gamma * (under.abs().sum(1) + bias.abs())
     most = bias + over.sum(1) + gamma * (over.abs().sum(1) + bias.abs())
     nothing = torch.isnan(least) | torch.isnan(most)

@@ -56,6 +56,23 @@ def test_infinite_ends_and_weights_of_nothing():
     assert (float(found.low), float(found.high)) == (-inf, inf)
 
 
+@pytest.mark.parametrize(("columns", "bounded"), [(253, True), (254, False), (255, False), (300, False)])
+def test_so_many_terms_of_few_bits_bound_nothing(columns, bounded):
+    """(n + 2)u ≥ 1 for 254 terms in bfloat16: γ has no value there (it was negative, or a division by 0)."""
+    ones = torch.ones(columns, dtype=torch.float64)
+    found = _interval(ones[None], vector(-1e9), Range(0 * ones, ones), 2.0**-8)
+    assert (bool(torch.isfinite(found.low)), bool(torch.isfinite(found.high))) == (bounded, bounded)
+    assert float(found.low) <= -1e9 <= float(found.high)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Hardsigmoid, nn.Hardswish])
+def test_wide_layers_of_few_bits_are_not_certified(activation):
+    torch.manual_seed(0)
+    layers = nn.Linear(16, 300), nn.Sigmoid(), nn.Linear(300, 8), activation(), nn.Linear(8, 1)
+    found = detect(nn.Sequential(*layers).bfloat16(), torch.randn(8, 16).bfloat16())
+    assert not [v for layer in found.layers for v in layer.verdicts if v.kind == "frozen"]
+
+
 def test_a_kernel_adds_up_all_its_positions():
     weight = torch.tensor([[[1.0, -2.0], [3.0, 0.0]], [[-1.0, -1.0], [0.5, 0.5]]], dtype=torch.float64)
     found = _interval(weight, vector(0.0, 10.0), Range(vector(-1, 0), vector(2, 1)), 0.0)
