@@ -64,7 +64,7 @@ def detect(  # noqa: PLR0913 - one optional wish each
     found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
     hidden = [s for s in found.seen if s.source not in found.ends]
     widths = {s.name: found.units(s) for s in found.seen}
-    certified = frozen_for_ever(model, list(found.seen), widths, criteria.input_range)
+    certified = frozen_for_ever(model, list(found.seen), widths, criteria.input_range, found.readers)
     drafts, skipped = [], []
     for s in hidden:
         trouble = found.trouble(s.name)

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from lop_theory.metrics.watch import INPUT, Layer
 
-FLAT = ("relu", "relu6", "hardsigmoid", "hardswish")
-"""Activations with flat regions that have no parameter of their own."""
+FLAT = {
+    "relu": "ReluBackward0", "relu6": "HardtanhBackward0", "hardsigmoid": "HardsigmoidBackward0",
+    "hardswish": "HardswishBackward0",
+}  # fmt: skip
+"""Activations with flat regions that have no parameter of their own, and what autograd calls them."""
 BOUNDED = (*FLAT, "sigmoid", "tanh", "softplus", "silu", "mish")
 WIDER = 1 + 1e-5
 
@@ -38,11 +41,17 @@ class Interval(NamedTuple):
 
 
 def frozen_for_ever(
-    model: nn.Module, layers: list[Layer], widths: Mapping[str, int], input_range: tuple[float, float] | None
+    model: nn.Module,
+    layers: list[Layer],
+    widths: Mapping[str, int],
+    input_range: tuple[float, float] | None,
+    readers: Mapping[str, str],
 ) -> dict[str, dict[int, Interval]]:
-    """By activation layer: its certified units. ``layers`` in order of computation, ``widths`` their units.
+    """By activation layer: its certified units. ``layers`` in order of computation, ``widths`` their units, ``readers``
+    what alone reads a parameter.
 
-    Certified are named activations right behind a linear layer or an ungrouped convolution, each run once.
+    Certified are named activations right behind a linear layer or an ungrouped convolution, each run once, whose
+    weight and bias reach the outputs through that activation alone, in calls of this kind and mode.
     """
     sums = {layer.source: layer for layer in layers if layer.kind == "sum"}
     uses = [layer.weight[0] for layer in layers if layer.kind == "sum" and layer.weight is not None]
@@ -55,10 +64,17 @@ def frozen_for_ever(
         alone = behind is not None and behind.weight is not None and uses.count(behind.weight[0]) == 1
         z = _pre_activation(model, behind, ranges, input_range) if behind is not None and alone else None
         z = z or _unknown(widths[layer.name])
-        certified = _inside(layer.operator, z)
+        certified = _inside(layer.operator, z) if behind is not None and _read_by(layer, behind, model, readers) else {}
         ranges[layer.name] = _after(layer.operator, z, certified)
         found[layer.name] = certified
     return {name: certified for name, certified in found.items() if certified}
+
+
+def _read_by(activation: Layer, behind: Layer, model: nn.Module, readers: Mapping[str, str]) -> bool:
+    """Whether no gradient reaches the sum's weight and bias but through the activation."""
+    weight = "" if behind.weight is None else behind.weight[0]
+    own = {weight, f"{weight.rpartition('.')[0]}.bias".lstrip(".")} & {name for name, _ in model.named_parameters()}
+    return bool(own) and {readers.get(name) for name in own} == {FLAT.get(activation.operator)}
 
 
 def _unknown(units: int) -> Range:

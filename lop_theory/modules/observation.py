@@ -1,6 +1,6 @@
 """Run a model over its data and gather statistics of every layer; nothing of the layers is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from lop_theory.metrics.watch import Layer
 from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
 from lop_theory.modules.detection import Criteria
 from lop_theory.modules.gathered import Gathered
+from lop_theory.modules.sole_readers import read_alone
 
 WIDEST = 12288
 """Units up to which a layer is judged: its second moments are a square of them (1.2 GB in float64)."""
@@ -22,7 +23,8 @@ WIDEST = 12288
 
 class Observed(NamedTuple):
     """``seen``: layers in order of computation; ``ends``: sources of the outputs; ``example``: the first batch's
-    inputs. ``samples`` are those of the first dimension."""
+    inputs. ``samples`` are those of the first dimension. ``readers``: what alone reads a parameter, by the first
+    call that was differentiated (:mod:`~lop_theory.modules.sole_readers`)."""
 
     seen: tuple[Layer, ...]
     gathered: dict[str, Gathered]
@@ -31,7 +33,8 @@ class Observed(NamedTuple):
     example: Any
     samples: int
     batches: int
-    wide: frozenset[str] = frozenset()
+    wide: frozenset[str]
+    readers: Mapping[str, str]
 
     def units(self, layer: Layer) -> int:
         m = self.gathered[layer.name].columns
@@ -118,6 +121,7 @@ def observe(
     gatherer = _Gatherer(criteria, several=batches.several)
     sources: frozenset[int] = frozenset()
     example: Any = None
+    readers: Mapping[str, str] | None = None
     count = samples = 0
     with watched(model, gatherer.see, gatherer.before) as (run, watch):
         for forward, backward in ((True, not batches.several), (False, True))[: 1 + batches.several]:
@@ -132,6 +136,7 @@ def observe(
                     output = _called(run, fed)
                     sources |= watch.outputs(floating(output))
                     if backward:
+                        readers = read_alone(model, floating(output)) if readers is None else readers
                         _differentiate(gatherer, _loss(loss, output, None if batches.single else batch))
                 if forward:
                     example = inputs if example is None else example
@@ -147,6 +152,7 @@ def observe(
         samples,
         count,
         frozenset(gatherer.wide),
+        readers or {},
     )
 
 
