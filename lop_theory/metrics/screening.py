@@ -58,7 +58,7 @@ def _shortened(unit: Tensor) -> Tensor:
 def _close(unit: Tensor, limit: float) -> Tensor:
     """Rows with a product above ``limit`` less its rounding: γ_n, and a few roundings of the vectors themselves."""
     rows, length = unit.shape
-    bound = limit - 2 * (length + 8) * ROUNDOFF - _reduced(unit.device)
+    bound = limit - 2 * (length + 8) * ROUNDOFF - reduced(unit.device)
     found = torch.zeros(rows, dtype=torch.bool, device=unit.device)
     for start in range(0, rows, TILE):
         with torch.autocast(unit.device.type, enabled=False):
@@ -71,11 +71,13 @@ def _close(unit: Tensor, limit: float) -> Tensor:
     return torch.nonzero(found).flatten()
 
 
-def _reduced(device: torch.device) -> float:
-    """What products may lose beyond float32's rounding. Accelerators have settings of their own, and where backends
-    differ PyTorch does not say which holds."""
+def reduced(device: torch.device) -> float:
+    """What a product of two float32 numbers may lose beyond float32's rounding. Accelerators have settings of their
+    own, and where backends differ PyTorch does not say which holds."""
+    convolutions = getattr(getattr(torch.backends.mkldnn, "conv", None), "fp32_precision", "none")
     try:
-        whole = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+        products = torch.get_float32_matmul_precision()
     except RuntimeError:
-        whole = False
+        products = "unknown"
+    whole = device.type == "cpu" and products == "highest" and convolutions in {"none", "ieee"}
     return 0.0 if whole else REDUCED

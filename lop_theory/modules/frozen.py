@@ -4,7 +4,8 @@ As :func:`lop_theory.graph.certificate.frozen_units` proves exactly for small ne
 stays strictly inside a flat region of its activation *whatever the parameters of the other units are* gets no gradient
 on its incoming weights and bias, so no gradient method without state or decay ever moves it. Its inputs are bounded by
 the range of the activation that it reads (by one point if that unit is certified itself), or by ``input_range``. Bounds
-are computed in float64 and widened by the rounding of the model's own sum, γ_n = (n + 2)u/(1 − (n + 2)u).
+are computed in float64 and widened by the rounding of the model's own sum, γ_n = (n + 2)u/(1 − (n + 2)u), with u of the
+weights (nothing is certified where the call casts them, as autocast does) and the loss of TF32 or bfloat16 products.
 """
 
 import math
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lop_theory.metrics.screening import reduced
 from lop_theory.metrics.watch import INPUT, Layer
 
 FLAT = {
@@ -95,7 +97,8 @@ def _pre_activation(
     weight = module.weight.detach().double().flatten(2) if module.weight.dim() > 2 else module.weight.detach().double()
     inputs = _inputs(layer, ranges, input_range, weight.shape[1])
     bias = torch.zeros(len(weight)).to(weight) if module.bias is None else module.bias.detach().double()
-    return None if inputs is None else _interval(weight, bias, inputs, torch.finfo(module.weight.dtype).eps / 2)
+    lost = reduced(weight.device) if module.weight.dtype == torch.float32 else 0.0
+    return None if inputs is None else _interval(weight, bias, inputs, torch.finfo(module.weight.dtype).eps / 2, lost)
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -120,14 +123,15 @@ def _inputs(
     return Range(known.low.clamp_max(0.0), known.high.clamp_min(0.0))
 
 
-def _interval(weight: Tensor, bias: Tensor, inputs: Range, roundoff: float) -> Range:
+def _interval(weight: Tensor, bias: Tensor, inputs: Range, roundoff: float, lost: float) -> Range:
     """b + Σ w·[low, high] with 0·∞ = 0, widened by twice γ_n times the terms of the extreme sums: without end where
-    there are so many terms for so few bits that γ_n bounds nothing (253 and more in bfloat16)."""
+    there are so many terms for so few bits that γ_n bounds nothing (253 and more in bfloat16). ``lost``: what a
+    product loses besides."""
     shape = (1, -1) + (1,) * (weight.dim() - 2)
     low, high = inputs.low.view(shape), inputs.high.view(shape)
     over = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, high, low)).flatten(1)
     under = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, low, high)).flatten(1)
-    n = (over.shape[1] + 2) * roundoff
+    n = (over.shape[1] + 2) * roundoff + lost
     gamma = 2 * n / (1 - n) if n < 1 else math.inf
     least = bias + under.sum(1) - gamma * (under.abs().sum(1) + bias.abs())
     most = bias + over.sum(1) + gamma * (over.abs().sum(1) + bias.abs())

@@ -148,14 +148,14 @@ def test_what_products_may_lose_is_that_of_their_number_formats(monkeypatch):
     coarse = torch.finfo(torch.bfloat16).eps / 2
     assert torch.finfo(torch.float32).eps / 2 == screening.ROUNDOFF
     assert (1 + coarse) ** 2 - 1 < screening.REDUCED < 4 * coarse + 1e-9
-    assert screening._reduced(torch.device("cpu")) == 0.0
-    assert screening._reduced(torch.device("cuda")) == screening.REDUCED
+    assert screening.reduced(torch.device("cpu")) == 0.0
+    assert screening.reduced(torch.device("cuda")) == screening.REDUCED
 
     def mixed():
         raise RuntimeError
 
     monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    assert screening._reduced(torch.device("cpu")) == screening.REDUCED
+    assert screening.reduced(torch.device("cpu")) == screening.REDUCED
 
 
 def test_directions_are_of_the_last_dimension_and_of_length_one():
@@ -163,3 +163,14 @@ def test_directions_are_of_the_last_dimension_and_of_length_one():
     found = directions(h)
     right = (h / h.reshape(15, 4).norm(dim=0)).reshape(15, 4).T
     torch.testing.assert_close(found.double(), right, rtol=1e-6, atol=1e-7)
+
+
+def test_convolutions_on_a_processor_have_a_setting_of_their_own():
+    settings = torch.backends.mkldnn.conv
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        assert screening.reduced(torch.device("cpu")) == screening.REDUCED
+    finally:
+        settings.fp32_precision = before
+    assert screening.reduced(torch.device("cpu")) == 0.0

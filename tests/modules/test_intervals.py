@@ -28,7 +28,7 @@ def test_the_interval_of_a_sum_holds_every_value_and_little_more(terms, bias, ro
     """b + Σ w·[l, h] exactly, widened by twice γ_n = (n + 2)u/(1 − (n + 2)u) times |b| + Σ|w·end|."""
     weight = vector(*(w for w, _, _ in terms))[None]
     low, high = (vector(*(end(a, b) for _, a, b in terms)) for end in (min, max))
-    found = _interval(weight, vector(bias), Range(low, high), roundoff)
+    found = _interval(weight, vector(bias), Range(low, high), roundoff, 0.0)
     ends = [
         [Fraction(w * low_), Fraction(w * high_)]
         for w, low_, high_ in zip(weight[0].tolist(), low.tolist(), high.tolist(), strict=True)
@@ -51,9 +51,9 @@ def test_infinite_ends_and_weights_of_nothing():
         (Range(vector(0, 0, 0), vector(inf, 1, 1)), (-1, inf)),
         (Range(vector(-1, 0, 0), vector(1, inf, 1)), (-inf, 1)),
     ):
-        found = _interval(weight, vector(0.0), inputs, U)
+        found = _interval(weight, vector(0.0), inputs, U, 0.0)
         assert (float(found.low), float(found.high)) == pytest.approx(right, rel=1e-14)
-    found = _interval(vector(1.0)[None], vector(math.nan), Range(vector(0), vector(1)), 0.0)
+    found = _interval(vector(1.0)[None], vector(math.nan), Range(vector(0), vector(1)), 0.0, 0.0)
     assert (float(found.low), float(found.high)) == (-inf, inf)
 
 
@@ -61,7 +61,7 @@ def test_infinite_ends_and_weights_of_nothing():
 def test_so_many_terms_of_few_bits_bound_nothing(columns, bounded):
     """(n + 2)u ≥ 1 for 254 terms in bfloat16: γ has no value there (it was negative, or a division by 0)."""
     ones = torch.ones(columns, dtype=torch.float64)
-    found = _interval(ones[None], vector(-1e9), Range(0 * ones, ones), 2.0**-8)
+    found = _interval(ones[None], vector(-1e9), Range(0 * ones, ones), 2.0**-8, 0.0)
     assert (bool(torch.isfinite(found.low)), bool(torch.isfinite(found.high))) == (bounded, bounded)
     assert float(found.low) <= -1e9 <= float(found.high)
 
@@ -76,7 +76,7 @@ def test_wide_layers_of_few_bits_are_not_certified(activation):
 
 def test_a_kernel_adds_up_all_its_positions():
     weight = torch.tensor([[[1.0, -2.0], [3.0, 0.0]], [[-1.0, -1.0], [0.5, 0.5]]], dtype=torch.float64)
-    found = _interval(weight, vector(0.0, 10.0), Range(vector(-1, 0), vector(2, 1)), 0.0)
+    found = _interval(weight, vector(0.0, 10.0), Range(vector(-1, 0), vector(2, 1)), 0.0, 0.0)
     assert found.low.tolist() == [-1 - 4 + 0, 10 - 4 + 0]
     assert found.high.tolist() == [2 + 2 + 3, 10 + 2 + 1]
 
@@ -326,3 +326,35 @@ def test_what_is_read_once_is_frozen_beside_it():
     assert [block.units for _, block in detect(model, x).verdicts("frozen")] == [(0,), (1,)]
     model(x)[0].sum().backward()
     assert max(float(p.grad.abs().max()) for p in model.b.parameters()) == 0
+
+
+def near_zero():
+    """3 · 1.00395 − 3.0119 < 0, but in bfloat16 3 · 1.0078125 − 3.015625 > 0."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[0].bias.fill_(30.0)
+        model[2].weight.fill_(1.00395)
+        model[2].bias.fill_(-3.0119)
+    return model, torch.randn(64, 4)
+
+
+def test_autocast_rounds_weights_that_are_certified_without_it():
+    model, x = near_zero()
+    assert len(detect(model, x).verdicts("frozen")) == 2
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not detect(model, x).verdicts("frozen")
+        model(x).sum().backward()
+    assert float(model[2].weight.grad.abs().min()) > 0
+
+
+def test_products_of_reduced_precision_widen_the_intervals():
+    model, x = near_zero()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert not detect(model, x).verdicts("frozen")
+        assert len(detect(model.double(), x.double()).verdicts("frozen")) == 2
+        with torch.no_grad():
+            model[2].bias.fill_(-3.4)
+        assert len(detect(model.float(), x).verdicts("frozen")) == 2
+    finally:
+        torch.set_float32_matmul_precision("highest")
