@@ -70,7 +70,7 @@ def signals(
             tensors[node.name] = value
         if isinstance(value, Tensor) and value.is_floating_point():
             values[node.name] = value
-            if value.requires_grad and not value.is_leaf:
+            if not value.is_leaf:
                 value.retain_grad()
             if node.op == "call_function" and near_tie(node, values, NEAR):
                 ties.append(program.where(node))
@@ -84,7 +84,7 @@ def signals(
         total = _random_functional(outputs, seed) if loss is None else loss(output)
         if total.requires_grad:
             total.backward()
-    adjoints = {name: t.grad for name, t in values.items() if t.requires_grad and not t.is_leaf and t.grad is not None}
+    adjoints = {name: t.grad for name, t in values.items() if not t.is_leaf and t.grad is not None}
     gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
     return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs), tensors, sizes)
 

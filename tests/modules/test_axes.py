@@ -1,5 +1,8 @@
 """Width classes against a brute-force oracle: which coordinates may be duplicated without breaking a reshape."""
 
+from itertools import pairwise
+from math import prod
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -248,6 +251,8 @@ def test_a_grid_is_regrouped_where_its_lines_allow_it(shape, sizes, data):
     parts = axes.split(whole, shape)
     groups = axes.split(whole, sizes)
     assert [axes.size(group) for group in groups] == sizes
+    cuts = sorted({prod(grid[:k]) for grid in (shape, sizes) for k in range(1, len(grid) + 1)})
+    assert axes.cloned(whole) == all(b % a == 0 for a, b in pairwise(cuts))  # every line ends where one of both does
     if not axes.cloned(whole):
         assert not any(axes.cloned(part) for part in (*parts, *groups))
         return

@@ -267,6 +267,27 @@ def test_equal_units_of_a_model_that_cannot_be_traced_are_named_and_not_judged()
     assert any("was not checked" in note for note in found.notes)
 
 
+def test_an_operator_that_equal_units_are_not_traced_through_is_named():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.o = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.o(torch.tanh(self.a(x))) + torch.special.i0(self.b(x))[:, :2]
+
+    model = Odd().double()
+    assert detect(model, ROWS).skipped == ()  # no equal units: nothing is traced
+    with torch.no_grad():
+        for p in model.a.parameters():
+            p[1] = p[0]
+    (found,) = detect(model, ROWS).skipped
+    assert (found.layer, found.reason) == (
+        "(top):special_i0: has no rule",
+        "aten.special_i0.default: not traced through",
+    )
+
+
 def test_a_layer_that_is_not_finite_is_skipped_by_name():
     model = network()
     with torch.no_grad():

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lop_theory.modules.own_class import Scaled, _close, _longer, _near, _same_outputs, other_shapes  # noqa: E402
+from lop_theory.modules.own_class import Scaled, _calls, _close, _longer, _near, _same_outputs, other_shapes  # noqa: E402
 from lop_theory.modules.resizing import resize  # noqa: E402
 from lop_theory.modules.sizes import (  # noqa: E402
     FIXED,
@@ -260,6 +260,44 @@ def test_one_more_row_and_more_positions():
     assert _longer(torch.ones(2), 0, 2, 3).shape == (3,)
     assert _longer(torch.ones(2), 0, 3, 4).shape == (2,)
     assert _longer("x", 0, 2, 3) == "x"
+
+
+class Rows(nn.Module):
+    """Takes so many rows, or all numbers of them; ``more`` is what it adds in training."""
+
+    def __init__(self, rows, more=lambda y: 0 * y):
+        super().__init__()
+        self.rows, self.more = rows, more
+
+    def forward(self, x):
+        assert len(x) in self.rows
+        return x + self.more(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        (Rows([2]), {(False, 2), (True, 2)}),  # no other call: the example in both modes
+        (Rows([2, 3]), {(False, 2), (False, 3), (True, 3)}),  # the same answer in both: the other call alone
+        (Rows([2, 3], torch.exp), {(False, 2), (False, 3), (True, 2), (True, 3)}),
+        (Rows([2, 3], lambda x: 1e-15 * x), {(False, 2), (False, 3), (True, 2), (True, 3)}),
+        (Rows([2, 3], torch.rand_like), {(False, 2), (False, 3)}),  # a wider one draws other numbers
+        (Rows([3]), {(False, 3), (True, 3)}),
+        (Rows([]), set()),
+    ],
+)
+def test_calls_that_a_model_takes_in_both_modes_or_in_one(model, asked):
+    found = _calls(model, torch.ones(2, dtype=torch.float64), 1e-9)
+    assert len(found) == len(asked)
+    assert {(training, len(given[0][0])) for training, given, _ in found} == asked
+    for training, ((x,), _), answered in found:
+        assert torch.equal(answered.outputs[0], model.train(training)(x))
+
+
+def test_the_longest_call_is_asked_in_evaluation_alone():
+    found = _calls(nn.Identity(), torch.ones(2, 3), 1e-9)
+    asked = [(training, tuple(given[0][0].shape)) for training, given, _ in found]
+    assert asked == [(False, (2, 3)), (False, (3, 3)), (False, (2, 5)), (False, (2, 9)), (True, (3, 3)), (True, (2, 5))]
 
 
 def test_what_is_close_and_what_is_near():

@@ -11,6 +11,7 @@ from tests.modules.test_operators import captured, compared, program_of, widened
 
 aten = torch.ops.aten
 ROWS, PLACES = torch.tensor([0, 2]), torch.tensor([3, 1])
+REAL = torch.tensor([0.0, 2.0], dtype=torch.float64)
 X, T, I = (6, 4), (3, 5, 4), (2, 6, 4, 4)  # rows, tokens, maps
 
 # the call, shapes of its tensors, and the dimensions of the first whose coordinates may be duplicated
@@ -237,9 +238,48 @@ CALLS = {
     "distances of four": (
         lambda h, v: torch.cdist(h, v, 3.0), [(2, 3, 5, 4), (2, 3, 2, 4)], {0, 1, 2, 3}
     ),
-    "distances, broadcast": (lambda h, v: torch.cdist(h, v, 3.0), [T, (2, 4)], {1, 2}),
+    "distances, broadcast": (lambda h, v: torch.cdist(h, v, 3.0), [T, (2, 4)], {0, 1, 2}),
     "cosine of rows": (lambda h, v: F.cosine_similarity(h, v, -1), [T, (4,)], {0, 1, 2}),
     "shuffle of one": (lambda h: F.pixel_shuffle(h, 2), [(8, 3, 3)], {0}),
+    # of numbers, of nothing, with fewer or more axes than usual
+    "cat with an empty row": (lambda h: torch.cat([h.new_zeros(0), h], 1), [X], {0, 1}),
+    "cat of vectors": (lambda h, v: torch.cat([v, h, h.new_zeros(0)]), [(4,), (1,)], {0}),
+    "cat with nothing": (lambda h: torch.cat([h, h.new_zeros(6, 0)], -1), [X], {0, 1}),
+    "cat of nothing": (lambda h: torch.cat([h[:, :0], h[:, 4:]], 1).sum(1) + h[:, 0], [X], {0}),
+    "index_add at computed places": (lambda h, v, p: h.index_add(0, p.long(), v), [T, (2, 5, 4), REAL], {1, 2}),
+    "index_fill at computed places": (lambda h, p: h.index_fill(1, p.long(), 0.5), [T, REAL], {0, 2}),
+    "index_select of computed places": (lambda h, p: h.index_select(1, p.long()), [T, REAL], {0, 2}),
+    "index of computed places": (lambda h, p: h[:, p.long()], [T, REAL], {0, 2}),
+    "index_put at computed places": (lambda h, v, p: h.index_put((p.long(),), v), [X, (2, 4), REAL], {1}),
+    "index_put of a number": (lambda h, v, i: h.index_put((i,), v), [X, (), ROWS], {1}),
+    "index_put of maps": (lambda h, v, i: h.index_put((i,), v), [(3, 6, 4, 4), (4, 4), ROWS], {1, 2, 3}),
+    "index_select of a number": (lambda h, i: h.index_select(0, i), [(), ROWS[:1]], set()),
+    "scatter of a part": (lambda h, v, i: h.scatter(0, i[:, None].expand(2, 3), v), [X, (2, 3), ROWS], set()),
+    "t of a vector": (lambda h: h.t(), [(4,)], {0}),
+    "movedim of the last": (lambda h: h.movedim(-1, 0), [T], {0, 1, 2}),
+    "all from the end": (lambda h: h[:, -4:], [X], {0}),
+    "part from before the first": (lambda h: h[:, -9:2], [X], {0, 1}),
+    "roll of all": (lambda h: h.roll(1), [X], set()),
+    "flip of none": (lambda h: h.flip([]), [X], {0, 1}),
+    "sum of no dimension": (lambda h: h * torch.sum(h, []), [X], {0, 1}),
+    "sum of a number": (lambda h: h.sum().sum(0) * h, [X], {0, 1}),
+    "largest of all": (lambda h: h * h.amax(), [X], set()),
+    "least norm": (lambda h: torch.linalg.vector_norm(h, float("-inf"), dim=-1), [T], {0, 1}),
+    "norm of no order": (lambda h: aten.norm(h, None, [1]), [T], {0, 1, 2}),
+    "prelu of a number": (F.prelu, [X, ()], {0, 1}),
+    "type of another": (lambda h, v: h.type_as(v), [X, (3,)], {0, 1}),
+    "distances, one batch for all": (lambda h, v: torch.cdist(h, v, 3.0), [(1, 5, 4), (3, 2, 4)], {1, 2}),
+    "convolution without a name": (
+        lambda h, w, b: aten.convolution(h, w, b, [1, 1], [0, 0], [1, 1], False, [0, 0], 1), [I, (3, 6, 2, 2), (3,)], {0, 1}
+    ),
+    "transposed, without a name": (
+        lambda h, w, b: aten.convolution(h, w, b, [1, 1], [0, 0], [1, 1], True, [0, 0], 1), [I, (6, 3, 2, 2), (3,)], {0, 1}
+    ),
+    "batch norm with its statistics": (
+        lambda h, w, b: (n := aten._native_batch_norm_legit.no_stats(h, w, b, True, 0.1, 1e-5))[0] * n[1][:, None, None],
+        [I, (6,), (6,)], {0, 1, 2, 3}
+    ),
+    "differences": (lambda h: h.diff(dim=1), [T], {0, 2}),
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def index_put(call: Call) -> Axes:
                 axes[d] = call.domain.tie(axes[d], values.axes[-k])
             else:
                 call.domain.rigid(values.axes[-k])
-    for axis in values.axes[: len(values.axes) - len(trailing)]:
+    for axis in values.axes[: max(len(values.axes) - len(trailing), 0)]:
         call.domain.rigid(axis)
     for d in free:
         if d not in trailing:

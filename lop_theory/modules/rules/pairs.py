@@ -38,11 +38,8 @@ def distance(call: Call) -> Axes:
     else:
         call.correct("x1", -1, width, power=1 / order)
         call.correct("x2", -1, width, power=1 / order)
-    lead = tuple(call.domain.tie(a, b) for a, b in zip(x.axes[:-2], z.axes[:-2], strict=False))
-    for axis in () if len(x.shape) == len(z.shape) else (*x.axes[:-2], *z.axes[:-2]):
-        call.domain.rigid(axis)
-    lead = lead if len(lead) == len(call.shape) - 2 else call.fresh(call.shape[:-2])
-    return (*lead, x.axes[-2], z.axes[-2])
+    lead = [o._replace(shape=o.shape[:-2], axes=o.axes[:-2]) for o in (x, z)]
+    return (*broadcast(call, lead, call.shape[:-2]), x.axes[-2], z.axes[-2])
 
 
 def weight_norm(call: Call) -> Axes:

@@ -8,7 +8,7 @@ def pixels(call: Call) -> Axes | list[Axes]:
     """The trailing axes whose size the operator sets are never cloned."""
     x = call["input"] if "input" in call.arguments else call["self"]
     name = call.node.target._schema.name  # type: ignore[union-attr]
-    count = next((int(d) for d in "123" if f"{d}d" in name), len(x.shape) - 2)
+    count = next(int(d) for d in "123" if f"{d}d" in name)
     for axis in x.axes[-count:]:
         call.domain.rigid(axis)
     shapes = call.output if isinstance(call.output, list) else [call.output]

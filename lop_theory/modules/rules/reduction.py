@@ -33,9 +33,10 @@ def total(call: Call) -> Axes:
 
 
 def norm(call: Call) -> Axes:
-    """The p-norm grows by multiplicity^(1/p)."""
-    order = call.get("ord", call.get("p", 2))
-    if not order or order in (float("inf"), float("-inf")):
+    """The p-norm, of order 2 where none is given, grows by multiplicity^(1/p)."""
+    order = call["ord"] if "ord" in call.arguments else call["p"]
+    order = 2 if order is None else order
+    if order in (0, float("inf"), float("-inf")):
         return extremum(call)  # type: ignore[return-value]
     return _reduced(call, lambda dim, axis: call.correct("self", dim, axis, power=1 / order))
 

@@ -143,7 +143,7 @@ def narrow(call: Call, size: int | None = None) -> Axes:
             call.domain.rigid(x.axes[dim])
         call.domain.record(call, Offset("end", (x.axes[dim],)))
         return x.axes
-    start = min(max((s := call["start"] or 0) + (n if s < 0 else 0), 0), n)
+    start = max((s := call["start"] or 0) + (n if s < 0 else 0), 0)
     if not size or call.get("step", 1) != 1 or not call.domain.cloned(x.axes[dim]):
         call.domain.rigid(x.axes[dim])
         return (*x.axes[:dim], call.domain.new(size), *x.axes[dim + 1 :])
@@ -224,8 +224,19 @@ def repeat_interleave(call: Call) -> Axes:
 def along(call: Call) -> Axes | list[Axes]:
     """Operators that mix the coordinates of some axes in an order: those axes must not be cloned."""
     x = call["self"]
+    whole = list(range(len(x.shape)))
+    dims = {d % len(x.shape) for d in _listed(call.get("dim", call.get("dims", whole)))}
+    return _mixed(call, dims)
+
+
+def roll(call: Call) -> Axes | list[Axes]:
+    """Along its dimensions; without them all coordinates, in one row."""
+    return along(call) if call["dims"] else _mixed(call, set(range(len(call.shape))))
+
+
+def _mixed(call: Call, dims: set[int]) -> Axes | list[Axes]:
+    x = call["self"]
     shapes = call.output if isinstance(call.output, list) else [call.output]
-    dims = {d % len(x.shape) for d in _listed(call.get("dim", call.get("dims", list(range(len(x.shape))))))}
     for d in dims:
         call.domain.rigid(x.axes[d])
     results = [
@@ -281,9 +292,10 @@ RULES = {
     **table(repeat_interleave, "repeat_interleave"),
     **table(
         along,
-        "softmax log_softmax _softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp flip roll sort topk diff "
+        "softmax log_softmax _softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp flip sort topk diff "
         "_fft_r2c _fft_c2r _fft_c2c fft_fft fft_ifft fft_rfft fft_irfft fft_hfft",
     ),
+    **table(roll, "roll"),
     **table(triangle, "triu tril"),
     **table(pad, "pad constant_pad_nd"),
     **table(filled, "zeros ones full new_zeros new_ones new_full"),
