@@ -2,7 +2,7 @@
 of companions are as before, bit for bit."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
+from lop_theory.errors import InvalidInput
 from lop_theory.metrics.watch import Before, See, Watch
 from lop_theory.trace import as_arguments, random_state
 from lop_theory.trace.caches import attributes_kept
@@ -36,6 +37,16 @@ def anchored(inputs: Any) -> Any:
 
     with torch.enable_grad():
         return pytree.tree_map(copy, inputs)
+
+
+def gradients_to(total: Tensor, ends: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """∂total/∂ends, ``None`` where it does not depend on one. ``InvalidInput`` if the model's backward pass fails."""
+    try:
+        return torch.autograd.grad(total, ends, allow_unused=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        remedy = "let it overwrite nothing that gradients need, and checkpoint with use_reentrant=False"
+        raise InvalidInput("model", "its backward pass", f"fails: {reason}", remedy) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.metrics.layers import LayerMetrics, layer_metrics, measured, with_saturation
-from lop_theory.metrics.passes import anchored, floating, undisturbed, watched
+from lop_theory.metrics.passes import anchored, floating, gradients_to, undisturbed, watched
 from lop_theory.metrics.units import Columns, flatten_units
 from lop_theory.metrics.watch import Layer
 
@@ -131,7 +131,7 @@ class _Sheet:
     def differentiate(self, total: Tensor | None, ends: list[Tensor]) -> None:
         """Go back to the ends; every layer's gradient passes by."""
         if total is not None and total.requires_grad and ends:
-            torch.autograd.grad(total, ends, allow_unused=True)
+            gradients_to(total, ends)
 
 
 def _trouble(output: Tensor) -> str:
@@ -188,7 +188,7 @@ def _gradients(loss: Tensor | None, tensors: list[Tensor]) -> list[Tensor | None
     wanted = [k for k, tensor in enumerate(tensors) if loss is not None and tensor.requires_grad]
     result: list[Tensor | None] = [None] * len(tensors)
     if loss is not None and wanted:
-        found = torch.autograd.grad(loss, [tensors[k] for k in wanted], allow_unused=True)
+        found = gradients_to(loss, [tensors[k] for k in wanted])
         for k, gradient in zip(wanted, found, strict=True):
             result[k] = gradient
     return result

@@ -21,7 +21,6 @@ from lop_theory.modules.batches import Batches, Mask
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer, require_criteria
 from lop_theory.modules.equitable import Structure, structure
-from lop_theory.modules.frozen import frozen_for_ever
 from lop_theory.modules.gathered import Gathered, likeness
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.judge import Evidence, judged
@@ -58,13 +57,15 @@ def detect(  # noqa: PLR0913 - one optional wish each
     decays unevenly, are separating, not trapped, and equal units beside them are unjudged. The model is not touched:
     parameters, gradients, buffers, mode and random streams are as before.
 
-    Raises ``InvalidInput`` for data that the model cannot be called with, and for criteria out of range.
+    Units are called frozen for ever of calls that compute the same graph, in the mode of the model and in training
+    mode, and of what the outputs and ``loss`` read.
+
+    Raises ``InvalidInput`` for data that the model cannot be called with or that leave ``criteria.input_range``, for a
+    backward pass that fails, and for criteria out of range.
     """
     require_criteria(criteria)
     found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
     hidden = [s for s in found.seen if s.source not in found.ends]
-    widths = {s.name: found.units(s) for s in found.seen}
-    certified = frozen_for_ever(model, list(found.seen), widths, criteria.input_range, found.readers)
     drafts, skipped = [], []
     for s in hidden:
         trouble = found.trouble(s.name)
@@ -78,7 +79,7 @@ def detect(  # noqa: PLR0913 - one optional wish each
         if optimizer is None or known is None
         else training_rule(model, optimizer, Profile(known.blocks, {}), known.tolerance)
     )
-    evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, certified, rule)
+    evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, found.certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
     notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)

@@ -6,29 +6,45 @@ on its incoming weights and bias, so no gradient method without state or decay e
 the range of the activation that it reads (by one point if that unit is certified itself), or by ``input_range``. Bounds
 are computed in float64 and widened by the rounding of the model's own sum, γ_n = (n + 2)u/(1 − (n + 2)u), with u of the
 weights (nothing is certified where the call casts them, as autocast does) and the loss of TF32 or bfloat16 products.
+
+What reads what is read off the graph that autograd made of the call (:mod:`~lop_theory.modules.backward_graph`): the
+certificate is of calls that compute the same graph, and of what the outputs and the loss read.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from lop_theory.metrics.screening import reduced
-from lop_theory.metrics.watch import INPUT, Layer
+from lop_theory.modules.backward_graph import (
+    HULLS,
+    VIEWS,
+    Readers,
+    Sum,
+    behind,
+    in_order,
+    read_through,
+    weighted_sum,
+)
 
-FLAT = {
-    "relu": "ReluBackward0", "relu6": "HardtanhBackward0", "hardsigmoid": "HardsigmoidBackward0",
-    "hardswish": "HardswishBackward0",
+FLAT = ("relu", "relu6", "hardsigmoid", "hardswish")
+"""Activations with flat regions that have no parameter of their own."""
+BOUNDED = {
+    "ReluBackward0": "relu", "HardtanhBackward0": "relu6", "HardsigmoidBackward0": "hardsigmoid",
+    "HardswishBackward0": "hardswish", "SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh",
+    "SoftplusBackward0": "softplus", "SiluBackward0": "silu", "MishBackward0": "mish",
 }  # fmt: skip
-"""Activations with flat regions that have no parameter of their own, and what autograd calls them."""
-BOUNDED = (*FLAT, "sigmoid", "tanh", "softplus", "silu", "mish")
+"""What autograd calls the activations whose range is known."""
 WIDER = 1 + 1e-5
 
 
 class Range(NamedTuple):
-    """Bounds of every unit, float64."""
+    """Bounds of every unit, float64; of one for all together where it is not known which is which."""
 
     low: Tensor
     high: Tensor
@@ -42,85 +58,93 @@ class Interval(NamedTuple):
     flat_region: tuple[float, float]
 
 
-def frozen_for_ever(
-    model: nn.Module,
-    layers: list[Layer],
-    widths: Mapping[str, int],
-    input_range: tuple[float, float] | None,
-    readers: Mapping[str, str],
-) -> dict[str, dict[int, Interval]]:
-    """By activation layer: its certified units. ``layers`` in order of computation, ``widths`` their units, ``readers``
-    what alone reads a parameter.
+class Frozen(NamedTuple):
+    """Rows of a weight that are certified; ``axis``: that of the units in the activation, ``None`` if their order was
+    changed before it."""
 
-    Certified are named activations right behind a linear layer or an ungrouped convolution, each run once, whose
-    weight and bias reach the outputs through that activation alone, in calls of this kind and mode.
+    weight: Tensor
+    axis: int | None
+    units: dict[int, Interval]
+
+
+class Known(NamedTuple):
+    """Range of a value whose units are along ``axis``."""
+
+    range: Range
+    axis: int | None
+
+
+UNKNOWN = Range(*torch.tensor([[-math.inf], [math.inf]], dtype=torch.float64))
+
+
+def frozen_units(
+    model: nn.Module, readers: Readers, inputs: Iterable[Node], input_range: tuple[float, float] | None
+) -> dict[Node, Frozen]:
+    """By node of an activation: its certified units. ``readers``: those of one call's outputs and loss; ``inputs``: the
+    nodes of what it was called with.
+
+    Certified are units of named activations right behind a linear layer or an ungrouped convolution, whose weight and
+    bias are parameters that reach them through that activation alone.
     """
-    sums = {layer.source: layer for layer in layers if layer.kind == "sum"}
-    uses = [layer.weight[0] for layer in layers if layer.kind == "sum" and layer.weight is not None]
-    ranges: dict[str, Range] = {}
-    found: dict[str, dict[int, Interval]] = {}
-    for layer in layers:
-        if layer.kind != "activation" or layer.operator not in BOUNDED or not widths[layer.name]:
-            continue
-        behind = sums.get(layer.source) if layer.plainly else None
-        alone = behind is not None and behind.weight is not None and uses.count(behind.weight[0]) == 1
-        z = _pre_activation(model, behind, ranges, input_range) if behind is not None and alone else None
-        z = z or _unknown(widths[layer.name])
-        certified = _inside(layer.operator, z) if behind is not None and _read_by(layer, behind, model, readers) else {}
-        ranges[layer.name] = _after(layer.operator, z, certified)
-        found[layer.name] = certified
-    return {name: certified for name, certified in found.items() if certified}
+    owned = _owned(model)
+    ends = None if input_range is None else torch.tensor(input_range, dtype=torch.float64)[:, None]
+    known = {} if ends is None else {node: Known(Range(*ends), None) for node in inputs}
+    found: dict[Node, Frozen] = {}
+    for node in sorted((n for n in readers if _operator(n)), key=lambda n: n._sequence_nr()):
+        operator, path = _operator(node), behind(node.next_functions[0][0], VIEWS)
+        total = weighted_sum(path[-1]) if path else None
+        z = UNKNOWN if total is None else _pre_activation(total, known)
+        axis = total.axis if total is not None and in_order(path, total.axis) else None
+        units: dict[int, Interval] = {}
+        if total is not None and all(_alone(leaf, node, readers, owned) for leaf in total.leaves):
+            units = _inside(operator, z)
+            found[node] = Frozen(total.weight, axis, units)
+        known[node] = Known(_after(operator, z, units), axis)
+    return {node: frozen for node, frozen in found.items() if frozen.units}
 
 
-def _read_by(activation: Layer, behind: Layer, model: nn.Module, readers: Mapping[str, str]) -> bool:
-    """Whether no gradient reaches the sum's weight and bias but through the activation."""
-    weight = "" if behind.weight is None else behind.weight[0]
-    own = {weight, f"{weight.rpartition('.')[0]}.bias".lstrip(".")} & {name for name, _ in model.named_parameters()}
-    return bool(own) and {readers.get(name) for name in own} == {FLAT.get(activation.operator)}
+def _operator(node: Node) -> str:
+    operator = BOUNDED.get(node.name(), "")
+    clipped = operator != "relu6" or (getattr(node, "_saved_min_val", 0), getattr(node, "_saved_max_val", 0)) == (0, 6)
+    return operator if clipped else ""
 
 
-def _unknown(units: int) -> Range:
-    infinite = torch.full((units,), torch.inf, dtype=torch.float64)
-    return Range(-infinite, infinite)
+def _owned(model: nn.Module) -> frozenset[int]:
+    """Parameters that share their numbers with no other, and whose gradients nothing changes."""
+    parameters = list(model.parameters())
+    shared = Counter(p.untyped_storage().data_ptr() for p in parameters)
+    return frozenset(
+        id(p)
+        for p in parameters
+        if shared[p.untyped_storage().data_ptr()] == 1 and not p._backward_hooks and not p._post_accumulate_grad_hooks
+    )
 
 
-def _pre_activation(
-    model: nn.Module, layer: Layer, ranges: Mapping[str, Range], input_range: tuple[float, float] | None
-) -> Range | None:
+def _alone(leaf: Node, activation: Node, readers: Readers, owned: frozenset[int]) -> bool:
+    return id(leaf.variable) in owned and read_through(leaf, activation, readers)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _pre_activation(total: Sum, known: Mapping[Node, Known]) -> Range:
     """Of a weighted sum, rounding included."""
-    if layer.weight is None or layer.weight[1] != 0 or not (layer.operator == "linear" or layer.operator[:4] == "conv"):
-        return None
-    owner, _, attribute = layer.weight[0].rpartition(".")
-    module = model.get_submodule(owner)
-    if attribute != "weight" or getattr(module, "groups", 1) != 1 or not isinstance(module, (nn.Linear, *CONVOLUTIONS)):
-        return None
-    weight = module.weight.detach().double().flatten(2) if module.weight.dim() > 2 else module.weight.detach().double()
-    inputs = _inputs(layer, ranges, input_range, weight.shape[1])
-    bias = torch.zeros(len(weight)).to(weight) if module.bias is None else module.bias.detach().double()
-    lost = reduced(weight.device) if module.weight.dtype == torch.float32 else 0.0
-    return None if inputs is None else _interval(weight, bias, inputs, torch.finfo(module.weight.dtype).eps / 2, lost)
+    weight = total.weight.detach().double().flatten(2) if total.weight.dim() > 2 else total.weight.detach().double()
+    inputs = _inputs(total, known, weight.shape[1])
+    if inputs is None:
+        return UNKNOWN
+    bias = torch.zeros(len(weight)).to(weight) if total.bias is None else total.bias.detach().double()
+    lost = reduced(weight.device) if total.weight.dtype == torch.float32 else 0.0
+    return _interval(weight, bias, inputs, torch.finfo(total.weight.dtype).eps / 2, lost)
 
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def _inputs(
-    layer: Layer, ranges: Mapping[str, Range], input_range: tuple[float, float] | None, columns: int
-) -> Range | None:
+def _inputs(total: Sum, known: Mapping[Node, Known], columns: int) -> Range | None:
     """Bounds of every input of the sum, zero among them (padding adds zeros to the data of a convolution and to the
-    means of a pooling); of all units together where a flatten has lost which is which."""
-    if not layer.plainly:
+    means of a pooling); of all units together where something has lost which is which."""
+    path = behind(total.reads, HULLS, known)
+    if not path or path[-1] not in known:
         return None
-    if layer.reads in ranges:
-        known = ranges[layer.reads]
-    elif layer.reads == INPUT and input_range is not None:
-        ends = (torch.full((1,), float(end), dtype=torch.float64) for end in input_range)
-        known = Range(*ends)
-    else:
-        return None
-    if len(known.low) != columns:
-        known = Range(known.low.min().expand(columns), known.high.max().expand(columns))
-    return Range(known.low.clamp_max(0.0), known.high.clamp_min(0.0))
+    (low, high), axis = known[path[-1]]
+    if axis is None or axis != total.axis or not in_order(path, axis) or len(low) != columns:
+        low, high = low.min().expand(columns), high.max().expand(columns)
+    return Range(low.clamp_max(0.0).to(total.weight.device), high.clamp_min(0.0).to(total.weight.device))
 
 
 def _interval(weight: Tensor, bias: Tensor, inputs: Range, roundoff: float, lost: float) -> Range:

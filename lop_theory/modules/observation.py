@@ -1,10 +1,12 @@
 """Run a model over its data and gather statistics of every layer; nothing of the layers is kept."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
@@ -13,9 +15,10 @@ from lop_theory.metrics.passes import anchored, floating, watched
 from lop_theory.metrics.units import SATURATED_SHARE, small_gradients
 from lop_theory.metrics.watch import Layer
 from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
+from lop_theory.modules.certified import Call, Place, Recorded, agreed, certified_call, nodes_of, training_call
 from lop_theory.modules.detection import Criteria
+from lop_theory.modules.frozen import Interval
 from lop_theory.modules.gathered import Gathered
-from lop_theory.modules.sole_readers import read_alone
 
 WIDEST = 12288
 """Units up to which a layer is judged: its second moments are a square of them (1.2 GB in float64)."""
@@ -23,8 +26,8 @@ WIDEST = 12288
 
 class Observed(NamedTuple):
     """``seen``: layers in order of computation; ``ends``: sources of the outputs; ``example``: the first batch's
-    inputs. ``samples`` are those of the first dimension. ``readers``: what alone reads a parameter, by the first
-    call that was differentiated (:mod:`~lop_theory.modules.sole_readers`)."""
+    inputs. ``samples`` are those of the first dimension. ``certified``: by layer, units that every
+    call that was differentiated, and one in training mode, certifies as frozen for ever."""
 
     seen: tuple[Layer, ...]
     gathered: dict[str, Gathered]
@@ -34,11 +37,7 @@ class Observed(NamedTuple):
     samples: int
     batches: int
     wide: frozenset[str]
-    readers: Mapping[str, str]
-
-    def units(self, layer: Layer) -> int:
-        m = self.gathered[layer.name].columns
-        return 0 if m is None else len(m.mean)
+    certified: Mapping[str, Mapping[int, Interval]]
 
     def trouble(self, name: str) -> str:
         """Why a layer cannot be judged."""
@@ -68,6 +67,7 @@ class _Gatherer:
         self.small: dict[str, tuple[Tensor, int]] = {}
         self.slopes: dict[int, Tensor] = {}
         self.ends: list[Tensor] = []
+        self.places: dict[str, Place] = {}
         self.wide: set[str] = set()
         self.forward, self.backward = True, True
 
@@ -84,6 +84,8 @@ class _Gatherer:
             if slope is not None and slope.shape == values.shape:
                 gathered.add_slopes(slope, layer.dim, self.slope, rows)
         if self.backward and torch.is_grad_enabled():
+            last = layer.dim % values.dim() == values.dim() - 1
+            self.places[name] = Place(values.grad_fn, -1 if last else layer.dim)
             if layer.operator == "embedding" or (layer.kind == "sum" and not self.ends):
                 self.ends.append(values if values.requires_grad else values.requires_grad_())
             if values.requires_grad:
@@ -107,10 +109,15 @@ class _Gatherer:
             z = args[0].detach().clone().requires_grad_()
             rest = [a.detach() if isinstance(a, Tensor) else a for a in args[1:]]
             try:
-                h = call(z * 1, *rest, **kwargs)
-                self.slopes[source] = torch.autograd.grad(h.sum(), z)[0]
+                with saved_tensors_hooks(_itself, _itself):  # a checkpoint around the call counts what is saved
+                    h = call(z * 1, *rest, **kwargs)
+                    self.slopes[source] = torch.autograd.grad(h.sum(), z)[0]
             except (RuntimeError, TypeError):  # an activation without a derivative of its own is not judged by it
                 self.slopes.pop(source, None)
+
+
+def _itself(value: Tensor) -> Tensor:
+    return value
 
 
 def observe(
@@ -121,7 +128,8 @@ def observe(
     gatherer = _Gatherer(criteria, several=batches.several)
     sources: frozenset[int] = frozenset()
     example: Any = None
-    readers: Mapping[str, str] | None = None
+    calls: list[Call] = []
+    last: Any = None
     count = samples = 0
     with watched(model, gatherer.see, gatherer.before) as (run, watch):
         for forward, backward in ((True, not batches.several), (False, True))[: 1 + batches.several]:
@@ -132,17 +140,23 @@ def observe(
                 watch.restart()
                 with torch.set_grad_enabled(backward):
                     fed = anchored(inputs) if backward else inputs
-                    gatherer.ends = floating(fed)
+                    _require_inside(criteria.input_range, floating(fed))
+                    gatherer.ends, gatherer.places, nodes = floating(fed), {}, nodes_of(fed)
                     output = _called(run, fed)
                     sources |= watch.outputs(floating(output))
                     if backward:
-                        readers = read_alone(model, floating(output)) if readers is None else readers
-                        _differentiate(gatherer, _loss(loss, output, None if batches.single else batch))
+                        call = Recorded(nodes, output, _loss(loss, output, None if batches.single else batch))
+                        calls.append(certified_call(model, call, criteria.input_range, gatherer.ends, gatherer.places))
+                        last = inputs, batch
                 if forward:
                     example = inputs if example is None else example
                     count, samples = count + 1, samples + _size(inputs)
     if not count:
         raise InvalidInput("data", "a loader", "has no batch", "give at least one")
+    if agreed(calls) and not all(module.training for module in model.modules()):
+        inputs, batch = last
+        again = partial(_loss, loss, batch=None if batches.single else batch)
+        calls.append(training_call(model, inputs, again, criteria.input_range))
     return Observed(
         tuple(gatherer.seen.values()),
         gatherer.gathered,
@@ -152,8 +166,18 @@ def observe(
         samples,
         count,
         frozenset(gatherer.wide),
-        readers or {},
+        agreed(calls),
     )
+
+
+def _require_inside(input_range: tuple[float, float] | None, values: list[Tensor]) -> None:
+    if input_range is None:
+        return
+    low, high = input_range
+    for tensor in values:
+        if tensor.numel() and not low <= float(tensor.min()) <= float(tensor.max()) <= high:
+            found = f"the data has values from {float(tensor.min()):.6g} to {float(tensor.max()):.6g}"
+            raise InvalidInput("input_range", input_range, found, "give a range that holds all inputs")
 
 
 def _called(run: Callable[[Any], Any], inputs: Any) -> Any:
@@ -180,9 +204,3 @@ def _loss(loss: Callable[..., Tensor] | None, output: Any, batch: Any) -> Tensor
     parts = [t for t in floating(output) if t.requires_grad]
     drawn = [torch.randn(t.shape, generator=generator).to(t) for t in parts]
     return sum(((t * r).sum() for t, r in zip(parts, drawn, strict=True)), torch.zeros(())) if parts else None
-
-
-def _differentiate(gatherer: _Gatherer, total: Tensor | None) -> None:
-    ends, gatherer.ends = gatherer.ends, []
-    if total is not None and total.requires_grad and ends:
-        torch.autograd.grad(total, ends, allow_unused=True)

@@ -2,7 +2,6 @@
 
 import math
 from fractions import Fraction
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,9 +10,8 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
-from lop_theory.metrics.watch import Layer  # noqa: E402
 from lop_theory.modules import Criteria, detect  # noqa: E402
-from lop_theory.modules.frozen import Range, _after, _inside, _interval, frozen_for_ever  # noqa: E402
+from lop_theory.modules.frozen import Range, _after, _inside, _interval  # noqa: E402
 
 numbers = st.integers(-40, 40).map(lambda n: n / 16)
 U = 2.0**-53
@@ -236,36 +234,6 @@ def test_a_flatten_that_mixes_units_takes_the_bounds_of_all():
     assert frozen_of(model, x, (0.0, 1.0)) == {(0, 2)}
 
 
-def test_layers_by_hand():
-    """Nothing but the names of operators and where they read is asked for."""
-    model = nn.Sequential(nn.Linear(2, 2)).double()
-    with torch.no_grad():
-        model[0].weight.fill_(1.0)
-        model[0].bias.copy_(vector(-3.0, -1.0))
-    total = Layer("0", "linear", "sum", -1, ("0.weight", 0), 5, reads="input", plainly=True)
-    act = Layer("1", "relu", "activation", -1, None, 5, plainly=True)
-    ends, alone = (0.0, 1.0), dict.fromkeys(("0.weight", "0.bias"), "ReluBackward0")
-    found = frozen_for_ever(model, [total, act], {"1": 2, "0": 2}, ends, alone)
-    assert {k: set(v) for k, v in found.items()} == {"1": {0}}
-    for readers in ({}, {"0.weight": "ReluBackward0"}, {**alone, "0.bias": "SumBackward0"}):
-        assert frozen_for_ever(model, [total, act], {"1": 2, "0": 2}, ends, readers) == {}
-    for layers in (
-        [total._replace(plainly=False), act],
-        [total, act._replace(plainly=False)],
-        [total._replace(operator="matmul"), act],
-        [total._replace(weight=("0.weight", 1)), act],
-        [total._replace(weight=("0.bias", 0)), act],
-        [total._replace(weight=None), act],
-        [total._replace(reads=""), act],
-        [total, act._replace(source=6)],
-        [total, act._replace(operator="leaky_relu")],
-        [total, total._replace(source=7), act],
-    ):
-        assert frozen_for_ever(model, layers, {"1": 2, "0": 2}, ends, alone) == {}
-    assert frozen_for_ever(model, [total, act], {"1": 2, "0": 2}, None, alone) == {}
-    assert frozen_for_ever(model, [total, act], {"1": 0, "0": 2}, ends, alone) == {}
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
 def test_no_data_in_range_moves_a_unit_that_is_called_frozen(seed):
@@ -280,52 +248,6 @@ def test_no_data_in_range_moves_a_unit_that_is_called_frozen(seed):
     for layer, block in found.verdicts("frozen"):
         rows = model[0 if layer.module == "1" else 2]
         assert float(rows.weight.grad[list(block.units)].abs().max()) == 0.0
-
-
-class Read(nn.Module):
-    """A frozen unit behind ``b``, and something that reads its pre-activation, weight or bias, too."""
-
-    def __init__(self, also):
-        super().__init__()
-        self.a, self.b, self.c, self.also = nn.Linear(4, 3), nn.Linear(3, 2), nn.Linear(2, 1), also
-        with torch.no_grad():
-            self.b.weight.fill_(1.0)
-            self.b.bias.fill_(-3.5)
-
-    def forward(self, x):
-        h = torch.sigmoid(self.a(x))
-        z = self.b(h)
-        return self.c(torch.relu(z)), self.also(SimpleNamespace(b=self.b, h=h, z=z))
-
-
-READ = {
-    "pre-activation": lambda v: v.z.sum(1),
-    "pre-activation itself": lambda v: v.z,
-    "a part of it": lambda v: v.z[:, :1].view(-1),
-    "weight, transposed": lambda v: nn.functional.linear(v.h[:, :2], v.b.weight.t()),
-    "weight, in a product": lambda v: v.h @ v.b.weight.t(),
-    "weight, in an einsum": lambda v: torch.einsum("bi,oi->b", v.h, v.b.weight),
-    "weight, as a table": lambda v: nn.functional.embedding(torch.zeros(2, dtype=torch.long), v.b.weight),
-    "weight, squared": lambda v: (v.b.weight**2).sum(),
-    "norm of the weight": lambda v: v.b.weight.norm(),
-    "bias": lambda v: v.b.bias.sum(),
-}
-
-
-@pytest.mark.parametrize("also", READ.values(), ids=READ)
-def test_what_something_else_reads_is_not_frozen(also):
-    """Its gradient is really not 0."""
-    model, x = Read(also), torch.randn(64, 4)
-    assert not detect(model, x).verdicts("frozen")
-    sum(t.sum() for t in model(x)).backward()
-    assert max(float(p.grad.abs().max()) for p in model.b.parameters()) > 0
-
-
-def test_what_is_read_once_is_frozen_beside_it():
-    model, x = Read(lambda v: v.h.sum(1)), torch.randn(64, 4)
-    assert [block.units for _, block in detect(model, x).verdicts("frozen")] == [(0,), (1,)]
-    model(x)[0].sum().backward()
-    assert max(float(p.grad.abs().max()) for p in model.b.parameters()) == 0
 
 
 def near_zero():

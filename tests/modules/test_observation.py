@@ -56,7 +56,7 @@ def test_what_is_seen_of_a_pass():
     found = observed(model, DATA)
     assert [s.name for s in found.seen] == ["0", "1", "2", "3", "4"]
     assert (found.samples, found.batches) == (48, 1)
-    assert [found.units(s) for s in found.seen] == [8, 8, 6, 6, 2]
+    assert [len(found.gathered[s.name].columns.mean) for s in found.seen] == [8, 8, 6, 6, 2]
     assert {s.name for s in found.seen if s.source in found.ends} == {"4"}
     assert torch.equal(found.example, DATA)
     assert all(found.trouble(s.name) == "" for s in found.seen)

@@ -1,0 +1,126 @@
+"""Units that every call of a model certifies as frozen for ever (:mod:`~lop_theory.modules.frozen`): their gradients
+were 0 in each."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.utils import _pytree as pytree
+
+from lop_theory.metrics.passes import anchored, floating, gradients_to, undisturbed
+from lop_theory.modules.backward_graph import HULLS, behind, in_order, readers_of
+from lop_theory.modules.frozen import Frozen, Interval, frozen_units
+
+PLAIN = (Tensor, str, int, float, type(None))
+"""Leaves of outputs that hide no tensor."""
+
+
+class Place(NamedTuple):
+    """Where a layer was seen: the node of its value, and the axis of its units (-1 is the last)."""
+
+    node: Node | None
+    axis: int
+
+
+class Recorded(NamedTuple):
+    """One call: nodes of what it was fed, what it gave, and what is differentiated."""
+
+    fed: Collection[Node | None]
+    output: Any
+    total: Tensor | None
+
+
+class Call(NamedTuple):
+    """What one call says. Parameters are named by ``id``: ``touched`` are all that it differentiates, ``units`` the
+    certified rows of weights, ``weights`` those of layers by name."""
+
+    touched: frozenset[int]
+    units: Mapping[int, Mapping[int, Interval]]
+    weights: Mapping[str, int]
+
+
+def certified_call(
+    model: nn.Module,
+    call: Recorded,
+    input_range: tuple[float, float] | None,
+    ends: Sequence[Tensor] = (),
+    places: Mapping[str, Place] | None = None,
+) -> Call:
+    """Differentiate the call, to ``ends`` and to the weights of the units that it certifies."""
+    leaves = pytree.tree_leaves(call.output)
+    results = [t for t in (*leaves, call.total) if isinstance(t, Tensor)]
+    readers = readers_of(results)
+    fed = [node for node in call.fed if node is not None]
+    seen = all(isinstance(leaf, PLAIN) for leaf in leaves)
+    found = frozen_units(model, readers, fed, input_range) if seen else {}
+    gradients = _gradients(call.total, ends, [frozen.weight for frozen in found.values()])
+    touched = (getattr(node, "variable", None) for node in readers)
+    named = {name: _layer(place, found) for name, place in (places or {}).items()}
+    return Call(
+        frozenset(id(leaf) for leaf in touched if leaf is not None),
+        {id(f.weight): _still(f, gradient) for f, gradient in zip(found.values(), gradients, strict=True)},
+        {name: id(frozen.weight) for name, frozen in named.items() if frozen is not None},
+    )
+
+
+def _gradients(total: Tensor | None, ends: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor | None]:
+    """To the weights; those to ``ends`` go to the hooks of what stands before them."""
+    if total is None or not total.requires_grad or not (*ends, *weights):
+        return [None for _ in weights]
+    return list(gradients_to(total, (*ends, *weights))[len(ends) :])
+
+
+def _still(frozen: Frozen, gradient: Tensor | None) -> dict[int, Interval]:
+    """Units whose gradient is 0: something that no graph shows (a hook, a write to ``.data``) may have moved them."""
+    if gradient is None:
+        return frozen.units
+    moved = gradient.flatten(1).ne(0).any(1)
+    return {unit: interval for unit, interval in frozen.units.items() if not moved[unit]}
+
+
+def _layer(place: Place, found: Mapping[Node, Frozen]) -> Frozen | None:
+    """The activation whose units a layer's are, in their order."""
+    path = behind(place.node, HULLS, found)
+    frozen = found.get(path[-1]) if path else None
+    return frozen if frozen is not None and frozen.axis == place.axis and in_order(path, place.axis) else None
+
+
+def training_call(
+    model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor | None], input_range: tuple[float, float] | None
+) -> Call:
+    """The same inputs in training mode; where that cannot be called nothing is certified."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.train()
+        with undisturbed(model) as run, torch.enable_grad():
+            fed = anchored(inputs)
+            nodes = nodes_of(fed)
+            output = run(fed)
+            return certified_call(model, Recorded(nodes, output, loss(output)), input_range)
+    except (TypeError, RuntimeError, IndexError, KeyError, ValueError, AttributeError):
+        return Call(frozenset(id(p) for p in model.parameters()), {}, {})
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def nodes_of(values: Any) -> list[Node | None]:
+    return [t.grad_fn for t in floating(values)]
+
+
+def agreed(calls: Iterable[Call]) -> dict[str, dict[int, Interval]]:
+    """By layer: units that every call certifies which differentiates the weight."""
+    calls = list(calls)
+    names = {name for call in calls for name in call.weights}
+    found = {name: _common(calls, {call.weights[name] for call in calls if name in call.weights}) for name in names}
+    return {name: units for name, units in found.items() if units}
+
+
+def _common(calls: Sequence[Call], weights: Collection[int]) -> dict[int, Interval]:
+    if len(weights) != 1:
+        return {}
+    (weight,) = weights
+    first, *others = [call.units.get(weight, {}) for call in calls if weight in call.touched]
+    return {unit: interval for unit, interval in first.items() if all(unit in units for units in others)}
