@@ -246,6 +246,16 @@ class Axes:
         return product_map(maps, sizes) if self._kind[root] == "product" else sum_map(maps, sizes)
 
 
+def block_count(index: Indices) -> int:
+    """Of blocks that are numbered from 0 on."""
+    return int(index.max(initial=-1)) + 1
+
+
+def is_cloned(index: Indices) -> bool:
+    """Whether some block has more than one coordinate."""
+    return len(index) > block_count(index)
+
+
 def product_map(maps: Sequence[Indices], sizes: Sequence[int]) -> Indices:
     """Row-major combination of block indices."""
     combined = np.zeros(1, dtype=np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_theory.modules.axes import product_map, sum_map
+from lop_theory.modules.axes import block_count, is_cloned, product_map, sum_map
 from lop_theory.modules.interface import Breaks, Call, Contraction, Correction, Effect, Operand, Partition, Profile
 from lop_theory.modules.movements import moves
 from lop_theory.modules.propagation import Recording, Rules, learned, propagate
@@ -162,7 +162,7 @@ class Check:
         return len(axis)
 
     def cloned(self, axis: Partition) -> bool:
-        return len(axis) > axis.max(initial=-1) + 1
+        return is_cloned(axis)
 
     def rigid(self, axis: Partition) -> None:
         if self.cloned(axis):
@@ -180,7 +180,7 @@ class Check:
             return [self.constant(size) for size in sizes]
         grid = axis.reshape(tuple(sizes))
         maps = [canonical(np.moveaxis(grid, d, 0).reshape(size, -1)[:, 0]) for d, size in enumerate(sizes)]
-        blocks = [int(index.max(initial=-1)) + 1 for index in maps]
+        blocks = [block_count(index) for index in maps]
         if not np.array_equal(canonical(product_map(maps, blocks)), axis):
             self.offend("MC1", f"the partition is not aligned with the view {tuple(sizes)}", clone_pair(axis))
             return [np.arange(size) for size in sizes]
@@ -189,20 +189,20 @@ class Check:
     def join(self, axes: Sequence[Partition]) -> Partition:
         if all(isinstance(index, Anything) for index in axes):
             return self.constant(int(np.prod([len(index) for index in axes])))
-        return canonical(product_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
+        return canonical(product_map(axes, [block_count(index) for index in axes]))
 
     def parts(self, axis: Partition, sizes: Sequence[int]) -> list[Partition]:
         if isinstance(axis, Anything):
             return [self.constant(size) for size in sizes]
         pieces = np.split(axis, np.cumsum(sizes)[:-1])
-        if sum(len(np.unique(piece)) for piece in pieces) > axis.max() + 1:
+        if sum(len(np.unique(piece)) for piece in pieces) > block_count(axis):
             self.offend("MC2", "a split separates clones", clone_pair(axis))
         return [canonical(piece) for piece in pieces]
 
     def concat(self, axes: Sequence[Partition]) -> Partition:
         if all(isinstance(index, Anything) for index in axes):
             return self.constant(sum(len(index) for index in axes))
-        return canonical(sum_map(axes, [int(index.max(initial=-1)) + 1 for index in axes]))
+        return canonical(sum_map(axes, [block_count(index) for index in axes]))
 
     def average(self, axis: Partition) -> None:
         counts = np.bincount(axis)

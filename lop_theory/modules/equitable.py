@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lop_theory.modules.axes import Axis, product_map, sum_map
+from lop_theory.modules.axes import Axis, block_count, is_cloned, product_map, sum_map
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partition
@@ -221,7 +221,7 @@ def _refined(
         for leaf in plan.leaves(axis)
     }
     blocks = -1
-    while blocks != (blocks := sum(int(c.max(initial=-1)) + 1 for c in colours.values())):
+    while blocks != (blocks := sum(block_count(c) for c in colours.values())):
         for s in sums:
             for summed in ("summed", "kept") if both else ("summed",):
                 if summed in {role for role, _ in s.roles}:
@@ -264,7 +264,7 @@ def _split_lines(plan: Plan, colours: dict[Axis, Partition], axis: Axis, lines: 
     root = plan.find(axis)
     parts = [plan.find(part) for part in plan._parts[root]]
     if plan._kind[root] == "leaf":
-        if root in colours and int(colours[root].max(initial=-1)) + 1 < len(colours[root]):
+        if root in colours and is_cloned(colours[root]):
             colours[root] = _finer(colours[root], lines[0], lines[1], tol)
     elif plan._kind[root] == "sum":
         ends = np.cumsum([plan.size(part) for part in parts])[:-1]
@@ -303,7 +303,7 @@ def colour(plan: Plan, colours: Mapping[Axis, Partition], axis: Axis) -> Partiti
     if plan._kind[root] == "leaf":
         return colours[root] if root in colours else np.arange(plan.size(root))
     maps = [colour(plan, colours, part) for part in plan._parts[root]]
-    counts = [int(index.max(initial=-1)) + 1 for index in maps]
+    counts = [block_count(index) for index in maps]
     return canonical(product_map(maps, counts) if plan._kind[root] == "product" else sum_map(maps, counts))
 
 

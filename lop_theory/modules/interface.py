@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lop_theory.modules.axes import is_cloned
 from lop_theory.trace import Node
 
 Partition = NDArray[np.int64]  # block (or base) index of every coordinate
@@ -33,7 +34,7 @@ class Profile(NamedTuple):
         return {
             name: tuple(sorted(set(np.bincount(maps[0]).tolist())))
             for name, maps in self.state.items()
-            if maps and len(maps[0]) > maps[0].max() + 1
+            if maps and is_cloned(maps[0])
         }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lop_theory.modules.axes import Axis
+from lop_theory.modules.axes import Axis, block_count
 from lop_theory.modules.equitable import Structure
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.own_class import Scaled
@@ -148,7 +148,7 @@ def reduced(known: Structure, axis: Axis, taken: Taken) -> Reduced:
 def _product(parts: list[Reduced]) -> Reduced:
     index, gain, stays = np.zeros(1, dtype=np.int64), np.ones(1), np.ones(1, dtype=bool)
     for part in parts:
-        size = int(part.place.max(initial=-1)) + 1
+        size = block_count(part.place)
         index = (index[:, None] * size + part.place[None, :]).ravel()
         gain = (gain[:, None] * part.gain[None, :]).ravel()
         stays = (stays[:, None] & part.stays[None, :]).ravel()
@@ -159,7 +159,7 @@ def _sum(parts: list[Reduced]) -> Reduced:
     offset, indices = 0, list[Partition]()
     for part in parts:
         indices.append(part.place + offset)
-        offset += int(part.place.max(initial=-1)) + 1
+        offset += block_count(part.place)
     return Reduced(np.concatenate(indices), *(np.concatenate([p[k] for p in parts]) for k in (1, 2)))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from lop_theory.modules.axes import block_count, is_cloned
 from lop_theory.modules.conditions import Offence, clone_pair, largest
 from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
 from lop_theory.modules.propagation import sizes_of
@@ -72,7 +73,7 @@ def signals(
             values[node.name] = value
             if not value.is_leaf:
                 value.retain_grad()
-            if node.op == "call_function" and near_tie(node, values, NEAR):
+            if near_tie(node, values, NEAR):
                 ties.append(program.where(node))
         return value
 
@@ -123,13 +124,11 @@ def near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
     x = values.get(source.name) if isinstance(source, fx.Node) else None
     if x is None or not x.numel():
         return False
-    if name not in KINKS and "max_pool" not in name:
-        return False
-    scale = largest(x) or 1.0
+    width = margin * largest(x)
     if name in KINKS:
         gap = [(x.detach() - kink).abs() for kink in KINKS[name]]
-        return any(bool(((g > 0) & (g < margin * scale)).any()) for g in gap)
-    return _pooled_tie(x.detach(), margin * scale)
+        return any(bool(((g > 0) & (g < width)).any()) for g in gap)
+    return "max_pool" in name and _pooled_tie(x.detach(), width)
 
 
 def _pooled_tie(x: Tensor, margin: float) -> bool:
@@ -193,7 +192,7 @@ def spread_offence(program: Program, name: str, pair: tuple[Tensor, Tensor], axe
     moves."""
     values, moved = pair[0].detach(), pair[1]
     for dim, index in enumerate(axes if values.numel() else ()):
-        if len(index) <= index.max(initial=-1) + 1:
+        if not is_cloned(index):
             continue
         leaders = _leaders(index).to(values.device)
         apart = _gap(values, values.index_select(dim, leaders)).abs()
@@ -219,8 +218,9 @@ class Rule(NamedTuple):
 
 
 def _block_largest(values: Tensor, index: Any) -> Tensor:
-    blocks = torch.as_tensor(np.unique(index, return_inverse=True)[1], device=values.device)
-    best = torch.zeros(int(blocks.max()) + 1, dtype=values.dtype, device=values.device)
+    numbers = np.unique(index, return_inverse=True)[1]
+    blocks = torch.as_tensor(numbers, device=values.device)
+    best = torch.zeros(block_count(numbers), dtype=values.dtype, device=values.device)
     return best.scatter_reduce(0, blocks, values, "amax")[blocks]
 
 
@@ -373,9 +373,7 @@ def _fits(maps: Any, mine: Tensor, theirs: Tensor) -> bool:
     """Whether the partition of a value fits both sides: traces in other precisions have casts of their own."""
     if maps is None or not len(maps) == mine.dim() == theirs.dim():
         return False
-    return all(
-        [len(i), i.max(initial=-1) + 1] == sizes for i, *sizes in zip(maps, mine.shape, theirs.shape, strict=True)
-    )
+    return all([len(i), block_count(i)] == sizes for i, *sizes in zip(maps, mine.shape, theirs.shape, strict=True))
 
 
 def _first_difference(c: Comparison) -> Offence | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from lop_theory.modules.axes import is_cloned
 from lop_theory.modules.conditions import Offence, clone_pair
 from lop_theory.modules.equitable import block_constant
 from lop_theory.modules.interface import Partition, Profile
@@ -112,12 +113,12 @@ def _laid_out_alike(value: Tensor, parameter: Tensor) -> bool:
 
 
 def _grew(name: str, profile: Profile) -> bool:
-    return any(len(index) > index.max(initial=-1) + 1 for index in profile.state[name])
+    return any(is_cloned(index) for index in profile.state[name])
 
 
 def _along_clones(array: Any, clones: _Clones) -> Iterator[tuple[int, Partition]]:
     for dim, index in enumerate(clones.blocks if array.size else ()):
-        if len(index) > index.max(initial=-1) + 1 and array.shape[dim] == len(index):
+        if is_cloned(index) and array.shape[dim] == len(index):
             yield dim, index
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
+from lop_theory.modules.axes import block_count
 from lop_theory.modules.clone import Clone
 from lop_theory.modules.resizing import resize
 from lop_theory.modules.sizes import (
@@ -126,13 +127,13 @@ def _growth(base: Mapping[bool, Program], traced: Clone) -> set[Growth]:
                 found |= {Growth(module, a, b) for a, b in zip(old, new, strict=False) if type(a) is type(b) is int}
         axes = traced.profiles[training].values
         found |= {
-            Growth(program.modules.get(name, ""), int(index.max(initial=-1)) + 1, len(index))
+            Growth(program.modules.get(name, ""), block_count(index), len(index))
             for name, maps in axes.items()
             for index in maps
         }
     for name, maps in traced.profiles[True].state.items():
         module = name.rpartition(".")[0]
-        found |= {Growth(module, int(index.max(initial=-1)) + 1, len(index)) for index in maps}
+        found |= {Growth(module, block_count(index), len(index)) for index in maps}
     return found
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lop_theory.modules.axes import Indices
+from lop_theory.modules.axes import Indices, block_count
 
 
 def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
@@ -17,7 +17,7 @@ def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
     shape = tuple(len(index) for _, index in roles)
     if not {"summed", "kept"} <= kinds:
         return np.zeros(shape)
-    base = tuple(int(index.max()) + 1 if role == "shared" else len(index) for role, index in roles)
+    base = tuple(block_count(index) if role == "shared" else len(index) for role, index in roles)
     noise = np.random.default_rng(seed).standard_normal(base)
     for dim, (role, index) in enumerate(roles):
         if role == "shared":

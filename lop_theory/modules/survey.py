@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from lop_theory.modules.axes import is_cloned
 from lop_theory.modules.conditions import Pass, Propagated
 from lop_theory.modules.numeric import NEAR, bad, by_last, near_tie
 from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
@@ -156,8 +157,7 @@ def _passed(
         outputs = outputs_of(run(program, opened, given, observe, precision=torch.float64))
         watch.turn()
         roots = [(t, w) for t, w in zip(outputs, weights_of_outputs(outputs, seed), strict=True) if t.requires_grad]
-        if roots:
-            torch.autograd.backward([t for t, _ in roots], [w for _, w in roots])
+        torch.autograd.backward([t for t, _ in roots], [w for _, w in roots])
     for weight in weights.values():
         weight.finish()
     return tuple(t.detach() for t in outputs)
@@ -200,7 +200,7 @@ class _Look:
         self.tensors[node.name] = value.detach()
         if value.is_floating_point():
             self.values[node.name] = value.detach()
-            if node.op == "call_function" and near_tie(node, self.values, NEAR):
+            if near_tie(node, self.values, NEAR):
                 self.ties.append(self.program.where(node))
 
     def turn(self, propagate: Callable[[Pass], Propagated]) -> None:
@@ -279,7 +279,7 @@ def distance(value: Tensor, axes: Any, terms: float = 0.0) -> float:
     exact)."""
     found = 0.0
     for dim, index in enumerate(axes if isinstance(axes, tuple) and value.numel() else ()):
-        if len(index) > index.max(initial=-1) + 1:
+        if is_cloned(index):
             found = max(found, _along(value, index, dim, terms))
     return found
 
@@ -331,7 +331,7 @@ def _from_base(name: str, adjoint: Tensor, base: Base) -> float:
         return 0.0  # a value that only one of them has; the outputs are compared in any case
     total = adjoint
     for dim, index in enumerate(base.values[other]):
-        if len(index) > index.max(initial=-1) + 1:
+        if is_cloned(index):
             total = _summed(total, index, dim)
     return _ratio_by_last(total, base.adjoints[other])
 

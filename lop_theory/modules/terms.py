@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lop_theory.modules.axes import block_count, is_cloned
 from lop_theory.modules.interface import Contraction, Operand
 from lop_theory.modules.redistribute import block_means, block_sums
 from lop_theory.trace import Program
@@ -99,7 +100,7 @@ def allowed(weight: Any, roles: Roles, summed: str, factor: Any) -> Any:
         own = block_sums(own, roles[d][1], d)
     result = np.maximum(own, everything)
     for d, (role, axis) in enumerate(roles):
-        if role != summed and len(axis) > axis.max(initial=-1) + 1 and result.shape[d] == len(axis):
+        if role != summed and is_cloned(axis) and result.shape[d] == len(axis):
             result = block_means(result, axis, d)
     return result
 
@@ -109,7 +110,7 @@ def _block_maxima(factor: Any, roles: Roles, summing: list[int]) -> Any:
         index = roles[d][1]
         if factor.shape[d] == len(index):
             blocks = np.unique(index, return_inverse=True)[1]
-            best = np.zeros((*factor.shape[:d], int(blocks.max(initial=-1)) + 1, *factor.shape[d + 1 :]))
+            best = np.zeros((*factor.shape[:d], block_count(blocks), *factor.shape[d + 1 :]))
             np.maximum.at(np.moveaxis(best, d, 0), blocks, np.moveaxis(factor, d, 0))
             factor = best
     return factor

@@ -86,6 +86,8 @@ def test_a_value_beside_a_kink_is_near_and_one_on_it_is_not(name, scale):
             x = torch.cat([large, torch.tensor([kink + off * scale], dtype=torch.float64)])
             assert near_tie(node, {source: x}, 1e-6) == near
     assert not near_tie(node, {source: torch.zeros(3)}, 1e-6)
+    on_the_edge = torch.tensor([2.0, kink + 2.0**-19], dtype=torch.float64)
+    assert near_tie(node, {source: on_the_edge}, 2.0**-20) == (float(on_the_edge.abs().max()) > 2)
     assert not near_tie(node, {source: torch.zeros(0)}, 1e-6)
     assert not near_tie(node, {}, 1e-6)
 
@@ -121,6 +123,11 @@ def test_signals_of_one_channel_tie_along_their_length():
     x = torch.tensor([[0.0, 1.0, 1.0 + 1e-9, 3.0], [1.0, 5.0, 6.0, 7.0]], dtype=torch.float64)
     assert pooled(x, 1e-8, 1)
     assert not pooled(x[1:], 1e-8, 1)
+    apart = torch.tensor([[0.0, 1.0, 2.0, 3.0], [1.0 + 1e-9, 5.0, 6.0, 7.0]], dtype=torch.float64)
+    assert not pooled(apart, 1e-8, 1)  # of two channels
+    steps = torch.tensor([[0.0, 2.0**-10, 1.0, 2.0]], dtype=torch.float64)
+    assert not pooled(steps, 2.0**-11, 1)  # as far apart as the margin
+    assert pooled(steps, 2.0**-11 * (1 + 1e-9), 1)
 
 
 # --- what is looked at ------------------------------------------------------------------------------------------------
@@ -173,6 +180,7 @@ def test_values_adjoints_and_gradients_are_those_of_autograd_in_float64(several)
     loss = sum((t * w).sum() for t, w in zip(outputs, weights_of_outputs(outputs, 7), strict=True))
     loss.backward()
     assert set(seen.gradients) == {"a.weight", "a.bias", "b.weight", "b.bias"}  # a buffer has none
+    assert not set(seen.adjoints) & set(program.state)
     for name, p in model.named_parameters():
         torch.testing.assert_close(seen.gradients[name], p.grad, rtol=1e-10, atol=1e-12)
     mul = next(n.name for n in program.graph.nodes if "mul" in n.name)
@@ -206,6 +214,29 @@ def test_a_loss_of_ones_own_and_random_errors(several):
     assert bool((errors > 0).any())
     assert bool((errors < 0).any())
     assert torch.equal(off.values[mul], signals(program, state, inputs, seed=7, rounding=1e-6).values[mul])
+
+
+def test_outputs_that_no_weight_reaches_have_no_gradient():
+    model = Model(lambda s, x: (2 * x, s.a(x).detach()))
+    program, state = trace(model, X.float()), state_of(model)
+    seen = signals(program, state, [X.float()], seed=1)
+    assert (seen.adjoints, seen.gradients) == ({}, {})
+    assert torch.equal(seen.outputs[0], 2 * X.float().double())
+
+
+def test_errors_of_every_value_that_is_computed_be_it_in_a_list_or_not_a_number():
+    def function(s, x):
+        first, second = torch.tanh(s.a(x)).split(2, -1)
+        return s.o(torch.cat([first, second], -1)) * x.shape[0]
+
+    model = Model(function)
+    program, state = trace(model, X.float()), state_of(model)
+    seen = signals(program, state, [X.float()], seed=1)
+    found = sensitivity(program, state, [X.float()], seen, 1)
+    assert found.values.keys() == seen.values.keys()
+    assert not set(seen.adjoints) & set(program.state)
+    given = set(program.user_inputs)
+    assert all(bool((t > 0).all()) != (name in given) for name, t in found.values.items())
 
 
 def test_sensitivities_are_of_the_order_of_what_numbers_move_by(several):

@@ -1,6 +1,7 @@
 """The one pass that a certificate looks at: it sees what all values at once show, and lets nothing through."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lop_theory.modules.conditions import copies  # noqa: E402
 from lop_theory.modules.numeric import signals  # noqa: E402
 from lop_theory.trace import NotTraceable, state_of, trace  # noqa: E402
 from lop_theory.verdict import Fails  # noqa: E402
+from tests.modules.nets import Model  # noqa: E402
 
 X = torch.randint(0, 7, (3, 4), generator=torch.Generator().manual_seed(0))
 
@@ -378,3 +380,127 @@ def test_whole_numbers_among_the_parameters_are_no_weights():
     assert found.keys() == {id(state["a.weight"]), id(state["a.bias"])}
     seen = signals(program, state, [x], seed=1)
     assert seen.gradients.keys() == {"a.weight", "a.bias"}
+
+
+# --- what is kept of a pass -------------------------------------------------------------------------------------------
+
+
+def test_what_autograd_saves_of_an_opened_weight_is_its_parameter():
+    parameter = torch.arange(6.0).reshape(2, 3)
+    opened, live = parameter.double(), survey._Live()
+    live.add(opened, parameter)
+    for view in (opened, opened.T, opened[1, 1:], opened[:, 1]):
+        kept = live.pack(view)
+        assert kept[0] is parameter
+        assert torch.equal(live.unpack(kept), view)
+        assert live.unpack(kept).data_ptr() != view.data_ptr()
+    other = torch.ones(3).double()
+    assert live.pack(other) is other
+    assert live.unpack(other) is other
+    single, sparse = torch.ones(3), torch.eye(2).double().to_sparse()
+    assert live.pack(single) is single
+    assert live.pack(sparse) is sparse
+    numbers = opened.view(torch.int64)  # the same place, read as something else
+    assert live.pack(numbers) is numbers
+    later = opened.detach()
+    del opened, view
+    assert live.pack(later) is later  # the weight is gone: something else lies there now
+
+
+def test_a_gradient_is_told_as_soon_as_its_last_use_has_given_its_own():
+    model, x = Model(lambda s, x: s.o(torch.tanh(s.a(torch.tanh(s.a(x)[:, :1]) * x)))), torch.randn(3, 5)
+    program, state, events = trace(model, x), state_of(model), []
+    names = {id(t): name for name, t in state.items()}
+    watch = survey._Watch(
+        lambda *_: None, lambda: None, lambda name, _: events.append(name), lambda key, _: events.append(names[key])
+    )
+    survey._passed(program, state, [x], 2, watch)
+    values = [n.name for n in program.graph.nodes if n.op == "call_function"]
+    assert events.index("o.weight") < events.index(values[-2])
+    assert events[-2:] == ["a.weight", "a.bias"] or events[-2:] == ["a.bias", "a.weight"]
+    assert len(events) == len(set(events))
+
+
+def look(base=None, wanted=(), rescaled=(), **partitions):
+    """A look at a program of one bias ``b`` that ``h`` adds, after its forward pass."""
+    model = Model(lambda s, x: s.o(torch.tanh(s.a(x)))).double()
+    program, state = trace(model, X_ROWS), state_of(model)
+    names = {"h": next(n.name for n in program.graph.nodes if "linear" in n.name)}
+    partitions = {names.get(name, name): index for name, index in partitions.items()}
+    found = survey._Look(program, state, {"a.bias": (PAIRS,), "a.weight": (PAIRS, np.arange(5))}, base)
+    given = SimpleNamespace(
+        partitions=partitions, wanted={(names["h"], d) for d in wanted}, rescaled={names[n] for n in rescaled}
+    )
+    for node in program.graph.nodes:
+        if node.name == names["h"]:
+            found.value(node, torch.tensor([[1.0, 1.5, 4.0, 4.0]]).double().repeat(3, 1))
+        elif node.name in program.state:
+            found.value(node, state[program.state[node.name]])
+    found.turn(lambda passed: given if names["h"] in passed.tensors else None)
+    return found, names["h"], state
+
+
+PAIRS, X_ROWS = np.array([0, 0, 1, 1]), torch.randn(3, 5, dtype=torch.float64)
+LINES = np.arange(3)
+
+
+def test_a_look_keeps_the_largest_distance_of_all_values_and_no_value():
+    found, name, _ = look(h=(LINES, PAIRS))
+    assert found.clones == pytest.approx(0.5 / 1.5)
+    assert (found.finite, found.apart, found.ties) == (True, 0.0, [])
+    assert found.values == found.tensors == {}
+    assert found.sizes[name] == (3, 4)
+    assert look(h=(LINES, np.arange(4)))[0].clones == look()[0].clones == 0.0
+    adjoint = torch.tensor([[1.0, 4.0, 1.0, 1.0]]).double().repeat(3, 1)
+    found.adjoint(name, adjoint)
+    assert found.clones == pytest.approx(3 / 4)
+    found.adjoint(name, torch.ones_like(adjoint))
+    assert found.clones == pytest.approx(3 / 4)
+    assert found.magnitudes == {}
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_an_adjoint_or_a_gradient_that_is_not_finite_is_seen(wrong):
+    for what in ("adjoint", "gradient"):
+        found, name, state = look()
+        if what == "adjoint":
+            found.adjoint(name, torch.full((3, 4), wrong).double())
+        else:
+            found.gradient(id(state["a.bias"]), torch.full((4,), wrong).double())
+        assert not found.finite
+        found.adjoint(name, torch.ones(3, 4))
+        assert not found.finite
+
+
+def test_gradients_of_biases_are_told_from_the_terms_that_they_add_up():
+    found, name, state = look()
+    gradient = torch.tensor([1e-9, 2e-9, 1.0, 1.0]).double()
+    found.gradient(id(state["a.bias"]), gradient)
+    assert found.clones == pytest.approx(0.5)  # of the smaller block, the median one of two
+    found, name, state = look()
+    found.adjoint(name, torch.full((3, 4), 10.0).double())
+    found.adjoint(name, torch.ones(3, 4).double())
+    found.gradient(id(state["a.bias"]), gradient)
+    assert found.clones == pytest.approx(1e-9 / (10 * 3**0.5))
+    found.gradient(id(state["a.weight"]), torch.tensor([[1.0], [3.0], [1.0], [1.0]]).double().repeat(1, 5))
+    assert found.clones == pytest.approx(2 / 3)
+    found.gradient(id(state["o.weight"]), torch.randn(3, 4))  # no partition of it is known
+    assert found.clones == pytest.approx(2 / 3)
+
+
+def test_adjoints_are_measured_where_weights_ask_for_it_and_compared_where_they_must_be_the_bases():
+    adjoint = torch.tensor([[1.0, 2.0, -3.0, 0.5], [0.0, -4.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]).double()
+    total = adjoint[:, ::2] + adjoint[:, 1::2]
+    for rescaled, apart in (((), 0.5 / 4), (("h",), 0.0)):
+        off = total.clone()
+        off[0, 0] += 0.5
+        base = survey.Base((), {"b": off}, {"linear": "b"}, {"b": (LINES, PAIRS)})
+        found, name, _ = look(base, wanted=(0, 1), rescaled=rescaled)
+        found.adjoint(name, adjoint)
+        assert found.apart == pytest.approx(apart)
+        assert {d: m.tolist() for (_, d), m in found.magnitudes.items()} == {
+            0: [3.0, 4.0, 0.0],
+            1: [1.0, 4.0, 3.0, 0.5],
+        }
+        found.adjoint("tanh", adjoint)
+        assert len(found.magnitudes) == 2
