@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import certify, compress, detect, expand, merge  # noqa: E402
 from lop_theory.modules.shrinking import _change  # noqa: E402
 from lop_theory.modules.zoo import resnet18  # noqa: E402
-from tests.zoo.plain import PLAIN  # noqa: E402
+from tests.zoo.plain import PLAIN, Function  # noqa: E402
 
 ROWS = torch.randn(64, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -222,18 +222,11 @@ def test_tied_tables_and_normalised_units_stay():
     assert "averages" in compress(normed, detect(normed, ROWS)).kept["0"]
 
 
-class Branches(nn.Module):
+class Branches(Function):
     """Whatever a test wants to do with a layer ``a`` of eight units and a reader ``b``."""
 
     def __init__(self, function, **parts):
-        super().__init__()
-        self.function, self.k = function, 8
-        self.a, self.b, self.c = nn.Linear(4, 8), nn.Linear(8, 5), nn.Linear(4, 8)
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x, **options):
-        return self.function(self, x, **options)
+        super().__init__(function, a=nn.Linear(4, 8), b=nn.Linear(8, 5), c=nn.Linear(4, 8), k=8, **parts)
 
 
 def branches(function, *twins, factor=1.0, **parts):

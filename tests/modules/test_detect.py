@@ -14,6 +14,7 @@ from lop_theory.modules import Criteria, certify, detect, expand  # noqa: E402
 from lop_theory.modules.gathered import Gathered  # noqa: E402
 from lop_theory.modules.likeness import equal_blocks  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
+from tests.modules.nets import stepped  # noqa: E402
 from tests.modules.planted import ROWS, kinds, layer, network, tanh_network  # noqa: E402
 
 
@@ -121,11 +122,7 @@ def test_the_rest_of_the_library_does_not_import_torch():
 
 def test_detected_clones_of_a_trained_clone_still_match_the_certificate():
     clone = expand(network(), 2, example_input=ROWS)
-    optimiser = torch.optim.Adam(clone.parameters(), 1e-2)
-    for _ in range(20):
-        optimiser.zero_grad()
-        (clone(ROWS) ** 2).mean().backward()
-        optimiser.step()
+    stepped(clone, torch.optim.Adam(clone.parameters(), 1e-2), 20, ROWS)
     assert certify(clone, example_input=ROWS)
     assert all(found.cloned == found.units for found in detect(clone, ROWS).layers)
 

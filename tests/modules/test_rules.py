@@ -13,28 +13,12 @@ from lop_theory.modules import UnsupportedOperation, certify, expand  # noqa: E4
 from lop_theory.modules.interface import Contraction  # noqa: E402
 from lop_theory.modules.plan import widths  # noqa: E402
 from lop_theory.modules.scale import argument_of  # noqa: E402
+from tests.zoo.plain import Function, lin  # noqa: E402
 
 IMAGES = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 SIGNAL = torch.randn(3, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-class Function(nn.Module):
-    """A forward pass written as a free function of parts and input."""
-
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
-
-
-def lin(inputs, outputs):
-    return nn.Linear(inputs, outputs)
 
 
 def parameter(*shape):

@@ -1,14 +1,13 @@
 """False certificates that were once given: each case stands for its kind."""
 
 from collections import namedtuple
-from types import MethodType
 
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lop_theory.modules import certify, detect, expand, expansion  # noqa: E402
+from lop_theory.modules import certify, expand, expansion  # noqa: E402
 from lop_theory.trace import NotTraceable  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
 from tests.modules.nets import Model, X, gap, tanh  # noqa: E402
@@ -104,22 +103,6 @@ def test_a_normalisation_in_float32_does_not_fail_a_correct_clone(dtype):
     assert isinstance(certify(clone, example_input=x), Fails)
 
 
-def test_state_of_the_optimizer_that_differs_between_clones_is_an_offence():
-    clone = expand(Model(tanh).double(), 2, example_input=X)
-    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
-    for _ in range(3):
-        optimizer.zero_grad()
-        clone(X).square().mean().backward()
-        optimizer.step()
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-    optimizer.state[clone.a.weight]["exp_avg_sq"][1] *= 1.1
-    verdict = certify(clone, example_input=X, optimizer=optimizer)
-    assert isinstance(verdict, Fails)
-    assert "exp_avg_sq differs between clones" in str(verdict)
-    assert "a.weight" in str(verdict)
-    assert isinstance(certify(clone, example_input=X), Holds)
-
-
 def test_an_operator_without_a_rule_costs_its_layer_not_the_model():
     base = Model(lambda s, x: s.o(torch.special.i0(s.a(x))) + s.d(torch.tanh(s.c(x)))).double()
     base.c, base.d = nn.Linear(5, 4).double(), nn.Linear(4, 3).double()
@@ -142,33 +125,6 @@ def test_every_kept_width_is_laid_to_its_own_operator():
         assert operator in narrow[name]
     assert "e.bias" not in narrow
     assert ("special_i0" in narrow["d.weight"], "special_i1" in narrow["c.weight"]) == (False, True)
-
-
-def trained(optimizer):
-    clone = expand(Model(tanh).double(), 2, example_input=X)
-    stepper = optimizer(clone.parameters())
-
-    def closure():
-        stepper.zero_grad()
-        loss = clone(X).square().mean()
-        loss.backward()
-        return loss
-
-    for _ in range(2):
-        stepper.step(closure)
-    return clone, stepper
-
-
-def test_factored_moments_are_looked_at_and_other_layouts_are_not_called_alike():
-    clone, optimizer = trained(torch.optim.Adafactor)
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-    optimizer.state[clone.a.weight]["row_var"][1] *= 1.5
-    verdict = certify(clone, example_input=X, optimizer=optimizer)
-    assert "row_var differs between clones" in verdict.witness.reason
-    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
-    verdict = certify(clone, example_input=X, optimizer=optimizer)
-    assert isinstance(verdict, Undecided)
-    assert "not known" in str(verdict)
 
 
 Pair = namedtuple("Pair", "y z")
@@ -220,230 +176,6 @@ def test_gradients_that_go_elsewhere_than_the_base_s_are_an_offence(theirs, mine
     assert isinstance(certify(clone, base=base, example_input=X), Holds)
     clone.function = mine
     assert "in one of the models alone" in certify(clone, base=base, example_input=X).witness.reason
-
-
-def test_what_is_wrong_is_said_before_what_is_not_known():
-    base = Model(tanh).double()
-    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Undecided)
-    assert "base" in str(certify(clone, base=base, example_input=X, optimizer=optimizer).witness)
-
-
-def state_that_differs(kind, shape):
-    """Of two clones."""
-    value = torch.ones(shape, dtype=torch.uint8 if kind == "codes" else torch.float64)
-    value[1] = 3
-    kinds = {"list": [value], "complex": value * 1j, "codes": value, "own layout": {"q": value.flatten()}}
-    return {**kinds, "array": value.numpy()}[kind]
-
-
-@pytest.mark.parametrize(
-    ("kind", "verdict"),
-    [("list", Fails), ("complex", Fails), ("array", Fails), ("codes", Undecided), ("own layout", Undecided)],
-)
-def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
-    clone, optimizer = trained(torch.optim.Adam)
-    weight = clone.a.weight
-    optimizer.state[weight]["extra"] = state_that_differs(kind, weight.shape)
-    found = certify(clone, example_input=X, optimizer=optimizer)
-    assert isinstance(found, verdict)
-    assert "extra" in str(found)
-    optimizer.state[weight]["extra"] = [
-        torch.ones_like(weight),
-        torch.ones(weight.shape, dtype=torch.uint8),
-        torch.ones(1),
-    ]
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-
-
-def test_a_parameter_without_entries_is_alike():
-    base = Model(lambda s, x: s.o(torch.tanh(s.a(x)) + s.empty.sum(0)))
-    base.empty = nn.Parameter(torch.zeros(0, 4))
-    clone = expand(base.double(), 2, example_input=X)
-    assert clone.empty.shape == (0, 8)
-    optimizer = torch.optim.Adam(clone.parameters(), 1e-3, weight_decay=0.1)
-    stepped(clone, optimizer, 2)
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-    assert {v.kind for v in detect(clone, X, optimizer=optimizer).layers[0].verdicts} == {"trapped"}
-
-
-def test_state_of_no_parameter_is_not_called_alike():
-    clone, optimizer = trained(torch.optim.Adam)
-    optimizer.state["step"] = {"count": torch.tensor(2)}
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-    optimizer.state["shared"] = {"moments": torch.randn(40)}
-    verdict = certify(clone, example_input=X, optimizer=optimizer)
-    assert isinstance(verdict, Undecided)
-    assert "shared is state of no parameter" in str(verdict)
-
-
-def test_a_small_second_moment_is_no_rounding_of_a_large_one_beside_it():
-    """Adam divides entry by entry: one entry that is twice as large parts the clones at the next step."""
-    x = X.float() * torch.tensor([1.0, 40, 40, 40, 40])
-    clone = expand(Model(lambda s, x: tanh(s, x / 40)), 2, example_input=x)
-    optimizer = torch.optim.Adam(clone.parameters(), 1e-2)
-
-    def step():
-        optimizer.zero_grad()
-        (clone(x) - 1).square().mean().backward()
-        optimizer.step()
-
-    for _ in range(3):
-        step()
-    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
-    optimizer.state[clone.a.weight]["exp_avg_sq"][1, 0] *= 2
-    verdict = certify(clone, example_input=x, optimizer=optimizer)
-    assert isinstance(verdict, Undecided)
-    assert "single entries of exp_avg_sq" in str(verdict)
-    step()
-    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Fails)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "redistribute", "kept"),
-    [
-        (torch.optim.Adam, 1, False),
-        (torch.optim.RMSprop, 1, False),
-        (torch.optim.Adam, None, True),
-        (torch.optim.AdamW, 1, True),
-        (torch.optim.SGD, 1, True),
-    ],
-)
-def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, redistribute, kept):
-    """And the steps are really run."""
-    clone = two_layers(redistribute)
-    stepper = optimizer(clone.parameters(), 1e-2, weight_decay=0.1)
-    verdict = certify(clone, example_input=X, optimizer=stepper)
-    assert isinstance(verdict, Holds if kept else Fails)
-    assert kept or "divides the decay of" in str(verdict)
-    stepped(clone, stepper, 20)
-    values = clone.b(torch.tanh(clone.a(X))).unflatten(1, (4, 3))
-    assert bool((values.amax(2) - values.amin(2) < 1e-9).all()) == kept
-
-
-def test_an_optimizer_that_nobody_here_knows_is_not_certified():
-    class Own(torch.optim.SGD):
-        pass
-
-    clone = expand(Model(tanh).double(), 2, example_input=X)
-    verdict = certify(clone, example_input=X, optimizer=Own(clone.parameters(), 0.1))
-    assert isinstance(verdict, Undecided)
-    assert "whether Own treats all units alike is not known" in str(verdict)
-
-
-def own_step(_, optimizer):
-    optimizer.step = MethodType(lambda *_: None, optimizer)
-
-
-def own_step_under_a_scheduler(model, optimizer):
-    own_step(model, optimizer)
-    torch.optim.lr_scheduler.ConstantLR(optimizer)
-
-
-STRANGE = {
-    "before the step": lambda _, o: o.register_step_pre_hook(lambda *_: None),
-    "after the step": lambda _, o: o.register_step_post_hook(lambda *_: None),
-    "own step": own_step,
-    "own step under a scheduler": own_step_under_a_scheduler,
-    "gradient": lambda model, _: model.a.weight.register_hook(lambda g: g * torch.rand_like(g)),
-    "accumulated gradient": lambda model, _: model.a.bias.register_post_accumulate_grad_hook(lambda _: None),
-    "numbers for every unit": lambda _, o: o.param_groups[0].update(eps=torch.rand(8)),
-    "decay for every unit": lambda _, o: o.param_groups[0].update(weight_decay=torch.rand(3)),
-}
-
-
-@pytest.mark.parametrize("change", STRANGE.values(), ids=STRANGE)
-def test_a_step_that_is_not_the_optimizer_s_own_is_not_certified(change):
-    clone = expand(Model(tanh).double(), 2, example_input=X)
-    optimizer = torch.optim.Adam(clone.parameters(), 0.1)
-    torch.optim.lr_scheduler.StepLR(optimizer, 3)
-    assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
-    optimizer = torch.optim.Adam(clone.parameters(), 0.1)
-    change(clone, optimizer)
-    verdict = certify(clone, example_input=X, optimizer=optimizer)
-    assert isinstance(verdict, Undecided)
-    assert "is not known" in str(verdict)
-
-
-def two_layers(redistribute):
-    base = Model(lambda s, x: s.o(torch.tanh(s.b(torch.tanh(s.a(x))))))
-    base.b = nn.Linear(4, 4)
-    return expand(base.double(), 3, example_input=X, redistribute=redistribute)
-
-
-def stepped(clone, optimizer, steps):
-    for _ in range(steps):
-        optimizer.zero_grad()
-        clone(X).square().mean().backward()
-        optimizer.step()
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
-        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1, nesterov=True),
-        lambda p: torch.optim.ASGD(p, 0.1, t0=1, weight_decay=0.1),
-    ],
-)
-def test_sums_of_redistributed_weights_are_alike_as_the_weights_are(optimizer):
-    """And the steps are really run."""
-    clone = two_layers(1)
-    stepper = optimizer(clone.parameters())
-    stepped(clone, stepper, 3)
-    assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
-    stepped(clone, stepper, 10)
-    assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
-    state = stepper.state[clone.b.weight]
-    state.get("momentum_buffer", state.get("ax"))[1, 2] += 0.1
-    assert "differs between clones" in certify(clone, example_input=X, optimizer=stepper).witness.reason
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "key"),
-    [
-        (torch.optim.Adam, "exp_avg"),
-        (torch.optim.NAdam, "exp_avg"),
-        (torch.optim.Adamax, "exp_avg"),
-        (torch.optim.Rprop, "prev"),
-        (lambda p, rate: torch.optim.RMSprop(p, rate, centered=True), "grad_avg"),
-    ],
-)
-def test_a_small_moment_is_no_rounding_of_a_large_one_beside_it(optimizer, key):
-    x = X.float() * torch.tensor([1e-3, 1, 1, 1, 1])
-    clone = expand(Model(tanh), 2, example_input=x)
-    stepper = optimizer(clone.parameters(), 1e-2)
-    for _ in range(3):
-        stepper.zero_grad()
-        (clone(x) - 1).square().mean().backward()
-        stepper.step()
-    assert isinstance(certify(clone, example_input=x, optimizer=stepper), Holds)
-    stepper.state[clone.a.weight][key][1, 0] *= -3
-    verdict = certify(clone, example_input=x, optimizer=stepper)
-    assert isinstance(verdict, Undecided)
-    assert f"single entries of {key}" in str(verdict)
-
-
-@pytest.mark.parametrize("factor", [-1, 0, 0.5, 3])
-def test_moments_of_few_bits_are_not_alike_whatever_they_are(factor):
-    """100 × the tolerance of a weight in bfloat16 would be three times the moment itself."""
-    x = X.bfloat16()
-    clone = expand(Model(tanh).bfloat16(), 2, example_input=x)
-    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
-    clone(x).square().mean().backward()
-    optimizer.step()
-    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
-    optimizer.state[clone.a.weight]["exp_avg"][1] *= factor
-    assert "exp_avg differs" in str(certify(clone, example_input=x, optimizer=optimizer))
-
-
-@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.Rprop])
-def test_moments_that_are_not_finite_are_an_offence_without_clones_too(optimizer):
-    clone, stepper = trained(optimizer)
-    state = stepper.state[clone.o.bias]
-    key = next(key for key, value in state.items() if value.dim())
-    state[key][0] = torch.nan
-    assert certify(clone, example_input=X, optimizer=stepper).witness.reason == f"{key} is NaN or infinite"
 
 
 def test_a_coarse_clone_that_is_off_fails():

@@ -1,4 +1,4 @@
-"""The coarsest equitable partition of a model against refinement by loops; what an optimizer does to its blocks."""
+"""The coarsest equitable partition of a model against refinement by loops."""
 
 import copy
 
@@ -10,10 +10,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
-from lop_theory.modules import Profile  # noqa: E402
 from lop_theory.modules.equitable import _slack, block_constant, same_values, structure  # noqa: E402
-from lop_theory.modules.optimizer import UNKNOWN, optimizer_offences  # noqa: E402
-from lop_theory.modules.training import training_rule  # noqa: E402
 
 X = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -181,137 +178,3 @@ def test_weights_that_are_constant_on_blocks_and_those_that_hold_the_same_number
         assert not check(off, both, 0.0024)
         assert not check(off.T.contiguous(), both, 0.0024)
         assert check(constant[:, 0], (INDEX,), 0.0)
-
-
-# --- optimizers -------------------------------------------------------------------------------------------------------
-
-
-def tied(factor=2, seed=1):
-    """Two hidden units, each twice, and their partition; ``mixed``: the weights between are no copies."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2))
-    wide = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
-    with torch.no_grad():
-        wide[0].weight.copy_(model[0].weight.repeat_interleave(2, 0))
-        wide[0].bias.copy_(model[0].bias.repeat_interleave(2))
-        wide[2].weight.copy_(model[2].weight.repeat_interleave(2, 1) / factor)
-        wide[2].bias.copy_(model[2].bias)
-    return wide
-
-
-PROFILE = Profile(
-    {
-        "0.weight": (INDEX, np.arange(3)),
-        "0.bias": (INDEX,),
-        "2.weight": (np.arange(2), INDEX),
-        "2.bias": (np.arange(2),),
-    },
-    {},
-)
-
-
-def offences(kind, change, **options):
-    model = tied()
-    optimizer = kind(model.parameters(), **options)
-    model(X).square().sum().backward()
-    optimizer.step()
-    change(model, optimizer)
-    return optimizer_offences(model, optimizer, PROFILE)
-
-
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adafactor])
-def test_state_of_clones_is_alike_after_a_step(kind):
-    assert offences(kind, lambda *_: None) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "place", "units"), [("0.weight", (1, 2), (0, 1)), ("0.bias", (2,), (2, 3)), ("2.weight", (0, 3), (2, 3))]
-)
-@pytest.mark.parametrize(("factor", "apart"), [(1 + 1e-8, False), (1 + 1e-5, True), (-1.0, True)])
-def test_moments_may_differ_by_a_hundred_tolerances_of_a_weight(name, place, units, factor, apart):
-    """1e-7 of the largest number that the unit holds, in float64."""
-
-    def change(model, optimizer):
-        state = optimizer.state[model.get_parameter(name)]["exp_avg"]
-        state[place] = float(state.abs().max()) * (2 if factor == -1.0 else 1)
-        other = (place[0] - 1, place[1]) if name == "0.weight" else (3,) if name == "0.bias" else (0, 2)
-        state[other] = state[place] * factor
-
-    found = offences(torch.optim.Adam, change)
-    assert bool(found) == apart
-    for offence in found:
-        assert (offence.node, offence.module, offence.condition) == (name, name.rpartition(".")[0], "optimizer")
-        assert sorted(offence.units) == list(units)
-        assert offence.reason.startswith("exp_avg differs between clones by up to")
-
-
-def test_layouts_that_are_not_the_parameters_are_not_known():
-    def held(value):
-        return lambda model, optimizer: optimizer.state[model[0].weight].update(extra=value)
-
-    for value, reason in (
-        (torch.ones(5), f"extra has a layout of its own: {UNKNOWN}"), (torch.ones(1), None), (torch.ones(()), None),
-        ("text", None), (torch.ones(4, 1), None), (torch.ones(1, 3), None), (torch.ones(4, 3), None),
-        (torch.ones(4), f"extra has a layout of its own: {UNKNOWN}"), (torch.arange(4)[:, None], "in whole numbers"),
-        (torch.full((1,), torch.nan), "extra is NaN or infinite"), ([torch.full((4, 3), torch.inf)], "extra is NaN"),
-        (torch.arange(4.0)[:, None] * 1j, "extra differs between clones by up to 5.00e-01"),
-    ):  # fmt: skip
-        found = offences(torch.optim.Adam, held(value))
-        assert [reason in o.reason for o in found] == ([] if reason is None else [True])
-
-
-def test_parameters_that_the_optimizer_does_not_hold():
-    model, other = tied(), tied()
-    assert optimizer_offences(model, torch.optim.SGD(model[0].parameters(), 0.1), PROFILE) == []  # a part is frozen
-    (found,) = optimizer_offences(model, torch.optim.SGD(other.parameters(), 0.1), PROFILE)
-    assert found.node == "0.weight"
-    assert "parameters of another model" in found.reason
-    everything = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
-    assert optimizer_offences(model, everything, PROFILE) == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "uneven"),
-    [
-        (torch.optim.Adam, {}, True),
-        (torch.optim.Adam, {"weight_decay": 0.0}, False),
-        (torch.optim.Adam, {"decoupled_weight_decay": True}, False),
-        (torch.optim.AdamW, {}, False),
-        (torch.optim.NAdam, {}, True),
-        (torch.optim.NAdam, {"decoupled_weight_decay": True}, False),
-        (torch.optim.RAdam, {}, True),
-        (torch.optim.Adamax, {}, True),
-        (torch.optim.Adagrad, {}, True),
-        (torch.optim.Adadelta, {}, True),
-        (torch.optim.RMSprop, {}, True),
-        (torch.optim.SGD, {"lr": 0.1}, False),
-        (torch.optim.ASGD, {}, False),
-    ],
-)
-def test_coupled_decay_is_uneven_where_an_update_is_divided_by_the_size_of_the_gradient(kind, options, uneven):
-    """Three equal units that read three others with weights of one sum, which are not the same in other orders."""
-    options = {"weight_decay": 0.1, **options}
-    model = nn.Sequential(
-        nn.Linear(3, 3, bias=False), nn.Tanh(), nn.Linear(3, 3, bias=False), nn.Tanh(), nn.Linear(3, 1)
-    ).double()
-    with torch.no_grad():
-        model[0].weight.fill_(0.5)
-        model[2].weight.copy_(torch.tensor([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [3.0, 2.0, 1.0]]))
-        model[4].weight.fill_(0.25)
-    found = structure(model, X)
-    assert found.blocks["2.weight"][0].tolist() == [0, 0, 0]
-    profile = Profile(found.blocks, {})
-    rule = training_rule(model, kind(model.parameters(), **options), profile)
-    assert rule.uneven == (("2.weight",) if uneven else ())
-    assert (rule.name, rule.unknown, rule.untied) == (kind.__name__, "", ())
-    groups = [{"params": [model[2].weight], "weight_decay": 0.0}, {"params": [model[0].weight, *model[4].parameters()]}]
-    assert training_rule(model, kind(groups, **options), profile).uneven == ()
-
-
-def test_an_optimizer_that_is_not_pytorchs_is_not_known():
-    class Own(torch.optim.Adam):
-        pass
-
-    model = tied()
-    rule = training_rule(model, Own(model.parameters()), PROFILE)
-    assert rule.unknown == "whether Own treats all units alike is not known"

@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.modules import Criteria, detect, expand  # noqa: E402
+from tests.modules.nets import stepped  # noqa: E402
 from tests.modules.planted import ROWS, kinds, layer, network, tanh_network  # noqa: E402
 
 
@@ -15,11 +16,7 @@ def test_trapped_units_stay_equal_under_training_and_separating_ones_part(optimi
     for tied, kind in ((True, "trapped"), (False, "separating")):
         model = tanh_network(tied=tied)
         assert {k: b.units for k, b in kinds(detect(model, ROWS), "1").items()} == {kind: (0, 1)}
-        step = optimiser(model.parameters(), 1e-2)
-        for _ in range(20):
-            step.zero_grad()
-            model(ROWS).square().mean().backward()
-            step.step()
+        stepped(model, optimiser(model.parameters(), 1e-2), 20, ROWS)
         gap = float((model[0].weight[0] - model[0].weight[1]).detach().abs().max())
         assert (gap < 1e-15) == tied
 
@@ -64,10 +61,7 @@ def test_coupled_decay_under_adaptive_updates_parts_weights_that_differ(kind, fa
     found = detect(mixed, ROWS, optimizer=optimizer)
     assert set(kinds(found, "2")) == {verdict}
     assert set(kinds(found, "0")) == {below}
-    for _ in range(50):
-        optimizer.zero_grad()
-        mixed(ROWS).square().mean().backward()
-        optimizer.step()
+    stepped(mixed, optimizer, 50, ROWS)
     gaps = [float((p[::factor] - p[1::factor]).detach().abs().max()) for p in (mixed[0].weight, mixed[2].bias)]
     assert max(gaps) < 1e-12 if verdict == "trapped" else min(gaps) > 1e-5
 
