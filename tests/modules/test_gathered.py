@@ -124,6 +124,18 @@ def test_the_correlation_that_is_beyond_chance(units, samples, threshold):
     assert found == pytest.approx(min(np.tanh(expected), 1 - 1e-12), rel=1e-9)
 
 
+@pytest.mark.parametrize(("units", "rho"), [(2, 0.0), (2, 0.5), (12, 0.0)])
+def test_one_time_in_a_hundred_chance_alone_goes_beyond_it(units, rho):
+    """Counted: pairs of normal variables whose correlation is the threshold, fifty samples of each."""
+    rng, times = np.random.default_rng(0), 20_000 if units == 2 else 4000
+    common = rng.standard_normal((times, 1, 50))
+    drawn = rho**0.5 * common + (1 - rho) ** 0.5 * rng.standard_normal((times, units, 50))
+    drawn -= drawn.mean(2, keepdims=True)
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    above = np.triu(drawn @ drawn.transpose(0, 2, 1) > least_correlation(units, 50, rho), 1)
+    assert 0.008 < above.sum() / times < 0.014
+
+
 def test_one_unit_and_a_threshold_of_one():
     assert least_correlation(1, 100, 0.5) == pytest.approx(
         np.tanh(np.arctanh(0.5) + NormalDist().inv_cdf(0.99) / 97**0.5)

@@ -235,19 +235,27 @@ def test_a_flatten_that_mixes_units_takes_the_bounds_of_all():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6))
-def test_no_data_in_range_moves_a_unit_that_is_called_frozen(seed):
+@given(st.integers(0, 10**6), st.sampled_from([nn.ReLU, nn.Hardsigmoid, nn.Hardswish]))
+def test_no_data_in_range_moves_a_unit_that_is_called_frozen(seed, last):
+    """The first unit of either layer is one: its bias outweighs all weights (up to 1/√inputs each). The last moves."""
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU6(), nn.Linear(5, 6), nn.Hardsigmoid(), nn.Linear(6, 1)).double()
+    model = nn.Sequential(
+        nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 5), nn.Sigmoid(), nn.Linear(5, 6), last(), nn.Linear(6, 1)
+    ).double()
     with torch.no_grad():
-        model[0].bias.mul_(8)
-        model[2].bias.mul_(20)
-    x = 2 * torch.rand(64, 3, dtype=torch.float64) - 1
-    found = detect(model, x, criteria=Criteria(input_range=(-1.0, 1.0)))
-    model(x).sum().backward()
-    for layer, block in found.verdicts("frozen"):
-        rows = model[0 if layer.module == "1" else 2]
+        model[0].bias.mul_(4)
+        model[4].bias.mul_(8)
+        model[0].bias[0], model[4].bias[0] = -(3**0.5) - 0.1, -3 - 5**0.5 - 0.1
+        model[0].bias[-1] = model[4].bias[-1] = 0.0
+        model[4].weight[-1].abs_()
+    x, other = (2 * torch.rand(64, 3, dtype=torch.float64) - 1 for _ in range(2))
+    found = detect(model, x, criteria=Criteria(input_range=(-1.0, 1.0))).verdicts("frozen")
+    assert {(layer.module, unit) for layer, block in found for unit in block.units} >= {("1", 0), ("5", 0)}
+    model(torch.cat([other, other.sign()])).sum().backward()
+    for layer, block in found:
+        rows = model[int(layer.module) - 1]
         assert float(rows.weight.grad[list(block.units)].abs().max()) == 0.0
+        assert float(rows.weight.grad.abs().max()) > 0.0
 
 
 def near_zero():
