@@ -61,18 +61,26 @@ def test_multiplicities_are_those_of_the_units():
     assert profile_of_clone(clone).widths() == {"0.weight": (1, 2, 3), "0.bias": (1, 2, 3)}
 
 
+@pytest.fixture(scope="module")
+def narrow():
+    return chain(5, 4, 3, 2)
+
+
 @pytest.mark.parametrize(
-    "wrong", [[], (), [1, 0], [True] * 4, [1.0] * 4, [2, 2], "2", None, {"0": []}, {"9": 2}, {"4": 2}]
-)
-def test_factors_that_mean_nothing_are_refused(wrong):
+    "wrong",
+    [
+        [], (), "2", None, 0, -1, True, 1.5, {"9": 2}, {"4": 2}, {"nowhere": 2},
+        *({"0": times} for times in (0, [], [1, 0], [True] * 4, [1.0] * 4, [2, 2])),
+    ],
+)  # fmt: skip
+def test_factors_that_mean_nothing_are_refused(narrow, wrong):
     with pytest.raises(InvalidInput, match="factor"):
-        expand(
-            chain(5, 4, 3, 2),
-            wrong if isinstance(wrong, dict) or wrong in ([], (), "2", None) else {"0": wrong},
-            example_input=X,
-        )
+        expand(narrow, wrong, example_input=X)
+
+
+def test_a_widening_of_attention_that_nobody_knows_is_refused(narrow):
     with pytest.raises(InvalidInput, match=r"attention.*heads, width, uncorrected"):
-        expand(chain(5, 4, 2), 2, example_input=X, attention="keys")
+        expand(narrow, 2, example_input=X, attention="keys")
 
 
 def test_what_keeps_a_width_is_named():

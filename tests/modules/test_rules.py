@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from lop_theory.modules import UnsupportedOperation, certify, expand  # noqa: E402
+from lop_theory.modules import UnsupportedOperation, certificate, certify, expand  # noqa: E402
 from lop_theory.modules.interface import Contraction  # noqa: E402
 from lop_theory.modules.plan import widths  # noqa: E402
 from lop_theory.modules.scale import argument_of  # noqa: E402
@@ -36,6 +36,15 @@ ACTIVATIONS = {
     "SiLU": nn.SiLU, "Mish": nn.Mish, "Softplus": nn.Softplus, "Softshrink": nn.Softshrink, "Hardshrink": nn.Hardshrink,
     "Softsign": nn.Softsign, "Tanh": nn.Tanh, "Tanhshrink": nn.Tanhshrink, "Threshold": lambda: nn.Threshold(0.1, 0.2),
 }  # fmt: skip
+
+
+def several(inputs, outputs):
+    return nn.ModuleList(lin(inputs, outputs) for _ in ACTIVATIONS)
+
+
+def activated(m, x):
+    """All of them side by side, each between two layers of its own; one trace for all."""
+    return torch.stack([b(act(a(x))) for a, act, b in zip(m.a, m.acts, m.b, strict=True)])
 
 
 def attention_by_einsum(m, x):
@@ -68,7 +77,10 @@ def shuffle(m, x):
 
 
 MODELS = {
-    **{f"activation {name}": (nn.Sequential(nn.Linear(4, 4), make(), nn.Linear(4, 2)), ROWS) for name, make in ACTIVATIONS.items()},
+    "activations": (
+        Function(activated, a=several(4, 4), acts=nn.ModuleList(make() for make in ACTIVATIONS.values()), b=several(4, 2)),
+        ROWS,
+    ),
     "glu": (nn.Sequential(nn.Linear(4, 6), nn.GLU(), nn.Linear(3, 2)), ROWS),
     "swiglu by hand": (Function(lambda m, x: m.d(F.silu(m.g(x)) * m.u(x)), g=lin(4, 3), u=lin(4, 3), d=lin(3, 2)), ROWS),
     "linear without bias": (nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh(), nn.Linear(3, 2, bias=False)), ROWS),
@@ -179,7 +191,9 @@ def weighed(model, batch):
                 yield found.plan, mode, node, effect
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith(("activation", "lstm", "gru", "rnn"))])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if not name.startswith(("activations", "lstm", "gru", "rnn"))]
+)
 def test_sums_name_their_axes_where_the_operator_has_them(name):
     """Sizes of the roles are the weight's shape; the data's axis is the first that is summed (times groups); what is
     kept is an axis of the result. (Recurrent layers sum hidden states that are no operand.)"""
@@ -196,6 +210,19 @@ def test_sums_name_their_axes_where_the_operator_has_them(name):
         result = {leaf for axis in mode.axes[node.name] for leaf in plan.leaves(axis)}
         for axis in [axis for role, axis in effect.roles if role == "kept"]:
             assert set(plan.leaves(axis)) <= result or plan.size(axis) == 1
+
+
+@pytest.mark.claim("module-certificate")
+def test_every_activation_lets_its_units_be_cloned_and_shows_one_that_is_off():
+    model, batch = MODELS["activations"]
+    clone = expand(model.double(), 3, example_input=batch)
+    assert [(a.out_features, b.in_features) for a, b in zip(clone.a, clone.b, strict=True)] == [(12, 12)] * 24
+    assert [tuple(p.shape) for p in clone.acts.parameters()] == [(1,), (12,)]  # of PReLU
+    with torch.no_grad():
+        for layer in clone.a:
+            layer.bias[1] += 1e-3
+    found = {offence.module for offence in certificate(clone, example_input=batch).symbolic}
+    assert found == {f"a.{k}" for k in range(24)}
 
 
 @pytest.mark.claim("module-certificate")
@@ -216,13 +243,6 @@ def test_an_operator_without_a_rule_is_named_and_can_be_given_one():
     rules = {torch.ops.aten.special_i0: lambda call: call["self"].axes}
     clone = expand(model, 2, example_input=ROWS, rules=rules)
     assert certify(clone, base=model, example_input=ROWS, rules=rules)
-
-
-@pytest.mark.parametrize("bad", [0, -1, True, 1.5, "two", {"0": 0}, {"nowhere": 2}, {"0": [1, 2]}])
-def test_bad_factors_are_refused(bad):
-    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double()
-    with pytest.raises(ValueError, match="factor"):
-        expand(model, bad, example_input=ROWS)
 
 
 def test_a_model_without_hidden_width_is_refused():
