@@ -32,6 +32,14 @@ def images(normalisation):
     ).double()
 
 
+@pytest.fixture(scope="module")
+def pair():
+    """A base and its clone; copied by those who change them."""
+    torch.manual_seed(0)
+    base = network()
+    return base, expand(base, 2, example_input=ROWS)
+
+
 VIOLATIONS = {  # parameter, index of the entries to move -> module named, condition
     "0.weight": ((0, 0), "0", "MC1"),
     "0.bias": ((1,), "0", "MC1"),
@@ -44,9 +52,8 @@ VIOLATIONS = {  # parameter, index of the entries to move -> module named, condi
 
 @pytest.mark.claim("module-certificate")
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_a_planted_violation_is_named_with_module_condition_and_units(name):
-    base = network()
-    clone = expand(base, 2, example_input=ROWS)
+def test_a_planted_violation_is_named_with_module_condition_and_units(name, pair):
+    clone = copy.deepcopy(pair[1])
     index, module, condition = VIOLATIONS[name]
     with torch.no_grad():
         state_of(clone)[name][index] += 1e-6
@@ -57,9 +64,9 @@ def test_a_planted_violation_is_named_with_module_condition_and_units(name):
     assert verdict.witness.units[0] // 2 == verdict.witness.units[1] // 2
 
 
-def test_outgoing_sums_alone_break_the_backward_half_only():
+def test_outgoing_sums_alone_break_the_backward_half_only(pair):
     """In-equitable but not out-equitable: forward values stay cloned, adjoints do not."""
-    clone = expand(network(), 2, example_input=ROWS)
+    clone = copy.deepcopy(pair[1])
     with torch.no_grad():
         state_of(clone)["3.weight"][:, 0] += 0.1
         state_of(clone)["3.weight"][:, 1] -= 0.1
@@ -98,12 +105,11 @@ def test_numeric_half_agrees_with_the_symbolic_one_on_random_perturbations():
         assert bool(result) == (not result.symbolic) == (not result.numeric) == (size == 0.0)
 
 
-def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base():
-    base = network()
+def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base(pair):
+    base, clone = pair
     wide = nn.Sequential(
         nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2)
     ).double()
-    clone = expand(base, 2, example_input=ROWS)
     with pytest.raises(InvalidInput, match="was not made by expand"):
         certify(wide, example_input=ROWS)
     assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)  # random weights of the right sizes
@@ -115,10 +121,9 @@ def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base():
 
 
 @pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.weight", "3.weight", "5.bias"])
-def test_clones_of_another_network_are_no_clones_of_this_one(name):
+def test_clones_of_another_network_are_no_clones_of_this_one(name, pair):
     """The clone is in order by itself: only the comparison with the base can tell."""
-    base = network()
-    clone = expand(base, 2, example_input=ROWS)
+    base, clone = pair
     profile = profile_of_clone(clone)
     assert certify(clone, base=base, example_input=ROWS, profile=profile)
     other = copy.deepcopy(base)
@@ -130,8 +135,8 @@ def test_clones_of_another_network_are_no_clones_of_this_one(name):
     assert certify(expand(other, 2, example_input=ROWS), base=other, example_input=ROWS)
 
 
-def test_profiles_that_do_not_match_at_an_interface_are_refused():
-    clone = expand(network(), 2, example_input=ROWS)
+def test_profiles_that_do_not_match_at_an_interface_are_refused(pair):
+    _, clone = pair
     state = {
         **profile_of_clone(clone).state,
         "3.weight": (profile_of_clone(clone).state["3.weight"][0], np.array([0, 1, 0, 1, 2, 2])),

@@ -1,6 +1,7 @@
 """Models that nobody here wrote, built from config without downloads: ResNet, ConvNeXt, MobileNetV2, ViT, BERT,
 GPT-2."""
 
+import copy
 import logging
 
 import pytest
@@ -96,12 +97,27 @@ def train(model, batch, steps=5):
         optimiser.step()
 
 
+@pytest.fixture(scope="module")
+def pairs():
+    """Bases and their clones, made once; copied by those who train or change them."""
+    made = {}
+
+    def pair(name, jitter):
+        if name not in made:
+            torch.manual_seed(0)
+            base, batch = BUILDERS[name]()
+            jitter(base, 0.1).eval()
+            made[name] = base, expand(base, 2, example_input=batch), batch
+        return made[name]
+
+    return pair
+
+
 @pytest.mark.claim("composition")
 @pytest.mark.parametrize("name", BUILDERS)
-def test_widened_certified_trained_and_found_again(name, jitter):
-    base, batch = BUILDERS[name]()
-    jitter(base, 0.1).eval()
-    clone = expand(base, 2, example_input=batch)
+def test_widened_certified_trained_and_found_again(name, pairs, jitter):
+    base, clone, batch = pairs(name, jitter)
+    clone = copy.deepcopy(clone)
     verdict = certify(clone, base=base, example_input=batch)
     assert verdict, verdict
     train(clone.train(), batch)
@@ -114,13 +130,11 @@ def test_widened_certified_trained_and_found_again(name, jitter):
 
 @pytest.mark.claim("base-network")
 @pytest.mark.parametrize("name", ["resnet", "convnext", "vit", "bert"])
-def test_the_state_loads_into_the_same_class_built_wider(name, jitter):
+def test_the_state_loads_into_the_same_class_built_wider(name, pairs, jitter):
     """An oracle that shares no code with ours: the library's own wide model with our weights computes the base's
     function."""
-    base, batch = BUILDERS[name]()
-    jitter(base, 0.1).eval()
+    base, clone, batch = pairs(name, jitter)
     wide = BUILDERS[name](2)[0].double().eval()
-    clone = expand(base, 2, example_input=batch)
     wide.load_state_dict(clone.state_dict())
     torch.testing.assert_close(wide(batch).logits, base(batch).logits, rtol=0, atol=1e-12)
     assert certify(wide, base=base, example_input=batch)  # the profile is inferred from the sizes
