@@ -84,7 +84,8 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
     rounding of a kink. With ``optimizer`` its next steps must keep clones together, too: untied moments, different
     groups, or adaptive steps with coupled weight decay where clones' weights differ part them (100 × the tolerance of a
     weight is allowed in moments, a tenth at most). It is ``Undecided`` of state in a layout of its own (LBFGS), of
-    whole numbers or single entries of moments that differ, of hooks, and of optimizers that are not PyTorch's.
+    whole numbers or single entries of moments that differ, of gradients that are rounding where steps divide by their
+    size, of hooks, and of optimizers that are not PyTorch's.
     """
     return certificate(
         model,
@@ -112,17 +113,18 @@ def certificate(  # noqa: PLR0913 - as certify
     found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), tolerance)
     reference = None if base is None else program_of(base, example_input, training=model.training)
     theirs = None if base is None or reference is None else (reference, state_of(base))
-    subject = _Subject(program, state, profile, found, rules, theirs)
+    subject = _Subject(program, state, profile, found, rules, theirs, optimizer is not None)
     symbolic: Symbolic | None = None
     numeric: list[Offence] = [] if theirs is None else layout_offences(program, theirs[0])
     ties: list[str] = []
+    loose: dict[str, float] = {}
     batches = _batches(state, flat_inputs(program, example_input))
     for batch, inputs in enumerate(batches):
-        symbolic, near, offences = _looked_at(subject, inputs, batch, symbolic)
+        symbolic, near, offences = _looked_at(subject, inputs, batch, symbolic, loose)
         numeric += [offence._replace(batch=batch) for offence in offences]
         ties += near
     assert symbolic is not None
-    numeric += [] if optimizer is None else step_offences(model, optimizer, profile)
+    numeric += [] if optimizer is None else step_offences(model, optimizer, profile, loose)
     agreement = "" if base is None else _agreement(program, symbolic.slack)
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), agreement)
     rows = _rows(program, (*symbolic.offences, *numeric))
@@ -143,6 +145,7 @@ class _Subject(NamedTuple):
     limits: Mapping[str, float]
     rules: Rules | None
     base: tuple[Program, Mapping[str, Tensor]] | None
+    stepped: bool  # by an optimizer that is looked at
 
     def propagated(self, passed: Pass) -> Propagated:
         return propagated(self.program, passed, self.profile, self.limits, self.rules)
@@ -157,11 +160,13 @@ class _Subject(NamedTuple):
 
 
 def _looked_at(
-    subject: _Subject, inputs: list[Any], batch: int, symbolic: Symbolic | None
+    subject: _Subject, inputs: list[Any], batch: int, symbolic: Symbolic | None, loose: dict[str, float]
 ) -> tuple[Symbolic, tuple[str, ...], list[Offence]]:
-    """One batch: the proof (of the first batch), values near a kink, offences."""
+    """One batch: the proof (of the first batch), values near a kink, offences. ``loose`` takes gradients that are
+    rounding."""
     if symbolic is None or not symbolic.offences:
         found = _surveyed(subject, inputs, batch)
+        loose |= {name: max(apart, loose.get(name, 0.0)) for name, apart in found.loose.items()}
         proof = symbolic or found.propagated.weighed(found.magnitudes)
         level = max(ROUNDING, 2 * proof.slack)
         if not proof.offences and found.clear(level, max(level, subject.coarsest())):
@@ -175,7 +180,8 @@ def _surveyed(subject: _Subject, inputs: list[Any], batch: int) -> Survey:
         to = aligned(program, subject.base[0]), profile.values
         base = base_of(*subject.base, inputs, batch, to)
     return surveyed(
-        program, state, inputs, batch, axes=profile.state, propagate=subject.propagated, base=base
+        program, state, inputs, batch, axes=profile.state, propagate=subject.propagated, base=base,
+        entries=subject.stepped,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from lop_theory.modules.conditions import Offence, clone_pair
 from lop_theory.modules.equitable import block_constant
 from lop_theory.modules.interface import Partition, Profile
 from lop_theory.modules.redistribute import block_means, block_sums
+from lop_theory.modules.steps import Step, step_of
 from lop_theory.modules.terms import COARSEST, TOLERANCE, tolerance_of
 
 NOT_KNOWN = "is not known"
@@ -44,7 +45,8 @@ def optimizer_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profi
         if name is not None:
             blocks = profile.state.get(name, [np.arange(n) for n in parameter.shape])
             linear = isinstance(optimizer, LINEAR) and not block_constant(parameter, blocks, tolerance_of(parameter))
-            found += _untied(name, parameter, state, _Clones(profile, blocks, sums=linear))
+            step = step_of(model, name, optimizer)
+            found += _untied(name, parameter, state, _Clones(profile, blocks, step, sums=linear))
         elif not isinstance(parameter, Tensor) and any(t.numel() > 1 for t in _tensors(state)):
             found.append(parted("", f"{parameter} is state of no parameter: {UNKNOWN}"))
     strangers = [name for i, name in names.items() if i not in held]
@@ -60,11 +62,12 @@ def undecided(offence: Offence) -> bool:
 
 
 class _Clones(NamedTuple):
-    """A parameter's blocks. ``sums``: its clones are not equal and its steps are sums of gradients and weights, so that
-    its state need not be equal either, only in RE∩CE as the weight is."""
+    """A parameter's blocks and steps. ``sums``: its clones are not equal and its steps are sums of gradients and
+    weights, so that its state need not be equal either, only in RE∩CE as the weight is."""
 
     profile: Profile
     blocks: Sequence[Partition]
+    step: Step
     sums: bool
 
     def compared(self, array: Any, dim: int) -> Any:
@@ -123,7 +126,9 @@ def _along_clones(array: Any, clones: _Clones) -> Iterator[tuple[int, Partition]
 
 
 def _apart(key: str, array: Any, tolerance: float | None, clones: _Clones) -> tuple[str, tuple[int, ...]]:
-    """Clones further apart than ``tolerance`` × the largest number that a unit holds: what is said of them, and two."""
+    """Clones further apart than ``tolerance`` × the largest number that a unit holds, and than steps make nothing of:
+    what is said of them, and two."""
+    least = 0.0 if tolerance is None else clones.step.apart(key)
     for dim, index in _along_clones(array, clones):
         compared = clones.compared(array, dim)
         apart = np.abs(compared - block_means(compared, index, dim))
@@ -131,7 +136,7 @@ def _apart(key: str, array: Any, tolerance: float | None, clones: _Clones) -> tu
             np.moveaxis(x, dim, 0).reshape(len(index), -1).max(1, initial=0.0)
             for x in (apart, clones.compared(np.abs(array), dim))
         )
-        if bool((worst > (tolerance or 0.0) * scale).any()):
+        if bool((worst > (tolerance or 0.0) * scale + least).any()):
             differs = f"{key} differs between clones by up to {worst.max():.2e}"
             unknown = "" if tolerance is not None else f", in whole numbers: {UNKNOWN}"
             return differs + unknown, _farthest(index, np.moveaxis(compared, dim, 0), np.moveaxis(apart, dim, 0))
@@ -151,7 +156,8 @@ def _entries_apart(key: str, array: Any, divisor: Any, clones: _Clones) -> str:
     """The same of single entries, where a step divides by a size of the same entry, small ones as large ones."""
     for dim, index in _along_clones(array, clones) if divisor is not None else ():
         means = block_means(array, index, dim)
-        if bool((np.abs(array - means) > WIDEST * (np.abs(means) + divisor)).any()):
+        limit = WIDEST * (np.abs(means) + divisor) + clones.step.apart(key)
+        if bool((np.abs(array - means) > limit).any()):
             return f"single entries of {key} differ between clones, or are rounding: {UNKNOWN}"
     return ""
 

@@ -28,6 +28,7 @@ from lop_theory.modules.terms import amplitude
 from lop_theory.trace import Deferred, Node, Program, operator_name, random_state, run
 
 ADDING = frozenset("linear addmm add conv1d conv2d conv3d convolution".split())  # operators that add a bias
+TENTH = 0.1
 FEW = 8.0  # roundings, of the largest number of a block: less than numeric.MARGIN times what any of them moves
 
 
@@ -41,7 +42,8 @@ class Base(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """``clones``, ``base``: the largest distance of clones, and of the base, over the largest number of their block."""
+    """``clones``, ``base``: the largest distance of clones, and of the base, over the largest number of their block.
+    ``loose``: by parameter, how far single entries of clones' gradients are apart that are rounding (:func:`loose`)."""
 
     propagated: Propagated
     clones: float
@@ -49,6 +51,7 @@ class Survey(NamedTuple):
     finite: bool
     near_ties: tuple[str, ...]
     magnitudes: Mapping[tuple[str, int], Any]
+    loose: Mapping[str, float]
 
     def clear(self, clones: float, base: float) -> bool:
         """Whether all differences are within ``FEW`` of the given relative errors."""
@@ -177,8 +180,9 @@ class _Look:
     """The clone's side: what the watch adds up."""
 
     def __init__(
-        self, program: Program, state: Mapping[str, Tensor], axes: Mapping[str, Any], base: Base | None
+        self, program: Program, state: Mapping[str, Tensor], axes: Mapping[str, Any], base: Base | None, entries: bool
     ) -> None:
+        self.entries = entries
         self.program, self.state, self.axes, self.base = program, state, axes, base
         self.sizes: dict[str, Any] = {}
         self.tensors: dict[str, Tensor] = {}
@@ -190,6 +194,7 @@ class _Look:
         self.propagated: Propagated | None = None
         self.biases = _biases(program, state)
         self.terms: dict[int, float] = {}
+        self.loose: dict[str, float] = {}
 
     def value(self, node: Node, value: Any) -> None:
         if isinstance(value, Deferred):
@@ -230,6 +235,8 @@ class _Look:
         self.finite &= not bad(gradient, masks=False)
         for name in [name for name, t in self.state.items() if id(t) == key]:
             self.clones = max(self.clones, distance(gradient, self.axes.get(name), self.terms.get(key, 0.0)))
+            if self.entries:
+                self.loose[name] = max(self.loose.get(name, 0.0), loose(gradient, self.axes.get(name)))
 
 
 def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is compared with
@@ -241,9 +248,11 @@ def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is comp
     axes: Mapping[str, Any],
     propagate: Callable[[Pass], Propagated],
     base: Base | None = None,
+    entries: bool = False,
 ) -> Survey:
-    """Look at one batch. ``axes``: the partitions of the parameters; ``propagate`` gives those of the values."""
-    look = _Look(program, state, axes, base)
+    """Look at one batch. ``axes``: the partitions of the parameters; ``propagate`` gives those of the values;
+    ``entries``: compare single entries of gradients, too."""
+    look = _Look(program, state, axes, base, entries)
     outputs = _passed(
         program, state, inputs, seed, _Watch(look.value, lambda: look.turn(propagate), look.adjoint, look.gradient)
     )
@@ -251,7 +260,9 @@ def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is comp
         pairs = zip(outputs, base.outputs, strict=False)
         look.apart = max(look.apart, max((_ratio_by_last(mine, theirs) for mine, theirs in pairs), default=0.0))
     assert look.propagated is not None
-    return Survey(look.propagated, look.clones, look.apart, look.finite, tuple(look.ties), look.magnitudes)
+    return Survey(
+        look.propagated, look.clones, look.apart, look.finite, tuple(look.ties), look.magnitudes, look.loose
+    )  # fmt: skip
 
 
 def _biases(program: Program, state: Mapping[str, Tensor]) -> dict[str, list[tuple[int, int]]]:
@@ -281,6 +292,19 @@ def distance(value: Tensor, axes: Any, terms: float = 0.0) -> float:
     for dim, index in enumerate(axes if isinstance(axes, tuple) and value.numel() else ()):
         if is_cloned(index):
             found = max(found, _along(value, index, dim, terms))
+    return found
+
+
+def loose(gradient: Tensor, axes: Any) -> float:
+    """The largest difference between clones' entries among those that differ by a tenth of their size: rounding, of
+    entries that would be 0."""
+    found = 0.0
+    for dim, index in enumerate(axes if isinstance(axes, tuple) and gradient.numel() else ()):
+        if is_cloned(index):
+            grid = _grid(gradient, index, dim)
+            first = grid.narrow(dim + 1, 0, 1)
+            apart = (grid - first).abs()
+            found = max(found, float(torch.where(apart > TENTH * first.abs(), apart, 0.0).max()))
     return found
 
 

@@ -16,6 +16,7 @@ from lop_theory.modules.conditions import Offence
 from lop_theory.modules.equitable import same_values
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.optimizer import NOT_KNOWN, optimizer_offences, parted, undecided
+from lop_theory.modules.steps import step_of
 from lop_theory.modules.terms import tolerance_of
 
 ADAPTIVE = (
@@ -100,11 +101,19 @@ def _is_several(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.numel() > 1
 
 
-def step_offences(model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile) -> list[Offence]:
-    """Why the optimizer's next steps may part the clones of the profile."""
+def step_offences(
+    model: nn.Module, optimizer: torch.optim.Optimizer, profile: Profile, loose: Mapping[str, float]
+) -> list[Offence]:
+    """Why the optimizer's next steps may part the clones of the profile. ``loose``: by parameter, how far clones'
+    gradients are apart where they are rounding."""
     rule = training_rule(model, optimizer, profile)
     found = [*rule.untied, *(parted(name, rule.parting([name])) for name in rule.uneven)]
-    return [*found, parted("", rule.unknown)] if rule.unknown else found
+    found += [parted("", rule.unknown)] if rule.unknown else []
+    rounded = (name for name, apart in loose.items() if apart > step_of(model, name, optimizer).apart("gradient"))
+    return [
+        *found,
+        *(parted(name, f"of its gradient, which is rounding, what {rule.name} makes {NOT_KNOWN}") for name in rounded),
+    ]
 
 
 def _decays(group: Mapping[str, object]) -> bool:

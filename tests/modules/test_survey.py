@@ -252,7 +252,7 @@ def test_block_sums_of_adjoints_are_the_bases(index):
 
 
 def test_a_survey_is_clear_within_eight_roundings():
-    seen = survey.Survey(None, 8e-16, 8e-7, finite=True, near_ties=(), magnitudes={})
+    seen = survey.Survey(None, 8e-16, 8e-7, finite=True, near_ties=(), magnitudes={}, loose={})
     assert seen.clear(1e-16, 1e-7)
     assert not seen.clear(0.99e-16, 1e-7)
     assert not seen.clear(1e-16, 0.99e-7)
@@ -421,13 +421,13 @@ def test_a_gradient_is_told_as_soon_as_its_last_use_has_given_its_own():
     assert len(events) == len(set(events))
 
 
-def look(base=None, wanted=(), rescaled=(), **partitions):
+def look(base=None, wanted=(), rescaled=(), *, entries=False, **partitions):
     """A look at a program of one bias ``b`` that ``h`` adds, after its forward pass."""
     model = Model(lambda s, x: s.o(torch.tanh(s.a(x)))).double()
     program, state = trace(model, X_ROWS), state_of(model)
     names = {"h": next(n.name for n in program.graph.nodes if "linear" in n.name)}
     partitions = {names.get(name, name): index for name, index in partitions.items()}
-    found = survey._Look(program, state, {"a.bias": (PAIRS,), "a.weight": (PAIRS, np.arange(5))}, base)
+    found = survey._Look(program, state, {"a.bias": (PAIRS,), "a.weight": (PAIRS, np.arange(5))}, base, entries)
     given = SimpleNamespace(
         partitions=partitions, wanted={(names["h"], d) for d in wanted}, rescaled={names[n] for n in rescaled}
     )
@@ -470,6 +470,18 @@ def test_an_adjoint_or_a_gradient_that_is_not_finite_is_seen(wrong):
         assert not found.finite
         found.adjoint(name, torch.ones(3, 4))
         assert not found.finite
+
+
+def test_single_entries_that_are_rounding_are_told_where_they_are_asked_for():
+    """Of clones in the same place, those that differ by more than a tenth: the largest difference of all batches."""
+    weight = torch.ones(4, 5).double()
+    weight[1, 2], weight[3, 0] = 1.09, 0.85
+    for entries, right in ((False, {}), (True, {"a.bias": pytest.approx(3e-9), "a.weight": pytest.approx(0.15)})):
+        found, _, state = look(entries=entries)
+        found.gradient(id(state["a.bias"]), torch.tensor([1e-9, -2e-9, 1.0, 1.0]).double())
+        found.gradient(id(state["a.bias"]), torch.tensor([1e-9, 2e-9, 1.0, 1.0]).double())
+        found.gradient(id(state["a.weight"]), weight)
+        assert found.loose == right
 
 
 def test_gradients_of_biases_are_told_from_the_terms_that_they_add_up():
