@@ -101,7 +101,7 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
         return axes[program.state[name]] if name in program.state else tuple(plan.new(size) for size in shape)
 
     propagate(program, recording, plan, source, _tolerant(program, rules or {}, skipped))
-    sums, entries = _constraints(plan, {k: v for k, v in values.items() if k in recording.learned})
+    sums, entries = _constraints(plan, values)
     tolerance = max(_slack(t.dtype) for t in (torch.zeros(0, dtype=torch.float64), *model.parameters()))
     found, colours = [], dict[Axis, Partition]()
     for both in (True, False):

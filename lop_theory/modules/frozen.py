@@ -175,7 +175,7 @@ def _inside(operator: str, z: Range) -> dict[int, Interval]:
             z.low > math.nextafter(left, math.inf) if math.isfinite(left) else torch.ones_like(z.low, dtype=torch.bool)
         )
         inside = above & (z.high < math.nextafter(right, -math.inf)) if math.isfinite(right) else above
-        for unit in torch.nonzero(inside & (z.low > -math.inf) | inside & (z.high < math.inf)).flatten().tolist():
+        for unit in torch.nonzero(inside).flatten().tolist():
             found[unit] = Interval(float(z.low[unit]), float(z.high[unit]), (left, right))
     return found
 

@@ -162,7 +162,7 @@ def sensitivity(
     other = signals(program, state, inputs, seed, rounding=PERTURBATION)
 
     def moved(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {n: _gap(t.detach(), theirs[n].detach()).abs() / PERTURBATION for n, t in mine.items() if n in theirs}
+        return {n: _gap(t.detach(), theirs[n].detach()).abs() / PERTURBATION for n, t in mine.items()}
 
     outputs = tuple(
         _gap(a, b).abs() / PERTURBATION for a, b in zip(seen.outputs, other.outputs, strict=True)

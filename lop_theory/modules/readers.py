@@ -1,4 +1,4 @@
-"""The weights that write a layer's units, and those that read them."""
+"""The weights that read a layer's units."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,6 @@ from lop_theory.metrics.watch import Layer
 def parameter(model: nn.Module, name: str) -> Tensor:
     """A parameter by its name."""
     return dict(model.named_parameters(remove_duplicate=False))[name]
-
-
-def incoming(model: nn.Module, layer: Layer) -> Tensor | None:
-    """Units × weights, float64; ``None`` if the units are not those of one parameter."""
-    if layer.weight is None:
-        return None
-    weight = parameter(model, layer.weight[0]).detach().double()
-    return weight.movedim(layer.weight[1], 0).flatten(1)
 
 
 def outgoing(model: nn.Module, layers: Sequence[Layer], name: str, units: int) -> list[Tensor]:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from lop_theory.errors import InvalidInput
 from lop_theory.trace.arguments import as_arguments, leaves, positions, signature_of
 from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
@@ -72,9 +73,10 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then.
 
     Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
-    input.
+    input and for one without entries, on which nothing could be compared.
     """
     args, kwargs = as_arguments(example_input)
+    _require_entries((args, kwargs))
     wanted = model.training if training is None else training
     built = fingerprint(model, (args, kwargs))
     kept = _TRACES.setdefault(model, {})
@@ -83,6 +85,14 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
         with mode(model, training=wanted), caches_off(model):
             kept[wanted] = (built, _agreeing(model, args, kwargs))
     return kept[wanted][1]
+
+
+def _require_entries(given: Any) -> None:
+    shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
+    if shapes and all(0 in shape for shape in shapes):
+        raise InvalidInput(
+            "example_input", shapes, "has no entries: nothing can be compared", "give at least one sample"
+        )
 
 
 def _agreeing(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:

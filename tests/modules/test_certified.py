@@ -184,6 +184,7 @@ PERMUTED = {
     "one for all": lambda h: h[:, 1:2].expand(-1, 3),
     "tokens for units": lambda h: h[:63].reshape(21, 3, 3).transpose(1, 2),
     "shuffled": lambda h: h.reshape(3, 64).t(),
+    "the largest of neighbours": lambda h: F.max_pool2d(h.view(1, 1, 64, 3), (1, 3), 1, (0, 1)).view(64, 3),
 }
 
 
@@ -307,6 +308,32 @@ def test_convolutions_keep_their_channels_through_pooling(bias):
     with torch.no_grad():
         grown[2].weight.fill_(-1.0)
     assert frozen(grown, x, criteria=Criteria(input_range=(0.0, 1.0))) == [("1", 0)]
+
+
+def test_a_bias_that_units_share_moves_with_each_of_them():
+    model = Net(lambda s, x: s.c(torch.relu(torch.addmm(s.shared, s.gates(x), s.b.weight.t()))))
+    model.shared = nn.Parameter(torch.tensor([-3.5]))
+    with torch.no_grad():
+        model.b.weight[1] = 9.0
+    model(X).sum().backward()
+    assert float(model.shared.grad.abs()) > 0
+    assert frozen(model) == []
+
+
+@pytest.mark.parametrize(("divisor", "right"), [(None, [("relu", 0), ("relu", 1)]), (1, []), (4, [])])
+def test_a_pooling_with_a_divisor_of_its_own_is_no_mean(divisor, right):
+    """Of numbers in (0, 1) four together reach 4; undecided even where the divisor is their number."""
+    model = Net(lambda s, x: s.c(torch.relu(s.n(s.pooled(x))).mean((2, 3))))
+    model.pooled = lambda x: F.avg_pool2d(torch.sigmoid(model.m(x.view(16, 1, 4, 4))), 2, divisor_override=divisor)
+    model.m, model.n = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        model.n.weight.fill_(1.0)
+        model.n.bias.fill_(-3.5)
+        model.m.bias.fill_(2.0)
+    assert frozen(model) == right
+    if divisor == 1:
+        model(X).sum().backward()
+        assert float(model.n.weight.grad.abs().max()) > 0
 
 
 def test_a_range_that_the_data_leaves_is_refused():

@@ -135,6 +135,16 @@ def test_clones_of_another_network_are_no_clones_of_this_one(name, pair):
     assert certify(expand(other, 2, example_input=ROWS), base=other, example_input=ROWS)
 
 
+def test_an_example_without_samples_shows_nothing(pair):
+    """It would be equal to every base."""
+    base, clone = pair
+    profile = profile_of_clone(clone)
+    with pytest.raises(InvalidInput, match=r"example_input=\[\(0, 4\)\]: has no entries.*at least one sample"):
+        certify(clone, base=network(), example_input=ROWS[:0], profile=profile)
+    with pytest.raises(InvalidInput, match="has no entries"):
+        expand(base, 2, example_input=ROWS[:0])
+
+
 def test_profiles_that_do_not_match_at_an_interface_are_refused(pair):
     _, clone = pair
     state = {

@@ -142,6 +142,29 @@ def test_an_operator_without_a_rule_costs_what_it_touches():
     assert next(iter(structure(model, X, rules).skipped.values())).endswith("its rule fails (KeyError)")
 
 
+@pytest.mark.parametrize(("apart", "equal"), [(2e-7, True), (4e-7, False)])
+def test_a_bias_may_be_off_by_its_tolerance_of_the_terms_that_it_is_added_to(apart, equal):
+    """1e-9 of |b| + Σ|w| = 301, be the layer's others as small as they are."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+        model[0].weight[:2] = 100.0
+        model[0].bias[1] += apart
+    assert structure(model, X).blocks["0.bias"][0].tolist() == ([0, 0, 1, 1] if equal else [0, 1, 2, 2])
+
+
+def test_biases_of_groups():
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Tanh(), nn.Conv2d(4, 6, 1, groups=2), nn.Flatten(), nn.Linear(54, 2))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(0.5)
+        model[2].bias[4] = 1.0
+    found = structure(model.double(), torch.randn(2, 2, 3, 3, dtype=torch.float64))
+    assert found.skipped == {}
+    assert found.blocks["2.bias"][0].tolist() == [0, 1, 0, 2, 3, 2]
+
+
 def test_noise_names_what_it_acts_on():
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 2)).double()
     found = structure(model.train(), X)
@@ -177,4 +200,6 @@ def test_weights_that_are_constant_on_blocks_and_those_that_hold_the_same_number
         assert check(off, both, 0.0026)
         assert not check(off, both, 0.0024)
         assert not check(off.T.contiguous(), both, 0.0024)
+        assert check(1e-9 * off, both, 0.0026)
+        assert not check(1e-9 * off, both, 0.0024)
         assert check(constant[:, 0], (INDEX,), 0.0)
