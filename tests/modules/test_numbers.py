@@ -409,6 +409,15 @@ def test_nodes_of_two_programs_are_paired_in_order_but_for_inserted_ones():
     assert list(pairs.values()) == list(same)
 
 
+def test_operators_that_come_often_are_paired_too():
+    def chain(*targets):
+        nodes = [SimpleNamespace(op="call_function", name=f"n{k}", target=t) for k, t in enumerate(targets)]
+        return SimpleNamespace(graph=SimpleNamespace(nodes=nodes), modules={})
+
+    first, second = chain(*["relu"] * 300), chain(*["relu"] * 200, "mul", *["relu"] * 100)
+    assert aligned(second, first) == {f"n{k}": f"n{k - (k > 200)}" for k in range(301) if k != 200}
+
+
 def comparison(base, clone, x=X, level=2.0**-50, rescaled=frozenset()):
     program, reference = (program_of(m, x) for m in (clone, base))
     mine = signals(program, state_of(clone), [x], 3)

@@ -256,6 +256,8 @@ def test_random_weights_of_a_part_leave_the_rest_as_it_was():
     rows = noise.abs().amax(1)
     assert float(noise.sum(1).abs().max()) < 1e-13
     assert float(rows[-2:].max()) == 0.0
+    factors = expansion(plain).factors["w"].expand(plain.state()["w"].shape)
+    assert factors.amin(1).tolist() == factors.amax(1).tolist() == [0.5] * (len(rows) - 2) + [1.0] * 2
 
 
 # --- profiles that are read off shapes --------------------------------------------------------------------------------
