@@ -104,6 +104,45 @@ def constant(model, unit=2, value=50.0):
     return model
 
 
+def counted(m, x):
+    h = torch.tanh(m.a(x))
+    return m.b(h) * h.shape[1]
+
+
+def test_clones_stay_where_the_outputs_would_change_or_cannot_be_asked():
+    for function in (counted, lambda m, x: m.b(torch.tanh(m.a(x)))):
+        model = branches(function)
+        with torch.no_grad():
+            model.a.weight[3], model.a.bias[3] = model.a.weight[0], model.a.bias[0]
+        found = detect(model, ROWS)
+        if function is counted:
+            assert compress(model, found).kept == {
+                "a": "the outputs would change by 1.2e-01"
+            }  # 8 units of which 7 stay
+        else:
+            assert compress(model, found).removed == {"a": (3,)}
+            model.function = None
+            small = compress(model, found)
+            assert small.kept == {"a": "the model does not run on the example"}
+            assert (small.removed, small.model.a.out_features) == ({}, 8)
+
+
+WHERE = {
+    "something else than linear layers reads it, or other values share its width": lambda m, x: m.b(
+        torch.tanh(m.a(x)).cumsum(1)
+    ),
+    "its units are a compound of several widths": lambda m, x: m.b(torch.tanh(torch.cat(m.a(x).split([2, 6], 1), 1))),
+}
+
+
+@pytest.mark.parametrize("reason", WHERE)
+def test_constants_stay_where_not_only_linear_layers_read_just_them(reason):
+    model = constant(branches(WHERE[reason]), 2, 0.5)
+    small = compress(model, detect(model, ROWS))
+    assert small.removed == {}
+    assert small.kept == {name: f"constant units: {reason}" for name in ("a", "tanh")}
+
+
 def test_constants_go_into_biases_and_stay_where_there_is_none():
     model = constant(branches(lambda m, x: m.b(torch.tanh(m.a(x)))), 2, 0.5)
     small = compress(model, detect(model, ROWS))
