@@ -38,7 +38,7 @@ def _ratios(found: Widths, shapes: dict[str, tuple[int, ...]], avoid: set[str]) 
         for axis, size in zip(axes, shapes[name], strict=True):
             leaves = [leaf for leaf in plan.leaves(axis) if plan.cloned(leaf)]
             open_leaves = [leaf for leaf in leaves if not plan.marks(leaf) & avoid] or leaves
-            ratio = size // plan.size(axis)
-            for leaf in open_leaves if size % plan.size(axis) == 0 and ratio > 1 else ():
-                chosen[leaf] = ratio
+            narrow = plan.size(axis)
+            for leaf in open_leaves if size > narrow > 0 and size % narrow == 0 else ():
+                chosen[leaf] = size // narrow
     return chosen

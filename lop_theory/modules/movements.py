@@ -37,7 +37,7 @@ def carried_out(node: Node, elements: Any, sizes: Mapping[str, Any], shape: Call
     computed = [sizes[other.name] for other in node.all_input_nodes[1:]]
     if any(not isinstance(value, int) for value in computed):
         return None
-    if computed and operator_name(node) in VIEWS:
+    if operator_name(node) in VIEWS:
         return elements.reshape(shape(node.name))
     target: Any = node.target
     rest, named = fx.map_arg((node.args[1:], node.kwargs), lambda other: sizes[other.name])

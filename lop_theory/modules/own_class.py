@@ -95,11 +95,11 @@ def _scaled_modules(model: nn.Module, traced: Clone) -> dict[str, float]:
         for node in program.graph.nodes:
             if "like" not in node.meta:
                 continue
-            user = next(iter(node.users), None)
-            path = program.modules.get(user.name, "") if user is not None else ""
+            user = next(iter(node.users))
+            path = program.modules.get(user.name, "")
             weighted = bool(path) and getattr(model.get_submodule(path), "weight", None) is not None
-            if not isinstance(node.args[1], float) or not weighted or user is None or user.args[0] is not node:
-                raise NotNativeError(f"a sum of activations needs a correction at {program.where(user or node)}")
+            if not isinstance(node.args[1], float) or not weighted or user.args[0] is not node:
+                raise NotNativeError(f"a sum of activations needs a correction at {program.where(user)}")
             found[path] = node.args[1]
     return found
 
@@ -121,10 +121,9 @@ def _growth(base: Mapping[bool, Program], traced: Clone) -> set[Growth]:
     for training, program in base.items():
         wide = {node.name: node for node in traced.programs[training].graph.nodes}
         for node in program.graph.nodes:
-            if node.op == "call_function":
-                old, new = (pytree.tree_leaves((n.args, n.kwargs)) for n in (node, wide[node.name]))
-                module = program.modules.get(node.name, "")
-                found |= {Growth(module, a, b) for a, b in zip(old, new, strict=False) if type(a) is type(b) is int}
+            old, new = (pytree.tree_leaves((n.args, n.kwargs)) for n in (node, wide[node.name]))
+            module = program.modules.get(node.name, "")
+            found |= {Growth(module, a, b) for a, b in zip(old, new, strict=False) if type(a) is type(b) is int}
         axes = traced.profiles[training].values
         found |= {
             Growth(program.modules.get(name, ""), block_count(index), len(index))

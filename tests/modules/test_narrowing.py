@@ -14,7 +14,7 @@ from lop_theory.modules.equitable import structure  # noqa: E402
 from lop_theory.modules.narrowing import Reduced as Line  # noqa: E402
 from lop_theory.modules.narrowing import Step, _product, _sum, fill, gain_of, reduced  # noqa: E402
 from lop_theory.modules.own_class import Scaled  # noqa: E402
-from lop_theory.modules.shrinking import _apart, _change  # noqa: E402
+from lop_theory.modules.shrinking import _apart, _Base, _change, _difference  # noqa: E402
 from tests.modules.test_compress import ROWS, Branches, branches, net  # noqa: E402
 
 
@@ -93,6 +93,20 @@ def test_the_change_of_all_outputs_is_the_largest():
     assert _change([one, one], [1.5 * one, 1.25 * one]) == 0.5
     assert _change([one], [one, one]) == math.inf
     assert _change([], []) == 0.0
+
+
+def test_the_first_change_beyond_the_limit_ends_the_comparison():
+    model = nn.Identity()
+    answers = [
+        (torch.ones(1), [torch.ones(1)]),
+        (2 * torch.ones(1), [4 * torch.ones(1)]),
+        (torch.ones(1), [torch.ones(2)]),
+    ]
+    for limit, change in ((0.4, 0.5), (0.5, math.inf), (math.inf, math.inf)):
+        assert _difference(_Base(model, answers, limit, set()), model) == change
+    assert _difference(_Base(model, answers[:2], 1.0, set()), model) == 0.5
+    assert _difference(_Base(model, answers[:1], 0.0, set()), nn.Linear(2, 2)) == math.inf  # does not run
+    assert _difference(_Base(model, [], 0.0, set()), model) == 0.0
 
 
 # --- what stays, and why ----------------------------------------------------------------------------------------------

@@ -96,6 +96,17 @@ def test_a_model_with_its_width_as_a_number_runs_the_trace_and_says_so():
     assert gap(clone, base, X[:7]) < 1e-14
 
 
+def test_what_the_model_itself_sums_over_is_corrected_in_the_trace_alone():
+    """Its own input is not what its weight multiplies, though it has one."""
+    base = Model(lambda s, x: nn.functional.linear(h := torch.tanh(s.a(x)), s.weight) + (h[:, None] * s.weight).sum(-1))
+    base.weight = nn.Parameter(torch.randn(3, 4))
+    base.double()
+    clone = expand(base, 3, example_input=X)
+    assert isinstance(clone, Clone)
+    assert expansion(clone).reason == "a sum of activations needs a correction at (top):linear_1"
+    assert gap(clone, base, X) < 1e-13
+
+
 def saved_and_loaded(module):
     buffer = io.BytesIO()
     torch.save(module, buffer)

@@ -292,6 +292,21 @@ def test_names_and_sizes_that_do_not_fit_are_refused():
     assert part.state["2.weight"][0].tolist() == [0, 1, 2]
 
 
+def test_parameters_without_entries_have_no_multiples():
+    def model(width, empty):
+        found = Model(lambda s, x: s.o(torch.tanh(s.a(x))) + s.none.sum(), width)
+        found.none = nn.Parameter(torch.zeros(empty, 2))
+        return found.double()
+
+    base = model(4, 0)
+    clone = expand(base, 2, example_input=X)
+    wide = model(8, 0)
+    wide.load_state_dict(clone.state_dict())
+    assert certify(wide, base=base, example_input=X)
+    with pytest.raises(InvalidInput, match="no multiples"):
+        inferred_profile(model(8, 3), base, X)
+
+
 @pytest.mark.parametrize("kind", ["heads", "width"])
 def test_head_widths_are_tried_after_heads(heads, kind):
     clone = expand(heads, 2, example_input=TOKENS, attention=kind)
