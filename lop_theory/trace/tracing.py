@@ -42,6 +42,7 @@ from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
 _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
+REPEATED = 80  # modules: from so many on the cache of fake tensors pays
 
 
 class _Whole(nn.Module):
@@ -164,9 +165,21 @@ def _of_any_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         if tensor.dim() and tensor.shape[0] > 1:
             shapes[tensor] = {0: torch.export.Dim.AUTO}
     dynamic = shapes.dynamic_shapes(whole, args, kwargs)
-    exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
+    with _cache_of_fake_tensors(whole):
+        exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
     _require_ranges(exported)
     return exported
+
+
+@contextmanager
+def _cache_of_fake_tensors(whole: _Whole) -> Generator[None]:
+    """Off for small models: with symbolic sizes no entry outlives its trace, and writing one costs more than the
+    operator itself. One layer of a transformer is traced in 0.6 of the time; from eight equal ones on the cache pays."""
+    from torch._dynamo import config
+
+    pays = sum(1 for _ in whole.modules()) > REPEATED
+    with config.patch(fake_tensor_cache_enabled=config.fake_tensor_cache_enabled and pays):
+        yield
 
 
 SIZE = r"L(\['[^']*'\]|\[\d+\])+\.size\(\)\[\d+\]"

@@ -16,9 +16,11 @@ from lop_theory.trace import (  # noqa: E402
     flat_inputs,
     operator_name,
     purity,
+    random_state,
     run,
     state_of,
     trace,
+    tracing,
 )
 from lop_theory.trace.comparison import compare, difference, model_pass, program_pass  # noqa: E402
 from lop_theory.trace.passes import passes_kept  # noqa: E402
@@ -402,3 +404,35 @@ def test_a_pass_is_taken_once_and_another_mode_call_or_seed_is_another_pass():
         assert difference(others[-1].input_gradients[0], first.input_gradients[0]) is None
         assert difference(others[-2].outputs[0], first.outputs[0]) is not None
     assert model_pass(model, call, parameters=False).outputs[0].data_ptr() != first.outputs[0].data_ptr()
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_random_numbers_start_from_the_seed_on_the_devices_that_are_in_use_alone(used, monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    with random_state(7):
+        drawn = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+    assert seeded == [7] * used
+
+
+def test_a_trace_is_the_same_with_the_cache_of_fake_tensors_and_without(monkeypatch):
+    config = pytest.importorskip("torch._dynamo").config
+    seen = []
+
+    def forward(s, x):
+        seen.append(config.fake_tensor_cache_enabled)
+        return s.o(torch.tanh(s.norm(s.a(x))))
+
+    graphs = []
+    for limit in (tracing.REPEATED, 0):
+        monkeypatch.setattr(tracing, "REPEATED", limit)
+        model = Model(forward)
+        seen.clear()
+        graphs.append(str(trace(model, X).graph))
+        assert (not limit) in seen[:1]
+    assert graphs[0] == graphs[1]
+    assert config.fake_tensor_cache_enabled
