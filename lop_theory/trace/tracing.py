@@ -173,8 +173,8 @@ def _of_any_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 @contextmanager
 def _cache_of_fake_tensors(whole: _Whole) -> Generator[None]:
-    """Off for small models: with symbolic sizes no entry outlives its trace, and writing one costs more than the
-    operator itself. One layer of a transformer is traced in 0.6 of the time; from eight equal ones on the cache pays."""
+    """Off for small models: with symbolic sizes no entry outlives its trace, and one costs more than an operator. One
+    layer of a transformer is traced in 0.6 of the time; from eight equal ones on the cache pays."""
     from torch._dynamo import config
 
     pays = sum(1 for _ in whole.modules()) > REPEATED
