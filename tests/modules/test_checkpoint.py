@@ -203,9 +203,10 @@ def test_modes_thresholds_and_ranges_reach_the_detection(factory, tmp_path, caps
     with torch.no_grad():
         model[0].weight[1], model[0].bias[1] = model[0].weight[0] * (1 + 1e-4), model[0].bias[0]
         model[0].weight[3], model[0].bias[3] = 0.5, -1.0
-    place, data = saved(tmp_path, model.state_dict()), saved(tmp_path, 2 * torch.rand(40, 3), "data.pt")
+    place, rows = saved(tmp_path, model.state_dict()), torch.rand(40, 3)
+    wide, within = saved(tmp_path, 2 * rows, "data.pt"), saved(tmp_path, 0.1 * rows, "within.pt")
 
-    def layers(*more):
+    def layers(*more, data=wide):
         options = ("--model", f"{factory}:build", "--args", '{"width": 6}', "--data", str(data), "--json", *more)
         main([str(place), *options])
         return {x["module"]: x for x in json.loads(capsys.readouterr().out)["layers"]}
@@ -217,7 +218,7 @@ def test_modes_thresholds_and_ranges_reach_the_detection(factory, tmp_path, caps
     assert layers("--near", "1")["0"]["near"] == 0
     assert len(layers("--dormant", "1e9")["2"]["dormant"]) == 6 > len(plain["2"]["dormant"])
     frozen = [
-        [b["units"] for b in layers("--input-range", *ends)["2"]["verdicts"] if b["kind"] == "frozen"]
+        [b["units"] for b in layers("--input-range", *ends, data=within)["2"]["verdicts"] if b["kind"] == "frozen"]
         for ends in (("-1", "0.1"), ("0", "2"))
     ]
     assert [3] in frozen[0]
