@@ -63,12 +63,11 @@ def sharp_constant(kern: Kernel) -> Kappa:
 def _search(kern: Kernel) -> Kappa:
     """Try the end, then the inside, with more and more coefficients; fall back on cells."""
     expansion, best, wider, ratio = kern.expansion, None, kern, ratio_of(kern)
-    for order in (kern.order, *_ORDERS[expansion.method]):
+    more = [order for order in _ORDERS[expansion.method] if order > kern.order]
+    for order in more if more and not _suffices(ratio) else [kern.order, *more]:
         if order > kern.order:
             wider = from_expansion(expand(expansion.expr, order, expansion.digits))
             ratio = ratio_of(wider)
-        elif not _suffices(ratio):
-            continue
         best = _at_end(wider, ratio) or _inside(ratio, expansion.bits) or best
         if best is not None and best.value.rad() < arb(10) ** -expansion.digits:
             return best

@@ -147,3 +147,18 @@ def test_kappa_of_two_terms_is_lambda_at_one():
     sharp = sharp_constant(correlation_kernel(from_formula("x + x**2").expr))
     assert sharp.method == "end"
     assert sharp.value.overlaps(arb(2) / 3)
+
+
+@pytest.mark.claim("gap-kappa")
+def test_kappa_from_more_coefficients_than_are_ever_asked_for_is_as_sharp():
+    """κ = E φ′²/Var φ − 1 of gelu, φ′ = Φ + xw, from 800 coefficients given: more than the 768 of the last attempt."""
+    with mp.workdps(30):
+        phi, slope = (lambda x: x * mp.ncdf(x)), (lambda x: mp.ncdf(x) + x * mp.npdf(x))
+        mean, second, energy = (
+            mp.quad(lambda x, f=f: f(x) * mp.npdf(x), [-14, -4, 0, 4, 14])
+            for f in (phi, lambda x: phi(x) ** 2, lambda x: slope(x) ** 2)
+        )
+        sharp = sharp_constant(correlation_kernel(activation("gelu").expr, 800, 25))
+        assert sharp.method == "end"
+        assert sharp.value.rad() < 1e-25
+        assert abs(mp.mpf(sharp.value.mid().str(30, radius=False)) - (energy / (second - mean**2) - 1)) < 1e-25
