@@ -2,7 +2,9 @@
 
 A node with one edge into it can be told from another such node by what that edge carries: (weight, label of the
 source), and in topological order the label of the source is already known. So among blocks all of whose nodes have at
-most one such edge, one pass finds what refinement would find link by link. It splits nothing that refinement would not.
+most one such edge, one pass finds what refinement would find link by link. It splits nothing that refinement would not:
+of equal numbers. With a tolerance runs are cut of all weights at once, and not of a block's, which is as equitable and
+may be finer.
 """
 
 import numpy as np

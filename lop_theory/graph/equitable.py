@@ -20,7 +20,7 @@ from lop_theory.graph.dag import NO_ACTIVATION, Dag, Network
 from lop_theory.graph.digits import carry, to_digits
 from lop_theory.graph.levels import find_cycle, row_pointers
 from lop_theory.graph.partition import BlockPairs, Cells, Partition, block_pairs
-from lop_theory.graph.scalars import IntArray, Values, group_sums, is_exact, rational
+from lop_theory.graph.scalars import IntArray, Values, exact, group_sums, is_exact, rational, zeros_like_kind
 from lop_theory.verdict import Fails, Holds, Verdict
 
 
@@ -120,10 +120,10 @@ class Known(NamedTuple):
 
 
 def _sums(network: Network, cells: Cells, tolerance: float) -> Known:
-    sums = group_sums(network.weight, cells.of_edge, len(cells.node))
-    if not tolerance:
-        return Known(sums, 0 * sums, tolerance)
-    sizes = group_sums(abs(network.weight), cells.of_edge, len(cells.node))
+    """The sums of the cells; of rationals where those of doubles overflow."""
+    sums, sizes = (group_sums(w, cells.of_edge, len(cells.node)) for w in (network.weight, abs(network.weight)))
+    if not is_exact(sizes) and not np.isfinite(sizes).all():
+        return _sums(network.with_parameters(exact(network.weight), exact(network.bias)), cells, tolerance)
     return Known(sums, _half(tolerance, sums) * sizes, tolerance)
 
 
@@ -161,7 +161,7 @@ def _first_apart(
     least = _extremes(known.high, group, groups)[0]
     most = _extremes(known.low, group, groups)[1]
     low, high = known.low[most], known.high[least]
-    agree = np.asarray(low <= high, dtype=bool)  # an overflow to nan agrees with nothing
+    agree = np.asarray(low <= high, dtype=bool)
     if with_zero is not None:
         agree &= ~with_zero | (np.asarray(low <= 0, dtype=bool) & np.asarray(high >= 0, dtype=bool))
     bad = np.flatnonzero(~agree)
@@ -176,7 +176,7 @@ def _offenders(
     absent = np.setdiff1d(block, reached)
     if absent.size:
         far = max(extremes, key=lambda k: abs(sums[k]))
-        return (int(absent[0]), int(cells.node[far])), (0 * sums[far], sums[far])
+        return (int(absent[0]), int(cells.node[far])), (zeros_like_kind((), sums)[()], sums[far])
     low, high = extremes
     return (int(cells.node[low]), int(cells.node[high])), (sums[low], sums[high])
 

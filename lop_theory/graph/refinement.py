@@ -22,7 +22,7 @@ from lop_theory.graph.digits import to_digits
 from lop_theory.graph.levels import concatenated_ranges
 from lop_theory.graph.partition import Partition, partition_from_labels
 from lop_theory.graph.runs import cut_into_runs
-from lop_theory.graph.scalars import IntArray, Values, floats
+from lop_theory.graph.scalars import FloatArray, IntArray, Values, floats
 from lop_theory.graph.signatures import Entries, collect, group_equal
 
 Mode = Literal["in", "out", "both"]
@@ -105,11 +105,17 @@ def default_seed(network: Network, tolerance: float = 0.0) -> Partition:
 
 def _numbers(network: Network, tolerance: float, *, support: bool) -> Values:
     """One row an edge: what is summed (digits, or w and |w|), and 1 if edges are to be counted as well."""
-    number = floats(network.weight) if tolerance > 0 else network.weight
+    number = _scaled(floats(network.weight)) if tolerance > 0 else network.weight
     weight: Values = np.column_stack([number, abs(number)]) if tolerance > 0 else to_digits(number)
     # A count never reaches 2^30, so as a leading digit it carries nothing into the weights.
     ones = np.ones((len(weight), 1), dtype=weight.dtype)
     return np.hstack([ones, weight]) if support else weight
+
+
+def _scaled(weight: FloatArray) -> FloatArray:
+    """Halved so often that no sum overflows: a tolerance is relative."""
+    spare = 1022 - len(weight).bit_length() - int(np.frexp(abs(weight).max(initial=0))[1])
+    return np.ldexp(weight, min(0, spare))
 
 
 def _sides(network: Network, mode: Mode) -> list[Side]:

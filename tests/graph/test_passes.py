@@ -13,6 +13,7 @@ from lop_theory.graph.passes import backward, forward, gradient, squared_error
 from lop_theory.graph.scalars import exact, floats, to_float
 from lop_theory.graph.tensors import forward_tensors
 from lop_theory.strategies import batches, networks
+from tests.graph.nets import star
 
 SMOOTH = tuple(activation(name) for name in ("tanh", "gelu", "identity", "softplus"))
 
@@ -110,3 +111,30 @@ def test_wrong_shapes_are_named():
         forward(network, np.zeros((2, 3)))
     with pytest.raises(InvalidInput, match="weight"):
         forward_tensors(network.dag, torch.zeros(2), torch.zeros(2), torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("elu", 1), ("celu", 1), ("selu", 1.7580993408473768), ("leaky_relu", 0.01), ("relu", 0), ("hardtanh", 1)],
+)
+def test_gradients_at_a_kink_are_those_of_pytorch(name, slope):
+    nodes = [Node("a", activation(name)), Node("y", activation("identity"))]
+    network = build_network(["x"], nodes, [("x", "a", 1.0), ("a", "y", 1.0)], ["y"])
+    found = gradient(network, np.zeros((1, 1)), np.ones_like)
+    assert found.bias[network.dag.number_of["a"]] == pytest.approx(slope, rel=1e-15)
+
+
+@pytest.mark.parametrize("twice", [("x", "a"), ("x", "b"), ("a", "y"), ("b", "y")])
+@pytest.mark.parametrize("rationals", [False, True])
+def test_duplicate_edges_are_found_wherever_they_are_sorted_to(twice, rationals):
+    nodes = [Node(name, activation("relu")) for name in ("a", "b", "y")]
+    edges = [("x", "a", 1), ("x", "b", 1), ("a", "y", 1), ("b", "y", 1)]
+    assert build_network(["x"], nodes, edges, ["y"], rationals=rationals).dag.edges == 4
+    with pytest.raises(InvalidInput, match=f"{twice[0]} -> {twice[1]}.*duplicate"):
+        build_network(["x"], nodes, [*edges, (*twice, 2)], ["y"], rationals=rationals)
+
+
+def test_tensors_of_one_sample_need_two_dimensions():
+    dag = star(1.0, 2.0).dag
+    with pytest.raises(InvalidInput, match=r"inputs.*\(1, batch\)"):
+        forward_tensors(dag, torch.zeros(dag.edges), torch.zeros(dag.nodes), torch.zeros(1))
