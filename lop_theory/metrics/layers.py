@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lop_theory.errors import InvalidInput
 from lop_theory.metrics.screening import directions, resembling
 from lop_theory.metrics.units import (
     DUPLICATE_COSINE,
@@ -72,7 +73,10 @@ class _Products(NamedTuple):
 def layer_metrics(
     h: Tensor, gradient: Tensor | None = None, channel_dim: int = -1, *, dormant_tau: float = 0.0
 ) -> LayerMetrics:
-    """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without)."""
+    """All metrics of activations ``h``; saturation needs ∂L/∂H of the same shape (NaN without).
+
+    Raises ``InvalidInput`` if there are no activations.
+    """
     found, sums = measured(h, channel_dim, dormant_tau)
     return found if gradient is None or not sums.finite else with_saturation(found, gradient, channel_dim, sums)
 
@@ -80,6 +84,8 @@ def layer_metrics(
 def measured(h: Tensor, channel_dim: int, dormant_tau: float) -> tuple[LayerMetrics, Columns]:
     """All metrics but saturation (NaN if activations are not finite), and the column sums."""
     h = h.detach()
+    if not h.numel():
+        raise InvalidInput("activations", tuple(h.shape), "have no entries", "give at least one sample of one unit")
     units = h.shape[channel_dim]
     few = 2 * (h.numel() // units) < units
     m = None if few else moments(h, channel_dim)

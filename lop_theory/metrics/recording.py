@@ -1,13 +1,17 @@
 """Metrics, or outputs and gradients, of all layers in one pass that leaves no trace."""
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+import lop_theory
 from lop_theory.metrics.layers import LayerMetrics, layer_metrics, measured, with_saturation
 from lop_theory.metrics.passes import anchored, floating, gradients_to, undisturbed, watched
 from lop_theory.metrics.units import Columns, flatten_units
@@ -118,7 +122,8 @@ class _Sheet:
         """A module that runs twice is measured where it ran last."""
         self.found[name], sums = measured(output, dim, self.tau)
         if not sums.finite:
-            warnings.warn(f"layer {name}: {_trouble(output)}; its metrics are NaN", NonFiniteActivations, stacklevel=4)
+            said = f"layer {name}: {_trouble(output)}; its metrics are NaN"
+            warnings.warn(said, NonFiniteActivations, stacklevel=_frames_to_caller())
         elif output.requires_grad:
             self.waiting[name] = sums
             output.register_hook(lambda gradient: self._saturate(name, gradient, dim, sums))
@@ -132,6 +137,15 @@ class _Sheet:
         """Go back to the ends; every layer's gradient passes by."""
         if total is not None and total.requires_grad and ends:
             gradients_to(total, ends)
+
+
+def _frames_to_caller() -> int:
+    """How many frames above the one that asks stands code that is neither this package's nor PyTorch's."""
+    own = tuple(str(Path(file).parent) + os.sep for file in (lop_theory.__file__, torch.__file__))
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _trouble(output: Tensor) -> str:

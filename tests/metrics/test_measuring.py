@@ -284,6 +284,13 @@ def test_activations_that_are_not_finite_give_metrics_that_are_not_numbers_and_a
     assert (found["1"].units, found["1"].batch) == (8, 6)
     assert all(math.isnan(value) for name, value in found["1"]._asdict().items() if name not in ("units", "batch"))
     assert len(caught) == (1 if wrong > 1e100 else 2)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_the_warning_names_the_line_that_asked_for_the_layer_too():
+    with pytest.warns(M.NonFiniteActivations) as caught:
+        M.measure(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.full((4, 2), math.inf), layers=["1"])
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_random_streams_of_python_and_numpy_come_back_and_companions_are_not_fed():

@@ -6,8 +6,13 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from torch.overrides import TorchFunctionMode  # noqa: E402
+from torch.utils import _pytree as pytree  # noqa: E402
+
 from lop_theory import metrics as M  # noqa: E402
+from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.metrics import layers, screening  # noqa: E402
+from lop_theory.metrics import units as units_of_layers  # noqa: E402
 from lop_theory.metrics.screening import directions, resembling  # noqa: E402
 
 SIZES = {"seed": st.integers(0, 999), "samples": st.sampled_from([4, 40, 128, 200, 515]), "units": st.integers(2, 40)}
@@ -67,6 +72,39 @@ def test_metrics_are_the_same_from_either_side(samples, units):
     for name, a, b in zip(few._fields, few, many, strict=True):
         assert a == pytest.approx(b, rel=1e-8, nan_ok=True) or name == "effective_rank_error", name
     assert few.effective_rank_error < 1e-6
+
+
+class Seen(TorchFunctionMode):
+    """How many functions were called, and how many numbers the largest result has."""
+
+    calls = numbers = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.calls += 1
+        self.numbers = max([self.numbers, *(t.numel() for t in pytree.tree_leaves(found) if torch.is_tensor(t))])
+        return found
+
+
+@pytest.mark.parametrize("shape", [(40, 2000), (2000, 40)])
+def test_no_matrix_has_the_larger_side_squared(shape):
+    """As it would with 100,000 units, or samples: 80 GB."""
+    h = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with Seen() as seen:
+        layers.layer_metrics(h)
+    assert seen.numbers < 2000**2 / 4
+
+
+def test_equal_units_are_one_cluster_after_a_few_rounds():
+    with Seen() as seen:
+        assert units_of_layers._clusters(torch.ones(200, 200, dtype=torch.bool)) == 1
+    assert seen.calls < 40  # a round takes three
+
+
+def test_activations_without_entries_are_refused():
+    for shape, dim in [((0, 3), -1), ((3, 0), -1), ((0, 3, 4, 4), 1), ((2, 3, 0), 1)]:
+        with pytest.raises(InvalidInput, match=r"activations=.* have no entries"):
+            layers.layer_metrics(torch.zeros(shape), channel_dim=dim)
 
 
 @pytest.mark.parametrize("units", [8, 40])
