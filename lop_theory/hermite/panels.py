@@ -172,7 +172,7 @@ def _tiny(panel: Panel, whole: Expr, n: int) -> tuple[arb_mat, arb]:
     size = arb.pos_inf() if values is None else values.lo.abs_upper().max(values.hi.abs_upper())
     if not size.is_finite():
         raise InvalidInput(
-            "formula", str(panel.branch.expr), f"is undefined or unbounded near x = {_show(panel.lo)}",
+            "formula", str(whole), f"is undefined or unbounded near x = {_show(panel.lo)}",
             "φ must be finite on the whole line",
         )  # fmt: skip
     linear, squared = _crude(panel.lo, panel.hi, size)

@@ -84,3 +84,11 @@ def test_a_short_series_leaves_what_it_cannot_decide_and_no_more(text, n):
         assert found.rad() < 1e-12 or not (inside > 0 or inside < 0)
     assert _excess(short, (low - 1e-9).mid().max(arb(0))) > 0 or low <= 1e-9
     assert _excess(short, (high + 1e-9).mid()) < 0
+
+
+def test_a_meeting_point_that_halving_hits_is_known_to_all_digits():
+    """φ = x² − 1/2 has mean 1/2 and variance 2, so C = (1/4 + 2ρ²)/(9/4): C(1/8) = 1/8 with C′ = 2/9."""
+    found = propagate(correlation_kernel(from_formula("x**2 - 1/2").expr))
+    for ball, right in ((found.tends_to, arb(1) / 8), (found.rate, arb(2) / 9)):
+        assert ball.overlaps(right)
+        assert ball.rad() < 1e-17

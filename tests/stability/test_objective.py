@@ -236,3 +236,9 @@ def test_a_step_to_a_kink_is_a_billionth_of_the_weights() -> None:
 @pytest.mark.parametrize("function", [torch.tanh, nn.functional.gelu, nn.functional.silu, torch.sin])
 def test_smooth_functions_have_none(function) -> None:
     assert objective_of(Layer(function), torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64).kinks() == ()
+
+
+def test_spectra_have_kinks_where_their_moduli_are_functions_of_kinks_alone() -> None:
+    """|Fourier coefficients| are smooth away from 0, and complex numbers have no sign."""
+    at = objective_of(Layer(lambda z: torch.fft.rfft(z).abs()), torch.ones(2), lambda y: y.sum(), dtype=torch.float64)
+    assert at.kinks() == ()
