@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from mutants.coverage_map import CoverageMap, coverage_map
 from mutants.operators import Mutant, mutants_of
-from mutants.report import GOAL, Verdict, known_equivalents, lines, share_killed, told
+from mutants.report import GOAL, Verdict, known_equivalents, lines, misplaced, share_killed, told
 from mutants.server import Request, Worker, copy_project
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +30,9 @@ PACKAGES = {
 
 def main() -> int:
     options = _options()
+    if wrong := misplaced(ROOT):
+        print("\n".join(wrong), file=sys.stderr)
+        return 2
     started, good = time.monotonic(), True
     with TemporaryDirectory(prefix="mutants-") as folder:  # of this run alone: another may run beside it
         snapshot = Path(folder, "snapshot")

@@ -23,6 +23,10 @@ OPPOSITES = [
 SWAPS = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
 
 
+Key = tuple[str, str, str, str]
+"""File, enclosing function, what was and what is instead."""
+
+
 class Mutant(NamedTuple):
     """One change. ``where`` is the dotted name of the enclosing function or class, so that it survives moved lines."""
 
@@ -35,13 +39,13 @@ class Mutant(NamedTuple):
     number: int  # in the order in which the file's changes are listed
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         return self.file, self.where, self.before, self.after
 
 
 def mutants_of(file: Path, root: Path) -> list[Mutant]:
     """Every mutant of a file, in the order of its lines; a change that occurs twice in a function is numbered."""
-    found, seen = [], dict[tuple[str, str, str, str], int]()
+    found, seen = [], dict[Key, int]()
     for number, (node, where, new) in enumerate(_changes(ast.parse(file.read_text()))):
         head = node.test if isinstance(node, ast.If | ast.While) else node
         place = (str(file.relative_to(root)), head.lineno, head.end_lineno or head.lineno, where)

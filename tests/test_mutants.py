@@ -14,7 +14,7 @@ from mutants.__main__ import main, sampled
 from mutants.coverage_map import CoverageMap, function_lines
 from mutants.operators import mutants_of, mutated
 from mutants.patching import changes, ran_at_import
-from mutants.report import EQUIVALENT, Verdict, known_equivalents, lines, share_killed
+from mutants.report import Verdict, known_equivalents, lines, misplaced, share_killed
 from mutants.server import Slate, _outcome
 
 ROOT = Path(__file__).parents[1]
@@ -261,7 +261,32 @@ def test_the_report_counts_what_is_alive(file, tmp_path):
 
 
 def test_known_equivalents_are_mutants_that_exist():
-    for (file, where, before, after), reason in known_equivalents().items():
-        assert any(m.key == (file, where, before, after) for m in mutants_of(ROOT / file, ROOT)), (file, before, after)
-        assert len(reason) > 15
-    assert EQUIVALENT.exists()
+    assert misplaced(ROOT) == []
+    assert all(len(reason) > 15 for reason in known_equivalents().values())
+
+
+def test_what_is_no_equivalent_any_more_is_named(tmp_path):
+    (tmp_path / "f.py").write_text("def f(x):\n    y = x + 2\n    return y if y > 2 else -y\n")
+    entry = '[[equivalent]]\nfile = "{}"\nwhere = "f"\nchanges = [{}]\nreason = "planted"\n'.format
+    planted = {
+        entry("f.py", '["2", "3", "if y > 2"], ["2", "3  # 2", "x + 2"], ["y > 2", "y >= 2"], ["-y", "y", "-y"]'): None,
+        entry("f.py", '["y > 3", "y >= 3"]'): "no mutant",
+        entry("g.py", '["y > 2", "y >= 2"]'): "no mutant",
+        entry("f.py", '["2", "3", "x + 2"]'): "another line: return y if y > 2",
+        entry("f.py", '["2", "3  # 2"]'): "say a part of its line, y = x + 2",
+        entry("f.py", '["-y", "y"]'): "say a part of its line, return y",
+        entry("f.py", '["y > 2", "y >= 2"]') * 2: "listed twice",
+    }
+    for text, wrong in planted.items():
+        (tmp_path / "list.toml").write_text(text)
+        found = misplaced(tmp_path, tmp_path / "list.toml")
+        assert (wrong is None and not found) or all(wrong in said for said in found), text
+        assert len(found) == (0 if wrong is None else text.count("[[equivalent]]"))
+
+
+def test_nothing_is_judged_by_a_list_that_is_out_of_date(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mutants", "gap"])
+    monkeypatch.setattr("mutants.__main__.misplaced", lambda _: ["list.toml: f.py f: 2  ->  3 is no mutant"])
+    monkeypatch.setattr("mutants.__main__.copy_project", lambda *_: pytest.fail("copied"))
+    assert main() == 2
+    assert capsys.readouterr().err == "list.toml: f.py f: 2  ->  3 is no mutant\n"

@@ -97,7 +97,7 @@ def _inner(value: Function, slope: Function, u: fmpq, v: fmpq) -> tuple[fmpq, ..
             pad = fmpq(1, 2 ** (working_bits() // 2))
             a, b = a - pad, b + pad
         return tuple(cut for cut in (a, b) if u < cut < v)
-    return (middle,) if u < middle < v else ((u + v) / 2,)
+    return (middle,)
 
 
 def _merged(intervals: list[tuple[fmpq, fmpq]], gap: fmpq) -> tuple[tuple[fmpq, fmpq], ...]:

@@ -101,6 +101,12 @@ def test_equal_units_are_one_cluster_after_a_few_rounds():
     assert seen.calls < 40  # a round takes three
 
 
+def test_sums_over_no_samples_are_zero():
+    for dim in (0, 1):
+        found = M.moments(torch.zeros(3, 0) if dim == 0 else torch.zeros(0, 3), dim)
+        assert (found.samples, found.gram.tolist()) == (0, [[0.0] * 3] * 3)
+
+
 def test_activations_without_entries_are_refused():
     for shape, dim in [((0, 3), -1), ((3, 0), -1), ((0, 3, 4, 4), 1), ((2, 3, 0), 1)]:
         with pytest.raises(InvalidInput, match=r"activations=.* have no entries"):
