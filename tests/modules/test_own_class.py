@@ -12,8 +12,8 @@ from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import Clone, certify, compress, detect, expand, expansion  # noqa: E402
-from lop_theory.modules.own_class import _same  # noqa: E402
-from lop_theory.trace.comparison import Pass  # noqa: E402
+from lop_theory.modules.own_class import _agrees, _same  # noqa: E402
+from lop_theory.trace.comparison import Pass, model_pass  # noqa: E402
 from lop_theory.verdict import Fails, Holds  # noqa: E402
 from tests.modules.nets import Model, X, gap, tanh  # noqa: E402
 
@@ -409,3 +409,14 @@ def test_the_sliding_window_of_a_mistral_stays():
     torch.testing.assert_close(clone(longer).logits, base(longer).logits, rtol=0, atol=1e-6)  # norms in float32
     base.config.sliding_window = 32
     assert float((clone(longer).logits - base(longer).logits).detach().abs().max()) > 1e-4
+
+
+def test_a_module_that_raises_agrees_with_no_answer():
+    class Refusing(nn.Linear):
+        def forward(self, x):
+            raise RuntimeError("a width that was written as a number")
+
+    base, given = nn.Linear(2, 2), ((torch.ones(1, 2),), {})
+    expected = model_pass(base, given, parameters=False)
+    assert _agrees(base, (False, given), expected, 1e-6)
+    assert not _agrees(Refusing(2, 2), (False, given), expected, 1e-6)
