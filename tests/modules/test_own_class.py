@@ -413,7 +413,7 @@ def test_the_sliding_window_of_a_mistral_stays():
 
 def test_a_module_that_raises_agrees_with_no_answer():
     class Refusing(nn.Linear):
-        def forward(self, x):
+        def forward(self, _):
             raise RuntimeError("a width that was written as a number")
 
     base, given = nn.Linear(2, 2), ((torch.ones(1, 2),), {})
