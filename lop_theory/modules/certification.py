@@ -16,7 +16,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.conditions import Offence, Pass, Propagated, Symbolic, propagated
 from lop_theory.modules.growth import ATTRIBUTE, profile_of_clone
-from lop_theory.modules.infer import inferred_profile
+from lop_theory.modules.infer import given_profile, inferred_profile
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.numeric import (
     ROUNDING,
@@ -219,16 +219,16 @@ def _compared(subject: _Subject, evidence: Evidence, inputs: list[Any], of: tupl
 def _subject(
     model: nn.Module, base: nn.Module | None, example_input: Any, profile: Profile | None, rules: Rules | None
 ) -> tuple[Program, Mapping[str, Tensor], Profile]:
-    program = program_of(model, example_input)
-    if profile is None and ATTRIBUTE in vars(model):
-        profile = profile_of_clone(model)
-    if profile is None:
-        if base is None:
-            raise InvalidInput(
-                "model", type(model).__name__, "was not made by expand", "pass base= (the narrow model) or profile="
-            )
-        profile = inferred_profile(model, base, example_input, rules)
-    return program, state_of(model), profile
+    program, state = program_of(model, example_input), state_of(model)
+    if profile is not None:
+        return program, state, given_profile(profile, state)
+    if ATTRIBUTE in vars(model):
+        return program, state, profile_of_clone(model)
+    if base is None:
+        raise InvalidInput(
+            "model", type(model).__name__, "was not made by expand", "pass base= (the narrow model) or profile="
+        )
+    return program, state, inferred_profile(model, base, example_input, rules)
 
 
 def _batches(state: Mapping[str, Tensor], inputs: list[Any]) -> list[list[Any]]:

@@ -1,15 +1,34 @@
-"""Read a profile off the shapes of a wide model and its narrow base of the same class."""
+"""A profile that is given, or read off the shapes of a wide model and its narrow base of the same class."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axis, Multiplicity
+from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.plan import Widths, profile_of, widths
 from lop_theory.modules.propagation import Rules
 from lop_theory.trace import state_of
+
+
+def given_profile(profile: Profile, state: Mapping[str, Tensor]) -> Profile:
+    """Its blocks numbered by first appearance. Raises ``InvalidInput`` where it is not one of this state."""
+    for name, maps in profile.state.items():
+        if name not in state:
+            raise InvalidInput("profile", name, "is no parameter or buffer of the model")
+        found, right = tuple(map(len, maps)), tuple(state[name].shape)
+        if found != right:
+            raise InvalidInput(
+                "profile",
+                name,
+                f"has partitions of {found} coordinates, the tensor is {right}",
+                "give every one a block",
+            )
+    return profile._replace(state={n: tuple(canonical(np.asarray(i)) for i in m) for n, m in profile.state.items()})
 
 
 def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rules: Rules | None = None) -> Profile:

@@ -145,6 +145,38 @@ def test_an_example_without_samples_shows_nothing(pair):
         expand(base, 2, example_input=ROWS[:0])
 
 
+WRONG = {  # what is given instead of the partitions of a weight of 6 × 4
+    "rows": ((np.arange(5), np.arange(4)), r"has partitions of \(5, 4\) coordinates, the tensor is \(6, 4\)"),
+    "one axis": ((np.arange(6),), r"has partitions of \(6,\) coordinates"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_profiles_of_other_sizes_and_names_are_refused(what, pair):
+    _, clone = pair
+    (maps, message), profile = WRONG[what], profile_of_clone(clone)
+    for state, said in (
+        ({"0.weight": maps}, f"profile='0.weight': {message}"),
+        ({"9.weight": maps}, "is no parameter"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            certify(clone, example_input=ROWS, profile=profile._replace(state={**profile.state, **state}))
+
+
+def test_blocks_may_have_any_numbers(pair):
+    """Gradients of clones are compared, too, where their numbers leave gaps."""
+    clone = copy.deepcopy(pair[1])
+    profile = profile_of_clone(clone)
+    numbered = {name: [[9 - 3 * k for k in index] for index in maps] for name, maps in profile.state.items()}
+    other = profile._replace(state=numbered)
+    assert certify(clone, pair[0], example_input=ROWS, profile=other)
+    with torch.no_grad():
+        clone[5].weight[:, 0] += 1e-3
+    mine, theirs = (certificate(clone, example_input=ROWS, profile=p) for p in (profile, other))
+    assert mine.numeric == theirs.numeric
+    assert {o.condition for o in theirs.numeric} == {"MC2", "MC3"}
+
+
 def test_profiles_that_do_not_match_at_an_interface_are_refused(pair):
     _, clone = pair
     state = {
