@@ -147,9 +147,9 @@ def factory(tmp_path, monkeypatch):
     (tmp_path / "factory_for_checkpoints.py").write_text(
         "from torch import nn\n"
         "from lop_theory.errors import InvalidInput\n"
-        "def build(width=2):\n"
+        "def build(width=2, off=nn.Dropout(0.5)):\n"
         "    if width < 1: raise InvalidInput('width', width, 'must be positive')\n"
-        "    return nn.Sequential(nn.Linear(3, width), nn.Dropout(0.5), nn.ReLU(), nn.Linear(width, 2))\n"
+        "    return nn.Sequential(nn.Linear(3, width), off or nn.Identity(), nn.ReLU(), nn.Linear(width, 2))\n"
         "value = 3\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -206,8 +206,8 @@ def test_modes_thresholds_and_ranges_reach_the_detection(factory, tmp_path, caps
     place, rows = saved(tmp_path, model.state_dict()), torch.rand(40, 3)
     wide, within = saved(tmp_path, 2 * rows, "data.pt"), saved(tmp_path, 0.1 * rows, "within.pt")
 
-    def layers(*more, data=wide):
-        options = ("--model", f"{factory}:build", "--args", '{"width": 6}', "--data", str(data), "--json", *more)
+    def layers(*more, data=wide, arguments='{"width": 6}'):
+        options = ("--model", f"{factory}:build", "--args", arguments, "--data", str(data), "--json", *more)
         main([str(place), *options])
         return {x["module"]: x for x in json.loads(capsys.readouterr().out)["layers"]}
 
@@ -217,8 +217,9 @@ def test_modes_thresholds_and_ranges_reach_the_detection(factory, tmp_path, caps
     assert plain["0"]["near"] == 2
     assert layers("--near", "1")["0"]["near"] == 0
     assert len(layers("--dormant", "1e9")["2"]["dormant"]) == 6 > len(plain["2"]["dormant"])
+    plainly = {"data": within, "arguments": '{"width": 6, "off": null}'}
     frozen = [
-        [b["units"] for b in layers("--input-range", *ends, data=within)["2"]["verdicts"] if b["kind"] == "frozen"]
+        [b["units"] for b in layers("--input-range", *ends, **plainly)["2"]["verdicts"] if b["kind"] == "frozen"]
         for ends in (("-1", "0.1"), ("0", "2"))
     ]
     assert [3] in frozen[0]
