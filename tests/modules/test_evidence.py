@@ -136,14 +136,20 @@ def test_the_rounding_of_the_base_is_that_of_its_coarsest_weights_that_are_used(
 
     def coarsest(*used):
         return _Subject(
-            None, {}, None, {}, None, (SimpleNamespace(state=dict(zip("xyz", used, strict=False))), state)
+            None,
+            {},
+            None,
+            {},
+            None,
+            (SimpleNamespace(state=dict(zip("xyz", used, strict=False))), state),
+            stepped=False,
         ).coarsest()
 
     assert [coarsest("a"), coarsest("a", "b", "n"), coarsest("a", "c")] == [2.0**-53, 2.0**-24, 2.0**-8]
     assert coarsest("n") == 0.0
     state["d"] = torch.zeros(1).to(torch.float8_e4m3fn)
     assert coarsest("d", "a") == 2.0**-4
-    assert _Subject(None, {}, None, {}, None, None).coarsest() == 0.0
+    assert _Subject(None, {}, None, {}, None, None, stepped=False).coarsest() == 0.0
 
 
 # --- sums and effects ------------------------------------------------------------------------------------------------
