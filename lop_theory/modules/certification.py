@@ -35,6 +35,7 @@ from lop_theory.modules.propagation import Rules
 from lop_theory.modules.survey import Survey, base_of, surveyed
 from lop_theory.modules.terms import amplitude, limits
 from lop_theory.modules.training import step_offences
+from lop_theory.optim.ranges import require_between, require_kind
 from lop_theory.trace import Program, flat_inputs, state_of
 from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
@@ -109,8 +110,9 @@ def certificate(  # noqa: PLR0913 - as certify
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Certificate:
     """As :func:`certify`, with one row a module."""
+    _require_subject(model, base, optimizer, profile, tolerance)
     program, state, profile = _subject(model, base, example_input, profile, rules)
-    found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), tolerance)
+    found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), float(tolerance))
     reference = None if base is None else program_of(base, example_input, training=model.training)
     theirs = None if base is None or reference is None else (reference, state_of(base))
     subject = _Subject(program, state, profile, found, rules, theirs, optimizer is not None)
@@ -127,9 +129,30 @@ def certificate(  # noqa: PLR0913 - as certify
     numeric += [] if optimizer is None else step_offences(model, optimizer, profile, loose)
     agreement = "" if base is None else _agreement(program, symbolic.slack)
     verdict = _verdict(symbolic, numeric, tuple(dict.fromkeys(ties)), found, len(batches), agreement)
+    if verdict and not profile.cloned():
+        verdict = Undecided("no unit has a clone: nothing is asked of the weights")
     rows = _rows(program, (*symbolic.offences, *numeric))
     largest = max(found.values(), default=0.0)
     return Certificate(verdict, rows, symbolic.offences, tuple(numeric), tuple(dict.fromkeys(ties)), largest)
+
+
+def _require_subject(
+    model: nn.Module,
+    base: nn.Module | None,
+    optimizer: torch.optim.Optimizer | None,
+    profile: Profile | None,
+    tolerance: float | None,
+) -> None:
+    for name, value, kind in (
+        ("model", model, nn.Module),
+        ("base", base, nn.Module),
+        ("optimizer", optimizer, torch.optim.Optimizer),
+        ("profile", profile, Profile),
+    ):
+        if name == "model" or value is not None:
+            require_kind(name, value, kind)
+    if tolerance is not None:
+        require_between("tolerance", tolerance, 0.0, 1.0)
 
 
 def _names(program: Program) -> list[str]:
@@ -237,19 +260,24 @@ def _batches(state: Mapping[str, Tensor], inputs: list[Any]) -> list[list[Any]]:
 
 
 def _another(inputs: list[Any]) -> list[Any]:
-    """A second batch: fresh normal numbers with the spread of the first; integer inputs stay."""
+    """A second batch: fresh normal numbers with the spread of the first; integer inputs stay. Where nothing varies in
+    the first, numbers of the size of one."""
     generator = torch.Generator().manual_seed(1)
+    varied = any(map(_varies, inputs))
 
     def fresh(x: Any) -> Any:
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             return x
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        return (
-            noise.to(x.device) * (float(x.detach().double().std()) if x.numel() > 1 else 1.0)
-            + x.detach().double().mean()
-        )
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
+        if not varied:
+            return noise
+        return noise * (float(x.detach().double().std()) if x.numel() > 1 else 1.0) + x.detach().double().mean()
 
     return [fresh(x) for x in inputs]
+
+
+def _varies(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and x.numel() > 0 and bool((x != x.flatten()[0]).any())
 
 
 def _verdict(

@@ -14,12 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
+from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axis
 from lop_theory.modules.detection import Detection, Layer
 from lop_theory.modules.equitable import Structure, structure
 from lop_theory.modules.interface import Partition
 from lop_theory.modules.narrowing import Step, bias_of, gain_of, reduced
 from lop_theory.modules.shrinking import Shrunk, shrunk
+from lop_theory.optim.ranges import require_kind
+from lop_theory.trace import state_of
 
 
 class Smaller(NamedTuple):
@@ -51,7 +54,7 @@ def compress(model: nn.Module, detection: Detection) -> Smaller:
 
     Raises ``InvalidInput`` if the model cannot be traced.
     """
-    known = detection.structure or structure(model, detection.example)
+    known = _known(model, detection)
     steps = _clone_steps(detection, known)
     steps += [s for x in detection.layers for s in _constant_steps(x, detection, known, model)]
     found = _smaller(shrunk(model, detection.example, known, steps, exact=True), known)
@@ -64,10 +67,22 @@ def merge(model: nn.Module, detection: Detection) -> Smaller:
 
     Raises ``InvalidInput`` if the model cannot be traced.
     """
-    known = detection.structure or structure(model, detection.example)
+    known = _known(model, detection)
     steps = [s for x in detection.layers for s in _merge_steps(x, detection, known, model)]
     found = shrunk(model, detection.example, known, steps, exact=False)
     return _smaller(found, known)._replace(bounds={s.layer: s.bound for s in found.taken.values()})
+
+
+def _known(model: nn.Module, detection: Detection) -> Structure:
+    """The structure that was found, if it is this model's."""
+    require_kind("model", model, nn.Module)
+    require_kind("detection", detection, Detection)
+    known = detection.structure or structure(model, detection.example)
+    state = state_of(model)
+    for name, axes in known.axes.items():
+        if name not in state or tuple(map(known.plan.size, axes)) != tuple(state[name].shape):
+            raise InvalidInput("detection", name, "is of another model", "call detect on this one")
+    return known
 
 
 def _smaller(found: Shrunk, known: Structure) -> Smaller:

@@ -1,5 +1,6 @@
 """What detection found: layers, the verdicts on their blocks, and what to know before believing them."""
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,9 +32,13 @@ def require_criteria(criteria: Criteria) -> None:
     for name in ("clone", "dormant", "slope"):
         require_between(name, getattr(criteria, name))
     require_between("near", criteria.near, 0.0, 1.0, ends="[]")
-    low, high = (0.0, 0.0) if criteria.input_range is None else criteria.input_range
-    if not low <= high:
-        raise InvalidInput("input_range", (low, high), "must be two numbers, the lower one first")
+    if criteria.input_range is not None and not _is_range(criteria.input_range):
+        raise InvalidInput("input_range", criteria.input_range, "must be two numbers, the lower one first")
+
+
+def _is_range(ends: Any) -> bool:
+    pair = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(isinstance(end, Real) for end in ends)
+    return pair and bool(ends[0] <= ends[1])
 
 
 class Layer(NamedTuple):

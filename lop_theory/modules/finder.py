@@ -31,6 +31,7 @@ from lop_theory.modules.propagation import Rules
 from lop_theory.modules.readers import parameter
 from lop_theory.modules.training import training_rule
 from lop_theory.modules.verdicts import Skipped
+from lop_theory.optim.ranges import require_kind
 
 FEW = 16
 
@@ -63,6 +64,7 @@ def detect(  # noqa: PLR0913 - one optional wish each
     Raises ``InvalidInput`` for data that the model cannot be called with or that leave ``criteria.input_range``, for a
     backward pass that fails, and for criteria out of range.
     """
+    require_kind("model", model, nn.Module)
     require_criteria(criteria)
     found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
     hidden = [s for s in found.seen if s.source not in found.ends]

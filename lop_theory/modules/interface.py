@@ -29,6 +29,9 @@ class Profile(NamedTuple):
     state: Mapping[str, tuple[Partition, ...]]
     values: Mapping[str, tuple[Partition, ...]]  # keyed by node name
 
+    def cloned(self) -> bool:
+        return any(is_cloned(index) for maps in self.state.values() for index in maps)
+
     def widths(self) -> dict[str, tuple[int, ...]]:
         """Distinct multiplicities of the output units of every cloned parameter."""
         return {

@@ -69,12 +69,13 @@ class _Gatherer:
         self.ends: list[Tensor] = []
         self.places: dict[str, Place] = {}
         self.wide: set[str] = set()
-        self.forward, self.backward = True, True
+        self.forward, self.backward, self.masked = True, True, False
 
     def see(self, layer: Layer, values: Tensor) -> None:
         name = layer.name
         self.seen.setdefault(name, layer)
         rows = kept_rows(self.mask, values, layer.dim)
+        self.masked |= rows is not None
         gathered = self.gathered.setdefault(name, Gathered(self.alike))
         if values.shape[layer.dim] > WIDEST:
             self.wide.add(name)
@@ -153,6 +154,8 @@ def observe(
                     count, samples = count + 1, samples + _size(inputs)
     if not count:
         raise InvalidInput("data", "a loader", "has no batch", "give at least one")
+    if mask is not None and gatherer.seen and not gatherer.masked:
+        raise InvalidInput("mask", mask, "fits the samples of no layer", "give one number a sample, or a position")
     if agreed(calls) and not all(module.training for module in model.modules()):
         inputs, batch = last
         again = partial(_loss, loss, batch=None if batches.single else batch)
@@ -197,9 +200,12 @@ def _size(inputs: Any) -> int:
     return max(sizes, default=1)
 
 
-def _loss(loss: Callable[..., Tensor] | None, output: Any, batch: Any) -> Tensor | None:
+def _loss(loss: Callable[..., object] | None, output: Any, batch: Any) -> Tensor | None:
     if loss is not None:
-        return loss(output) if batch is None else loss(output, batch)
+        total = loss(output) if batch is None else loss(output, batch)
+        if not isinstance(total, Tensor) or total.numel() != 1:
+            raise InvalidInput("loss", total, "must return a tensor of one number")
+        return total
     generator = torch.Generator().manual_seed(0)
     parts = [t for t in floating(output) if t.requires_grad]
     drawn = [torch.randn(t.shape, generator=generator).to(t) for t in parts]

@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from lop_theory.modules.axes import Axes, Axis, Multiplicity
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Contraction, Effect, Profile
 from lop_theory.modules.propagation import Recording, Rules, flat, propagate, record
+from lop_theory.optim.ranges import require_kind
 from lop_theory.trace import Node, Program, flat_inputs, state_of
 
 Factors = int | Mapping[str, int | Sequence[int]]
@@ -138,6 +140,8 @@ def multiplicities(found: Widths, factors: Factors, attention: str) -> dict[Axis
     avoid = {"avoid", "width" if attention == "heads" else "heads"}
     chosen: dict[Axis, Multiplicity] = {}
     wanted: Mapping[str, Any] = factors if isinstance(factors, Mapping) else {"*": factors}
+    for name in wanted:
+        require_kind("factor", name, str)
     for pattern, factor in sorted(wanted.items(), key=_generality):
         _choose(found, pattern, _checked(factor), avoid, chosen)
     return _equalised(found.plan, chosen)
@@ -150,9 +154,9 @@ def _generality(item: tuple[str, object]) -> tuple[bool, int]:
 
 def _checked(factor: Any) -> Multiplicity:
     values: tuple[Any, ...] = tuple(factor) if isinstance(factor, (list, tuple)) else (factor,)
-    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+    if not values or any(isinstance(v, bool) or not isinstance(v, Integral) or v < 1 for v in values):
         raise InvalidInput("factor", factor, "must be an integer of at least 1, or a sequence of them")
-    return values if isinstance(factor, (list, tuple)) else values[0]
+    return tuple(map(int, values)) if isinstance(factor, (list, tuple)) else int(values[0])
 
 
 def _choose(

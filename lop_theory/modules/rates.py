@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.growth import expansion
 from lop_theory.modules.interface import Partition
+from lop_theory.optim.ranges import require_between
 
 UpdateKind = Literal["sgd", "adam"]
 
@@ -67,6 +68,8 @@ def matched_groups(
     """
     if kind not in ("sgd", "adam"):
         raise InvalidInput("kind", kind, "must be sgd or adam")
+    for name, number in (("step_size", step_size), ("decay", decay), ("epsilon", epsilon)):
+        require_between(name, number)
     parameters = dict(clone.named_parameters())
     groups: list[dict[str, Any]] = []
     for name, match in matches(clone).items():

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from lop_theory.modules.conditions import Offence
 from lop_theory.modules.equitable import same_values
@@ -85,6 +86,9 @@ def _why_unknown(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
     hooks = [n for n, p in model.named_parameters() if any(getattr(p, attribute, None) for attribute in hooked)]
     if hooks:
         return f"{hooks[0]} has a hook on its gradient: what it does to clones {NOT_KNOWN}"
+    odd = [key for group in optimizer.param_groups for key, value in group.items() if not _is_finite(value)]
+    if odd:
+        return f"{odd[0]} is NaN or infinite: what becomes of clones {NOT_KNOWN}"
     several = [key for group in optimizer.param_groups for key, v in group.items() if _is_several(v)]
     return f"{several[0]} has several values: which units have which {NOT_KNOWN}" if several else ""
 
@@ -95,6 +99,11 @@ def _is_patched(optimizer: torch.optim.Optimizer) -> bool:
     while getattr(step, "_wrapped_by_lr_sched", False):
         step = getattr(step, "__wrapped__", None)
     return step is not None and getattr(step, "__func__", step) is not type(optimizer).step
+
+
+def _is_finite(option: object) -> bool:
+    numbers = [x for x in pytree.tree_leaves(option) if isinstance(x, (float, torch.Tensor))]
+    return all(bool(torch.as_tensor(x).isfinite().all()) for x in numbers)
 
 
 def _is_several(value: object) -> bool:

@@ -19,6 +19,7 @@ from lop_theory.modules.plan import UNREAD, Factors, Widths, multiplicities, pro
 from lop_theory.modules.propagation import Rules, UnsupportedOperation
 from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
+from lop_theory.optim.ranges import require_count, require_kind
 from lop_theory.trace.passes import passes_kept
 
 
@@ -50,6 +51,9 @@ def expand(  # noqa: PLR0913 - one optional wish each
 
     Raises :class:`~lop_theory.errors.InvalidInput` for bad factors, untraceable models and operators without a rule.
     """
+    require_kind("model", model, nn.Module)
+    if redistribute is not None:
+        require_count("redistribute", redistribute, 0)
     with passes_kept():
         return _expanded(model, factor, example_input, (attention, redistribute, rules), traced=traced)
 

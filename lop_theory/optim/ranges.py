@@ -38,6 +38,12 @@ def require_count(name: str, value: Any, least: int = 1) -> None:
         raise InvalidInput(name, value, f"must be a whole number from {least} on")
 
 
+def require_kind(name: str, value: object, kind: type[Any]) -> None:
+    """Raise ``InvalidInput`` unless ``value`` is an instance of ``kind``."""
+    if not isinstance(value, kind):
+        raise InvalidInput(name, type(value).__name__, f"must be a {kind.__module__.partition('.')[0]} {kind.__name__}")
+
+
 def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Raise ``InvalidInput`` unless ``value`` is one of the names."""
     if value not in (names := tuple(choices)):

@@ -49,7 +49,7 @@ def test_factors_by_name_the_most_specific_last(factors, units):
     clone = expand(base, factors, example_input=X)
     assert (clone[0].out_features, clone[2].out_features) == units
     assert (clone[2].in_features, clone[4].in_features) == units
-    assert certify(clone, base=base, example_input=X)
+    assert bool(certify(clone, base=base, example_input=X)) == (factors != 1)  # nothing is a clone of itself
     assert gap(clone, base, X) < 1e-13
 
 
