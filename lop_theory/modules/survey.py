@@ -355,13 +355,14 @@ def _from_base(name: str, adjoint: Tensor, base: Base) -> float:
         return 0.0  # a value that only one of them has; the outputs are compared in any case
     total = adjoint
     for dim, index in enumerate(base.values[other]):
-        if is_cloned(index):
-            total = _summed(total, index, dim)
+        total = _summed(total, index, dim)
     return _ratio_by_last(total, base.adjoints[other])
 
 
 def _summed(value: Tensor, index: Any, dim: int) -> Tensor:
     width = adjacent(index)
+    if width == 1:
+        return value
     if width:
         return value.unflatten(dim, (-1, width)).sum(dim + 1)
     return torch.as_tensor(block_sums(value.cpu().numpy(), index, dim)).to(value)

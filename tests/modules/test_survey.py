@@ -234,11 +234,11 @@ def test_outputs_are_compared_by_their_last_coordinate():
     assert survey._ratio_by_last(mine, theirs) == float("inf")
 
 
-@pytest.mark.parametrize("index", [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]])
+@pytest.mark.parametrize("index", [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1], [1, 0, 3, 2]])
 def test_block_sums_of_adjoints_are_the_bases(index):
     index = np.array(index)
     adjoint = torch.randn(5, 4, dtype=torch.float64)
-    total = torch.stack([adjoint[:, index == k].sum(1) for k in range(2)], 1)
+    total = torch.stack([adjoint[:, index == k].sum(1) for k in range(index.max() + 1)], 1)
     values = {"b": (np.arange(5), index)}
     base = survey.Base((), {"b": total}, {"a": "b"}, values)
     assert survey._from_base("a", adjoint, base) < 1e-14
