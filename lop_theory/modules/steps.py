@@ -21,6 +21,8 @@ DIVIDED = {
     "Adagrad": ("gradient",),
 }
 """What is first divided by a size of itself, and ε."""
+USUAL = {"added": 0.1, "divided": 1e-3}
+"""Step sizes that a smaller one may yet become (in a warm-up, in a cycle)."""
 SIZES = {"exp_avg_sq": 2, "max_exp_avg_sq": 2, "square_avg": 2, "exp_inf": 1}
 """Sizes beside ε, and the power of the gradient that they are."""
 
@@ -33,10 +35,13 @@ class Step(NamedTuple):
     none: float
 
     def apart(self, key: str) -> float:
-        """The largest difference in ``key`` of which this and all later steps make nothing; 0 if that is not known."""
-        rate, eps = (_number(self.group.get(name)) for name in ("lr", "eps"))
+        """The largest difference in ``key`` of which this and all later steps make nothing, at the largest step size
+        that the group names or a usual one; 0 if that is not known."""
+        eps = _number(self.group.get("eps"))
         added, divided = (key in table.get(self.optimizer, ()) for table in (ADDED, DIVIDED))
-        if rate > 0 and (added or divided):
+        if added or divided:
+            named = (_number(self.group.get(name)) for name in ("lr", "initial_lr", "max_lr"))
+            rate = max(*named, USUAL["added" if added else "divided"])
             lasting = 1 - _number(self.group.get("betas", (self.group.get("momentum"),))[0])
             corrected = lasting if key == "exp_avg" else 1.0  # a moment is divided by 1 − βᵗ
             return self.none * lasting * corrected / rate * (1.0 if added else eps)

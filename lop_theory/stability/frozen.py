@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from lop_theory.errors import InvalidInput
+from lop_theory.metrics.screening import reduced
 from lop_theory.optim.stacks import unit_layers
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.subspace import Subspace
-
-ROUNDING = 2.0**-52
 
 
 def frozen_coordinates(model: nn.Sequential, units: Mapping[str, Sequence[int]], where: Coordinates) -> Subspace:
@@ -42,19 +42,28 @@ def certified_frozen(layers: Sequence[tuple[Tensor, Tensor]], low: float, high: 
     """Masks of ReLU units that are frozen for ever in a stack of (weight, bias), inputs in [low, high].
 
     A unit is certified if sup z = b + Σ max(w·low, w·high) < 0; behind the first layer inputs lie in [0, ∞), those of
-    certified units in {0}, whatever the upstream weights become. Sound in floating point: n ε Σ|terms| is added. It
-    holds under gradient methods without decay, once moments of the optimiser have died away; dropout (its factors are
-    not negative) leaves it true. The exact rational form is :func:`lop_theory.graph.certificate.frozen_units`.
+    certified units in {0}, whatever the upstream weights become. Sound in the weights' floating point: 2 n u Σ|terms|
+    is added for n ≤ 1/(2u) terms (nothing is certified of more), and what TF32 or bfloat16 products lose. It holds
+    under gradient methods without decay, once moments of the optimiser have died away; dropout (its factors are not
+    negative) leaves it true. The exact rational form is :func:`lop_theory.graph.certificate.frozen_units`. Raises
+    ``InvalidInput`` unless low ≤ high.
     """
+    if not low <= high:
+        raise InvalidInput("low", low, f"must be a number, at most high={high}")
     found: list[Tensor] = []
     for k, (weight, bias) in enumerate(layers):
         w, b = weight.detach().double(), bias.detach().double()
         if k == 0:
             terms = torch.maximum(w * low, w * high)
         else:
-            terms = torch.where(w > 0, torch.inf, 0.0)
+            terms = torch.where(w <= 0, 0.0, torch.inf)  # of NaN, too
             terms[:, found[-1]] = 0.0
-        total = terms.sum(1) + b
-        slack = (w.shape[1] + 2) * ROUNDING * (terms.abs().sum(1) + b.abs())
-        found.append(total + slack < 0)
+        slack = _relative_error(weight) * (terms.abs().sum(1) + b.abs())
+        found.append(terms.sum(1) + b + slack < 0)
     return found
+
+
+def _relative_error(weight: Tensor) -> float:
+    n = (weight.shape[1] + 2) * torch.finfo(weight.dtype).eps / 2
+    lost = reduced(weight.device) if weight.dtype == torch.float32 else 0.0
+    return 2 * n + lost if n <= 0.5 else torch.inf

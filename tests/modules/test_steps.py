@@ -78,7 +78,10 @@ def test_what_is_not_known_is_nothing():
     group = {"lr": 0.1, "eps": 1e-8, "betas": (0.9, 0.99)}
     for name, key in (("Adam", "momentum_buffer"), ("Rprop", "gradient"), ("", "gradient"), ("SGD", "exp_avg_sq")):
         assert Step(name, group, NONE).apart(key) == 0.0
-    assert Step("SGD", {"lr": 0.0}, NONE).apart("gradient") == 0.0
+    small = [{"lr": 0.0}, {"lr": 1e-12}, {"lr": 1e-12, "initial_lr": 0.05}]
+    assert [Step("SGD", g, NONE).apart("gradient") for g in small] == pytest.approx([NONE / 0.1] * 3)
+    for name in ("initial_lr", "max_lr"):
+        assert Step("SGD", {"lr": 1e-12, name: 2.0}, NONE).apart("gradient") == pytest.approx(NONE / 2)
     assert Step("SGD", {"lr": torch.tensor(0.5), "momentum": 0.9}, 1.0).apart("gradient") == pytest.approx(0.2)
     assert Step("Adafactor", {"lr": 0.1, "eps": (None, 1e-3)}, NONE).apart("gradient") == 0.0
 
@@ -131,6 +134,22 @@ def train(clone, optimizer, steps):
         optimizer.zero_grad()
         (clone(torch.randn(4, 7, 12, dtype=torch.float64)) - 0.3).square().mean().backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["momentum", "RMSprop, momentum"])
+def test_a_step_size_that_will_grow_forgives_no_moments(name):
+    clone, optimizer, x = attention(OPTIMIZERS[name])
+    optimizer.param_groups[0]["lr"] = 0.01
+    warming = optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-12, total_iters=3)
+    train(clone, optimizer, 2)
+    optimizer.state[clone.v.weight]["momentum_buffer"][0] *= 3
+    verdict = certify(clone, example_input=x, optimizer=optimizer)
+    assert isinstance(verdict, Fails)
+    assert "momentum_buffer differs" in str(verdict)
+    for _ in range(4):
+        train(clone, optimizer, 1)
+        warming.step()
+    assert isinstance(certify(clone, example_input=x), Fails)
 
 
 @pytest.mark.parametrize("name", ["momentum", "Adam", "RMSprop, momentum"])

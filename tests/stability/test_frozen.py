@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from lop_theory.errors import InvalidInput
 from lop_theory.graph import certificate
 from lop_theory.graph.convert import from_torch
 from lop_theory.stability import (
@@ -101,3 +102,28 @@ def test_certified_units_get_no_gradient_with_or_without_dropout_whatever_lies_u
             net(x).square().sum().backward()
             assert not model[0].weight.grad[first].any()
             assert not model[2].weight.grad[second].any()
+
+
+@pytest.mark.parametrize(("dtype", "columns"), [(torch.float32, 12), (torch.float64, 12)])
+def test_certificates_hold_in_the_arithmetic_of_the_weights(dtype: torch.dtype, columns: int) -> None:
+    """Biases a last place below −Σw: the sums that PyTorch forms round above 0 for some, and none of those passes."""
+    weight = torch.rand(4000, columns, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    bias = torch.nextafter((-weight.double().sum(1)).to(dtype), torch.tensor(-9e9, dtype=dtype))
+    z = nn.functional.linear(torch.ones(1, columns, dtype=dtype), weight, bias)[0]
+    assert bool((z > 0).any())
+    (frozen,) = certified_frozen([(weight, bias)], 0.0, 1.0)
+    assert not bool((frozen & (z > 0)).any())
+    (frozen,) = certified_frozen([(weight, bias * 1.5)], 0.0, 1.0)
+    assert bool(frozen.all())
+
+
+def test_nothing_is_certified_of_what_bounds_nothing() -> None:
+    ones, below = torch.ones(1, 300), torch.tensor([-1e9])
+    assert certified_frozen([(ones, below)], 0.0, 1.0)[0].tolist() == [True]
+    assert certified_frozen([(ones.bfloat16(), below.bfloat16())], 0.0, 1.0)[0].tolist() == [False]
+    nan = torch.tensor([[torch.nan, -1.0]])
+    for layers in ([(nan, below)], [(torch.ones(2, 1), torch.zeros(2)), (nan, below)]):
+        assert certified_frozen(layers, 0.0, 1.0)[-1].tolist() == [False]
+    for low, high in ((1.0, 0.0), (float("nan"), 1.0)):
+        with pytest.raises(InvalidInput, match=r"^low="):
+            certified_frozen([(ones, below)], low, high)
