@@ -96,6 +96,26 @@ def test_near_units_have_least_squares_factors_and_what_they_leave():
     assert block.outgoing[1] == pytest.approx(float(sizes[[1, 3]].max() / sizes.median()))
 
 
+def test_a_near_block_is_as_wide_as_its_farthest_unit_is_from_the_first():
+    """Over the spread of the first: of units 1, about 5½ and about 10 times as large."""
+    found = []
+    for factors in ({3: 5.5, 5: 10.0}, {5: 10.0}):
+        model = network()
+        with torch.no_grad():
+            for unit, factor in factors.items():
+                model[0].weight[unit] = factor * (
+                    model[0].weight[1] + 0.02 * torch.tensor([1.0, -1.0, 0.5, unit / 5]).double()
+                )
+                model[0].bias[unit] = factor * model[0].bias[1]
+        found.append(kinds(detect(model, DATA, criteria=Criteria(near=0.98)), "1")["near"])
+    assert [block.units for block in found] == [(1, 3, 5), (1, 5)]
+    h = torch.relu(model[0](DATA)).detach()
+    apart = float((h[:, 5] - h[:, 1]).square().mean().sqrt() / (h[:, 1] - h[:, 1].mean()).square().mean().sqrt())
+    assert apart > 8
+    assert 0.4 * apart < found[1].distance < 2.5 * apart  # from a sketch of sixteen numbers
+    assert found[0].distance == pytest.approx(found[1].distance, rel=1e-9)
+
+
 @pytest.mark.parametrize("noise", [0.05, 1e-9])
 def test_the_distance_from_the_manifold_is_that_of_the_data(noise):
     """‖H − block means‖/‖H‖ over near blocks."""

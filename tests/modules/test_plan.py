@@ -13,7 +13,7 @@ from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import certify, expand, expansion  # noqa: E402
 from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.modules.infer import inferred_profile  # noqa: E402
-from lop_theory.modules.plan import widths  # noqa: E402
+from lop_theory.modules.plan import Plan, _equalised, widths  # noqa: E402
 from lop_theory.verdict import Fails  # noqa: E402
 from tests.modules.nets import Model, X, gap  # noqa: E402
 
@@ -134,6 +134,24 @@ def test_a_mean_over_what_cannot_grow_keeps_the_rest():
     assert not certify(clone, base=norm, example_input=X)
 
 
+def test_parts_of_an_average_grow_alike_or_not_at_all():
+    plan = Plan()
+    free, other, fixed = plan.free(4), plan.free(3), plan.new(2)
+    for axis in (plan.concat([free, fixed]), plan.concat([other, free])):
+        plan.average(axis)
+    alone, nothing = plan.free(2), plan.new(0)
+    plan.average(alone)
+    plan.average(nothing)
+    assert _equalised(plan, {free: 2, other: 2, alone: 3}) == {alone: 3}  # the second average loses a part to the first
+    assert _equalised(plan, {other: 2}) == {}
+    assert _equalised(plan, {alone: (1, 2), free: (2, 2, 2, 1)}) == {alone: (1, 2), free: (2, 2, 2, 1)}  # asked for
+    both = Plan()
+    first, second = both.free(4), both.free(3)
+    both.average(both.concat([first, second]))
+    assert _equalised(both, {first: 2, second: 2}) == {first: 2, second: 2}
+    assert _equalised(both, {first: 2, second: 3}) == _equalised(both, {}) == {}
+
+
 def test_tied_weights_stay_tied_and_shared_ones_are_divided_once():
     base = Model(lambda s, x: F.linear(torch.tanh(s.a(x)), s.a.weight.T) @ s.p + s.o(s.b(x))).double()
     base.p, base.b = nn.Parameter(torch.randn(5, 3).double()), nn.Linear(5, 4).double()
@@ -213,6 +231,20 @@ def test_queries_that_are_read_elsewhere_are_scaled_where_they_are_used(heads):
     heads.function = both
     clone = expand(heads, 2, example_input=TOKENS, attention="width")
     assert certify(clone, base=heads, example_input=TOKENS)
+    assert gap(clone, heads, TOKENS) < 1e-13
+
+
+def test_queries_of_a_computed_weight_are_scaled_where_they_are_used(heads):
+    """Half of the scale in the bias, which is a parameter, would be another function."""
+    q = heads.q
+
+    def computed(s, x):
+        rows = F.linear(x, q.weight.exp(), q.bias), s.k(x), s.v(x)
+        h = [t.unflatten(-1, (2, 3)).transpose(1, 2) for t in rows]
+        return s.o(F.scaled_dot_product_attention(*h).transpose(1, 2).flatten(2))
+
+    heads.function = computed
+    clone = expand(heads, 2, example_input=TOKENS, attention="width", traced=True)
     assert gap(clone, heads, TOKENS) < 1e-13
 
 

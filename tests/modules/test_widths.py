@@ -248,6 +248,7 @@ CALLS = {
     "cat of nothing": (lambda h: torch.cat([h[:, :0], h[:, 4:]], 1).sum(1) + h[:, 0], [X], {0}),
     "index_add at computed places": (lambda h, v, p: h.index_add(0, p.long(), v), [T, (2, 5, 4), REAL], {1, 2}),
     "index_fill at computed places": (lambda h, p: h.index_fill(1, p.long(), 0.5), [T, REAL], {0, 2}),
+    "index_fill of a vector": (lambda h, p: h.index_fill(-1, p.long(), 0.5), [(2,), REAL / 2], set()),
     "index_select of computed places": (lambda h, p: h.index_select(1, p.long()), [T, REAL], {0, 2}),
     "index of computed places": (lambda h, p: h[:, p.long()], [T, REAL], {0, 2}),
     "index_put at computed places": (lambda h, v, p: h.index_put((p.long(),), v), [X, (2, 4), REAL], {1}),
