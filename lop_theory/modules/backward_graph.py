@@ -32,7 +32,7 @@ class Sum(NamedTuple):
 
     leaves: tuple[Node, ...]
     weight: Tensor
-    bias: Tensor | None
+    bias: Tensor
     reads: Node | None
     axis: int
 
@@ -100,23 +100,18 @@ def shape(node: Node) -> torch.Size:
 
 
 def weighted_sum(node: Node) -> Sum | None:
-    """Of ``F.linear`` and ``F.conv1d`` to ``F.conv3d`` of parameters themselves, if the node is one."""
+    """Of ``F.linear`` and ``F.conv1d`` to ``F.conv3d`` of parameters themselves, if the node is one. Without a bias the
+    sum of nothing is 0, which is inside no flat region."""
     edges = [edge for edge, _ in node.next_functions]
     match node.name():
         case "AddmmBackward0" if _saved(node, "alpha") == _saved(node, "beta") == 1:
             bias, inputs, weight = edges
-            return None if bias is None else _sum(_transposed(weight), bias, inputs, -1)
-        case "MmBackward0":
-            return _sum(_transposed(edges[1]), None, edges[0], -1)
-        case "ConvolutionBackward0" if _plain(node, learned=edges[2] is not None):
-            return _sum(edges[1], edges[2], edges[0], 1)
+            return _sum(_transposed(weight), bias, inputs, -1)
+        case "ConvolutionBackward0" if _saved(node, "groups") == 1 and not _saved(node, "transposed"):
+            inputs, weight, bias = edges
+            return _sum(weight, bias, inputs, 1)
         case _:
             return None
-
-
-def _plain(convolution: Node, *, learned: bool) -> bool:
-    biased = any(_saved(convolution, "bias_sym_sizes_opt") or ())
-    return _saved(convolution, "groups") == 1 and not _saved(convolution, "transposed") and biased == learned
 
 
 def _saved(node: Node, name: str) -> Any:
@@ -128,8 +123,9 @@ def _transposed(node: Node | None) -> Node | None:
 
 
 def _sum(weight: Node | None, bias: Node | None, reads: Node | None, axis: int) -> Sum | None:
-    leaves = tuple(node for node in (weight, bias) if node is not None)
-    values = [leaf for node in leaves if (leaf := getattr(node, "variable", None)) is not None]
-    if weight is None or len(values) < len(leaves) or any(b.shape != values[0].shape[:1] for b in values[1:]):
+    if weight is None or bias is None:
         return None
-    return Sum(leaves, values[0], values[1] if values[1:] else None, reads, axis)
+    rows, added = (getattr(node, "variable", None) for node in (weight, bias))
+    if rows is None or added is None or added.shape != rows.shape[:1]:
+        return None
+    return Sum((weight, bias), rows, added, reads, axis)

@@ -130,9 +130,8 @@ def _pre_activation(total: Sum, known: Mapping[Node, Known]) -> Range:
     inputs = _inputs(total, known, weight.shape[1])
     if inputs is None:
         return UNKNOWN
-    bias = torch.zeros(len(weight)).to(weight) if total.bias is None else total.bias.detach().double()
     lost = reduced(weight.device) if total.weight.dtype == torch.float32 else 0.0
-    return _interval(weight, bias, inputs, torch.finfo(total.weight.dtype).eps / 2, lost)
+    return _interval(weight, total.bias.detach().double(), inputs, torch.finfo(total.weight.dtype).eps / 2, lost)
 
 
 def _inputs(total: Sum, known: Mapping[Node, Known], columns: int) -> Range | None:
