@@ -168,9 +168,25 @@ def in_its_place(record: Record) -> bool:
 
 
 def _copied(record: Record, seen: dict[str, str]) -> str | None:
-    """``seen`` maps data to the folder that first had them."""
-    first = seen.setdefault(record.manifest["sha256"], record.folder.name)
+    """``seen`` maps rows to the folder that first had them, however their file was written."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        first = seen.setdefault(_rows(record), record.folder.name)
+    except ArrowInvalid:
+        return "has data that are no Parquet"
     return None if first == record.folder.name else f"has the data of {first}"
+
+
+def _rows(record: Record) -> str:
+    from pyarrow import BufferReader, parquet
+
+    table = parquet.ParquetFile(BufferReader(record.data())).read(use_threads=False)
+    digest = hashlib.sha256()
+    for name in sorted(table.column_names):
+        values = table.column(name).to_numpy(zero_copy_only=False)
+        digest.update(name.encode() + (repr(values.tolist()).encode() if values.dtype == object else values.tobytes()))
+    return digest.hexdigest()
 
 
 def finished(folder: Path) -> Record | None:

@@ -57,6 +57,18 @@ def readers_of(results: Iterable[Tensor]) -> Readers:
     return readers
 
 
+def reached(result: Tensor, without: Container[Node]) -> set[Node]:
+    """Nodes that ``result`` depends on by ways that go around those in ``without``."""
+    found: set[Node] = set()
+    behind = [result.grad_fn]
+    while behind:
+        node = behind.pop()
+        if node is not None and node not in found and node not in without:
+            found.add(node)
+            behind += [edge for edge, _ in node.next_functions]
+    return found
+
+
 def read_through(node: Node, last: Node, readers: Readers) -> bool:
     """Whether all that becomes of ``node`` goes, one reader after the other, through ``last``."""
     while node is not last:
@@ -104,17 +116,18 @@ def weighted_sum(node: Node) -> Sum | None:
     sum of nothing is 0, which is inside no flat region."""
     edges = [edge for edge, _ in node.next_functions]
     match node.name():
-        case "AddmmBackward0" if _saved(node, "alpha") == _saved(node, "beta") == 1:
+        case "AddmmBackward0" if saved(node, "alpha") == saved(node, "beta") == 1:
             bias, inputs, weight = edges
             return _sum(_transposed(weight), bias, inputs, -1)
-        case "ConvolutionBackward0" if _saved(node, "groups") == 1 and not _saved(node, "transposed"):
+        case "ConvolutionBackward0" if saved(node, "groups") == 1 and not saved(node, "transposed"):
             inputs, weight, bias = edges
             return _sum(weight, bias, inputs, 1)
         case _:
             return None
 
 
-def _saved(node: Node, name: str) -> Any:
+def saved(node: Node, name: str) -> Any:
+    """What the node keeps of its call."""
     return getattr(node, f"_saved_{name}")
 
 

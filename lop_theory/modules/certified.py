@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 from torch.utils import _pytree as pytree
 
 from lop_theory.metrics.passes import anchored, floating, gradients_to, undisturbed
-from lop_theory.modules.backward_graph import HULLS, behind, in_order, readers_of
+from lop_theory.modules.backward_graph import HULLS, behind, in_order, reached, readers_of
 from lop_theory.modules.frozen import Frozen, Interval, frozen_units
 
 PLAIN = (Tensor, str, int, float, type(None))
@@ -34,11 +34,13 @@ class Recorded(NamedTuple):
 
 class Call(NamedTuple):
     """What one call says. Parameters are named by ``id``: ``touched`` are all that it differentiates, ``units`` the
-    certified rows of weights, ``weights`` those of layers by name."""
+    certified rows of weights, ``weights`` those of layers by name. ``beyond``: what is differentiated reads parameters,
+    or values made of them, that are no outputs."""
 
     touched: frozenset[int]
     units: Mapping[int, Mapping[int, Interval]]
     weights: Mapping[str, int]
+    beyond: bool = False
 
 
 def certified_call(
@@ -56,12 +58,15 @@ def certified_call(
     seen = all(isinstance(leaf, PLAIN) for leaf in leaves)
     found = frozen_units(model, readers, fed, input_range) if seen else {}
     gradients = _gradients(call.total, ends, [frozen.weight for frozen in found.values()])
+    beyond = set() if call.total is None else reached(call.total, {t.grad_fn for t in results if t is not call.total})
+    own = {id(p) for p in model.parameters()}
     touched = (getattr(node, "variable", None) for node in readers)
     named = {name: _layer(place, found) for name, place in (places or {}).items()}
     return Call(
         frozenset(id(leaf) for leaf in touched if leaf is not None),
         {id(f.weight): _still(f, gradient) for f, gradient in zip(found.values(), gradients, strict=True)},
         {name: id(frozen.weight) for name, frozen in named.items() if frozen is not None},
+        any(id(getattr(node, "variable", None)) in own for node in beyond),
     )
 
 
@@ -90,7 +95,9 @@ def _layer(place: Place, found: Mapping[Node, Frozen]) -> Frozen | None:
 def training_call(
     model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor | None], input_range: tuple[float, float] | None
 ) -> Call:
-    """The same inputs in training mode; where that cannot be called nothing is certified."""
+    """The same inputs in training mode. Nothing is certified where that cannot be called, or of weights that it does
+    not use."""
+    every = frozenset(id(p) for p in model.parameters())
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.train()
@@ -98,9 +105,9 @@ def training_call(
             fed = anchored(inputs)
             nodes = nodes_of(fed)
             output = run(fed)
-            return certified_call(model, Recorded(nodes, output, loss(output)), input_range)
-    except (TypeError, RuntimeError, IndexError, KeyError, ValueError, AttributeError):
-        return Call(frozenset(id(p) for p in model.parameters()), {}, {})
+            return certified_call(model, Recorded(nodes, output, loss(output)), input_range)._replace(touched=every)
+    except Exception:
+        return Call(every, {}, {})
     finally:
         for module, mode in modes:
             module.training = mode

@@ -152,6 +152,8 @@ def _structure(
     """The coarsest equitable partition if some units are equal, or why there is none."""
     if not any(x.cloned for x in drafts):
         return None, ""
+    if found.beyond:
+        return None, "the loss reads more of the model than its outputs"
     try:
         return structure(model, found.example, rules), ""
     except InvalidInput as error:

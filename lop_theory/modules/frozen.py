@@ -29,6 +29,7 @@ from lop_theory.modules.backward_graph import (
     behind,
     in_order,
     read_through,
+    saved,
     weighted_sum,
 )
 
@@ -105,8 +106,11 @@ def frozen_units(
 
 def _operator(node: Node) -> str:
     operator = BOUNDED.get(node.name(), "")
-    clipped = operator != "relu6" or (getattr(node, "_saved_min_val", 0), getattr(node, "_saved_max_val", 0)) == (0, 6)
-    return operator if clipped else ""
+    if operator == "relu6":
+        return operator if (saved(node, "min_val"), saved(node, "max_val")) == (0, 6) else ""
+    if operator == "softplus":
+        return operator if saved(node, "beta") > 0 and saved(node, "threshold") >= 0 else ""
+    return operator
 
 
 def _owned(model: nn.Module) -> frozenset[int]:

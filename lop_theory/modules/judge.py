@@ -85,9 +85,33 @@ def _equal(
         inside.setdefault(int(blocks[unit]), []).append(unit)
     found = [_kept(layer, tuple(u), evidence, known) for u in inside.values() if len(u) > 1]
     if len(inside) > 1:
-        first = tuple(units[0] for units in inside.values())
-        found.append(Block("separating", first, _why_separating(layer, first, known, n)))
+        found.append(_told_apart(layer, tuple(units[0] for units in inside.values()), evidence, known))
     return found
+
+
+def _told_apart(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Structure) -> Block:
+    """Units of different blocks: because of their weights, or because of what no rule permutes."""
+    n = evidence.gathered[layer.module].summed().samples
+    forward = _axis(layer, known.forward)
+    if forward is not None and len({int(forward[u]) for u in units}) == 1:
+        why = "the weights that read them differ: their gradients do, and training parts them"
+        return Block("separating", units, f"equal on all data, but {why}")
+    if _same_incoming(layer, units, evidence, known):
+        why = "their incoming weights are equal, too, but something else tells them apart"
+        return Block("cloned", units, f"equal on {n} samples; not checked further: {why}")
+    return Block("separating", units, f"equal on {n} samples only: their incoming weights differ")
+
+
+def _same_incoming(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Structure) -> bool:
+    """Whether rows of the layer's weight, and entries of its bias, are equal."""
+    assert layer.weight is not None
+    name, dim = layer.weight
+    weight, owner = parameter(evidence.model, name), name.rpartition(".")[0]
+    biases = [p for _, p in evidence.model.get_submodule(owner).named_parameters(recurse=False) if p.dim() == 1]
+    rows = [weight.detach().movedim(dim, 0), *(b.detach() for b in biases if len(b) == weight.shape[dim])]
+    return all(
+        bool((row[list(units)] - row[units[0]]).abs().max() <= known.tolerance * row.abs().max()) for row in rows
+    )
 
 
 def _axis(layer: "Layer", of: Mapping[str, tuple[np.ndarray, ...]]) -> np.ndarray | None:
@@ -138,13 +162,6 @@ def _why_trapped(evidence: Evidence, names: list[str], known: Structure) -> str:
         f"state parts them without gradient noise or dropout; weights {'' if constant else 'not '}block-constant: "
         f"{decay}{noise}"
     )
-
-
-def _why_separating(layer: "Layer", units: tuple[int, ...], known: Structure, samples: int) -> str:
-    forward = _axis(layer, known.forward)
-    if forward is not None and len({int(forward[u]) for u in units}) == 1:
-        return "equal on all data, but the weights that read them differ: their gradients do, and training parts them"
-    return f"equal on {samples} samples only: their incoming weights differ"
 
 
 def _twins(layer: "Layer", evidence: Evidence) -> list[Block]:

@@ -27,7 +27,8 @@ WIDEST = 12288
 class Observed(NamedTuple):
     """``seen``: layers in order of computation; ``ends``: sources of the outputs; ``example``: the first batch's
     inputs. ``samples`` are those of the first dimension. ``certified``: by layer, units that every
-    call that was differentiated, and one in training mode, certifies as frozen for ever."""
+    call that was differentiated, and one in training mode, certifies as frozen for ever. ``beyond``: the loss reads
+    more of the model than its outputs."""
 
     seen: tuple[Layer, ...]
     gathered: dict[str, Gathered]
@@ -38,6 +39,7 @@ class Observed(NamedTuple):
     batches: int
     wide: frozenset[str]
     certified: Mapping[str, Mapping[int, Interval]]
+    beyond: bool
 
     def trouble(self, name: str) -> str:
         """Why a layer cannot be judged."""
@@ -170,6 +172,7 @@ def observe(
         count,
         frozenset(gatherer.wide),
         agreed(calls),
+        any(call.beyond for call in calls),
     )
 
 

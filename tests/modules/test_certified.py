@@ -269,6 +269,57 @@ def loader(sizes):
     return torch.utils.data.DataLoader(X, batch_sampler=[list(range(size)) for size in sizes])
 
 
+def test_clones_that_the_loss_tells_apart_are_not_called_trapped():
+    """Theorem A.1 is about losses of the outputs; this one reads a row of a weight, or a value that the model kept."""
+
+    def how(s, x):
+        s.kept = s.gates(x)
+        return s.e(s.kept)
+
+    model = Net(how)
+    with torch.no_grad():
+        model.a.weight[1], model.a.bias[1] = model.a.weight[0], model.a.bias[0]
+        model.e.weight[:, 1] = model.e.weight[:, 0]
+
+    def verdicts(loss):
+        return {b.kind for _, b in detect(model, X, loss=loss).verdicts() if {0, 1} <= {*b.units}}
+
+    assert verdicts(None) == verdicts(lambda y: y.square().mean()) == {"trapped"}
+    for extra in (lambda: model.a.weight[0].square().sum(), lambda m=model: m.kept[:, 0].sum()):
+        assert verdicts(lambda y, extra=extra: y.square().mean() + extra()) == {"cloned"}
+        model.zero_grad()
+        (model(X).square().mean() + extra()).backward()
+        assert float((model.a.weight.grad[0] - model.a.weight.grad[1]).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("options", [{"beta": -1.0}, {"threshold": -50.0}])
+def test_softplus_of_odd_settings_is_not_positive(options):
+    model = Net(lambda s, x: s.c(torch.relu(s.b(F.softplus(s.a(x), **options)))))
+    with torch.no_grad():
+        model.b.weight.fill_(-1.0)
+        model.b.bias.fill_(-0.5)
+        model.a.bias.fill_(-3.0)
+    assert gradient(model, everything) > 0
+    with torch.no_grad():
+        model.a.bias.fill_(30.0)
+    assert frozen(model) == []
+    model.how = lambda s, x: s.c(torch.relu(s.b(F.softplus(s.a(x), beta=2.0, threshold=9.0))))
+    assert frozen(model) == BOTH
+
+
+def test_a_training_call_that_skips_the_layer_is_no_evidence():
+    model = Net(lambda s, x: s.through(s.gates(x)) if not s.training else s.gates(x).sum(1))
+    assert frozen(model.eval()) == []
+
+
+def test_whatever_a_model_says_to_training_mode():
+    def how(s, x):
+        assert not s.training
+        return s.through(s.gates(x))
+
+    assert frozen(Net(how).eval()) == []
+
+
 def test_every_batch_must_agree():
     """Batches of 5 read the pre-activation, too; those of 6 do not run the layer at all."""
 

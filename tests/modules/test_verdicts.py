@@ -193,3 +193,31 @@ def test_no_certificate_where_the_activation_sees_something_else_than_the_sum():
     with torch.no_grad():
         model.a.bias[:] = -100.0
     assert not detect(model, ROWS, criteria=Criteria(input_range=(-9, 9))).verdicts("frozen")
+
+
+APART = {
+    "a second use of one row": lambda m, h: m[2](h) + m[0].weight[0].sum(),
+    "a part without gradient": lambda m, h: m[2](torch.cat([h[:, :1].detach(), h[:, 1:]], 1)),
+    "a mask": lambda m, h: m[2](h * torch.tensor([1.0, *[1.0] * (h.shape[1] - 1)]).to(h).cumsum(0).clamp_max(1.0)),
+    "the largest": lambda m, h: m[2](h) + h.amax(-1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("read", APART.values(), ids=APART)
+def test_units_of_equal_rows_are_not_told_that_their_rows_differ(read):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = tanh_network(tied=True)
+
+        def forward(self, x):
+            return read(self.layers, torch.tanh(self.layers[0](x)))
+
+    model = Net()
+    blocks = [b for _, b in detect(model, ROWS).verdicts() if {0, 1} <= {*b.units}]
+    assert {b.kind for b in blocks} <= {"cloned", "trapped"}
+    for block in (b for b in blocks if b.kind == "cloned"):
+        assert "their incoming weights are equal, too, but something else tells them apart" in block.reason
+    with torch.no_grad():
+        model.layers[0].bias[1] += 1e-3
+    assert not [b for _, b in detect(model, ROWS).verdicts() if b.kind == "cloned" and {0, 1} <= {*b.units}]

@@ -1,5 +1,6 @@
 """Records that were moved, swapped or edited: neither figures nor commands take them for what they say."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from empirical.runs import saved
 from empirical.runs.run import Job, carry_out
@@ -92,6 +94,33 @@ def test_no_figure_is_drawn_from_them(forge: Callable[[Path], None], root: Path)
     forge(root)
     with pytest.raises(InvalidInput, match="record="):
         drawn(root)
+
+
+def rewritten(root: Path, compression: str, change: float = 0.0) -> None:
+    """The rows of the other seed in a file of their own, which the manifest has the hash of."""
+    table = parquet.read_table(root / OTHER / DATA)
+    if change:
+        values = table.column(table.column_names[-1]).to_pylist()
+        values[-1] += change
+        table = table.set_column(table.num_columns - 1, table.column_names[-1], [values])
+    parquet.write_table(table, root / ONE / DATA, compression=compression)
+    edited(sha256=hashlib.sha256((root / ONE / DATA).read_bytes()).hexdigest())(root)
+
+
+@pytest.mark.parametrize("compression", ["snappy", "gzip", "none"])
+def test_rows_of_another_seed_are_known_however_they_are_written(compression: str, root: Path) -> None:
+    rewritten(root, compression)
+    with pytest.raises(InvalidInput, match="has the data of"):
+        require_intact(records(root / "tiny"))
+    rewritten(root, compression, change=0.5)
+    require_intact(records(root / "tiny"))
+
+
+def test_data_that_are_no_table_are_named(root: Path) -> None:
+    (root / ONE / DATA).write_bytes(b"PAR1")
+    edited(sha256=hashlib.sha256(b"PAR1").hexdigest())(root)
+    with pytest.raises(InvalidInput, match="has data that are no Parquet"):
+        require_intact(records(root / "tiny"))
 
 
 @pytest.mark.parametrize("lost", ["id", "config", "seed", "status"])
