@@ -84,7 +84,12 @@ def detect(  # noqa: PLR0913 - one optional wish each
     evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, found.certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
-    notes = _notes(found, reason if any(x.cloned for x in layers) else "", known)
+    notes = _notes(
+        found,
+        reason if any(x.cloned for x in layers) else "",
+        known,
+        training=all(module.training for module in model.modules()),
+    )
     skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
     skipped += [Skipped(name, "the weight is NaN or infinite") for name in _not_finite(model)]
     return Detection(
@@ -188,7 +193,7 @@ def _operators(known: Structure | None) -> list[tuple[str, str]]:
     return [] if known is None else list(known.skipped.items())
 
 
-def _notes(found: Observed, reason: str, known: Structure | None) -> tuple[str, ...]:
+def _notes(found: Observed, reason: str, known: Structure | None, *, training: bool) -> tuple[str, ...]:
     notes: list[str] = []
     if found.samples <= 1:
         notes.append("one sample: every unit is constant on it, and nothing can be told apart; give more data")
@@ -200,6 +205,8 @@ def _notes(found: Observed, reason: str, known: Structure | None) -> tuple[str, 
         notes.append(f"whether training parts equal units was not checked: {reason}")
     if known is not None and known.noise:
         notes.append(f"in this mode {known.noise[0]}: training with it parts clones that it acts on")
+    if known is not None and not training:
+        notes.append("in evaluation mode, as the model is: what parts clones in training mode alone was not looked at")
     return tuple(notes)
 
 

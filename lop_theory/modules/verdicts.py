@@ -9,7 +9,8 @@ KINDS = ("trapped", "separating", "cloned", "twin", "near", "dead", "constant", 
 
 MEANINGS = {
     "trapped": "weights in RE∩CE on biregular support: SGD, momentum and every permutation-equivariant optimiser with "
-    "tied state keep these units equal on every data set and loss (Theorem A.1, corrected)",
+    "tied state keep these units equal on every data set and loss of the outputs, in the mode that the model is in "
+    "(Theorem A.1, corrected)",
     "separating": "equal on this data, but training will part them",
     "cloned": "equal on this data; whether training parts them was not checked",
     "twin": "equal up to a symmetry of the activation (scale or sign)",

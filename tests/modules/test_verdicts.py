@@ -21,6 +21,16 @@ def test_trapped_units_stay_equal_under_training_and_separating_ones_part(optimi
         assert (gap < 1e-15) == tied
 
 
+def test_trapped_says_in_which_mode():
+    """Dropout parts clones in training mode: in evaluation mode it is not there to be seen."""
+    model = nn.Sequential(tanh_network(tied=True), nn.Identity())
+    model[1] = nn.Dropout(0.0)
+    for training, said in ((False, 1), (True, 0)):
+        found = detect(model.train(training), ROWS)
+        assert "trapped" in kinds(found, "0.1")
+        assert sum("in evaluation mode, as the model is" in note for note in found.notes) == said
+
+
 class Unknown(torch.optim.Optimizer):
     """Not one of PyTorch's."""
 
