@@ -44,7 +44,7 @@ def block_sums(values: Any, index: Indices, dim: int) -> Any:
         grid = values.reshape((*values.shape[:dim], -1, width, *values.shape[dim + 1 :]))
         return _added(grid, dim + 1)
     order = np.argsort(index, kind="stable")
-    starts = np.flatnonzero(np.diff(index[order], prepend=index.min() - 1))
+    starts = np.flatnonzero(np.diff(index[order], prepend=index.min(initial=0) - 1))
     return np.add.reduceat(np.take(values, order, axis=dim), starts, axis=dim)
 
 
