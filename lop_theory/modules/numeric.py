@@ -122,7 +122,7 @@ def near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
     name = operator_name(node)
     source = node.args[0] if node.args else None
     x = values.get(source.name) if isinstance(source, fx.Node) else None
-    if x is None or not x.numel():
+    if x is None:
         return False
     width = margin * largest(x)
     if name in KINKS:

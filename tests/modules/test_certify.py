@@ -177,6 +177,27 @@ def test_blocks_may_have_any_numbers(pair):
     assert {o.condition for o in theirs.numeric} == {"MC2", "MC3"}
 
 
+def test_constants_among_the_outputs_are_not_numbers_left_out():
+    base = Model(lambda s, x: (s.o(torch.tanh(s.a(x))), 3, None)).double()
+    said = str(certify(expand(base, 2, example_input=X), base=base, example_input=X))
+    assert "equal to the base within rounding" in said
+    assert "whole numbers" not in said
+    counted = Model(lambda s, x: (s.o(torch.tanh(s.a(x))), x.shape[0] * torch.ones(1).long())).double()
+    assert "whole numbers not compared" in str(
+        certify(expand(counted, 2, example_input=X), base=counted, example_input=X)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:dropout option adds dropout")
+def test_dropout_behind_the_last_recurrent_layer_does_not_exist():
+    base = Model(lambda s, x: s.o(s.r(x[None])[0][0])).double().train()
+    base.r = nn.GRU(base.a.in_features, base.o.in_features, 1, dropout=0.5, batch_first=True).double()
+    clone = expand(base, 2, example_input=X)
+    assert certify(clone, base=base, example_input=X)
+    base.r = nn.GRU(base.a.in_features, base.o.in_features, 2, dropout=0.5, batch_first=True).double()
+    assert not certify(expand(base, 2, example_input=X), example_input=X)
+
+
 def test_profiles_that_do_not_match_at_an_interface_are_refused(pair):
     _, clone = pair
     state = {

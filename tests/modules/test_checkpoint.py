@@ -224,6 +224,7 @@ def test_modes_thresholds_and_ranges_reach_the_detection(factory, tmp_path, caps
     ]
     assert [3] in frozen[0]
     assert [3] not in frozen[1]
+    assert layers()["2"]["distance"] == plain["2"]["distance"]  # dropout is off
     eyes = layers("--train-mode")
     assert eyes["0"]["blocks"] == plain["0"]["blocks"]
     assert eyes["2"]["distance"] != plain["2"]["distance"]  # dropout is on

@@ -98,6 +98,11 @@ def test_smooth_operators_have_no_kinks():
         assert not near_tie(node, values, NEAR)
 
 
+def test_nothing_is_near_in_pools_of_no_samples():
+    node, values = node_of(lambda _, x: F.max_pool2d(x, 2), torch.zeros(1, 2, 4, 4, dtype=torch.float64))
+    assert not near_tie(node, {name: x[:0] for name, x in values.items()}, 1.0)
+
+
 def pooled(x, margin, dims=2):
     function = (lambda _, x: F.max_pool2d(x, 2)) if dims == 2 else (lambda _, x: F.max_pool1d(x, 2))
     node, values = node_of(function, x)

@@ -366,3 +366,22 @@ def test_a_type_is_taken_of_a_tensor_whose_widths_do_not_matter():
     clone = expand(base, 2, example_input=X)
     assert clone.a.out_features == 8
     assert certify(clone, base=base, example_input=X)
+
+
+def test_distances_of_uneven_clones():
+    """Σ_i |x_i − z_i| counts every unit once, however many clones it has; other powers are refused."""
+    powers = [1.0]
+
+    def how(s, x):
+        h = torch.tanh(s.a(x))
+        return s.o(torch.tanh(s.b(x))) + torch.cdist(h, 0.5 * h[:2], powers[-1])
+
+    base = Model(how).double()
+    base.b = nn.Linear(base.a.in_features, base.o.in_features).double()
+    base.o = nn.Linear(base.o.in_features, 2).double()
+    uneven = {"a": [1, 3, 2, 1]}
+    assert gap(expand(base, uneven, example_input=X), base, X) < 1e-12
+    assert gap(expand(base, 2, example_input=X), base, X) < 1e-12
+    powers.append(3.0)
+    with pytest.raises(InvalidInput, match="unequal multiplicities cannot be corrected at cdist"):
+        expand(base, uneven, example_input=X)

@@ -61,9 +61,7 @@ def _written_out(call: Call) -> tuple[tuple[str, ...], str]:
     inputs = terms.split(",")
     unused = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in terms]
     extra = [len(o.shape) - len(term.replace("...", "")) for o, term in zip(call["tensors"], inputs, strict=True)]
-    letters = "".join(
-        unused[: max(n for n, term in zip(extra, inputs, strict=True) if "..." in term)] if "..." in terms else ""
-    )
+    letters = "".join(unused[: max(extra)])  # 0 where a term has no ellipsis
     written = tuple(t.replace("...", letters[len(letters) - n :]) for t, n in zip(inputs, extra, strict=True))
     if not arrow:
         found = "".join(written)
