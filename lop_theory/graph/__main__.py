@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--inputs", nargs=2, metavar=("LOW", "HIGH"), help="range of the input values, for frozen units (default: all)"
     )
     parser._negative_number_matcher = re.compile(r"-[\d.]")  # --inputs takes -1/2 and -1e-3
-    parser.add_argument("--activation", default="relu", help="hidden activation of a safetensors MLP (default: relu)")
+    parser.add_argument("--activation", help="hidden activation of a safetensors MLP (default: relu)")
     parser.add_argument("--order", nargs="+", metavar="NAME", help="layers of a safetensors MLP from input to output")
     parser.add_argument(
         "--arithmetic",

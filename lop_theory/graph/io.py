@@ -53,14 +53,16 @@ class Reading(NamedTuple):
         return network_of(self.content) if isinstance(self.content, Mlp) else self.content
 
 
-def read_network(path: str | Path, default_activation: str = "relu", order: Sequence[str] | None = None) -> Network:
+def read_network(
+    path: str | Path, default_activation: str | None = None, order: Sequence[str] | None = None
+) -> Network:
     """The network in ``path``, as ``read_file`` reads it."""
     return read_file(path, default_activation, order).network
 
 
-def read_file(path: str | Path, default_activation: str = "relu", order: Sequence[str] | None = None) -> Reading:
-    """``path`` is ``.json``, ``.graphml`` or ``.safetensors``, whose hidden activation and, if its numbers and shapes
-    do not decide it, order of layers are given here.
+def read_file(path: str | Path, default_activation: str | None = None, order: Sequence[str] | None = None) -> Reading:
+    """``path`` is ``.json``, ``.graphml`` or ``.safetensors``, whose hidden activation (relu, if none is) and, if its
+    numbers and shapes do not decide it, order of layers are given here.
 
     Raises ``InvalidInput`` that names what is wrong.
     """
@@ -73,9 +75,10 @@ def read_file(path: str | Path, default_activation: str = "relu", order: Sequenc
     if file.suffix in _PICKLE_SUFFIXES or looks_pickled:
         raise InvalidInput("file", str(path), "is a pickle and could run code", "save it as safetensors")
     if file.suffix == ".safetensors":
-        return _read_state(file, default_activation, order)
-    if order is not None:
-        raise InvalidInput("order", " ".join(order), "is for the state of an MLP", "leave it out: the file has edges")
+        return _read_state(file, default_activation or "relu", order)
+    for name, value in (("order", order and " ".join(order)), ("activation", default_activation)):
+        if value is not None:
+            raise InvalidInput(name, value, "is for the state of an MLP", "leave it out: the file has its own")
     return Reading(_read_graphml(file) if file.suffix == ".graphml" else network_from_json(_load_json(file)))
 
 

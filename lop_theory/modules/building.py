@@ -17,13 +17,7 @@ def build(target: str, arguments: str | None = None) -> nn.Module:
 
     Raises ``InvalidInput`` if it cannot be imported, does not take them, fails, or returns no module.
     """
-    module, _, name = target.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        factory: Callable[..., object] = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:
-        raise InvalidInput("--model", target, f"cannot be imported ({_line(error)})", "use module:factory") from error
+    factory = imported("--model", target, "module:factory")
     try:
         model = factory(**_keywords(arguments))
     except InvalidInput:
@@ -33,6 +27,22 @@ def build(target: str, arguments: str | None = None) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InvalidInput("--model", target, f"must return an nn.Module, not {type(model).__name__}")
     return model
+
+
+def imported(parameter: str, target: str, form: str) -> Callable[..., Any]:
+    """What ``module:name`` names. Raises ``InvalidInput`` if it has no such ``form`` or cannot be imported."""
+    module, _, name = target.partition(":")
+    if not module or not name:
+        raise InvalidInput(parameter, target, f"is no {form}", f"use {form}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:
+        raise InvalidInput(parameter, target, f"cannot be imported ({_line(error)})", f"use {form}") from error
+    if not callable(found):
+        raise InvalidInput(parameter, target, f"is no function but {type(found).__name__}", f"use {form}")
+    return found
 
 
 def _line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ def load_tensors(path: Path, parameter: str = "file") -> Any:
     Raises ``InvalidInput`` that names the file and what it asked for.
     """
     if not path.is_file():
-        raise InvalidInput(parameter, str(path), "does not exist", "check the path")
+        raise InvalidInput(parameter, str(path), "is no file" if path.exists() else "does not exist", "check the path")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -42,19 +42,19 @@ def load_tensors(path: Path, parameter: str = "file") -> Any:
     except ImportError as error:
         raise InvalidInput(parameter, str(path), "needs the safetensors package", "pip install safetensors") from error
     except Exception as error:
-        remedy = "save the state_dict as safetensors"
+        remedy = "save its tensors alone, as safetensors (an array as .npy)"
         raise InvalidInput(
             parameter, str(path), f"is refused: it is not a plain file of tensors ({_reason(error)})", remedy
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """The first line; of torch's long refusal the class that the pickle asked for."""
+    """The first sentence; of torch's long refusals what the pickle asked for, and not the advice to let it."""
     text = str(error).strip()
     for line in text.splitlines():
-        if "Unsupported global" in line or "Unsupported class" in line:
+        if line.startswith("Unsupported ") or "Unsupported global" in line or "Unsupported class" in line:
             return line.strip()[:160]
-    return text.splitlines()[0][:160] if text else type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:160] if text else type(error).__name__
 
 
 def read_state(path: Path) -> Mapping[str, Any]:

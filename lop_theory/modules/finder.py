@@ -67,6 +67,8 @@ def detect(  # noqa: PLR0913 - one optional wish each
     require_kind("model", model, nn.Module)
     require_criteria(criteria)
     found = observe(model, Batches(model, data), loss=loss, mask=mask, criteria=criteria)
+    if not found.samples:
+        raise InvalidInput("data", "of no samples", "shows nothing of the units", "give at least one sample")
     hidden = [s for s in found.seen if s.source not in found.ends]
     drafts, skipped = [], []
     for s in hidden:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lop_theory.cli import NOT_CERTIFIED, OK, Parser, run, writable, write_whole
+from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim, load, problems
 from lop_theory.report.place import LEDGER, root
 
@@ -22,6 +23,8 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if options.findings and not options.html:
+        raise InvalidInput("findings", options.findings, "are for the page", "give --html FILE, too")
     path = root() / LEDGER if options.claims is None else Path(options.claims)
     claims = load(path)
     targets = {name: writable(name, value) for name in ("html", "errata") if (value := getattr(options, name))}

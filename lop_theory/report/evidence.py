@@ -27,7 +27,8 @@ def saved(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("findings", path, f"cannot be read ({error})", "make it with verify --json") from None
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise InvalidInput("findings", path, f"cannot be read ({reason})", "make it with verify --json") from None
 
 
 def sentences(lines: Iterable[str]) -> Mapping[str, Sequence[str]]:

@@ -1,7 +1,5 @@
 """The loss that a command line names, as a function of the model's output."""
 
-import importlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lop_theory.errors import InvalidInput
+from lop_theory.modules.building import imported
 
 NAMED = ("auto", "cross_entropy", "mse")
 Loss = Callable[[Any], Any]
@@ -22,7 +21,7 @@ def loss_named(name: str, targets: Tensor | None) -> Loss:
     Raises ``InvalidInput``, also when the loss is called and fails.
     """
     own = ":" in name
-    function: Callable[..., Any] = _imported(name) if own else _by_name(name, targets)
+    function: Callable[..., Any] = imported("--loss", name, "module:function") if own else _by_name(name, targets)
 
     def loss(output: Any) -> Any:
         try:
@@ -34,20 +33,6 @@ def loss_named(name: str, targets: Tensor | None) -> Loss:
             raise InvalidInput("--loss", name, f"fails on the model's output ({reason})", "check --targets") from error
 
     return loss
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        raise InvalidInput("--loss", name, f"cannot be imported ({reason})", "use module:function") from error
-    if not callable(found):
-        raise InvalidInput("--loss", name, "is no function", "use module:function")
-    return found
 
 
 def _by_name(name: str, targets: Tensor | None) -> Callable[[Any], Any]:

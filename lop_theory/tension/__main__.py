@@ -4,6 +4,7 @@ from lop_theory.activations.catalogue import CATALOGUE, activation
 from lop_theory.balls import arb
 from lop_theory.budget import DEFAULT_SECONDS, announce, note
 from lop_theory.cli import Parser, read_seconds, run
+from lop_theory.errors import InvalidInput
 from lop_theory.hermite.expansion import expand
 from lop_theory.tension.modulation import Unit, direction_verdict, unit
 from lop_theory.verdict import Fails, Verdict
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="say what is known after S s (default 30)"
     )
     options = parser.parse_args(arguments)
+    for name in ("scale", "bias", "epsilon"):
+        if options.act is None and getattr(options, name) != parser.get_default(name):
+            raise InvalidInput(name, getattr(options, name), "is of one activation", "name it with --act")
     announce(read_seconds(options.seconds))
     if options.act is None:
         _table()

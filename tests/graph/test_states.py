@@ -54,6 +54,8 @@ def test_the_order_of_layers_comes_from_numbers_or_shapes_or_is_asked_for(tmp_pa
         read_network(file, order=["encoder", "hidden"])
     with pytest.raises(InvalidInput, match="leave it out"):
         read_network(write(tmp_path, two_units("a", "b")), order=["a"])
+    with pytest.raises(InvalidInput, match=r"activation='tanh'.*leave it out"):
+        read_network(write(tmp_path, two_units("a", "b")), "tanh")
 
 
 def test_orders_are_all_orders_that_fit():

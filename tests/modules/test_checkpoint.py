@@ -162,7 +162,8 @@ def test_factories(factory):
     assert build(f"{factory}:build", "")[0].out_features == 2
     for target, arguments, text in (
         (f"{factory}:build", '{"width": 0}', "width=0: must be positive"), (f"{factory}:build", "[1]", "--args"),
-        (f"{factory}:build", "{", "--args"), (f"{factory}:value", None, "fails"), (factory, None, "cannot be imported"),
+        (f"{factory}:build", "{", "--args"), (f"{factory}:value", None, "is no function but"),
+        (factory, None, "is no module:factory"),
         ("builtins:dict", None, "must return an nn.Module, not dict"),
     ):  # fmt: skip
         with pytest.raises(InvalidInput, match=text):

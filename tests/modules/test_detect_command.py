@@ -213,11 +213,25 @@ def test_a_pickle_that_wants_more_is_refused_and_not_executed(files, capsys):
         {"model": "factory_of_tests:leaves"},
         {"model": "factory_of_tests:fails"},
         {"checkpoint": "data.npy"},
+        {"model": "factory_of_tests"},
+        {"model": ":build"},
+        {"data": "folder.npy"},
+        {"data": "no_samples.npy"},
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(files, capsys, arguments):
+    (files / "folder.npy").mkdir(exist_ok=True)
+    np.save(files / "no_samples.npy", np.load(files / "data.npy")[:0])
     assert run(files, **arguments) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert next(iter(arguments)) in err
+
+
+def test_a_damaged_file_comes_without_the_advice_to_run_it(files, capsys):
+    (files / "noise.pt").write_bytes(b"\xff\xfe\x00\x80\xe9" * 20)
+    assert run(files, "noise.pt") == 2
+    assert "Unsupported operand 255); save its tensors alone" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_shape_is_refused(files, capsys):

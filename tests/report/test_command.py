@@ -41,6 +41,8 @@ def test_bad_findings_are_refused_and_leave_the_old_page(tmp_path, content, requ
     with pytest.raises(InvalidInput, match=requirement):
         main(["--html", str(page), "--findings", str(findings)])
     assert page.read_text() == "old"
+    with pytest.raises(InvalidInput, match="--html"):
+        main(["--findings", str(findings)])
 
 
 def test_no_place_to_write_is_said_before_any_work():

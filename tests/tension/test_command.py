@@ -46,6 +46,8 @@ def test_the_table_has_a_row_for_every_nonlinear_activation_and_its_turns_are_tu
         (["--act", "tanh", "--epsilon", "0"], "must be positive"),
         (["--act", "tanh", "--epsilon", "-1"], "must be positive"),
         (["--act", "tanh", "--scale", "wide"], "scale='wide'"),
+        (["--scale", "2"], "scale='2': is of one activation; name it with --act"),
+        (["--epsilon", "1/10"], "epsilon='1/10': is of one activation"),
     ],
 )
 def test_bad_input_is_named(arguments, named):
