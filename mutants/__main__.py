@@ -66,6 +66,9 @@ def _options() -> argparse.Namespace:
     for name in ("sample", "workers"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} {getattr(options, name)}: must be at least 1")
+    for name in ("seconds", "minutes"):
+        if not 0 < getattr(options, name) < float("inf"):
+            parser.error(f"--{name} {getattr(options, name)}: must be positive and finite")
     files = [file.as_posix() for name in options.packages or PACKAGES for file in _files(name, ROOT)]
     if options.file and not any(file.endswith(options.file) for file in files):
         parser.error(f"--file {options.file}: no file of these packages ends so")

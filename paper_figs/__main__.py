@@ -6,7 +6,8 @@ names others, those of a GPU say, for the figures of cloning, continual learning
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise InvalidInput(
                 "figures", name, f"does not depend on --{' --'.join(given)}", f"one of: {' '.join(possible)}"
             )
-    for name in chosen:
-        draw(name, _folder(options.out), given)
+    with _folder(options.out) as folder:
+        for name in chosen:
+            draw(name, folder, given)
     return OK
 
 
@@ -97,13 +99,21 @@ def _chosen(given: Mapping[str, str]) -> "Chosen":
     return COMMITTED._replace(**{name: value for name, value in given.items() if name != "records"}, root=root)
 
 
-def _folder(path: str) -> Path:
+@contextmanager
+def _folder(path: str) -> Generator[Path]:
+    """The folder, made if need be, and taken away again if nothing was drawn into it."""
     folder = Path(path)
+    was_there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput("out", path, f"cannot be made ({error.strerror})", "choose another folder") from None
-    return folder
+    try:
+        yield folder
+    finally:
+        if not was_there:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -74,7 +74,20 @@ def test_every_file_of_a_package_has_mutants_that_compile():
             compile(mutated(file.read_text(), m.number), m.file, "exec")
 
 
-@pytest.mark.parametrize("words", ["nosuch", "graph --file nosuch.py", "--workers 0", "--sample 0", "--nonsense"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "nosuch",
+        "graph --file nosuch.py",
+        "--workers 0",
+        "--sample 0",
+        "--nonsense",
+        "--seconds nan",
+        "--seconds -1",
+        "--minutes inf",
+        "--minutes 0",
+    ],
+)
 def test_a_wrong_argument_is_one_line_before_anything_is_copied(words, monkeypatch, capsys):
     monkeypatch.setattr("mutants.__main__.copy_project", lambda *_: pytest.fail("work was begun"))
     monkeypatch.setattr(sys, "argv", ["mutants", *words.split()])

@@ -19,6 +19,15 @@ needs_coq = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("words", ["", "nonsense", "all --folder nowhere", "all --folder ledger.py", "all --nonsense"])
+def test_a_wrong_argument_of_the_audit_is_one_line(words, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["audit", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_sources_and_ledger_have_no_fault():
     assert sources.faults(PROOFS) == []
     assert ledger.faults(ledger.load(PROOFS), PROOFS) == []

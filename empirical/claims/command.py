@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="of the runs that are read, of continual, cloning and escape only (default fp32; on a GPU bf16 is usual)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
+    if not Path(options.records).is_dir():
+        raise InvalidInput("records", options.records, "is no folder", "give the --out of the runs")
     chosen = options.ids
     stated = {claim.id: f"{claim.statement} {claim.corrected}" for claim in load(root() / LEDGER)}
     experiments = list(EXPERIMENTS) if options.precision == "fp32" else list(CHOOSING)

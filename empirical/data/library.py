@@ -80,6 +80,12 @@ def present(name: str) -> bool:
     return (home(name) / MANIFEST).is_file()
 
 
+def require(name: str) -> None:
+    """Raises ``InvalidInput`` if the data set is not on this machine."""
+    if not present(name):
+        raise InvalidInput("source", name, "is not on this machine", remedy(name))
+
+
 def opened(name: str, side: int) -> Opened:
     """The data set with images of ``side``×``side``: kept at that size after the first time, made by exact area means
     (``streams.resize``). Raises ``InvalidInput`` if it is not here or damaged."""
@@ -102,8 +108,8 @@ def _opened_part(name: str, part: str, side: int) -> Split:
 def _required(name: str, file: str) -> np.ndarray:
     array = cache.load(home(name) / file)
     if array is None:
-        state = f"is damaged in the cache ({file})" if present(name) else "is not on this machine"
-        raise InvalidInput("source", name, state, remedy(name))
+        require(name)
+        raise InvalidInput("source", name, f"is damaged in the cache ({file})", remedy(name))
     return array
 
 

@@ -36,7 +36,10 @@ def main(arguments: list[str]) -> int:
     """Run what the options name; 1 if a run failed or is held by another process, 130 on Ctrl-C, else 0."""
     options = read(ESCAPE, arguments, "python -m empirical escape")
     from empirical.escape.simulation import EXPERIMENT
+    from empirical.streams.tasks import require_sources
 
+    if not options.execution.cluster:
+        require_sources(run.data for run in options.runs())
     return run_experiment(EXPERIMENT, options.runs(), options.execution, show=print_table, figures=FIGURES)
 
 

@@ -4,13 +4,14 @@ Classes are dealt out like cards: a shuffled deck, ``classes_per_task`` at a tim
 left. A permutation moves pixels, the same way for every picture and channel of a task.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from empirical.compilation import compiled
+from empirical.data import library
 from empirical.streams import glyphs, gmm, real, scenes
 from empirical.streams.atlas import CLASSES as GLYPH_CLASSES
 from empirical.streams.counter import BATCHES, CLASS_ORDER, PERMUTATION, shuffled
@@ -52,6 +53,13 @@ def open_source(options: DataOptions) -> Source:
         name, classes = f"{prefix}{options.source}{suffix}", PAINTED[options.source].classes
         return Source(name, (3, options.side, options.side), classes, _draw_pictures)
     return real.source(options, prefix)
+
+
+def require_sources(options: Iterable[DataOptions]) -> None:
+    """Raises ``InvalidInput`` for real data that are not on this machine: before anything is begun."""
+    for name in dict.fromkeys(chosen.source for chosen in options):
+        if name != "gmm" and name not in PAINTED:
+            library.require(name)
 
 
 def task(source: Source, options: DataOptions, seed: int, index: int, classes_per_task: int) -> Task:

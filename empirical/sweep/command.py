@@ -117,10 +117,13 @@ def _print_plan(found: list["State"], options: Sweep) -> None:
 
 def _carry_out(parts: list[Part], execution: Execution) -> int:
     from empirical.runs.report import INTERRUPTED, UNFINISHED, carry_out_all, jobs_of, require_progress, tell
+    from empirical.streams.tasks import require_sources
     from empirical.sweep.estimate import assumed_seconds
     from empirical.sweep.experiments import experiment_named
     from empirical.sweep.order import by_comparison
 
+    if not execution.cluster:
+        require_sources(run.data for part in parts for run in part.runs if hasattr(run, "data"))
     root = writable_folder("out", execution.out).resolve()
     jobs = [
         job
@@ -151,6 +154,8 @@ def print_status(parts: list[Part], execution: Execution) -> list["State"]:
 
     from empirical.sweep.status import STATES, counts, states
 
+    if Path(execution.out).exists() and not Path(execution.out).is_dir():
+        raise InvalidInput("out", execution.out, "is no folder", "give the folder of the runs")
     total_runs = sum(len(part.runs) for part in parts)
     print(
         f"looking for {total_runs:,} runs in {execution.out}/ and counting what is left …", file=sys.stderr, flush=True

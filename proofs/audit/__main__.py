@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from audit import coq, ledger, pages, pins, readme, sources, stamp
 
@@ -152,10 +152,15 @@ def fresh(folder: Path = HERE) -> int:
     return 0 if stamp.is_fresh(folder) else 1
 
 
+class Parser(argparse.ArgumentParser):
+    """Its errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="python -m audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = {
         "tools": tools,
         "sources": check_sources,
@@ -168,6 +173,8 @@ def main() -> int:
     parser.add_argument("command", choices=commands)
     parser.add_argument("--folder", type=Path, default=HERE, help="the project to audit: numbers/, or this one")
     arguments = parser.parse_args()
+    if not (arguments.folder / "_CoqProject").is_file():
+        parser.error(f"--folder {arguments.folder}: has no _CoqProject; give the folder of the sources")
     return commands[arguments.command](arguments.folder.resolve())
 
 

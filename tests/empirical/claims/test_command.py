@@ -143,3 +143,9 @@ def test_a_sentence_inside_another_is_not_stated():
 def test_unknown_claims_are_named():
     with pytest.raises(InvalidInput, match="is no measured claim"):
         main(["escape-lopp"])
+
+
+def test_records_are_a_folder(tmp_path):
+    for wrong in (tmp_path / "none", __file__):
+        with pytest.raises(InvalidInput, match="is no folder"):
+            main(["--records", str(wrong)])

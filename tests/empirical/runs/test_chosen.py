@@ -94,7 +94,8 @@ def test_other_pictures_and_tf32_are_other_runs(runs: Path) -> None:
 )
 def test_wrong_choices_are_named(arguments: list[str], named: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=named):
-        main([*arguments, "--out", str(tmp_path)])
+        main([*arguments, "--out", str(tmp_path / "figures")])
+    assert not (tmp_path / "figures").exists()
     with pytest.raises(InvalidInput, match="about records in bf16"):
         claims(["bitflip-lop", "--precision", "bf16"])
 

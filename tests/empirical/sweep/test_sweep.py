@@ -189,6 +189,7 @@ def test_a_budget_stops_the_sweep(
         (["grid"], "paper-grid, status"),
         (["status", "--parts", "nonsense"], "continual: figures"),
         (["status", "--preset", "huge"], "paper, laptop, smoke"),
+        (["status", "--out", __file__], "is no folder"),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], named: str) -> None:
