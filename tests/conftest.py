@@ -23,3 +23,14 @@ def precision_is_restored():
     before = working_bits()
     yield
     assert working_bits() == before
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch with one thread: the matrices are tiny."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -4,8 +4,8 @@
 also replaces units, θ ← θ − u(∇L(θ)) and now and then (w_in, w_out) ← (fresh, 0); every elementwise optimiser steps a
 replaced weight as a newly made parameter.
 
-Reading order: ranges (of settings) → axis (owners of places) → flow (units through a traced graph) →
-heads (of attention) → units (what computes and reads them) →
+Reading order: ranges (of settings), closure (of a step) → axis (owners of places) → flow (units through a traced
+graph) → heads (of attention) → units (what computes and reads them) →
 stacks (the same of plain sequential models) → noisy_sgd, adam_gnt, upgd (optimisers of their own) → rules (an update by
 the age of a weight) → clocks (ages) → wrapping (an optimiser around another) → l2_init, projection → layer (units bound
 to tensors) → watch (statistics of passes) → movement (how much the

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lop_theory.optim.closure import loss_of
 from lop_theory.optim.ranges import require_between
 
 MEMORIES = ("exp_avg", "exp_avg_sq", "first_begun", "second_begun")
@@ -43,10 +44,7 @@ class AdamGnT(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

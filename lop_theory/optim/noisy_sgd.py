@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.closure import loss_of
 from lop_theory.optim.ranges import require_between, require_choice
 
 SCALINGS = ("element", "norm")
@@ -59,10 +60,7 @@ class NoisySGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group, parameter, noise in self._noises():
             assert parameter.grad is not None
             gradient = parameter.grad + noise

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_theory.errors import InvalidInput
+from lop_theory.optim.closure import loss_of
 from lop_theory.optim.ranges import require_between, require_choice
 
 SCOPES = ("global", "local")
@@ -47,10 +48,7 @@ class UPGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         found = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         utilities = [self._utility(parameter, group) for parameter, group in found]
         if not found:

@@ -21,14 +21,6 @@ from lop_theory.tension import strength_at  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load(ROOT / "claims.toml")
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +32,6 @@ def page_file(tmp_path_factory) -> Path:
     (folder / "found.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert main(["--html", str(folder / "index.html"), "--findings", str(folder / "found.jsonl")]) == 0
     return folder / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 torch = pytest.importorskip("torch")
 
 from lop_theory import watch  # noqa: E402
-from tests.browser.test_page import CHROMIUM, QUIET  # noqa: E402
 from tests.watch.nets import X, clone, freeze, losses, mlp, silence, train  # noqa: E402
 
 ALARMS = ("2 units trapped: 0 1", "1 unit frozen: 3", "1 unit silent: 4")
@@ -25,14 +24,6 @@ def report(tmp_path_factory):
     monitor.control(mlp)
     monitor.report(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield found
-        found.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,14 +1,8 @@
-"""One thread: the matrices are tiny."""
-
-from collections.abc import Iterator
+"""One thread."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def alone(request):
+    request.getfixturevalue("one_thread")

@@ -6,9 +6,6 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def alone(request):
+    request.getfixturevalue("one_thread")
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)

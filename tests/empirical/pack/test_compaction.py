@@ -21,17 +21,14 @@ from empirical.runs.run import Job, carry_out
 from empirical.runs.saved import groups
 from empirical.runs.store import DATA, MANIFEST, finished, records, require_intact, run_id
 from lop_theory.errors import InvalidInput
-from tests.empirical.runs.tiny import COLUMNS, EXPERIMENT, TinyRun
+from tests.empirical.runs.tiny import COLUMNS, EXPERIMENT, TinyRun, carried_out
 
 RUNS = [TinyRun(seed, steps=10) for seed in range(12)]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made")
-    for run in RUNS:
-        carry_out(Job(EXPERIMENT, (run,), root, "cpu"))
-    return root
+    return carried_out(RUNS, tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from empirical.runs.store import DATA, MANIFEST, id_of, records, require_intact
 from empirical.sweep.grid import Part
 from empirical.sweep.status import states
 from lop_theory.errors import InvalidInput
-from tests.empirical.runs.tiny import EXPERIMENT, TinyRun
+from tests.empirical.runs.tiny import EXPERIMENT, TinyRun, carried_out
 
 RUNS = [TinyRun(0), TinyRun(1)]
 ONE, OTHER = (f"tiny/{id_of(run)}" for run in RUNS)
@@ -24,10 +24,7 @@ ONE, OTHER = (f"tiny/{id_of(run)}" for run in RUNS)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made")
-    for run in RUNS:
-        carry_out(Job(EXPERIMENT, (run,), root, "cpu"))
-    return root
+    return carried_out(RUNS, tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from empirical.runs.run import Advance, Experiment
+from empirical.runs.run import Advance, Experiment, Job, carry_out
 from empirical.runs.store import Row
 from lop_theory.errors import InvalidInput
 
@@ -157,3 +157,10 @@ def label(run: TinyRun) -> str:
 COLUMNS = {"step": "int64", "loss": "float64"}
 EXPERIMENT = Experiment("tiny", COLUMNS, Simulation, group=together, label=label)
 assert asdict(TinyRun(0))["experiment"] == EXPERIMENT.name
+
+
+def carried_out(runs: Sequence[TinyRun], root: Path) -> Path:
+    """The folder with these runs, each carried out alone."""
+    for run in runs:
+        carry_out(Job(EXPERIMENT, (run,), root, "cpu"))
+    return root

@@ -18,12 +18,7 @@ from lop_theory.optim import NoisySGD  # noqa: E402
 IMAGE = (1, 8, 8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @lru_cache
