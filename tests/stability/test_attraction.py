@@ -102,7 +102,7 @@ def test_sgd_collapses_onto_a_saddle():
 def test_small_steps_of_sgd_are_the_ito_reading(samples):
     step = 1e-4
     h, square = np.mean(samples), np.mean(np.square(samples))
-    expected = step * attraction_rate(float(h), step * float(square))
+    expected = step * (h + step * square / 2)
     assert sgd_attraction_rate(samples, step) == pytest.approx(expected, abs=1e-11)
 
 
