@@ -40,7 +40,7 @@ def _download(name: str, file: str, places: tuple[str, ...], target: Path, repor
         else:
             return
     raise InvalidInput(
-        "from", places[-1], f"does not give {file} ({problem})", f"get it elsewhere, then: {import_line(name)}"
+        "place", places[-1], f"does not give {file} ({problem})", f"get it elsewhere, then: {import_line(name)}"
     )
 
 
