@@ -180,9 +180,9 @@ def _require_inside(input_range: tuple[float, float] | None, values: list[Tensor
     if input_range is None:
         return
     low, high = input_range
-    for tensor in values:
-        if tensor.numel() and not low <= float(tensor.min()) <= float(tensor.max()) <= high:
-            found = f"the data has values from {float(tensor.min()):.6g} to {float(tensor.max()):.6g}"
+    for least, most in (torch.aminmax(tensor.detach()) for tensor in values if tensor.numel()):
+        if not low <= float(least) <= float(most) <= high:
+            found = f"the data has values from {float(least):.6g} to {float(most):.6g}"
             raise InvalidInput("input_range", input_range, found, "give a range that holds all inputs")
 
 
