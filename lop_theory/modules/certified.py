@@ -78,7 +78,8 @@ def _gradients(total: Tensor | None, ends: Sequence[Tensor], weights: Sequence[T
 
 
 def _still(frozen: Frozen, gradient: Tensor | None) -> dict[int, Interval]:
-    """Units whose gradient is 0: something that no graph shows (a hook, a write to ``.data``) may have moved them."""
+    """Units whose gradient is 0: something that no graph shows (a hook, a write to ``.data``) may have moved them. What
+    such a write does on other data only is not seen."""
     if gradient is None:
         return frozen.units
     moved = gradient.flatten(1).ne(0).any(1)
@@ -111,6 +112,10 @@ def training_call(
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def in_training_mode(model: nn.Module) -> bool:
+    return all(module.training for module in model.modules())
 
 
 def nodes_of(values: Any) -> list[Node | None]:

@@ -18,6 +18,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.metrics import cosines, dead, distance_to_equitable, dormant
 from lop_theory.metrics.watch import Layer as Seen
 from lop_theory.modules.batches import Batches, Mask
+from lop_theory.modules.certified import in_training_mode
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.detection import DEFAULT, Criteria, Detection, Layer, require_criteria
 from lop_theory.modules.equitable import Structure, structure
@@ -86,12 +87,8 @@ def detect(  # noqa: PLR0913 - one optional wish each
     evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, found.certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
-    notes = _notes(
-        found,
-        reason if any(x.cloned for x in layers) else "",
-        known,
-        training=all(module.training for module in model.modules()),
-    )
+    reason = reason if any(x.cloned for x in layers) else ""
+    notes = _notes(found, reason, known, training=in_training_mode(model))
     skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
     skipped += [Skipped(name, "the weight is NaN or infinite") for name in _not_finite(model)]
     return Detection(

@@ -15,7 +15,16 @@ from lop_theory.metrics.passes import anchored, floating, watched
 from lop_theory.metrics.units import SATURATED_SHARE, small_gradients
 from lop_theory.metrics.watch import Layer
 from lop_theory.modules.batches import Batches, Mask, kept_rows, mask_of
-from lop_theory.modules.certified import Call, Place, Recorded, agreed, certified_call, nodes_of, training_call
+from lop_theory.modules.certified import (
+    Call,
+    Place,
+    Recorded,
+    agreed,
+    certified_call,
+    in_training_mode,
+    nodes_of,
+    training_call,
+)
 from lop_theory.modules.detection import Criteria
 from lop_theory.modules.frozen import Interval
 from lop_theory.modules.gathered import Gathered
@@ -158,7 +167,7 @@ def observe(
         raise InvalidInput("data", "a loader", "has no batch", "give at least one")
     if mask is not None and gatherer.seen and not gatherer.masked:
         raise InvalidInput("mask", mask, "fits the samples of no layer", "give one number a sample, or a position")
-    if agreed(calls) and not all(module.training for module in model.modules()):
+    if agreed(calls) and not in_training_mode(model):
         inputs, batch = last
         again = partial(_loss, loss, batch=None if batches.single else batch)
         calls.append(training_call(model, inputs, again, criteria.input_range))

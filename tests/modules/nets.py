@@ -28,3 +28,19 @@ def stepped(model, optimizer, steps, x=X, target=0.0):
         optimizer.zero_grad()
         (model(x) - target).square().mean().backward()
         optimizer.step()
+
+
+class Several(nn.Module):
+    """Real and complex outputs, whole numbers, a buffer, a parameter used twice."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 5)
+        self.b.weight = nn.Parameter(self.a.weight.detach().T.contiguous())
+        self.register_buffer("scale", torch.full((4,), 2.0))
+
+    def forward(self, x):
+        h = torch.tanh(self.a(x)) * self.scale
+        y = self.b(h)
+        return {"y": y, "places": y.argmax(-1), "z": torch.complex(h, -h)}

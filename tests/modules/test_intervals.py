@@ -64,7 +64,7 @@ def test_so_many_terms_of_few_bits_bound_nothing(columns, bounded):
     assert float(found.low) <= -1e9 <= float(found.high)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Hardsigmoid, nn.Hardswish])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.Hardswish])
 def test_wide_layers_of_few_bits_are_not_certified(activation):
     torch.manual_seed(0)
     layers = nn.Linear(16, 300), nn.Sigmoid(), nn.Linear(300, 8), activation(), nn.Linear(8, 1)
@@ -235,7 +235,7 @@ def test_a_flatten_that_mixes_units_takes_the_bounds_of_all():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([nn.ReLU, nn.Hardsigmoid, nn.Hardswish]))
+@given(st.integers(0, 10**6), st.sampled_from([nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.Hardswish]))
 def test_no_data_in_range_moves_a_unit_that_is_called_frozen(seed, last):
     """The first unit of either layer is one: its bias outweighs all weights (up to 1/√inputs each). The last moves."""
     torch.manual_seed(seed)

@@ -10,31 +10,23 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from lop_theory.modules import expand  # noqa: E402
-from lop_theory.modules.clone import program_of  # noqa: E402
 from lop_theory.modules.conditions import Offence  # noqa: E402
-from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.modules.numeric import (  # noqa: E402
     KINKS,
     MARGIN,
     NEAR,
-    Comparison,
-    Evidence,
     Rule,
-    aligned,
     bad,
-    base_offence,
     by_last,
-    cloned_offences,
     infinite_offences,
     near_tie,
     sensitivity,
     signals,
     spread_offence,
 )
-from lop_theory.modules.outputs import all_compared, compared_outputs, layout_offences, outputs_of, weights_of_outputs  # noqa: E402
+from lop_theory.modules.outputs import outputs_of, weights_of_outputs  # noqa: E402
 from lop_theory.trace import state_of, trace  # noqa: E402
-from tests.modules.nets import Model, X  # noqa: E402
+from tests.modules.nets import Model, Several, X  # noqa: E402
 
 
 def node_of(function, x):
@@ -133,80 +125,6 @@ def test_signals_of_one_channel_tie_along_their_length():
     steps = torch.tensor([[0.0, 2.0**-10, 1.0, 2.0]], dtype=torch.float64)
     assert not pooled(steps, 2.0**-11, 1)  # as far apart as the margin
     assert pooled(steps, 2.0**-11 * (1 + 1e-9), 1)
-
-
-# --- what is looked at ------------------------------------------------------------------------------------------------
-
-
-class Several(nn.Module):
-    """Real and complex outputs, whole numbers, a buffer, a parameter used twice."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 5)
-        self.b.weight = nn.Parameter(self.a.weight.detach().T.contiguous())
-        self.register_buffer("scale", torch.full((4,), 2.0))
-
-    def forward(self, x):
-        h = torch.tanh(self.a(x)) * self.scale
-        y = self.b(h)
-        return {"y": y, "places": y.argmax(-1), "z": torch.complex(h, -h)}
-
-
-def test_outputs_are_the_real_and_complex_numbers():
-    model = Several().double()
-    given = {"y": torch.ones(2, 3), "k": torch.arange(3), "z": torch.tensor([1 + 2j]), "none": None, "n": 4.0}
-    assert [t.tolist() for t in outputs_of(given)] == [[[1.0] * 3] * 2, [[1.0, 2.0]]]
-    program = trace(model, X)
-    targets = {n.name: str(n.target) for n in program.graph.nodes}
-    assert [targets[name] for name in compared_outputs(program)] == ["aten.linear.default", "aten.complex.default"]
-    first, again = (weights_of_outputs(outputs_of(given), seed) for seed in (3, 3))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert [w.shape for w in first] == [(2, 3), (1, 2)]
-    assert not torch.equal(first[0], weights_of_outputs(outputs_of(given), 4)[0])
-
-
-def named(s, x, y=lambda t: t, k=lambda t: t, n=3, h=lambda t: t):
-    return {"y": y(s.o(s.a(x))), "k": k(x.argmax(-1)), "n": n, "h": h(s.a(x))}
-
-
-def test_outputs_are_laid_out_as_the_bases_or_it_is_said_which_is_not():
-    base = trace(Model(named), X.float())
-    assert layout_offences(base, base) == []
-    assert not all_compared(base)
-    assert len(compared_outputs(base)) == 2
-    traced = trace(
-        Model(lambda s, x: named(s, x, torch.detach, torch.Tensor.int, 4, lambda t: t + s.o(t).sum())), X.float()
-    )
-    assert [o.reason for o in layout_offences(traced, base)] == [
-        "output 0 has a gradient to a.bias in one of the models alone",
-        "output 1 is a tensor of torch.int32, the base's is a tensor of torch.int64",
-        "output 2 is the constant 4, the base's is the constant 3",
-        "output 3 has a gradient to o.bias in one of the models alone",
-    ]
-    more = lambda s, t: t + s.o(t).argmax(-1, keepdim=True)  # noqa: E731 - whole numbers have no gradient
-    traced = trace(
-        Model(
-            lambda s, x: named(s, x, lambda t: torch.complex(t, t), torch.Tensor.float, x.sum(), lambda t: more(s, t))
-        ),
-        X.float(),
-    )
-    assert [o.reason for o in layout_offences(traced, base)] == [
-        "output 0 is a tensor of complex numbers, the base's is a tensor of real numbers",
-        "output 1 is a tensor of real numbers, the base's is a tensor of torch.int64",
-        "output 2 is a tensor of real numbers, the base's is the constant 3",
-    ]
-    assert all_compared(traced)
-    assert len(compared_outputs(traced)) == 4
-    traced = trace(Model(lambda s, x: {**named(s, x), "y": s.o(s.a(x.detach()))}), X.float())
-    (one,) = layout_offences(traced, base)
-    assert one.reason == "output 0 has a gradient to args_0 in one of the models alone"
-    assert (one.module, one.node, one.condition) == ("", "output", "base")
-    (one,) = layout_offences(trace(Model(lambda s, x: (s.o(x[:, :4]), x)), X.float()), base)
-    assert one.reason.startswith(
-        "what is returned is not laid out as the base's: TreeSpec(tuple, None, [*, *]) against TreeSpec(dict"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -315,9 +233,6 @@ def test_masks_of_minus_infinity_do_not_move():
     assert all(bool(t.isfinite().all()) for t in found.values.values())
 
 
-# --- numbers that are not finite --------------------------------------------------------------------------------------
-
-
 def test_bad_numbers():
     nan, inf = float("nan"), float("inf")
     for value, masks, wrong in (
@@ -359,9 +274,6 @@ def test_minus_infinity_may_stand_inside_and_not_at_the_end(last):
     program, state = trace(model, X), state_of(model)
     found = infinite_offences(program, state, signals(program, state, [X], seed=0))
     assert bool([o for o in found if "value" in o.reason]) == last
-
-
-# --- differences ------------------------------------------------------------------------------------------------------
 
 
 PROGRAM = SimpleNamespace(modules={"h": "0.a"})
@@ -437,121 +349,3 @@ def test_the_largest_entry_of_each_last_coordinate_where_there_are_many_samples(
     assert by_last(many).tolist() == [3.0, 5.0, 3.0]
     assert by_last(many, middle=False)[0] == float("inf")
     assert by_last(few[:1].fill_(float("inf"))).tolist() == [0.0]
-
-
-def test_nodes_of_two_programs_are_paired_in_order_but_for_inserted_ones():
-    def one(s, x):
-        return s.o(torch.tanh(s.a(x)))
-
-    def more(s, x):
-        return s.o(torch.tanh(s.a(x) * 0.5).abs())
-
-    first, second = trace(Model(one), X.float()), trace(Model(more), X.float())
-    names = {n.name: str(n.target) for n in (*first.graph.nodes, *second.graph.nodes)}
-    same = aligned(first, first)
-    assert same == {n.name: n.name for n in first.graph.nodes if n.op == "call_function"}
-    pairs = aligned(second, first)
-    assert len(pairs) == 3
-    assert all(names[a] == names[b] for a, b in pairs.items())
-    assert list(pairs.values()) == list(same)
-
-
-def test_operators_that_come_often_are_paired_too():
-    def chain(*targets):
-        nodes = [SimpleNamespace(op="call_function", name=f"n{k}", target=t) for k, t in enumerate(targets)]
-        return SimpleNamespace(graph=SimpleNamespace(nodes=nodes), modules={})
-
-    first, second = chain(*["relu"] * 300), chain(*["relu"] * 200, "mul", *["relu"] * 100)
-    assert aligned(second, first) == {f"n{k}": f"n{k - (k > 200)}" for k in range(301) if k != 200}
-
-
-def comparison(base, clone, x=X, level=2.0**-50, rescaled=frozenset()):
-    program, reference = (program_of(m, x) for m in (clone, base))
-    mine = signals(program, state_of(clone), [x], 3)
-    theirs = signals(reference, state_of(base), [x], 3)
-    moved = sensitivity(reference, state_of(base), [x], theirs, 3)
-    values = profile_of_clone(clone).values
-    return Comparison(program, aligned(program, reference), mine, theirs, moved, values, rescaled, level)
-
-
-@pytest.fixture
-def pair():
-    torch.manual_seed(0)
-    base = Model(lambda s, x: s.o(torch.sin(torch.tanh(s.a(x)) + s.shift)))
-    base.shift = nn.Parameter(torch.randn(4))
-    return base.double(), expand(base, 2, example_input=X)
-
-
-def test_the_first_value_that_is_not_the_bases_is_named(pair):
-    base, clone = pair
-    assert base_offence(comparison(base, clone)) is None
-    with torch.no_grad():
-        clone.a.bias[2:4] += 1e-7  # still clones
-    found = base_offence(comparison(base, clone))
-    assert (found.module, found.condition) == ("a", "base")
-    assert "differs from the base by 1.00e-07" in found.reason
-    assert base_offence(comparison(base, clone, level=1e-6)) is None
-    names = [n.name for n in trace(clone, X).graph.nodes if n.op == "call_function"]
-    later = base_offence(comparison(base, clone, rescaled=frozenset(names[:1])))
-    assert later.node == names[1]
-    with torch.no_grad():
-        clone.a.bias[2:4] -= 1e-7
-        clone.shift[:2] += 1e-7
-    found = base_offence(comparison(base, clone))
-    assert found.node == names[2]
-    unknown = comparison(base, clone)
-    values = {name: t for name, t in unknown.base.values.items() if not name.startswith(names[2])}
-    assert base_offence(unknown._replace(base=unknown.base._replace(values=values))).node == names[3]
-
-
-def test_adjoints_are_summed_over_clones_before_they_are_compared(pair):
-    """A function with the base's values and another gradient in one branch: the sum of both is right, its parts not."""
-    base, clone = pair
-    c = comparison(base, clone)
-    last = [n.name for n in c.program.graph.nodes if n.op == "call_function"][-2]
-    wrong = {**c.clone.adjoints, last: c.clone.adjoints[last] * (1 + 1e-6)}
-    found = base_offence(c._replace(clone=c.clone._replace(adjoints=wrong)))
-    assert (found.node, found.condition) == (last, "base (|S| δ = δ̃)")
-    swapped = c.clone.adjoints[last].clone()
-    swapped[:, 0] += 1.0
-    swapped[:, 1] -= 1.0  # their sum is the base's: that they differ is an offence of another kind
-    assert base_offence(c._replace(clone=c.clone._replace(adjoints={**c.clone.adjoints, last: swapped}))) is None
-
-
-def test_outputs_of_another_shape_are_an_offence(pair):
-    base, clone = pair
-    c = comparison(base, clone)
-    found = base_offence(c._replace(clone=c.clone._replace(outputs=(c.clone.outputs[0][:, :2],))))
-    assert found.condition == "base"
-    assert "(16, 2) against (16, 3)" in found.reason
-    empty = c._replace(
-        clone=c.clone._replace(outputs=(torch.zeros(0, 3),)), base=c.base._replace(outputs=(torch.zeros(0, 3),))
-    )
-    assert base_offence(empty._replace(moved=c.moved._replace(outputs=(torch.zeros(0, 3),)))) is None
-
-
-def offences(clone, slack=0.0, without=()):
-    program, state, maps = program_of(clone, X), state_of(clone), profile_of_clone(clone)
-    seen = signals(program, state, [X], 3)
-    moved = sensitivity(program, state, [X], seen, 3)
-    kept = {name: t for name, t in moved.values.items() if name not in without}
-    return cloned_offences(program, Evidence(seen, moved._replace(values=kept)), maps.values, maps.state, slack)
-
-
-def test_values_forward_adjoints_backward_then_gradients(pair):
-    _, clone = pair
-    assert offences(clone) == []
-    with torch.no_grad():
-        clone.a.bias[0] += 1e-6
-    found = offences(clone)
-    conditions = [o.condition for o in found]
-    assert conditions == sorted(conditions)
-    assert set(conditions) == {"MC1", "MC2", "MC3"}
-    names = [n.name for n in program_of(clone, X).graph.nodes if n.op == "call_function"]
-    by_condition = {c: [o.node for o in found if o.condition == c] for c in conditions}
-    assert by_condition["MC1"] == names[:-1]  # the sums over both clones are one number
-    assert by_condition["MC2"] == [name for name in reversed(names) if name in by_condition["MC2"]]
-    assert {"o.weight", "a.weight", "a.bias"} <= set(by_condition["MC3"])
-    assert all(sorted(o.units) == [0, 1] for o in found)
-    assert offences(clone, slack=1e-6) == []  # what the weights are off by explains it
-    assert [o.node for o in offences(clone, without=names[:1]) if o.condition == "MC1"] == names[1:-1]
