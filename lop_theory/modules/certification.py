@@ -41,6 +41,7 @@ from lop_theory.verdict import Fails, Holds, Undecided, Verdict
 
 UNIT_ROUNDOFF = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 LARGE = 4_000_000
+HUGE = 1e6  # numbers that saturate whatever reads them
 
 
 class Row(NamedTuple):
@@ -260,18 +261,21 @@ def _batches(state: Mapping[str, Tensor], inputs: list[Any]) -> list[list[Any]]:
 
 
 def _another(inputs: list[Any]) -> list[Any]:
-    """A second batch: fresh normal numbers with the spread of the first; integer inputs stay. Where nothing varies in
-    the first, numbers of the size of one."""
+    """A second batch: fresh normal numbers with the spread of the first, in its range (a logarithm may read them);
+    integer inputs stay. A constant is multiplied by numbers around 1; if nothing else varies, zeros become normal."""
     generator = torch.Generator().manual_seed(1)
     varied = any(map(_varies, inputs))
 
     def fresh(x: Any) -> Any:
-        if not (isinstance(x, Tensor) and x.is_floating_point()):
+        if not (isinstance(x, Tensor) and x.is_floating_point() and x.numel()):
             return x
+        given = x.detach().double()
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
-        if not varied:
-            return noise
-        return noise * (float(x.detach().double().std()) if x.numel() > 1 else 1.0) + x.detach().double().mean()
+        if _varies(x):
+            return (noise * given.std() + given.mean()).clamp(*given.aminmax())
+        if 0 < float(given.abs().max()) < HUGE:
+            return given * (0.5 + noise.sigmoid())
+        return given if varied else noise
 
     return [fresh(x) for x in inputs]
 

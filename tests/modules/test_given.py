@@ -125,6 +125,37 @@ def test_examples_that_do_not_vary_hide_no_other_function(example, pair):
     assert isinstance(certify(other, base=base, example_input=constant), Fails)
 
 
+class Masked(nn.Module):
+    """Tokens, and a float mask of which the logarithm is taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.o = nn.Embedding(7, 4), nn.Linear(4, 2)
+
+    def forward(self, ids, mask):
+        weights = torch.softmax(mask.log(), -1)
+        return self.o((torch.tanh(self.table(ids)) * weights[..., None]).sum(1))
+
+
+@pytest.mark.parametrize("read", [torch.sqrt, torch.log, lambda x: torch.asin(0.5 * x), lambda x: (1 - x * x).sqrt()])
+def test_second_batches_stay_where_inputs_may_be(read):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.o = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.o(torch.tanh(self.a(read(x))))
+
+    base, x = Net().double(), torch.rand(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert isinstance(certify(expand(base, 2, example_input=x), base=base, example_input=x), Holds)
+
+
+def test_a_mask_of_ones_keeps_its_sign():
+    base, given = Masked().double(), (torch.randint(0, 7, (3, 4)), torch.ones(3, 4, dtype=torch.float64))
+    assert isinstance(certify(expand(base, 2, example_input=given), base=base, example_input=given), Holds)
+
+
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "momentum"])
 def test_steps_that_are_no_numbers_are_undecided(name, pair):
     optimizer = torch.optim.SGD(pair[1].parameters(), 0.1)
