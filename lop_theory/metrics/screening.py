@@ -9,12 +9,12 @@ autocast and reduced precision of matrix products (TF32, bfloat16) around the ca
 import torch
 from torch import Tensor
 
+from lop_theory.metrics.rounding import reduced
 from lop_theory.metrics.units import pieces
 
 TILE = 256  # units a tile: its products with the others stay in the processor's cache
 STRIDE, WORTH = 4, 128  # the samples that decide first, and from how many on that pays
 ROUNDOFF = 2.0**-24
-REDUCED = 2.0**-6  # products of numbers rounded to bfloat16 (2⁻⁸ each) or TF32
 
 
 def directions(activations: Tensor, channel_dim: int = -1, mean: Tensor | None = None) -> Tensor:
@@ -69,15 +69,3 @@ def _close(unit: Tensor, limit: float) -> Tensor:
             found[start : start + TILE] |= hits.any(1)
             found[start:] |= hits.any(0)
     return torch.nonzero(found).flatten()
-
-
-def reduced(device: torch.device) -> float:
-    """What a product of two float32 numbers may lose beyond float32's rounding. Accelerators have settings of their
-    own, and where backends differ PyTorch does not say which holds."""
-    convolutions = getattr(getattr(torch.backends.mkldnn, "conv", None), "fp32_precision", "none")
-    try:
-        products = torch.get_float32_matmul_precision()
-    except RuntimeError:
-        products = "unknown"
-    whole = device.type == "cpu" and products == "highest" and convolutions in {"none", "ieee"}
-    return 0.0 if whole else REDUCED

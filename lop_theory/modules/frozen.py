@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from lop_theory.metrics.screening import reduced
+from lop_theory.metrics.rounding import error_of_sums
 from lop_theory.modules.backward_graph import (
     HULLS,
     VIEWS,
@@ -134,8 +134,7 @@ def _pre_activation(total: Sum, known: Mapping[Node, Known]) -> Range:
     inputs = _inputs(total, known, weight.shape[1])
     if inputs is None:
         return UNKNOWN
-    lost = reduced(weight.device) if total.weight.dtype == torch.float32 else 0.0
-    return _interval(weight, total.bias.detach().double(), inputs, torch.finfo(total.weight.dtype).eps / 2, lost)
+    return _interval(weight, total.bias.detach().double(), inputs, error_of_sums(total.weight))
 
 
 def _inputs(total: Sum, known: Mapping[Node, Known], columns: int) -> Range | None:
@@ -150,18 +149,14 @@ def _inputs(total: Sum, known: Mapping[Node, Known], columns: int) -> Range | No
     return Range(low.clamp_max(0.0).to(total.weight.device), high.clamp_min(0.0).to(total.weight.device))
 
 
-def _interval(weight: Tensor, bias: Tensor, inputs: Range, roundoff: float, lost: float) -> Range:
-    """b + Σ w·[low, high] with 0·∞ = 0, widened by twice γ_n times the terms of the extreme sums: without end where
-    there are so many terms for so few bits that γ_n bounds nothing (253 and more in bfloat16). ``lost``: what a
-    product loses besides."""
+def _interval(weight: Tensor, bias: Tensor, inputs: Range, error: float) -> Range:
+    """b + Σ w·[low, high] with 0·∞ = 0, widened by ``error`` times the terms of the extreme sums."""
     shape = (1, -1) + (1,) * (weight.dim() - 2)
     low, high = inputs.low.view(shape), inputs.high.view(shape)
     over = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, high, low)).flatten(1)
     under = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, low, high)).flatten(1)
-    n = (over.shape[1] + 2) * roundoff + lost
-    gamma = 2 * n / (1 - n) if n < 1 else math.inf
-    least = bias + under.sum(1) - gamma * (under.abs().sum(1) + bias.abs())
-    most = bias + over.sum(1) + gamma * (over.abs().sum(1) + bias.abs())
+    least = bias + under.sum(1) - error * (under.abs().sum(1) + bias.abs())
+    most = bias + over.sum(1) + error * (over.abs().sum(1) + bias.abs())
     nothing = torch.isnan(least) | torch.isnan(most)
     return Range(torch.where(nothing, -torch.inf, least), torch.where(nothing, torch.inf, most))
 

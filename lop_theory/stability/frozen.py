@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.metrics.screening import reduced
+from lop_theory.metrics.rounding import error_of_sums
 from lop_theory.optim.stacks import unit_layers
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.subspace import Subspace
@@ -42,8 +42,8 @@ def certified_frozen(layers: Sequence[tuple[Tensor, Tensor]], low: float, high: 
     """Masks of ReLU units that are frozen for ever in a stack of (weight, bias), inputs in [low, high].
 
     A unit is certified if sup z = b + Σ max(w·low, w·high) < 0; behind the first layer inputs lie in [0, ∞), those of
-    certified units in {0}, whatever the upstream weights become. Sound in the weights' floating point: 2 n u Σ|terms|
-    is added for n ≤ 1/(2u) terms (nothing is certified of more), and what TF32 or bfloat16 products lose. It holds
+    certified units in {0}, whatever the upstream weights become. Sound in the weights' floating point, TF32 and
+    bfloat16 products included: their error (:mod:`lop_theory.metrics.rounding`) times Σ|terms| is added. It holds
     under gradient methods without decay, once moments of the optimiser have died away; dropout (its factors are not
     negative) leaves it true. The exact rational form is :func:`lop_theory.graph.certificate.frozen_units`. Raises
     ``InvalidInput`` unless low ≤ high.
@@ -58,12 +58,6 @@ def certified_frozen(layers: Sequence[tuple[Tensor, Tensor]], low: float, high: 
         else:
             terms = torch.where(w <= 0, 0.0, torch.inf)  # of NaN, too
             terms[:, found[-1]] = 0.0
-        slack = _relative_error(weight) * (terms.abs().sum(1) + b.abs())
+        slack = error_of_sums(weight) * (terms.abs().sum(1) + b.abs())
         found.append(terms.sum(1) + b + slack < 0)
     return found
-
-
-def _relative_error(weight: Tensor) -> float:
-    n = (weight.shape[1] + 2) * torch.finfo(weight.dtype).eps / 2
-    lost = reduced(weight.device) if weight.dtype == torch.float32 else 0.0
-    return 2 * n + lost if n <= 0.5 else torch.inf

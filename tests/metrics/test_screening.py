@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree  # noqa: E402
 
 from lop_theory import metrics as M  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.metrics import layers, screening  # noqa: E402
+from lop_theory.metrics import layers, rounding, screening  # noqa: E402
 from lop_theory.metrics import units as units_of_layers  # noqa: E402
 from lop_theory.metrics.screening import directions, resembling  # noqa: E402
 
@@ -191,15 +191,15 @@ def test_what_products_may_lose_is_that_of_their_number_formats(monkeypatch):
     """Products of numbers rounded to bfloat16 are off by (1 + u)² − 1; where PyTorch does not tell, as much."""
     coarse = torch.finfo(torch.bfloat16).eps / 2
     assert torch.finfo(torch.float32).eps / 2 == screening.ROUNDOFF
-    assert (1 + coarse) ** 2 - 1 < screening.REDUCED < 4 * coarse + 1e-9
-    assert screening.reduced(torch.device("cpu")) == 0.0
-    assert screening.reduced(torch.device("cuda")) == screening.REDUCED
+    assert (1 + coarse) ** 2 - 1 < rounding.REDUCED < 4 * coarse + 1e-9
+    assert rounding.reduced(torch.device("cpu")) == 0.0
+    assert rounding.reduced(torch.device("cuda")) == rounding.REDUCED
 
     def mixed():
         raise RuntimeError
 
     monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    assert screening.reduced(torch.device("cpu")) == screening.REDUCED
+    assert rounding.reduced(torch.device("cpu")) == rounding.REDUCED
 
 
 def test_directions_are_of_the_last_dimension_and_of_length_one():
@@ -214,7 +214,7 @@ def test_convolutions_on_a_processor_have_a_setting_of_their_own():
     before = settings.fp32_precision
     try:
         settings.fp32_precision = "bf16"
-        assert screening.reduced(torch.device("cpu")) == screening.REDUCED
+        assert rounding.reduced(torch.device("cpu")) == rounding.REDUCED
     finally:
         settings.fp32_precision = before
-    assert screening.reduced(torch.device("cpu")) == 0.0
+    assert rounding.reduced(torch.device("cpu")) == 0.0

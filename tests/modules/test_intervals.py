@@ -10,6 +10,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
+from lop_theory.metrics.rounding import relative_error  # noqa: E402
 from lop_theory.modules import Criteria, detect  # noqa: E402
 from lop_theory.modules.frozen import Range, _after, _inside, _interval  # noqa: E402
 
@@ -26,7 +27,7 @@ def test_the_interval_of_a_sum_holds_every_value_and_little_more(terms, bias, ro
     """b + Σ w·[l, h] exactly, widened by twice γ_n = (n + 2)u/(1 − (n + 2)u) times |b| + Σ|w·end|."""
     weight = vector(*(w for w, _, _ in terms))[None]
     low, high = (vector(*(end(a, b) for _, a, b in terms)) for end in (min, max))
-    found = _interval(weight, vector(bias), Range(low, high), roundoff, 0.0)
+    found = _interval(weight, vector(bias), Range(low, high), relative_error(len(terms), roundoff, 0.0))
     ends = [
         [Fraction(w * low_), Fraction(w * high_)]
         for w, low_, high_ in zip(weight[0].tolist(), low.tolist(), high.tolist(), strict=True)
@@ -49,9 +50,9 @@ def test_infinite_ends_and_weights_of_nothing():
         (Range(vector(0, 0, 0), vector(inf, 1, 1)), (-1, inf)),
         (Range(vector(-1, 0, 0), vector(1, inf, 1)), (-inf, 1)),
     ):
-        found = _interval(weight, vector(0.0), inputs, U, 0.0)
+        found = _interval(weight, vector(0.0), inputs, relative_error(3, U, 0.0))
         assert (float(found.low), float(found.high)) == pytest.approx(right, rel=1e-14)
-    found = _interval(vector(1.0)[None], vector(math.nan), Range(vector(0), vector(1)), 0.0, 0.0)
+    found = _interval(vector(1.0)[None], vector(math.nan), Range(vector(0), vector(1)), 0.0)
     assert (float(found.low), float(found.high)) == (-inf, inf)
 
 
@@ -59,7 +60,7 @@ def test_infinite_ends_and_weights_of_nothing():
 def test_so_many_terms_of_few_bits_bound_nothing(columns, bounded):
     """(n + 2)u ≥ 1 for 254 terms in bfloat16: γ has no value there (it was negative, or a division by 0)."""
     ones = torch.ones(columns, dtype=torch.float64)
-    found = _interval(ones[None], vector(-1e9), Range(0 * ones, ones), 2.0**-8, 0.0)
+    found = _interval(ones[None], vector(-1e9), Range(0 * ones, ones), relative_error(columns, 2.0**-8, 0.0))
     assert (bool(torch.isfinite(found.low)), bool(torch.isfinite(found.high))) == (bounded, bounded)
     assert float(found.low) <= -1e9 <= float(found.high)
 
@@ -74,7 +75,7 @@ def test_wide_layers_of_few_bits_are_not_certified(activation):
 
 def test_a_kernel_adds_up_all_its_positions():
     weight = torch.tensor([[[1.0, -2.0], [3.0, 0.0]], [[-1.0, -1.0], [0.5, 0.5]]], dtype=torch.float64)
-    found = _interval(weight, vector(0.0, 10.0), Range(vector(-1, 0), vector(2, 1)), 0.0, 0.0)
+    found = _interval(weight, vector(0.0, 10.0), Range(vector(-1, 0), vector(2, 1)), 0.0)
     assert found.low.tolist() == [-1 - 4 + 0, 10 - 4 + 0]
     assert found.high.tolist() == [2 + 2 + 3, 10 + 2 + 1]
 
