@@ -9,7 +9,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.report.ledger import Claim, load
 from lop_theory.report.place import LEDGER, root
 from lop_theory.verify.outcome import Outcome, recompute, start_commands, stop_commands
-from lop_theory.verify.table import as_json, as_table, details, difference, summary
+from lop_theory.verify.table import as_json, as_table, details, difference, not_recomputed, summary
 from lop_theory.verify.unclaimed import unclaimed_statements
 
 FAST, FULL = 5, 60
@@ -70,7 +70,7 @@ def _report(outcomes: list[Outcome], total: int, *, whole: bool) -> str:
     parts = [as_table(outcomes) if whole else "\n".join(details(found) for found in outcomes)]
     parts += [difference(found) for found in outcomes if found.state == "differs"]
     if whole:
-        parts += [_reasons(outcomes), summary(outcomes, total), unclaimed_statements()]
+        parts += [_reasons(outcomes), not_recomputed(outcomes), summary(outcomes, total), unclaimed_statements()]
     return "\n".join(part for part in parts if part)
 
 

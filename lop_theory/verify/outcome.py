@@ -45,6 +45,11 @@ class Outcome(NamedTuple):
         """The kinds of evidence that were recomputed, in the order in which they came."""
         return tuple(dict.fromkeys(f.evidence for f in self.findings))
 
+    @property
+    def not_recomputed(self) -> tuple[str, ...]:
+        """The kinds of evidence that the ledger registers and nothing here gave, but what its tests say."""
+        return tuple(kind for kind in self.claim.evidence if kind not in (*self.evidence, "tested"))
+
 
 def recompute(claim: Claim, examples: int, *, compile: bool = False) -> Outcome:
     """Run every check of the claim, and ask for its proofs; with ``compile`` these are compiled if need be.

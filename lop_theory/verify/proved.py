@@ -9,7 +9,7 @@ from shutil import which
 
 from lop_theory.report.ledger import Claim
 from lop_theory.report.place import in_checkout, root
-from lop_theory.verify.finding import Finding, NotHere, refutes
+from lop_theory.verify.finding import Finding, NotHere, no_evidence, refutes
 
 
 def theorems(claim: Claim, *, compile: bool) -> Iterator[Finding]:
@@ -18,6 +18,9 @@ def theorems(claim: Claim, *, compile: bool) -> Iterator[Finding]:
 
     Raises ``NotHere`` where the proofs or Coq are missing, or were not audited since they changed.
     """
+    if not claim.proofs:
+        yield no_evidence("the ledger names no theorem for it")
+        return
     accepted, detail = _audited(root(), compile)
     proving = [link for link in claim.proofs if link not in claim.refuted]
     if claim.refuted:

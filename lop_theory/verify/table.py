@@ -58,7 +58,15 @@ def details(found: Outcome) -> str:
 
 
 def _unchecked(found: Outcome) -> list[str]:
-    return [f"    not checked here: {reason}" for reason in found.unchecked]
+    kinds = [f"    registered, not recomputed here: {', '.join(found.not_recomputed)}"] if found.not_recomputed else []
+    return [*kinds, *(f"    not checked here: {reason}" for reason in found.unchecked)]
+
+
+def not_recomputed(outcomes: Sequence[Outcome]) -> str:
+    """The registered kinds of evidence that checks which all ran did not give, of every claim in one line."""
+    ran = [o for o in outcomes if o.not_recomputed and not o.unchecked]
+    kinds = "; ".join(f"{o.claim.id}: {', '.join(o.not_recomputed)}" for o in ran)
+    return f"registered, not recomputed here (see their tests): {kinds}" if kinds else ""
 
 
 def summary(outcomes: Sequence[Outcome], total: int) -> str:
@@ -82,5 +90,6 @@ def as_json(found: Outcome) -> dict[str, Any]:
         "state": found.state,
         "findings": [f._asdict() for f in found.findings],
         "not_checked_here": list(found.unchecked),
+        "not_recomputed": list(found.not_recomputed),
         "seconds": round(found.seconds, 3),
     }

@@ -14,6 +14,7 @@ from lop_theory.verify import __main__ as command
 from lop_theory.verify import outcome as outcomes
 from lop_theory.verify.__main__ import main
 from lop_theory.verify.finding import Finding, NotHere
+from lop_theory.verify.table import not_recomputed
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,13 @@ def refusing(_: int):
 
 def lying(_: int):
     return [Finding("paper", False, "exact counterexample", "planted")]
+
+
+CERTIFIED = Finding("paper", True, "certified by balls", "text")
+
+
+def _claim(name):
+    return next(claim for claim in command.load(ROOT / "claims.toml") if claim.id == name)
 
 
 @pytest.fixture
@@ -65,6 +73,24 @@ def test_a_planted_refutation_is_a_difference(ledger, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     assert main(["--only", "gap", "--fast"]) == 1
     assert "planted" in capsys.readouterr().out
+
+
+def test_evidence_that_is_registered_and_not_recomputed_is_named(ledger, capsys):
+    """A stronger kind than any check gives is not taken over from the ledger; a kind that is given is not named."""
+    assert main(["--only", "gap-parity", "mehler", "--fast"]) == 0
+    assert "exact counterexample" not in capsys.readouterr().out
+    ledger(mehler={"evidence": ("exact counterexample", "certified by balls", "tested")})
+    assert main(["--only", "mehler", "--fast"]) == 0
+    assert "registered, not recomputed here: exact counterexample\n" in capsys.readouterr().out
+    assert main(["--only", "mehler", "--fast", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["not_recomputed"] == ["exact counterexample"]
+
+
+def test_the_table_names_what_its_checks_did_not_give():
+    outcome = outcomes.Outcome(_claim("gap")._replace(evidence=("measured", "tested", "proved")), (CERTIFIED,), (), 0.0)
+    line = "registered, not recomputed here (see their tests): gap: measured, proved"
+    assert not_recomputed([outcome, outcome._replace(unchecked=("needs Coq",))]) == line
+    assert not_recomputed([outcome._replace(claim=_claim("gap")._replace(evidence=("tested",)))]) == ""
 
 
 def test_what_cannot_be_checked_is_said_and_counts_only_when_strict(ledger, monkeypatch, capsys):

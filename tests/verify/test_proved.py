@@ -10,6 +10,7 @@ import pytest
 from lop_theory.report.ledger import Claim
 from lop_theory.verify import proved as module
 from lop_theory.verify.finding import NotHere
+from lop_theory.verify.outcome import recompute
 from lop_theory.verify.proved import theorems
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,12 @@ def test_audited_sources_are_evidence(checkout):
     assert (found.about, found.holds, found.evidence) == ("paper", True, "proved")
     (found,) = theorems(CLAIM._replace(corrected="c"), compile=False)
     assert (found.about, found.holds) == ("corrected", True)
+
+
+def test_a_claim_said_to_be_proved_without_a_theorem_has_no_evidence(checkout):
+    checkout(fresh=True, compiles=False)
+    found = recompute(CLAIM._replace(proofs=()), 1)
+    assert (found.state, found.findings[0].detail) == ("differs", "the ledger names no theorem for it")
 
 
 @pytest.mark.parametrize("verdict", ["holds", "corrected", "false", "undecided"])
