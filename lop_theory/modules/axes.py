@@ -5,9 +5,9 @@ Every rule ties axes together; what stays untied can be widened by itself. The s
 carry their decomposition, so splitting an axis anywhere splits it everywhere that it is tied.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Axis = int
 Indices = NDArray[np.int64]
 Multiplicity = int | tuple[int, ...]
+Laid = Callable[[Indices, Any], Indices]
+"""Where a leaf's clones are: next to one another (``np.repeat``), or one copy of all after the other (``np.tile``)."""
 Kind = Literal["leaf", "product", "sum"]
 
 
@@ -236,12 +238,12 @@ class Axes:
         rigid = all(self._rigid[self.find(axis)] for axis in axes)
         return self._add(sum(map(self.size, axes)), "sum", axes, rigid)
 
-    def origin(self, axis: Axis, multiplicities: dict[Axis, Multiplicity]) -> Indices:
-        """The surjection π of the widened axis onto the base axis; clones of a leaf are adjacent."""
+    def origin(self, axis: Axis, multiplicities: dict[Axis, Multiplicity], laid: Laid = np.repeat) -> Indices:
+        """The surjection π of the widened axis onto the base axis; clones of a leaf are adjacent, or as ``laid``."""
         root = self.find(axis)
         if self._kind[root] == "leaf":
-            return np.repeat(np.arange(self._size[root]), multiplicities.get(root, 1))
-        maps = [self.origin(part, multiplicities) for part in self._parts[root]]
+            return laid(np.arange(self._size[root]), multiplicities.get(root, 1))
+        maps = [self.origin(part, multiplicities, laid) for part in self._parts[root]]
         sizes = [self.size(part) for part in self._parts[root]]
         return product_map(maps, sizes) if self._kind[root] == "product" else sum_map(maps, sizes)
 

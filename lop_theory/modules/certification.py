@@ -7,8 +7,10 @@ passes on random batches cross-check values, adjoints and gradients; they also f
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -82,12 +84,12 @@ def certify(  # noqa: PLR0913 - one optional piece of evidence each
     With ``base`` also: equal outputs under equal names, and |S| δ = δ̃ at every value, on the example and a random
     batch in float64: of units dead there, table rows not used there and overflow in the model's own precision it says
     nothing. A model that ``expand`` did not make needs a ``profile`` or a ``base`` (of the same class, narrower), from
-    which the profile is inferred. ``Undecided`` if only one half of the evidence fails, or if a batch came within
-    rounding of a kink. With ``optimizer`` its next steps must keep clones together, too: untied moments, different
-    groups, or adaptive steps with coupled weight decay where clones' weights differ part them (100 × the tolerance of a
-    weight is allowed in moments, a tenth at most). It is ``Undecided`` of state in a layout of its own (LBFGS), of
-    whole numbers or single entries of moments that differ, of gradients that are rounding where steps divide by their
-    size, of hooks, and of optimizers that are not PyTorch's.
+    which the profile is inferred (clones next to one another, or copy after copy in every layer). ``Undecided`` if only
+    one half of the evidence fails, or if a batch came within rounding of a kink. With ``optimizer`` its next steps must
+    keep clones together, too: untied moments, different groups, or adaptive steps with coupled weight decay where
+    clones' weights differ part them (100 × the tolerance of a weight is allowed in moments, a tenth at most). It is
+    ``Undecided`` of state in a layout of its own (LBFGS), of whole numbers or single entries of moments that differ, of
+    gradients that are rounding where steps divide by their size, of hooks, and of optimizers that are not PyTorch's.
     """
     return certificate(
         model,
@@ -112,7 +114,30 @@ def certificate(  # noqa: PLR0913 - as certify
 ) -> Certificate:
     """As :func:`certify`, with one row a module."""
     _require_subject(model, base, optimizer, profile, tolerance)
-    program, state, profile = _subject(model, base, example_input, profile, rules)
+    judged = partial(
+        _of_profile, model, base, example_input=example_input, tolerance=tolerance, rules=rules, optimizer=optimizer
+    )
+    if base is None or profile is not None or ATTRIBUTE in vars(model):
+        return judged(_known_profile(model, profile))
+    found = list[Certificate]()
+    for laid in (np.repeat, np.tile):
+        found.append(judged(inferred_profile(model, base, example_input, rules, laid)))
+        if found[-1].verdict:
+            return found[-1]
+    return _supposed(found)
+
+
+def _of_profile(  # noqa: PLR0913 - as certify
+    model: nn.Module,
+    base: nn.Module | None,
+    profile: Profile,
+    *,
+    example_input: Any,
+    tolerance: float | None,
+    rules: Rules | None,
+    optimizer: torch.optim.Optimizer | None,
+) -> Certificate:
+    program, state = program_of(model, example_input), state_of(model)
     found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), float(tolerance))
     reference = None if base is None else program_of(base, example_input, training=model.training)
     theirs = None if base is None or reference is None else (reference, state_of(base))
@@ -240,19 +265,24 @@ def _compared(subject: _Subject, evidence: Evidence, inputs: list[Any], of: tupl
     return [] if offence is None else [offence]
 
 
-def _subject(
-    model: nn.Module, base: nn.Module | None, example_input: Any, profile: Profile | None, rules: Rules | None
-) -> tuple[Program, Mapping[str, Tensor], Profile]:
-    program, state = program_of(model, example_input), state_of(model)
+def _known_profile(model: nn.Module, profile: Profile | None) -> Profile:
     if profile is not None:
-        return program, state, given_profile(profile, state)
+        return given_profile(profile, state_of(model))
     if ATTRIBUTE in vars(model):
-        return program, state, profile_of_clone(model)
-    if base is None:
-        raise InvalidInput(
-            "model", type(model).__name__, "was not made by expand", "pass base= (the narrow model) or profile="
-        )
-    return program, state, inferred_profile(model, base, example_input, rules)
+        return profile_of_clone(model)
+    raise InvalidInput(
+        "model", type(model).__name__, "was not made by expand", "pass base= (the narrow model) or profile="
+    )
+
+
+def _supposed(found: list[Certificate]) -> Certificate:
+    """The one that is undecided, else the one with the fewest offences: of other orders of clones nothing is known."""
+    undecided_ones = [one for one in found if isinstance(one.verdict, Undecided)]
+    best = min(undecided_ones or found, key=lambda one: len(one.symbolic) + len(one.numeric))
+    if not (isinstance(best.verdict, Fails) and isinstance(best.verdict.witness, Offence)):
+        return best
+    told = f"{best.verdict.witness.reason} (clones supposed next to one another, or copy after copy: see profile=)"
+    return best._replace(verdict=Fails(best.verdict.witness._replace(reason=told)))
 
 
 def _batches(state: Mapping[str, Tensor], inputs: list[Any]) -> list[list[Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.axes import Axis, Multiplicity
+from lop_theory.modules.axes import Axis, Laid, Multiplicity
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Profile
 from lop_theory.modules.plan import Widths, profile_of, widths
@@ -31,8 +31,10 @@ def given_profile(profile: Profile, state: Mapping[str, Tensor]) -> Profile:
     return profile._replace(state={n: tuple(canonical(np.asarray(i)) for i in m) for n, m in profile.state.items()})
 
 
-def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rules: Rules | None = None) -> Profile:
-    """Clones adjacent, multiplicities the ratios of the sizes; heads are tried before head widths.
+def inferred_profile(
+    model: nn.Module, base: nn.Module, example_input: Any, rules: Rules | None = None, laid: Laid = np.repeat
+) -> Profile:
+    """Clones adjacent or ``laid`` as said, multiplicities the ratios of the sizes; heads are tried before head widths.
 
     Raises InvalidInput if names or sizes do not fit.
     """
@@ -45,7 +47,7 @@ def inferred_profile(model: nn.Module, base: nn.Module, example_input: Any, rule
         )
     for avoid in ({"avoid", "width"}, {"avoid", "heads"}):
         chosen = _ratios(found, {name: tuple(t.shape) for name, t in wide.items()}, avoid)
-        profile = profile_of(found, chosen, training=model.training)
+        profile = profile_of(found, chosen, training=model.training, laid=laid)
         if all(tuple(map(len, maps)) == tuple(wide[name].shape) for name, maps in profile.state.items()):
             return profile
     raise InvalidInput("base", type(base).__name__, "the model's sizes are no multiples of its widths", "pass profile=")

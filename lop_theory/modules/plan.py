@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from lop_theory.errors import InvalidInput
-from lop_theory.modules.axes import Axes, Axis, Multiplicity
+from lop_theory.modules.axes import Axes, Axis, Laid, Multiplicity
 from lop_theory.modules.clone import program_of
 from lop_theory.modules.interface import Call, Contraction, Effect, Profile
 from lop_theory.modules.propagation import Recording, Rules, flat, propagate, record
@@ -208,7 +208,9 @@ def _equalised(plan: Plan, chosen: dict[Axis, Multiplicity]) -> dict[Axis, Multi
     return chosen
 
 
-def profile_of(found: Widths, chosen: Mapping[Axis, Multiplicity], *, training: bool) -> Profile:
+def profile_of(
+    found: Widths, chosen: Mapping[Axis, Multiplicity], *, training: bool, laid: Laid = np.repeat
+) -> Profile:
     """The surjections of all parameters, buffers and values onto the base's coordinates."""
     memo: dict[Axis, Any] = {}
 
@@ -217,7 +219,7 @@ def profile_of(found: Widths, chosen: Mapping[Axis, Multiplicity], *, training: 
         for axis in axes:
             root = found.plan.find(axis)
             if root not in memo:
-                memo[root] = found.plan.origin(root, dict(chosen))
+                memo[root] = found.plan.origin(root, dict(chosen), laid)
             result.append(memo[root])
         return tuple(result)
 

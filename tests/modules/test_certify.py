@@ -120,6 +120,39 @@ def test_a_model_that_expand_did_not_make_needs_a_profile_or_a_base(pair):
         certify(nn.Linear(4, 2).double(), base=base, example_input=ROWS)
 
 
+def laid_by_hand(base, origin):
+    """Sequential(Conv, Tanh, Flatten, Linear) widened by hand: wide unit i is ``origin[i]`` of the base."""
+    wide = nn.Sequential(nn.Conv2d(2, len(origin), 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * len(origin), 2)).double()
+    (kernels, bias), (weight, last) = base[0].parameters(), base[3].parameters()
+    readers = weight.reshape(2, 3, 4)[:, origin] / torch.bincount(torch.tensor(origin))[origin][:, None]
+    with torch.no_grad():
+        for mine, theirs in zip(
+            wide.parameters(), (kernels[origin], bias[origin], readers.flatten(1), last), strict=True
+        ):
+            mine.copy_(theirs)
+    return wide
+
+
+def test_clones_are_found_next_to_one_another_and_copy_after_copy():
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)).double()
+    example = torch.randn(4, 2, 4, 4, dtype=torch.float64)
+    supposed = "(clones supposed next to one another, or copy after copy: see profile=)"
+    for origin, broken in (([0, 0, 1, 1, 2, 2], (2, 3)), ([0, 1, 2, 0, 1, 2], (0, 3)), ([0, 1, 2] * 3, (0, 3))):
+        wide = laid_by_hand(base, origin)
+        assert isinstance(certify(wide, base=base, example_input=example), Holds)
+        with torch.no_grad():
+            wide[0].bias[3] += 1e-3
+        offence = certify(wide, base=base, example_input=example).witness
+        assert (offence.module, offence.condition, sorted(offence.units)) == ("0", "MC1", list(broken))
+        assert offence.reason.endswith(supposed)
+    other = laid_by_hand(base, [0, 0, 0, 1, 1, 2])  # another order: not seen, and said
+    assert certify(other, base=base, example_input=example).witness.reason.endswith(supposed)
+    assert "supposed" not in str(
+        certify(wide, example_input=example, profile=profile_of_clone(expand(base, {"0": 3}, example_input=example)))
+    )
+
+
 @pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.weight", "3.weight", "5.bias"])
 def test_clones_of_another_network_are_no_clones_of_this_one(name, pair):
     """The clone is in order by itself: only the comparison with the base can tell."""
