@@ -101,7 +101,7 @@ def _smaller(found: Shrunk, known: Structure) -> Smaller:
 
 def _leaf(layer: Layer, known: Structure) -> Axis | None:
     """The width class of a layer's units, if it is no compound of several."""
-    if layer.weight is None or layer.weight[0] not in known.axes:
+    if layer.weight is None:
         return None
     root = known.plan.find(known.axes[layer.weight[0]][layer.weight[1]])
     return root if known.plan._kind[root] == "leaf" and known.plan.size(root) == layer.units else None
@@ -114,8 +114,6 @@ def _clone_steps(detection: Detection, known: Structure) -> list[Step]:
     held = [(name.rpartition(".")[0], (name, dim)) for name, axes in known.axes.items() for dim in range(len(axes))]
     steps: dict[Axis, Step] = {}
     for layer, (name, dim) in (*layers, *held):
-        if name not in known.axes:
-            continue
         axis = known.axes[name][dim]
         for leaf in known.plan.leaves(axis):
             first = _first(known.classes[leaf])
@@ -179,7 +177,7 @@ def _untried(detection: Detection, known: Structure, model: nn.Module, steps: li
     for x in detection.layers:
         if _constants(x) and (reason := _why_constants_stay(x, detection, known, model)):
             found[x.module] = f"constant units: {reason}"
-        if x.cloned and x.kind == "sum" and x.weight is not None and x.weight[0] in known.axes:
+        if x.cloned and x.kind == "sum" and x.weight is not None:
             leaves = known.plan.leaves(known.axes[x.weight[0]][x.weight[1]])
             if not tried.intersection(leaves):
                 found[x.module] = "units equal on this data, not by their weights"

@@ -55,17 +55,16 @@ def canonical(index: Partition) -> Partition:
     return np.argsort(np.argsort(first))[inverse]
 
 
-def clone_pair(index: Partition, *, differing: Any = None) -> tuple[int, ...]:
-    """Two coordinates of one block (of the block with the largest spread of ``differing``)."""
-    values = np.zeros(len(index)) if differing is None else np.asarray(differing, dtype=float)
-    best: tuple[float, tuple[int, ...]] = (-1.0, ())
-    for block in np.unique(index):
-        members = np.flatnonzero(index == block)
-        if len(members) > 1:
-            low, high = members[values[members].argmin()], members[values[members].argmax()]
-            pair = (int(low), int(high)) if low != high else (int(members[0]), int(members[1]))
-            best = max(best, (float(np.ptp(values[members])), pair))
-    return best[1]
+def clone_pair(index: Partition) -> tuple[int, ...]:
+    """The first two coordinates of the first block that has two."""
+    blocks = (np.flatnonzero(index == block)[:2] for block in np.unique(index))
+    return next((tuple(members.tolist()) for members in blocks if len(members) > 1), ())
+
+
+def pair_of(members: Any, values: Any) -> tuple[int, int]:
+    """The members of lowest and highest value, or the first two where all are equal."""
+    low, high = members[values[members].argmin()], members[values[members].argmax()]
+    return (int(low), int(high)) if low != high else (int(members[0]), int(members[1]))
 
 
 class Anything(np.ndarray):
@@ -130,22 +129,20 @@ class Check:
             self.weighings.append(Weighing(call.node, operand.node.name, roles, inward, adjoint))
         weights = {operand.node.name for _, operand in self._weighted}
         for operand in () if moves(call.node) else call.operands():
-            value = self.passed.tensors.get(operand.node.name)
-            if operand.learned and operand.node.name not in weights and value is not None and value.is_floating_point():
-                for dim, axis in enumerate(operand.axes):
-                    if self.cloned(axis):
+            if operand.learned and operand.node.name not in weights:
+                value = self.passed.tensors[operand.node.name]
+                for dim, axis in enumerate(operand.axes if value.is_floating_point() else ()):
+                    if not copies(value, axis, dim):
                         self._as_it_is(value, axis, dim, (operand.node.name, self._enters(call, result, axis)))
 
     def _enters(self, call: Call, result: Any, axis: Partition) -> Any:
         """Magnitudes of the operator's result along the axis: what an operand (a bias) is added to."""
         dims = [d for d, other in enumerate(result) if np.array_equal(other, axis)] if isinstance(result, tuple) else []
         found = amplitude(self.passed.tensors.get(call.node.name), dims[0]) if len(dims) == 1 else None
-        return 0.0 if found is None or len(found) != len(axis) else found
+        return 0.0 if found is None else found
 
     def _as_it_is(self, value: Tensor, axis: Partition, dim: int, where: tuple[str, Any]) -> None:
-        (name, added) = where
-        if copies(value, axis, dim):
-            return
+        name, added = where
         array = value.detach().double().cpu().numpy()
         shape = [1] * array.ndim
         shape[dim] = -1
@@ -205,8 +202,8 @@ class Check:
         return canonical(sum_map(axes, [block_count(index) for index in axes]))
 
     def average(self, axis: Partition) -> None:
-        counts = np.bincount(axis)
-        if len(counts) and counts.min() != counts.max() and self.node is not None:
+        if len(set(np.bincount(axis).tolist())) > 1:
+            assert self.node is not None
             self.unequal.append(self.node.name)
 
     def mark(self, axis: Partition, name: str) -> None:
@@ -218,7 +215,7 @@ class Check:
             self.offend("MC1", effect.reason, pair)
         elif isinstance(effect, Correction) and self.cloned(effect.axis):
             source = call[effect.operand].node
-            while source.op == "call_function" and linear_step(source):
+            while linear_step(source):
                 self.rescaled.add(source.name)
                 source = source.args[0]
             self.rescaled.add(source.name)
@@ -234,7 +231,7 @@ class Check:
             ("summed", "MC1", sum_.inward),
             ("kept", "MC2", as_kept(outward, roles)),
         ):
-            varying = [d for d, (role, axis) in enumerate(roles) if role != summed and self.cloned(axis)]
+            varying = [d for d, (role, _) in enumerate(roles) if role != summed]
             if all(copies(stored, roles[d][1], d) for d in varying):
                 continue  # equal weights have equal sums
             weight = stored.double().cpu().numpy()
@@ -261,7 +258,7 @@ class Check:
         which = name or ("incoming block sums" if condition == "MC1" else "outgoing block sums")
         terms = float(np.broadcast_to(bound.scale, excess.shape)[place])
         reason = f"{which} differ by {spread[place]:.2e} over clones (terms {terms:.2e}, tolerance {bound.tolerance:g})"
-        self.offend(condition, reason, clone_pair(axis, differing=line))
+        self.offend(condition, reason, pair_of(np.flatnonzero(axis == axis[place[dim]]), line))
 
 
 class Bound(NamedTuple):
@@ -327,11 +324,11 @@ class Propagated(NamedTuple):
         """Values that may differ from the base's by a constant."""
         return frozenset(self.domain.rescaled) | self.learned
 
-    def weighed(self, magnitudes: Mapping[tuple[str, int], Any]) -> Symbolic:
+    def weighed(self, magnitudes: Mapping[Any, Any]) -> Symbolic:
         """The outcome, weights included. ``magnitudes``: max|adjoint| of every coordinate, where it is known."""
         domain = self.domain
         for sum_ in domain.weighings:
-            domain.weigh(sum_, None if sum_.adjoint is None else magnitudes.get(sum_.adjoint))
+            domain.weigh(sum_, magnitudes.get(sum_.adjoint))
         place = {node.name: k for k, node in enumerate(domain.program.graph.nodes)}
         return Symbolic(
             tuple(sorted(domain.offences, key=lambda offence: place.get(offence.node, len(place)))),
@@ -358,7 +355,7 @@ def propagated(
         return tuple(np.arange(n) for n in shape) if maps is None else tuple(canonical(index) for index in maps)
 
     partitions = propagate(program, recording, domain, source, rules)
-    own = {name: t.detach() for name, t in passed.tensors.items() if name in recording.learned or name in program.state}
+    own = {name: t.detach() for name, t in passed.tensors.items() if name in recording.learned}
     domain.passed = passed._replace(tensors=own)  # all that the weighing reads
     still = {n.name for n in program.graph.nodes if n.name in recording.learned and moves(n)}  # weighed, not compared
     return Propagated(domain, {k: v for k, v in partitions.items() if k not in still}, recording.learned)

@@ -76,9 +76,11 @@ def _equal(
 ) -> list[Block]:
     """Trapped sub-blocks, and what training will part."""
     n = evidence.gathered[layer.module].summed().samples
-    blocks = _axis(layer, known.blocks) if known is not None else None
-    if known is None or blocks is None:
-        why = reason or "its units are not those of one parameter"
+    if known is None:
+        return [Block("cloned", group, f"equal on {n} samples; not checked further: {reason}")]
+    blocks = _axis(layer, known.blocks)
+    if blocks is None:
+        why = "its units are not those of one parameter"
         return [Block("cloned", group, f"equal on {n} samples; not checked further: {why}")]
     inside: dict[int, list[int]] = {}
     for unit in group:
@@ -93,7 +95,8 @@ def _told_apart(layer: "Layer", units: tuple[int, ...], evidence: Evidence, know
     """Units of different blocks: because of their weights, or because of what no rule permutes."""
     n = evidence.gathered[layer.module].summed().samples
     forward = _axis(layer, known.forward)
-    if forward is not None and len({int(forward[u]) for u in units}) == 1:
+    assert forward is not None  # as its blocks are not
+    if len({int(forward[u]) for u in units}) == 1:
         why = "the weights that read them differ: their gradients do, and training parts them"
         return Block("separating", units, f"equal on all data, but {why}")
     if _same_incoming(layer, units, evidence, known):
@@ -115,7 +118,7 @@ def _same_incoming(layer: "Layer", units: tuple[int, ...], evidence: Evidence, k
 
 
 def _axis(layer: "Layer", of: Mapping[str, tuple[np.ndarray, ...]]) -> np.ndarray | None:
-    if layer.weight is None or layer.weight[0] not in of:
+    if layer.weight is None:
         return None
     blocks = of[layer.weight[0]][layer.weight[1]]
     return blocks if len(blocks) == layer.units else None
@@ -123,7 +126,7 @@ def _axis(layer: "Layer", of: Mapping[str, tuple[np.ndarray, ...]]) -> np.ndarra
 
 def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Structure) -> Block:
     """Trapped, unless the optimizer at hand parts them or is not known to treat them alike."""
-    names = _own_weights(layer, evidence, known)
+    names = _own_weights(layer, evidence)
     if evidence.rule is not None:
         parting = evidence.rule.parting(names)
         if parting:
@@ -134,13 +137,13 @@ def _kept(layer: "Layer", units: tuple[int, ...], evidence: Evidence, known: Str
     return Block("trapped", units, _why_trapped(evidence, names, known))
 
 
-def _own_weights(layer: "Layer", evidence: Evidence, known: Structure) -> list[str]:
+def _own_weights(layer: "Layer", evidence: Evidence) -> list[str]:
     """Parameters of the layer's module and of the layers that read it (buffers are not trained)."""
-    weights = [layer.weight[0]] if layer.weight is not None else []
-    weights += [s.weight[0] for s in evidence.seen if s.weight is not None and s.reads == layer.module]
-    owners = {name.rpartition(".")[0] for name in weights}
-    named = (name for name, _ in evidence.model.named_parameters(remove_duplicate=False) if name in known.blocks)
-    return [name for name in named if name in weights or name.rpartition(".")[0] in owners]
+    assert layer.weight is not None
+    weights = [layer.weight, *(s.weight for s in evidence.seen if s.weight is not None and s.reads == layer.module)]
+    owners = {name.rpartition(".")[0] for name, _ in weights}
+    named = (name for name, _ in evidence.model.named_parameters(remove_duplicate=False))
+    return [name for name in named if name.rpartition(".")[0] in owners]
 
 
 def _constant(evidence: Evidence, name: str, known: Structure) -> bool:

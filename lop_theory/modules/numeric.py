@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx
 
 from lop_theory.modules.axes import block_count, is_cloned
-from lop_theory.modules.conditions import Offence, clone_pair, largest
-from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
+from lop_theory.modules.conditions import Offence, largest, pair_of
+from lop_theory.modules.outputs import compared_outputs, differentiate, outputs_of, weights_of_outputs
 from lop_theory.modules.propagation import sizes_of
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.trace import Node, Program, operator_name, random_state, run
@@ -65,16 +65,17 @@ def signals(
 
     def observe(node: Node, value: Any) -> Any:
         sizes[node.name] = sizes_of(value)
-        if rounding and isinstance(value, Tensor) and value.is_floating_point() and node.name not in given_names:
-            value = value * _off(value, rounding, errors)
-        if isinstance(value, Tensor):
-            tensors[node.name] = value
-        if isinstance(value, Tensor) and value.is_floating_point():
+        if not isinstance(value, Tensor):
+            return value
+        if value.is_floating_point():
+            if rounding and node.name not in given_names:
+                value = value * _off(value, rounding, errors)
             values[node.name] = value
             if not value.is_leaf:
                 value.retain_grad()
             if near_tie(node, values, NEAR):
                 ties.append(program.where(node))
+        tensors[node.name] = value
         return value
 
     given_names = set(program.user_inputs)
@@ -82,9 +83,10 @@ def signals(
     with torch.enable_grad(), random_state(seed):
         output = run(program, buffers, given, observe, precision=torch.float64)
         outputs = outputs_of(output)
-        total = _random_functional(outputs, seed) if loss is None else loss(output)
-        if total.requires_grad:
-            total.backward()
+        if loss is None:
+            differentiate(outputs, weights_of_outputs(outputs, seed))
+        else:
+            loss(output).backward()
     adjoints = {name: t.grad for name, t in values.items() if not t.is_leaf and t.grad is not None}
     gradients = {name: t.grad for name, t in buffers.items() if t.grad is not None}
     return Signals(values, adjoints, gradients, tuple(ties), tuple(t.detach() for t in outputs), tensors, sizes)
@@ -98,23 +100,14 @@ def _off(value: Tensor, size: float, generator: torch.Generator) -> Tensor:
 
 def _leaves(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state in float64 with parameters as leaves, tied ones still tied."""
-    leaves: dict[int, Tensor] = {}
-    for tensor in state.values():
-        if id(tensor) not in leaves:
-            own = tensor.detach().double() if tensor.is_floating_point() else tensor.detach()
-            leaves[id(tensor)] = (own.clone() if own is tensor else own).requires_grad_(_trainable(tensor))
+    leaves = {id(tensor): _leaf(tensor) for tensor in state.values()}
     return {name: leaves[id(tensor)] for name, tensor in state.items()}
 
 
-def _trainable(tensor: Tensor) -> bool:
-    return isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point()
-
-
-def _random_functional(outputs: tuple[Tensor, ...], seed: int) -> Tensor:
-    total = torch.zeros((), dtype=torch.float64)
-    for t, weight in zip(outputs, weights_of_outputs(outputs, seed), strict=True):
-        total = total.to(t.device) + (t * weight).sum()
-    return total
+def _leaf(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.detach()
+    return tensor.detach().double().requires_grad_(isinstance(tensor, torch.nn.Parameter))
 
 
 def near_tie(node: Node, values: Mapping[str, Tensor], margin: float) -> bool:
@@ -180,10 +173,14 @@ def _gap(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(a == b, torch.zeros((), dtype=a.dtype, device=a.device), a - b)
 
 
+def _lines(tensor: Tensor, dim: int) -> Tensor:
+    """One row a coordinate along the dimension."""
+    return tensor.movedim(dim, 0).reshape(tensor.shape[dim], -1)
+
+
 def _by_unit(moved: Tensor, dim: int) -> Tensor:
     """The largest movement of every unit; a unit that happened not to move counts as the median one."""
-    known = moved.nan_to_num(0.0, 0.0)
-    flat = known.movedim(dim, 0).flatten(1).amax(1) if moved.dim() > 1 else known
+    flat = _lines(moved.nan_to_num(0.0, 0.0), dim).amax(1)
     return flat.clamp_min(float(flat.median()))
 
 
@@ -196,16 +193,15 @@ def spread_offence(program: Program, name: str, pair: tuple[Tensor, Tensor], axe
             continue
         leaders = _leaders(index).to(values.device)
         apart = _gap(values, values.index_select(dim, leaders)).abs()
-        worst = apart.movedim(dim, 0).flatten(1).amax(1) if values.dim() > 1 else apart
+        worst = _lines(apart, dim).amax(1)
         bound = MARGIN * rule.level * _block_largest(_by_unit(moved, dim), index)
         excess = worst - bound
         if bool((excess > 0).any()) or bool(worst.isnan().any()):
             unit = int(excess.nan_to_num(float("inf")).argmax())
-            column = int(apart.movedim(dim, 0).flatten(1)[unit].argmax()) if values.dim() > 1 else 0
-            line = values.movedim(dim, 0).reshape(len(index), -1)[:, column].cpu().numpy()
-            members = np.where(index == index[unit], line, line[unit])
+            column = int(_lines(apart, dim)[unit].argmax())
+            line = _lines(values, dim)[:, column].cpu().numpy()
             reason = f"clones differ by {float(worst[unit]):.2e} (rounding explains {float(bound[unit]):.2e})"
-            units = clone_pair(np.where(index == index[unit], 0, np.arange(1, len(index) + 1)), differing=members)
+            units = pair_of(np.flatnonzero(index == index[unit]), line)
             return Offence(program.modules.get(name, ""), name, rule.condition, reason, units)
     return None
 
@@ -269,9 +265,10 @@ def infinite_offences(program: Program, state: Mapping[str, Tensor], seen: Signa
             module = name.rpartition(".")[0]
             found.append(Offence(module, name, "finite", f"the {what} {name} is NaN or infinite", _place(tensor)))
     last = set(compared_outputs(program))
-    for kind, values in (("value", seen.values), ("adjoint", seen.adjoints), ("gradient", seen.gradients)):
+    computed = {name: tensor for name, tensor in seen.values.items() if name not in program.state}
+    for kind, values in (("value", computed), ("adjoint", seen.adjoints), ("gradient", seen.gradients)):
         for name, tensor in values.items():
-            if name not in program.state and bad(tensor, masks=kind == "value" and name not in last):
+            if bad(tensor, masks=kind == "value" and name not in last):
                 module = program.modules.get(name, name.rpartition(".")[0])
                 found.append(Offence(module, name, "finite", f"the {kind} is NaN or infinite", _place(tensor)))
     return found
@@ -345,7 +342,10 @@ def by_last(tensor: Tensor, *, middle: bool = True) -> Tensor:
     if tensor.dim() < 2 or tensor.numel() < 16 * tensor.shape[-1]:
         return tensor.nan_to_num(posinf=0.0).amax().reshape(1) if middle else tensor.amax().reshape(1)
     flat = tensor.flatten(0, -2).amax(0)
-    return flat.nan_to_num(0.0, 0.0).clamp_min(float(flat.nan_to_num(0.0, 0.0).median())) if middle else flat
+    if not middle:
+        return flat
+    known = flat.nan_to_num(0.0, 0.0)
+    return known.clamp_min(float(known.median()))
 
 
 def aligned(program: Program, base: Program) -> dict[str, str]:
@@ -364,7 +364,7 @@ def _comparable(c: Comparison, mine: Mapping[str, Tensor], theirs: Mapping[str, 
     return [
         (a, b)
         for a, b in c.pairs.items()
-        if a in mine and b in theirs and a not in c.rescaled and mine[a].numel()
+        if a in mine and b in theirs and a not in c.rescaled
         if _fits(c.values.get(b), mine[a], theirs[b])
     ]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lop_theory.modules.axes import is_cloned
-from lop_theory.modules.conditions import Offence, clone_pair
+from lop_theory.modules.conditions import Offence, pair_of
 from lop_theory.modules.equitable import block_constant
 from lop_theory.modules.interface import Partition, Profile
 from lop_theory.modules.redistribute import block_means, block_sums
@@ -121,7 +121,7 @@ def _grew(name: str, profile: Profile) -> bool:
 
 def _along_clones(array: Any, clones: _Clones) -> Iterator[tuple[int, Partition]]:
     for dim, index in enumerate(clones.blocks if array.size else ()):
-        if is_cloned(index) and array.shape[dim] == len(index):
+        if array.shape[dim] == len(index):
             yield dim, index
 
 
@@ -148,8 +148,7 @@ def _farthest(index: Partition, array: Any, apart: Any) -> tuple[int, ...]:
     lines = apart.reshape(len(index), -1)
     unit, place = np.unravel_index(int(lines.argmax()), lines.shape)
     line = array.reshape(lines.shape)[:, place]
-    one_block = np.where(index == index[unit], 0, np.arange(1, len(index) + 1))
-    return clone_pair(one_block, differing=np.abs(line - line[unit]))
+    return pair_of(np.flatnonzero(index == index[unit]), np.abs(line - line[unit]))
 
 
 def _entries_apart(key: str, array: Any, divisor: Any, clones: _Clones) -> str:

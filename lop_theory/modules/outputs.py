@@ -1,5 +1,6 @@
 """What a model returns: which numbers are compared, and the random linear function of them that has gradients."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ def weights_of_outputs(outputs: tuple[Tensor, ...], seed: int) -> list[Tensor]:
     """Those of the random linear function of the outputs whose gradients are looked at."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in outputs]
+
+
+def differentiate(outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+    """Backward from Σ output · weight, through what has a gradient."""
+    roots = [(t, w) for t, w in zip(outputs, weights, strict=True) if t.requires_grad]
+    torch.autograd.backward([t for t, _ in roots], [w for _, w in roots])
 
 
 def compared_outputs(program: Program) -> list[str]:

@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from lop_theory.modules.axes import is_cloned
 from lop_theory.modules.conditions import Pass, Propagated
 from lop_theory.modules.numeric import NEAR, bad, by_last, near_tie
-from lop_theory.modules.outputs import compared_outputs, outputs_of, weights_of_outputs
+from lop_theory.modules.outputs import compared_outputs, differentiate, outputs_of, weights_of_outputs
 from lop_theory.modules.propagation import sizes_of
 from lop_theory.modules.redistribute import adjacent, block_sums
 from lop_theory.modules.terms import amplitude
@@ -69,7 +69,7 @@ class _Opened(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         ctx.receive(gradients[0])
-        return torch.zeros((), device=gradients[0].device), None, None
+        return torch.empty((), device=gradients[0].device), None, None
 
 
 class _Weight:
@@ -82,7 +82,7 @@ class _Weight:
 
     def open(self) -> Tensor:
         self.uses += 1
-        anchor = torch.zeros((), requires_grad=True, device=self.parameter.device)
+        anchor = torch.empty((), requires_grad=True, device=self.parameter.device)
         opened: Tensor = _Opened.apply(anchor, self.parameter, self.receive)  # type: ignore[no-untyped-call]
         self.live.add(opened, self.parameter)
         return opened
@@ -159,8 +159,7 @@ def _passed(
     with torch.enable_grad(), random_state(seed), saved_tensors_hooks(live.pack, live.unpack):
         outputs = outputs_of(run(program, opened, given, observe, precision=torch.float64))
         watch.turn()
-        roots = [(t, w) for t, w in zip(outputs, weights_of_outputs(outputs, seed), strict=True) if t.requires_grad]
-        torch.autograd.backward([t for t, _ in roots], [w for _, w in roots])
+        differentiate(outputs, weights_of_outputs(outputs, seed))
     for weight in weights.values():
         weight.finish()
     return tuple(t.detach() for t in outputs)
@@ -247,8 +246,8 @@ def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is comp
     *,
     axes: Mapping[str, Any],
     propagate: Callable[[Pass], Propagated],
-    base: Base | None = None,
-    entries: bool = False,
+    base: Base | None,
+    entries: bool,
 ) -> Survey:
     """Look at one batch. ``axes``: the partitions of the parameters; ``propagate`` gives those of the values;
     ``entries``: compare single entries of gradients, too."""
@@ -257,8 +256,8 @@ def surveyed(  # noqa: PLR0913 - a program, what it runs on, and what it is comp
         program, state, inputs, seed, _Watch(look.value, lambda: look.turn(propagate), look.adjoint, look.gradient)
     )
     if base is not None:
-        pairs = zip(outputs, base.outputs, strict=False)
-        look.apart = max(look.apart, max((_ratio_by_last(mine, theirs) for mine, theirs in pairs), default=0.0))
+        ratios = [_ratio_by_last(mine, theirs) for mine, theirs in zip(outputs, base.outputs, strict=False)]
+        look.apart = max([look.apart, *ratios])
     assert look.propagated is not None
     return Survey(
         look.propagated, look.clones, look.apart, look.finite, tuple(look.ties), look.magnitudes, look.loose
@@ -278,10 +277,8 @@ def _biases(program: Program, state: Mapping[str, Tensor]) -> dict[str, list[tup
 
 def _terms(adjoint: Tensor, size: int) -> float:
     """The root of the sum of squares of what a bias' gradient adds up, of the median unit: its rounding counts."""
-    dims = [d for d in (adjoint.dim() - 1, 1, 0) if 0 <= d < adjoint.dim() and adjoint.shape[d] == size]
-    if not dims or adjoint.dim() < 2:
-        return 0.0
-    return float(adjoint.movedim(dims[0], 0).flatten(1).norm(dim=1).nan_to_num(0.0, 0.0, 0.0).median())
+    dims = [d for d in (-1, 1, 0) if adjoint.shape[d] == size] if adjoint.dim() > 1 else []
+    return float(adjoint.movedim(dims[0], 0).flatten(1).norm(dim=1).nan_to_num(0.0, 0.0).median()) if dims else 0.0
 
 
 def distance(value: Tensor, axes: Any, terms: float = 0.0) -> float:
@@ -300,11 +297,10 @@ def loose(gradient: Tensor, axes: Any) -> float:
     entries that would be 0."""
     found = 0.0
     for dim, index in enumerate(axes if isinstance(axes, tuple) and gradient.numel() else ()):
-        if is_cloned(index):
-            grid = _grid(gradient, index, dim)
-            first = grid.narrow(dim + 1, 0, 1)
-            apart = (grid - first).abs()
-            found = max(found, float(torch.where(apart > TENTH * first.abs(), apart, 0.0).max()))
+        grid = _grid(gradient, index, dim)
+        first = grid.narrow(dim + 1, 0, 1)
+        apart = (grid - first).abs()
+        found = max(found, float(torch.where(apart > TENTH * first.abs(), apart, 0.0).max()))
     return found
 
 
@@ -315,7 +311,7 @@ def _along(value: Tensor, index: Any, dim: int, terms: float) -> float:
         return 0.0
     others = [d for d in range(grid.dim()) if d != dim]
     sizes = grid.abs().amax(others)
-    return _ratio((grid - first).abs().amax(others), sizes.clamp_min(max(terms, float(sizes.nan_to_num(0.0).median()))))
+    return _ratio((grid - first).abs().amax(others), sizes.clamp_min(max(terms, float(sizes.median()))))
 
 
 def _grid(value: Tensor, index: Any, dim: int) -> Tensor:

@@ -54,7 +54,7 @@ def amplitude(tensor: Tensor | None, dim: int) -> Any:
     magnitudes = tensor.detach().double().abs().nan_to_num(0.0, 0.0, 0.0).movedim(dim, 0)
     if not magnitudes.numel():
         return np.zeros(len(magnitudes))
-    return (magnitudes.flatten(1).amax(1) if tensor.dim() > 1 else magnitudes).cpu().numpy()
+    return magnitudes.reshape(len(magnitudes), -1).amax(1).cpu().numpy()
 
 
 def inputs_of(effect: Contraction, data: Operand, value: Tensor | None, roles: Roles) -> Any:

@@ -63,7 +63,7 @@ def training_rule(
     coupled = {
         id(p)
         for group in optimizer.param_groups
-        if isinstance(optimizer, ADAPTIVE) and _decays(group) and not _decoupled(optimizer, group)
+        if isinstance(optimizer, ADAPTIVE) and _decays(group) and not group.get("decoupled_weight_decay")
         for p in group["params"]
     }
     uneven = tuple(
@@ -127,7 +127,3 @@ def step_offences(
 
 def _decays(group: Mapping[str, object]) -> bool:
     return bool((torch.as_tensor(group.get("weight_decay", 0)) != 0).any())
-
-
-def _decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> bool:
-    return isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay"))
