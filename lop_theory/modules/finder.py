@@ -87,7 +87,6 @@ def detect(  # noqa: PLR0913 - one optional wish each
     evidence = Evidence(model, tuple(found.seen), found.gathered, criteria.clone, found.certified, rule)
     layers = _with_weight_distances(model, drafts, hidden)
     layers = [x._replace(verdicts=judged(x, evidence, known, reason)) for x in layers]
-    reason = reason if any(x.cloned for x in layers) else ""
     notes = _notes(found, reason, known, training=in_training_mode(model))
     skipped += [Skipped(place, f"{operator}: not traced through") for operator, place in _operators(known)]
     skipped += [Skipped(name, "the weight is NaN or infinite") for name in _not_finite(model)]
@@ -111,7 +110,7 @@ def _draft(seen: Seen, found: Observed, criteria: Criteria) -> Layer:
     still = constant(gathered, criteria.clone)
     moving = ~still & ~dead(m)
     near = alike_blocks(gathered, criteria.near, moving)
-    equal = equal_blocks(gathered, criteria.clone, moving) if m.samples > 1 else tuple(range(len(still)))
+    equal = equal_blocks(gathered, criteria.clone, moving)
     slopes = gathered.slopes
     return Layer(
         module=seen.name,
@@ -170,7 +169,7 @@ def _with_weight_distances(model: nn.Module, layers: list[Layer], seen: list[See
 
 
 def _weight_distance(model: nn.Module, layer: Layer, seen: Seen, blocks: Mapping[str, Any]) -> float | None:
-    if seen.kind != "sum" or seen.weight is None or seen.weight[1] != 0 or seen.operator.startswith("emb"):
+    if seen.kind != "sum" or seen.weight is None or seen.weight[1] != 0:
         return None
     weight = parameter(model, seen.weight[0]).detach()
     if weight.dim() < 2:

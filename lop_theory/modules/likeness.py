@@ -69,7 +69,7 @@ def alike_blocks(gathered: Gathered, threshold: float, eligible: Tensor) -> tupl
     places, m = gathered.related()
     blocks = np.arange(len(eligible))
     limit = least_correlation(len(blocks), m.samples, threshold)
-    if limit is None or len(places) < 2:
+    if limit is None:
         return tuple(blocks.tolist())
     able = eligible[places]
     similar = (cosines(m) > threshold) & able[:, None] & able[None, :]
@@ -100,6 +100,5 @@ def leaders(similar: np.ndarray) -> np.ndarray:
 
 def groups(blocks: Sequence[int]) -> list[tuple[int, ...]]:
     """Blocks of at least two units."""
-    index = np.asarray(blocks)
-    counts = np.bincount(index) if len(index) else np.zeros(0, dtype=int)
-    return [tuple(np.flatnonzero(index == k).tolist()) for k in np.flatnonzero(counts > 1)]
+    index = np.asarray(blocks, dtype=int)
+    return [tuple(np.flatnonzero(index == k).tolist()) for k in np.flatnonzero(np.bincount(index) > 1)]

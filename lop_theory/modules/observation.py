@@ -1,7 +1,7 @@
 """Run a model over its data and gather statistics of every layer; nothing of the layers is kept."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +28,7 @@ from lop_theory.modules.certified import (
 from lop_theory.modules.detection import Criteria
 from lop_theory.modules.frozen import Interval
 from lop_theory.modules.gathered import Gathered
+from lop_theory.modules.outputs import weights_of_outputs
 
 WIDEST = 12288
 """Units up to which a layer is judged: its second moments are a square of them (1.2 GB in float64)."""
@@ -62,8 +63,10 @@ class Observed(NamedTuple):
         """Units whose gradient is small on more than 99 % of the samples (mask); none where no gradient came."""
         m = self.gathered[name].columns
         assert m is not None
-        count, seen = self.small.get(name, (torch.zeros(len(m.mean)), 0))
-        return count > SATURATED_SHARE * seen if seen else torch.zeros(len(m.mean), dtype=torch.bool)
+        if name not in self.small:
+            return torch.zeros(len(m.mean), dtype=torch.bool)
+        count, seen = self.small[name]
+        return count > SATURATED_SHARE * seen
 
 
 class _Gatherer:
@@ -119,10 +122,9 @@ class _Gatherer:
             return
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             z = args[0].detach().clone().requires_grad_()
-            rest = [a.detach() if isinstance(a, Tensor) else a for a in args[1:]]
             try:
                 with saved_tensors_hooks(_itself, _itself):  # a checkpoint around the call counts what is saved
-                    h = call(z * 1, *rest, **kwargs)
+                    h = call(z * 1, *args[1:], **kwargs)
                     self.slopes[source] = torch.autograd.grad(h.sum(), z)[0]
             except (RuntimeError, TypeError):  # an activation without a derivative of its own is not judged by it
                 self.slopes.pop(source, None)
@@ -218,7 +220,6 @@ def _loss(loss: Callable[..., object] | None, output: Any, batch: Any) -> Tensor
         if not isinstance(total, Tensor) or total.numel() != 1:
             raise InvalidInput("loss", total, "must return a tensor of one number")
         return total
-    generator = torch.Generator().manual_seed(0)
-    parts = [t for t in floating(output) if t.requires_grad]
-    drawn = [torch.randn(t.shape, generator=generator).to(t) for t in parts]
-    return sum(((t * r).sum() for t, r in zip(parts, drawn, strict=True)), torch.zeros(())) if parts else None
+    parts = tuple(t for t in floating(output) if t.requires_grad)
+    terms = [(t * r).sum() for t, r in zip(parts, weights_of_outputs(parts, 0), strict=True)]
+    return reduce(torch.add, terms) if terms else None
