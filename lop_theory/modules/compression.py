@@ -136,7 +136,7 @@ def _alone(layer: Layer, detection: Detection, known: Structure) -> str:
     owner = known.roles.owner
     owners = {owner[s.weight[0]] for s in readers if s.weight is not None and s.operator == "linear" and s.plainly}
     summing = {name for name, roots in known.roles.summed.items() if leaf in roots}
-    used = any(known.roles.uses[name] > 1 for name in owners & summing)
+    used = any(known.roles.uses[name] > 1 for name in summing)
     averaged = any(leaf in known.plan.leaves(axis) for axis in known.plan.averaged)
     if not summing or summing != owners or used or averaged or not known.plan.cloned(leaf):
         return "something else than linear layers reads it, or other values share its width"
@@ -151,7 +151,7 @@ def _constants(layer: Layer) -> dict[int, float]:
 
 def _why_constants_stay(layer: Layer, detection: Detection, known: Structure, model: nn.Module) -> str:
     reason, values = _alone(layer, detection, known), _constants(layer)
-    if reason or len(values) + len({*layer.dead} - {*values}) == layer.units:
+    if reason or len({*layer.dead, *values}) == layer.units:
         return reason or "no unit of the layer moves"
     leaf = _leaf(layer, known)
     biased = all(bias_of(model, name) is not None for name, roots in known.roles.summed.items() if leaf in roots)
@@ -160,9 +160,11 @@ def _why_constants_stay(layer: Layer, detection: Detection, known: Structure, mo
 
 def _constant_steps(layer: Layer, detection: Detection, known: Structure, model: nn.Module) -> list[Step]:
     """Constants, and units that are exactly 0 on all data, go into the first unit that moves, with gain 0."""
-    values, leaf = _constants(layer), _leaf(layer, known)
-    if not values or leaf is None or _why_constants_stay(layer, detection, known, model):
+    values = _constants(layer)
+    if not values or _why_constants_stay(layer, detection, known, model):
         return []
+    leaf = _leaf(layer, known)
+    assert leaf is not None
     first = next(u for u in range(layer.units) if u not in values and u not in layer.dead)
     target, gain, shift = np.arange(layer.units), np.ones(layer.units), np.zeros(layer.units)
     for unit, value in values.items():

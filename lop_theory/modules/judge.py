@@ -153,9 +153,7 @@ def _constant(evidence: Evidence, name: str, known: Structure) -> bool:
 def _why_trapped(evidence: Evidence, names: list[str], known: Structure) -> str:
     """Theorem A.1 and its hypotheses, and what would part them."""
     constant = all(_constant(evidence, name, known) for name in names)
-    even = constant or all(
-        same_values(parameter(evidence.model, name), known.blocks[name], known.tolerance) for name in names
-    )
+    even = all(same_values(parameter(evidence.model, name), known.blocks[name], known.tolerance) for name in names)
     decay = "weight decay keeps it" if even else "coupled L2 with an adaptive update parts them"
     noise = f"; {known.noise[0]}" if known.noise else ""
     if evidence.rule is not None:
