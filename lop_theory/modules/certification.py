@@ -139,8 +139,7 @@ def _of_profile(  # noqa: PLR0913 - as certify
 ) -> Certificate:
     program, state = program_of(model, example_input), state_of(model)
     found = limits(program, state) if tolerance is None else dict.fromkeys(_names(program), float(tolerance))
-    reference = None if base is None else program_of(base, example_input, training=model.training)
-    theirs = None if base is None or reference is None else (reference, state_of(base))
+    theirs = None if base is None else (program_of(base, example_input, training=model.training), state_of(base))
     subject = _Subject(program, state, profile, found, rules, theirs, optimizer is not None)
     symbolic: Symbolic | None = None
     numeric: list[Offence] = [] if theirs is None else layout_offences(program, theirs[0])
