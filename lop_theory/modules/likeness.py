@@ -41,8 +41,8 @@ def twin_blocks(gathered: Gathered, tolerance: float, eligible: Tensor) -> tuple
     """Blocks of units that are multiples of each other, and every unit's factor (its signed size)."""
     like = likeness(gathered)
     scale = like.size.clamp_min(1e-300)
-    sign = torch.sign(like.sketch[like.sketch.abs().argmax(0), torch.arange(len(scale), device=scale.device)])
-    factor = scale * torch.where(sign == 0, torch.ones_like(sign), sign)
+    peak = like.sketch[like.sketch.abs().argmax(0), torch.arange(len(scale), device=scale.device)]
+    factor = torch.copysign(scale, peak)
     limit = tolerance * like.spread / scale + 4 * gathered.eps
     return _blocks(like.sketch * like.unit / factor, limit, eligible), factor
 

@@ -12,7 +12,7 @@ from lop_theory.trace import Node, Program, operator_name
 MOVEMENTS = frozenset(
     "view reshape _unsafe_view flatten unflatten permute transpose t numpy_T swapaxes movedim squeeze "
     "unsqueeze select slice "
-    "split split_with_sizes chunk unbind contiguous clone alias detach".split()
+    "split split_with_sizes chunk unbind contiguous clone alias detach getitem".split()
 )
 VIEWS = frozenset("view reshape _unsafe_view unflatten".split())
 Elements = tuple[str, Tensor | None]
@@ -21,7 +21,7 @@ Moved = Callable[[Node, Any], Any]
 
 def moves(node: Node) -> bool:
     """Whether the node only moves elements around."""
-    return node.op == "call_function" and (operator_name(node) in MOVEMENTS or operator_name(node) == "getitem")
+    return operator_name(node) in MOVEMENTS
 
 
 def argument_of(node: Node, name: str) -> Node:

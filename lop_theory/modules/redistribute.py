@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lop_theory.modules.axes import Indices, block_count
+from lop_theory.modules.axes import Indices
 
 
 def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
@@ -17,8 +17,7 @@ def zero_sum_noise(roles: list[tuple[str, Indices]], seed: int) -> Any:
     shape = tuple(len(index) for _, index in roles)
     if not {"summed", "kept"} <= kinds:
         return np.zeros(shape)
-    base = tuple(block_count(index) if role == "shared" else len(index) for role, index in roles)
-    noise = np.random.default_rng(seed).standard_normal(base)
+    noise = np.random.default_rng(seed).standard_normal(shape)
     for dim, (role, index) in enumerate(roles):
         if role == "shared":
             noise = np.take(noise, index, axis=dim)
@@ -44,7 +43,7 @@ def block_sums(values: Any, index: Indices, dim: int) -> Any:
         grid = values.reshape((*values.shape[:dim], -1, width, *values.shape[dim + 1 :]))
         return _added(grid, dim + 1)
     order = np.argsort(index, kind="stable")
-    starts = np.flatnonzero(np.diff(index[order], prepend=index.min(initial=0) - 1))
+    starts = np.unique(index[order], return_index=True)[1]
     return np.add.reduceat(np.take(values, order, axis=dim), starts, axis=dim)
 
 

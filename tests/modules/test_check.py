@@ -12,6 +12,7 @@ from torch import nn  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
 from lop_theory.modules.clone import program_of  # noqa: E402
 from lop_theory.modules.conditions import (  # noqa: E402
+    Anything,
     Bound,
     Check,
     Pass,
@@ -67,6 +68,14 @@ def test_offences_say_what_the_partitions_are_not():
     assert _disagreement(np.zeros(3), np.array([0, 0, 1])) == (0, 2)
     assert _disagreement(np.arange(3), np.array([0, 1, 1])) == (1, 2)
     assert _disagreement(PAIRS, PAIRS) == ()
+
+
+def test_parts_of_what_is_constant_fit_every_partition_too():
+    found = domain()
+    pieces = [*found.split(found.constant(6), [2, 3]), *found.parts(found.constant(6), [2, 4])]
+    assert [len(piece) for piece in pieces] == [2, 3, 2, 4]
+    assert all(isinstance(piece, Anything) for piece in pieces)
+    assert said(found) == []
 
 
 def test_averages_are_over_equal_numbers_of_clones():

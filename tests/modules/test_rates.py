@@ -2,16 +2,18 @@
 
 import copy
 from functools import lru_cache
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.modules import expand  # noqa: E402
+from lop_theory.modules import expand, rates  # noqa: E402
 from lop_theory.modules.growth import profile_of_clone  # noqa: E402
-from lop_theory.modules.rates import matched_groups, matched_rates, matches  # noqa: E402
+from lop_theory.modules.rates import Match, _copies, matched_groups, matched_rates, matches  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 
 IMAGE = (2, 8, 8)
@@ -124,3 +126,46 @@ def test_an_unknown_kind_is_refused():
     clone = expand(MODELS["mlp"](Options("none")), 2, example_input=torch.zeros(2, *IMAGE))
     with pytest.raises(InvalidInput, match="kind"):
         matched_groups(clone, 0.1, "rprop")
+
+
+def given(monkeypatch, **matched):
+    monkeypatch.setattr(rates, "matches", lambda _: matched)
+    return SimpleNamespace(named_parameters=lambda: [(name, f"p {name}") for name in matched])
+
+
+def test_groups_are_the_formula(monkeypatch):
+    """N = 6 copies of w/3: N s = 2, N s² = 2/3."""
+    two = Match(torch.tensor(6.0).double(), torch.tensor(1 / 3).double())
+    clone = given(monkeypatch, w=two, b=Match(torch.full((3,), 2.0).double(), torch.ones(()).double()))
+    first, second = matched_groups(clone, 0.5, decay=0.1)
+    assert first == {"params": ["p w"], "lr": pytest.approx(1 / 3), "weight_decay": pytest.approx(0.15)}
+    assert second == {"params": ["p b"], "lr": 1.0, "weight_decay": 0.05}
+    first, second = matched_groups(clone, 0.5, "adam", decay=0.1, epsilon=1e-3)
+    adam = {"lr": pytest.approx(0.5 / 3), "weight_decay": pytest.approx(0.3), "eps": pytest.approx(5e-4)}
+    assert first == {"params": ["p w"], **adam}
+    assert second == {"params": ["p b"], "lr": 0.5, "weight_decay": 0.1, "eps": 5e-4}
+    assert matched_groups(clone, 0.5, "adam")[1]["eps"] == 5e-9
+    assert matched_groups(clone, 0.5)[1]["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("copies", "factor"), [([1.0, 2.0], [1.0, 1.0]), ([4.0, 1.0], [0.5, 1.0]), ([2.0, 1.0], [0.5, 1.0])]
+)
+def test_what_is_not_one_number_needs_several_step_sizes(monkeypatch, copies, factor):
+    """N s², s and N s: each alone may be one number."""
+    clone = given(monkeypatch, w=Match(torch.tensor(copies), torch.tensor(factor)))
+    for kind in ("sgd", "adam"):
+        with pytest.raises(InvalidInput, match=r"^clone='w': needs several step sizes"):
+            matched_groups(clone, 0.1, kind)
+
+
+def test_copies_are_those_of_all_axes():
+    assert _copies(()).item() == 1.0
+    assert _copies((np.array([0, 0, 1, 1]), np.array([0, 0, 0]))).item() == 6.0
+    assert _copies((np.array([0, 1, 1]), np.array([0, 0]))).tolist() == [[2.0], [4.0], [4.0]]
+    assert _copies((np.array([0, 0]), np.array([0, 1, 1]))).tolist() == [[2.0, 4.0, 4.0]]
+    assert _copies((np.array([0, 1, 1]), np.array([0, 0, 1]))).tolist() == [
+        [2.0, 2.0, 1.0],
+        [4.0, 4.0, 2.0],
+        [4.0, 4.0, 2.0],
+    ]

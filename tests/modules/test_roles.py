@@ -4,6 +4,7 @@ told to be learned; clones as modules."""
 import operator
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,9 +14,18 @@ from torch.nn import functional as F  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
 from lop_theory.modules.clone import Clone, _common_dtype, program_of, tiled  # noqa: E402
 from lop_theory.modules.equitable import structure  # noqa: E402
-from lop_theory.modules.interface import Call, Operand  # noqa: E402
+from lop_theory.modules.interface import (  # noqa: E402
+    Breaks,
+    Call,
+    Contraction,
+    Correction,
+    Operand,
+    Profile,
+    Resize,
+)
 from lop_theory.modules.plan import widths  # noqa: E402
 from lop_theory.modules.propagation import UnsupportedOperation, bind, learned, record, sizes_of  # noqa: E402
+from lop_theory.modules.roles import _moving  # noqa: E402
 from lop_theory.modules.rules import RULES, rule_of  # noqa: E402
 from lop_theory.modules.rules.rule_table import table  # noqa: E402
 from lop_theory.modules.scale import argument_of, linear_step, moves  # noqa: E402
@@ -179,6 +189,58 @@ def test_a_call_gives_arguments_and_tensors_by_name():
     assert Call(None, {}, (7,), domain).shape == (7,)
     assert Call(None, {}, (), domain).shape == ()
     assert made == [2, 3, 5]
+
+
+def test_what_a_rule_asks_for_counts_dimensions_from_the_front():
+    told = []
+    domain = SimpleNamespace(
+        record=lambda _, effect: told.append(effect), average=lambda axis: told.append(("average", axis)),
+        rigid=lambda axis: told.append(("rigid", axis)),
+    )  # fmt: skip
+
+    def node(dtype):
+        return SimpleNamespace(meta={"val": SimpleNamespace(dtype=dtype)} if dtype else {})
+
+    def operand(dtype=torch.float32):
+        return Operand(node(dtype), (2, 3, 4), ("p", "q", "r"), learned=False)
+
+    call = Call(node(torch.float32), {"self": operand(), "n": operand(torch.int64)}, (2,), domain)
+    call.contract("self", -1, "w", [("kept", "k")])
+    call.correct("self", -2, "q")
+    call.correct("self", 0, "p", power=0.5)
+    assert told == [
+        Contraction("self", 2, "w", (("kept", "k"),)), ("average", "q"), Correction("self", 1, "q", 1.0),
+        ("average", "p"), Correction("self", 0, "p", 0.5),
+    ]  # fmt: skip
+    told.clear()
+    call.correct("n", 0, "p")
+    for dtype, kind in ((torch.int64, "rigid"), (torch.bool, "rigid"), (torch.complex64, "average"), (None, "average")):
+        Call(node(dtype), {"self": operand(dtype)}, (2,), domain).correct("self", 0, dtype)
+        assert told[-1] == (kind, dtype) or told[-2] == (kind, dtype)
+    assert told[0] == ("rigid", "p")
+    told.clear()
+    call.resize("size", ("p", None))
+    call.breaks("noise", ["p"])
+    assert told == [Resize("size", ("p", None)), Breaks("noise", ("p",))]
+
+
+def test_a_profile_tells_the_multiplicities_of_outputs():
+    pairs, single = np.array([0, 0, 1]), np.arange(3)
+    profile = Profile({"w": (pairs, single), "b": (pairs[:2],), "s": (), "k": (single, pairs), "e": (single,)}, {})
+    assert profile.widths() == {"w": (1, 2), "b": (2,)}
+    assert profile.cloned()
+    assert Profile({"k": (single, pairs)}, {}).cloned()
+    assert not Profile({"e": (single,), "s": ()}, {}).cloned()
+
+
+def test_dimensions_that_change_along_a_grid_of_elements():
+    grid = torch.arange(6).reshape(2, 3)
+    for elements, shape, right in (
+        (grid, (2, 3), ({0}, {1})), (grid, (6,), ({0}, {0})), (grid, (2, 3, 1), ({0}, {1})),
+        (torch.arange(6).reshape(3, 2).T, (3, 2), ({1}, {0})), (grid[:1], (2, 3), (set(), {1})),
+        (torch.arange(24).reshape(6, 4), (2, 3, 4), ({0, 1}, {2})), (grid[:0], (2, 3), (set(), set())),
+    ):  # fmt: skip
+        assert tuple(_moving(elements, dim, shape) for dim in (0, 1)) == right
 
 
 # --- clones as modules ------------------------------------------------------------------------------------------------

@@ -106,6 +106,10 @@ def test_inputs_stand_where_the_summed_axis_is():
     # a mask that picks some of the data: the sizes that are seen are not those of the sum
     effect, data, roles = case([kept, ("summed", np.arange(3))], (6, 4))
     assert inputs_of(effect, data, value, roles) is None
+    effect, data, roles = case([kept, summed], (6, 3))
+    assert inputs_of(effect, data, value, roles) is None
+    effect, data, roles = case([("shared", np.arange(4)), ("summed", np.arange(2)), kept], (6, 4))
+    assert inputs_of(effect, data, value, roles) is None  # four numbers are not those of four groups of two
 
 
 def test_inputs_of_grouped_sums_stand_at_groups_times_channels():

@@ -258,7 +258,7 @@ def test_twins_are_multiples_of_one_sign_or_of_one_size(monkeypatch):
     assert (found.outgoing, found.residuals) == ((0, 1, 3), (1e-6, 3))
     assert asked == [(1e-6, [True] * 4)]
     tanh = ALONE._replace(operator="tanh")
-    (found,), _ = twins(monkeypatch, [2.0, -2.0, 2.0 + 1e-4, 2.0 - 1e-5], tanh)
+    (found,), _ = twins(monkeypatch, [2.0, -2.0, 2.0 + 3e-5, 2.0 - 1e-5], tanh)
     assert found[:3] == ("twin", (0, 1, 3), "one is -1 × the other (sign symmetry of tanh)")
     assert twins(monkeypatch, [2.0, -4.0, 3.0, 1.0], tanh)[0] == []
     assert twins(monkeypatch, [2.0, -4.0, -3.0, 0.0])[0] == []
