@@ -9,7 +9,8 @@ import importlib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,17 +170,19 @@ def _test_problem(link: str, claim: str, root: Path) -> str | None:
         return f"test {link}: no such file"
     if not name:
         return None if claim in _all_marks(file) else f"test {link}: no test carries its marker"
-    return None if claim in _marks(file).get(name, set()) else f"test {link}: missing, or without the marker {claim!r}"
+    return None if claim in _marks(file).get(name, ()) else f"test {link}: missing, or without the marker {claim!r}"
 
 
-def _marks(file: Path) -> dict[str, set[str]]:
+def _marks(file: Path) -> Mapping[str, frozenset[str]]:
     """Test name → claim ids of its ``@pytest.mark.claim`` decorators."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    found: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found[node.name] = {i for decorator in node.decorator_list if (i := _claim_of(decorator))}
-    return found
+    return _marks_in(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _marks_in(source: str) -> Mapping[str, frozenset[str]]:
+    """The same; every claim asks for the files of its tests again."""
+    nodes = (n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.FunctionDef, ast.ClassDef)))
+    return {n.name: frozenset(i for decorator in n.decorator_list if (i := _claim_of(decorator))) for n in nodes}
 
 
 def _claim_of(decorator: ast.expr) -> str | None:
