@@ -27,16 +27,24 @@ class _NotPlainError(Exception):
 
 def fingerprint(model: nn.Module, inputs: Any) -> Any:
     """A value to compare with ``==``; None if some attribute is not plain. Functions count as the same while they are
-    the same object: changes of the globals that they read are not seen."""
+    the same object: of the globals that they read only the plain ones of ``forward`` itself are compared."""
     leaves, structure = pytree.tree_flatten(inputs)
     try:
         modules = [
-            (name, type(module), type(module).forward, _attributes(module)) for name, module in model.named_modules()
+            (name, type(module), type(module).forward, _globals(type(module).forward), _attributes(module))
+            for name, module in model.named_modules()
         ]
         given = [_described(leaf) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves]
         return modules, _tensors(model), given, structure
     except _NotPlainError:
         return None
+
+
+def _globals(function: Any) -> Any:
+    """Constants of its module that its own code names."""
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    read = {name: function.__globals__.get(name) for name in names}
+    return {name: value for name, value in read.items() if isinstance(value, PLAIN) and not isinstance(value, type)}
 
 
 def _attributes(module: nn.Module) -> Any:
@@ -50,8 +58,11 @@ def _attributes(module: nn.Module) -> Any:
 
 
 def _tensors(model: nn.Module) -> Any:
+    """Names, what each is, and the first name of the same tensor."""
     parameters = model.named_parameters(remove_duplicate=False)
-    return [(name, id(t), _described(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
+    named = [*parameters, *model.named_buffers(remove_duplicate=False)]
+    first = {id(t): name for name, t in reversed(named)}
+    return [(name, first[id(t)], _described(t)) for name, t in named]
 
 
 def _described(tensor: Tensor) -> Any:
