@@ -50,8 +50,8 @@ def largest(value: Tensor | None) -> float:
 
 
 def canonical(index: Partition) -> Partition:
-    """Blocks numbered by first appearance."""
-    _, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+    """Blocks numbered by first appearance; of no constant: what is joined to one need not be constant itself."""
+    _, first, inverse = np.unique(np.asarray(index), return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 
 

@@ -20,8 +20,8 @@ from lop_theory.modules.clone import program_of
 from lop_theory.modules.conditions import canonical
 from lop_theory.modules.interface import Axes, Breaks, Call, Contraction, Partition
 from lop_theory.modules.movements import argument_of, moves
-from lop_theory.modules.plan import Plan
-from lop_theory.modules.propagation import Recording, Rules, learned, propagate, sizes_of
+from lop_theory.modules.plan import Plan, carried, state_axes
+from lop_theory.modules.propagation import Recording, Rules, learned, sizes_of, unrelated
 from lop_theory.modules.redistribute import block_sums
 from lop_theory.modules.roles import Roles, roles_of
 from lop_theory.modules.rules import RULES, rule_of
@@ -91,18 +91,10 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
     sizes, values = _run_once(program, state, flat_inputs(program, inputs))
     recording = Recording(sizes, learned(program, sizes))
     plan, skipped = _Collector(), dict[str, str]()
-    owners: dict[int, Axes] = {}
-    axes = {
-        name: owners.setdefault(id(t), tuple((plan.free if t.is_floating_point() else plan.new)(n) for n in t.shape))
-        for name, t in state.items()
-    }
-
-    def source(name: str, shape: tuple[int, ...]) -> Axes:
-        return axes[program.state[name]] if name in program.state else tuple(plan.new(size) for size in shape)
-
-    propagate(program, recording, plan, source, _tolerant(program, rules or {}, skipped))
+    axes = state_axes(plan, state)
+    carried(plan, program, recording, axes, _tolerant(program, rules or {}, skipped))
     sums, entries = _constraints(plan, values)
-    tolerance = max(_slack(t.dtype) for t in (torch.zeros(0, dtype=torch.float64), *model.parameters()))
+    tolerance = max(map(_slack, (torch.float64, *(p.dtype for p in model.parameters()))))
     found, colours = [], dict[Axis, Partition]()
     for both in (True, False):
         colours = _refined(plan, axes, sums, entries, both=both)
@@ -115,6 +107,8 @@ def structure(model: nn.Module, inputs: Any, rules: Rules | None = None) -> Stru
 
 
 def _slack(dtype: torch.dtype) -> float:
+    if dtype.is_complex:
+        return _slack(dtype.to_real())
     return TOLERANCE.get(dtype, 4 * torch.finfo(dtype).eps if dtype.is_floating_point else 0.0)
 
 
@@ -130,7 +124,7 @@ def _run_once(
         sizes[node.name] = sizes_of(value)
         if any(source.name in fed for source in node.all_input_nodes):
             fed.update(() if isinstance(value, int) else (node.name,))
-        elif isinstance(value, Tensor) and node.name not in fed and value.is_floating_point():
+        elif isinstance(value, Tensor):
             values[node.name] = value
         return value
 
@@ -153,25 +147,16 @@ def _tolerant(program: Program, rules: Rules, skipped: dict[str, str]) -> dict[A
                 reason = "has no rule"
             except Exception as error:
                 reason = f"its rule fails ({type(error).__name__})"
+            place = program.where(call.node)
             if any(call.domain.cloned(axis) for operand in call.operands() for axis in operand.axes):
-                skipped.setdefault(str(target), f"{program.where(call.node)}: {reason}")
-            return _given_up(call)
+                skipped.setdefault(str(target), f"{place}: {reason}")
+            call.domain.uncovered(call, place)
+            return unrelated(call)
 
         return apply
 
-    targets = {
-        node.target for node in program.graph.nodes if node.op == "call_function" and hasattr(node.target, "_schema")
-    }
+    targets = {node.target for node in program.graph.nodes if hasattr(node.target, "_schema")}
     return {target: guarded(target) for target in targets}
-
-
-def _given_up(call: Call) -> Any:
-    for operand in call.operands():
-        for axis in operand.axes:
-            call.domain.rigid(axis)
-    if isinstance(call.output, list):
-        return [call.fresh(size) if isinstance(size, tuple) else () for size in call.output]
-    return call.fresh() if isinstance(call.output, tuple) else ()
 
 
 def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_Sum], list[_Entry]]:
@@ -180,10 +165,8 @@ def _constraints(plan: _Collector, values: Mapping[str, Tensor]) -> tuple[list[_
         for effect in effects:
             if isinstance(effect, Contraction):
                 weight = argument_of(node, effect.weight).name
-                sizes = [plan.size(axis) for _, axis in effect.roles]
-                sums.append(
-                    _Sum(_array(values[weight]).reshape(sizes), tuple(effect.roles), _slack(values[weight].dtype))
-                )
+                grid = _grid(plan, effect, values[weight])
+                sums.append(_Sum(grid, effect.roles, _slack(values[weight].dtype)))
     entries: list[_Entry] = []
     for node, name, axes in plan.entering:
         if name in values:
@@ -197,16 +180,22 @@ def _beside(plan: _Collector, node: Node, values: Mapping[str, Tensor], bias: np
     """For a bias: Σ|w| of every unit's own weights; else the parameter's median size."""
     for effect in plan.effects.get(node, ()):
         if isinstance(effect, Contraction):
-            weight = np.abs(_array(values[argument_of(node, effect.weight).name]))
-            weight = weight.reshape([plan.size(axis) for _, axis in effect.roles])
+            weight = np.abs(_grid(plan, effect, values[argument_of(node, effect.weight).name]))
             kept = weight.sum(tuple(d for d, (role, _) in enumerate(effect.roles) if role != "kept"))
             if kept.size == bias.size:
                 return kept.reshape(bias.shape)
     return float(np.median(np.abs(bias))) if bias.size else 0.0
 
 
+def _grid(plan: Plan, effect: Contraction, weight: Tensor) -> np.ndarray:
+    """A weight along its roles, then the parts of its numbers."""
+    return _array(weight).reshape([*(plan.size(axis) for _, axis in effect.roles), 2 if weight.is_complex() else 1])
+
+
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()
+    """In doubles; of complex numbers both parts, along a last dimension."""
+    parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return parts.detach().double().cpu().numpy()
 
 
 def _refined(
@@ -220,16 +209,20 @@ def _refined(
         for axis in (*met, *(axis for dims in axes.values() for axis in dims))
         for leaf in plan.leaves(axis)
     }
-    blocks = -1
-    while blocks != (blocks := sum(block_count(c) for c in colours.values())):
+    while True:
+        before = _count(colours)
         for s in sums:
             for summed in ("summed", "kept") if both else ("summed",):
-                if summed in {role for role, _ in s.roles}:
-                    _split_by_sums(plan, colours, s, summed)
+                _split_by_sums(plan, colours, s, summed)
         for entry in entries:
             for dim, axis in enumerate(entry.axes):
                 _split(plan, colours, axis, _Rows(entry.value, entry.size, entry.tolerance), dim)
-    return colours
+        if _count(colours) == before:
+            return colours
+
+
+def _count(colours: Mapping[Axis, Partition]) -> int:
+    return sum(map(block_count, colours.values()))
 
 
 class _Rows(NamedTuple):
@@ -323,6 +316,7 @@ def same_values(weight: Tensor, blocks: Sequence[Partition], tolerance: float) -
     the largest: an elementwise update then keeps RE∩CE. Clones of two are so ([[p, q], [q, p]]), of three seldom."""
     value = _array(weight)
     limit = tolerance * float(np.abs(value).max(initial=0.0))
+    blocks = [*blocks, *map(np.arange, value.shape[len(blocks) :])]  # parts of complex numbers
     for dim, index in enumerate(blocks if value.size else ()):
         lines = np.moveaxis(value, dim, 0).reshape(len(index), -1)
         others = np.meshgrid(*(b for k, b in enumerate(blocks) if k != dim), indexing="ij")

@@ -173,6 +173,10 @@ class Call:
         """New axes, never cloned, for a shape (the output's by default)."""
         return tuple(self.domain.new(size) for size in (self.shape if shape is None else shape))
 
+    def varying(self, *axes: Any) -> Axes:
+        """The axes, of a value that is not constant along them even where the operand is."""
+        return tuple(a if self.domain.cloned(a) else self.domain.new(self.domain.size(a)) for a in axes)
+
     def contract(self, data: str, data_dim: int, weight: str, roles: Sequence[tuple[str, Any]]) -> None:
         """Ask for in- and out-equitable weights on the summed and kept axes."""
         self.domain.record(self, Contraction(data, data_dim % len(self[data].shape), weight, tuple(roles)))

@@ -2,11 +2,12 @@
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from functools import cache
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Laid, Multiplicity
@@ -29,14 +30,14 @@ class Plan(Axes):
         self.effects: dict[Node, list[Effect]] = {}
         self.node: Node | None = None
         self.without_rule: dict[str, Any] = {}  # place -> operator that met an axis which may have been cloned
-        self._kept: dict[Axis, Node] = {}  # rigid axis -> the operator that made it so
+        self._kept: dict[Axis, Node | None] = {}  # rigid axis -> the operator that made it so
 
     def enter(self, call: Call) -> None:
         self.node = call.node
 
     def rigid(self, axis: Axis) -> None:
         root = self.find(axis)
-        if not self._rigid[root] and self.node is not None:
+        if not self._rigid[root]:
             self._kept[root] = self.node
         super().rigid(axis)
 
@@ -57,8 +58,7 @@ class Plan(Axes):
 
     def unread(self, leaf: Axis) -> None:
         """Nothing is known of it, so it stays."""
-        self.node = None
-        self.rigid(leaf)
+        super().rigid(leaf)
         self.mark(leaf, UNREAD)
 
     def leave(self, call: Call, result: Any) -> None:
@@ -90,21 +90,24 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
     What meets an operator without a rule keeps its width (``plan.without_rule`` names it).
     """
     plan, state = Plan(), state_of(model)
-    owners: dict[int, tuple[Axis, ...]] = {}
-    axes = {
-        name: owners.setdefault(
-            id(tensor), tuple((plan.free if tensor.is_floating_point() else plan.new)(n) for n in tensor.shape)
-        )
-        for name, tensor in state.items()
-    }
+    axes = state_axes(plan, state)
     modes: dict[bool, Traced] = {}
     for training in (True, False) if both_modes else (model.training,):
         program = program_of(model, example_input, training=training)
         recording = record(program, state, flat_inputs(program, example_input))
-        modes[training] = Traced(program, recording, _propagate(plan, program, recording, axes, rules))
+        modes[training] = Traced(program, recording, carried(plan, program, recording, axes, rules))
     for leaf in {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)} - _met(plan, modes):
         plan.unread(leaf)
     return Widths(plan, axes, modes)
+
+
+def state_axes(plan: Plan, state: Mapping[str, Tensor]) -> dict[str, tuple[Axis, ...]]:
+    """Axes of parameters and buffers, one for all names of a tensor; whole and complex numbers are not cloned."""
+    owners: dict[int, tuple[Axis, ...]] = {}
+    for tensor in state.values():
+        made = plan.free if tensor.is_floating_point() else plan.new
+        owners[id(tensor)] = tuple(map(made, tensor.shape))
+    return {name: owners[id(tensor)] for name, tensor in state.items()}
 
 
 def _met(plan: Plan, modes: Mapping[bool, Traced]) -> set[Axis]:
@@ -120,9 +123,11 @@ def _met(plan: Plan, modes: Mapping[bool, Traced]) -> set[Axis]:
     return {leaf for axis in axes for leaf in plan.leaves(axis)}
 
 
-def _propagate(
+def carried(
     plan: Plan, program: Program, recording: Recording, state: Mapping[str, tuple[Axis, ...]], rules: Rules | None
 ) -> dict[str, Any]:
+    """Axes of all values of a program whose parameters and buffers have these."""
+
     def source(name: str, shape: tuple[int, ...]) -> tuple[Axis, ...]:
         return state[program.state[name]] if name in program.state else tuple(plan.new(size) for size in shape)
 
@@ -164,7 +169,7 @@ def _choose(
 ) -> None:
     plan, matched = found.plan, dict[Axis, Multiplicity]()
     for name, axes in found.state.items():
-        if axes and (pattern == "*" or _matches(name, pattern)):
+        if _matches(name, pattern):
             for axis in axes if pattern == "*" else axes[:1]:
                 for leaf in plan.leaves(axis):
                     if plan.cloned(leaf) and not plan.marks(leaf) & avoid:
@@ -212,21 +217,13 @@ def profile_of(
     found: Widths, chosen: Mapping[Axis, Multiplicity], *, training: bool, laid: Laid = np.repeat
 ) -> Profile:
     """The surjections of all parameters, buffers and values onto the base's coordinates."""
-    memo: dict[Axis, Any] = {}
+
+    @cache
+    def origin(root: Axis) -> Any:
+        return found.plan.origin(root, dict(chosen), laid)
 
     def maps(axes: Any) -> tuple[Any, ...]:
-        result = []
-        for axis in axes:
-            root = found.plan.find(axis)
-            if root not in memo:
-                memo[root] = found.plan.origin(root, dict(chosen), laid)
-            result.append(memo[root])
-        return tuple(result)
+        return tuple(origin(found.plan.find(axis)) for axis in axes)
 
-    traced = found.modes[training]
-    values: dict[str, tuple[Any, ...]] = {}
-    for name, axes in traced.axes.items():
-        if isinstance(axes, list):
-            continue
-        values[name] = maps(axes)
+    values = {name: maps(axes) for name, axes in found.modes[training].axes.items() if not isinstance(axes, list)}
     return Profile({name: maps(axes) for name, axes in found.state.items()}, values)

@@ -118,7 +118,7 @@ def propagate(
 def flat(axes: Any) -> list[Any]:
     if isinstance(axes, list):
         return [axis for part in axes for axis in flat(part)]
-    return list(axes or ())
+    return list(axes)
 
 
 def _call(node: Node, recording: Recording, domain: Domain, axes: Mapping[str, Any]) -> Call:
@@ -141,9 +141,8 @@ def _plain(value: Any) -> Any:
 
 def _scalar(call: Call) -> bool:
     """Tensors without dimensions in and out: nothing to carry, whatever the rule."""
-    operands = call.operands()
     shapes = call.output if isinstance(call.output, list) else [call.output]
-    return bool(operands) and not any(o.shape for o in operands) and all(shape == () for shape in shapes)
+    return not any(o.shape for o in call.operands()) and all(shape == () for shape in shapes)
 
 
 def _apply(call: Call, table: Rules, program: Program) -> Any:
@@ -153,9 +152,13 @@ def _apply(call: Call, table: Rules, program: Program) -> Any:
         return rule(call)
     if target is operator.getitem:
         return call["axes"][call["1"]]
-    if not isinstance(call.output, (tuple, list)):
-        return ()
-    call.domain.uncovered(call, program.where(call.node))
+    if isinstance(call.output, (tuple, list)):
+        call.domain.uncovered(call, program.where(call.node))
+    return unrelated(call)
+
+
+def unrelated(call: Call) -> Any:
+    """New axes for all tensors of the result."""
     if isinstance(call.output, list):
         return [call.fresh(size) if isinstance(size, tuple) else () for size in call.output]
-    return call.fresh()
+    return call.fresh() if isinstance(call.output, tuple) else ()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lop_theory.modules.equitable import _slack, block_constant, same_values, structure  # noqa: E402
+from tests.zoo.plain import Function  # noqa: E402
 
 X = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -163,6 +164,55 @@ def test_biases_of_groups():
     found = structure(model.double(), torch.randn(2, 2, 3, 3, dtype=torch.float64))
     assert found.skipped == {}
     assert found.blocks["2.bias"][0].tolist() == [0, 1, 0, 2, 3, 2]
+
+
+READ_BY_A_VECTOR = {
+    "matmul": lambda h, v: h @ v,
+    "einsum": lambda h, v: torch.einsum("bi,i->b", h, v),
+    "linear": nn.functional.linear,
+}
+
+
+@pytest.mark.parametrize("read", READ_BY_A_VECTOR.values(), ids=READ_BY_A_VECTOR)
+def test_a_weight_of_one_output_is_equal_for_equal_units(read):
+    """∂y/∂h_i = v_i: two units that are equal on all data part where v is not."""
+    model = Function(lambda m, x: read(torch.tanh(m.a(x)), m.v), a=nn.Linear(3, 3), v=nn.Parameter(torch.ones(3)))
+    model.double()
+    with torch.no_grad():
+        model.a.weight[1], model.a.bias[1] = model.a.weight[0], model.a.bias[0]
+    found = structure(model, X)
+    for blocks in (found.blocks, found.forward):
+        assert blocks["a.weight"][0].tolist() == blocks["v"][0].tolist() == [0, 0, 1]
+    with torch.no_grad():
+        model.v[1] = 2.0
+    found = structure(model, X)
+    assert found.blocks["a.weight"][0].tolist() == [0, 1, 2]
+    assert found.forward["a.weight"][0].tolist() == [0, 0, 1]
+
+
+def test_weights_of_complex_numbers_stay_apart_and_stop_nothing():
+    """Their sums are looked at in both parts; nothing that meets them is taken for clones."""
+
+    def spectrum(m, x):
+        y = nn.functional.linear(x.to(torch.complex128), m.v)
+        return m.o(torch.tanh(m.a(x))) + torch.view_as_real(y).sum((1, 2))[:, None]
+
+    model = Function(spectrum, a=nn.Linear(3, 4), o=nn.Linear(4, 2)).double()
+    model.v = nn.Parameter(torch.ones(2, 3, dtype=torch.complex128))
+    with torch.no_grad():
+        for layer in (model.a, model.o):
+            layer.weight.fill_(0.5)
+            layer.bias.fill_(0.5)
+    found = structure(model, X)
+    assert found.blocks["a.weight"][0].tolist() == [0, 0, 0, 0]
+    assert found.blocks["v"][0].tolist() == [0, 1]
+    assert _slack(torch.complex64) == 2e-5
+    value, both = torch.tensor([[1 + 1j, 1 + 2j], [1 + 2j, 1 + 1j]]), (np.zeros(2, int), np.zeros(2, int))
+    assert not block_constant(value, both, 0.0)
+    assert same_values(value, both, 0.0)
+    assert block_constant(value[:1], (np.zeros(1, int), np.arange(2)), 0.0)
+    assert not same_values(value[:1].conj(), (np.zeros(1, int), np.zeros(2, int)), 0.0)
+    assert not same_values(torch.tensor([1 + 2j, 2 + 1j]), (np.zeros(2, int),), 0.0)  # the parts are not exchanged
 
 
 def test_noise_names_what_it_acts_on():

@@ -31,31 +31,28 @@ def attention(call: Call) -> Axes:
         domain.mark(value.axes[-1], "width")
     if call.get("dropout_p"):
         call.breaks("attention dropout draws one mask a head, independent across cloned heads", heads)
-    return (*heads, query.axes[-2], value.axes[-1])
+    return (*heads, call.domain.new(query.shape[-2]), value.axes[-1])
 
 
 def _tie_heads(call: Call) -> Axes:
     query, key, value = call["query"], call["key"], call["value"]
-    for a, b in zip(key.axes[:-2], value.axes[:-2], strict=True):
-        call.domain.tie(a, b)
-    for d, (a, b) in enumerate(zip(query.axes[:-2], key.axes[:-2], strict=True)):
-        _tie_head(call, a, b, query.shape[d], key.shape[d])
+    shared = [call.domain.tie(a, b) for a, b in zip(key.axes[:-2], value.axes[:-2], strict=True)]
+    heads = tuple(_tie_head(call, *of) for of in zip(query.axes, shared, query.shape, key.shape, strict=False))
     mask = call.get("attn_mask")
     if mask is not None:
         logits = (*query.shape[:-1], key.shape[-2])
-        axes = (*query.axes[:-1], key.axes[-2])
-        broadcast(call, [Operand(call.node, logits, axes, learned=False), mask], logits)
-    return query.axes[:-2]
+        axes = (*heads, query.axes[-2], key.axes[-2])
+        *heads, _, _ = broadcast(call, [Operand(call.node, logits, axes, learned=False), mask], logits)
+    return tuple(heads)
 
 
-def _tie_head(call: Call, query: Any, key: Any, n_query: int, n_key: int) -> None:
+def _tie_head(call: Call, query: Any, key: Any, n_query: int, n_key: int) -> Any:
     """Grouped-query attention shares each key head among consecutive query heads."""
     if n_query == n_key:
-        call.domain.tie(query, key)
-        return
+        return call.domain.tie(query, key)
     shared, within = call.domain.split(query, [n_key, n_query // n_key])
-    call.domain.tie(shared, key)
     call.domain.rigid(within)
+    return call.domain.join([call.domain.tie(shared, key), *call.varying(within)])
 
 
 RULES = table(attention, "scaled_dot_product_attention")

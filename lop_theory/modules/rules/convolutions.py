@@ -41,7 +41,7 @@ def _convolve(call: Call, *, transposed: bool) -> Axes:
         call.resize("groups", group)
         domain.mark(group if x.shape[-pixels - 1] > groups else outer, "avoid")
     if call["bias"] is not None:
-        domain.tie(out, call["bias"].axes[0])
+        out = domain.tie(out, call["bias"].axes[0])
     call.contract("input", len(x.shape) - pixels - 1, "weight", [*roles, *(("shared", axis) for axis in kernel)])
     return (*x.axes[: -pixels - 1], out, *call.fresh(call.shape[-pixels:]))
 

@@ -8,7 +8,7 @@ def dropout(call: Call) -> Axes:
     """Masks are drawn per coordinate (``feature_dropout``: per channel): cloned coordinates see different ones."""
     x = call["input"]
     if call["train"] and call["p"] > 0:
-        call.breaks(f"dropout p={call['p']} draws independent masks for clones", x.axes)
+        return _noisy(call, x.axes, f"dropout p={call['p']} draws independent masks for clones")
     return x.axes
 
 
@@ -18,16 +18,17 @@ def functional(call: Call) -> list[Axes]:
 
 
 def rrelu(call: Call) -> Axes:
-    x = call["self"]
-    if call["training"]:
-        call.breaks("rrelu draws independent slopes for clones", x.axes)
-    return x.axes
+    axes = call["self"].axes
+    return _noisy(call, axes, "rrelu draws independent slopes for clones") if call["training"] else axes
 
 
 def noise(call: Call) -> Axes:
-    x = call["self"]
-    call.breaks(f"{call.node.target} draws independent noise for clones", x.axes)
-    return x.axes
+    return _noisy(call, call["self"].axes, f"{call.node.target} draws independent noise for clones")
+
+
+def _noisy(call: Call, axes: Axes, reason: str) -> Axes:
+    call.breaks(reason, axes)
+    return call.varying(*axes)
 
 
 RULES = {

@@ -21,7 +21,7 @@ def _axis(call: Call, operands: list[Operand], from_right: int, size: int) -> ob
     for axis, n in present:
         if n != size:
             call.domain.rigid(axis)
-    return reduce(call.domain.tie, full) if full else call.domain.new(size)
+    return reduce(call.domain.tie, full)
 
 
 def as_self(call: Call) -> Axes:
@@ -32,11 +32,13 @@ def as_self(call: Call) -> Axes:
 def prelu(call: Call) -> Axes:
     """The slope is shared (one parameter) or duplicated with its channel."""
     x, slope = call["self"], call["weight"]
-    if slope.shape and slope.shape[0] > 1:
-        call.domain.tie(x.axes[1], slope.axes[0])
-    for axis in slope.axes if slope.shape[:1] == (1,) else ():
-        call.domain.rigid(axis)
-    return x.axes
+    axes = list(x.axes)
+    for axis, size in zip(slope.axes, slope.shape, strict=True):
+        if size > 1:
+            axes[1] = call.domain.tie(x.axes[1], axis)
+        else:
+            call.domain.rigid(axis)
+    return tuple(axes)
 
 
 def glu(call: Call) -> Axes:
@@ -45,8 +47,7 @@ def glu(call: Call) -> Axes:
     x, dim = call["self"], call["dim"] % len(call["self"].shape)
     half = x.shape[dim] // 2
     value, gate = call.domain.parts(x.axes[dim], [half, half])
-    call.domain.tie(value, gate)
-    return (*x.axes[:dim], value, *x.axes[dim + 1 :])
+    return (*x.axes[:dim], call.domain.tie(value, gate), *x.axes[dim + 1 :])
 
 
 ACTIVATIONS = (

@@ -19,7 +19,7 @@ def grouped_product(call: Call) -> Axes:
     call.domain.tie(x.axes[1], weight.axes[1])
     roles = [("shared", weight.axes[0]), ("summed", weight.axes[1]), ("kept", weight.axes[2])]
     call.contract("input", 1, "weight", roles)
-    return (x.axes[0], weight.axes[2])
+    return (call.domain.new(x.shape[0]), weight.axes[2])
 
 
 RULES = {"transformers.grouped_mm_fallback.default": grouped_product}

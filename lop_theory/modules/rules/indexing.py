@@ -3,13 +3,17 @@
 from functools import reduce
 from typing import Any
 
+import torch
+
 from lop_theory.modules.interface import Axes, Call, Operand
+from lop_theory.modules.rules.entrywise import broadcast
 from lop_theory.modules.rules.rule_table import table
 
 
 def index_select(call: Call) -> Axes:
     x = call["self"]
-    _rigid(call, call["index"])
+    for axis in call["index"].axes:
+        call.domain.rigid(axis)
     if not x.shape:
         return call.fresh()
     dim = call["dim"] % len(x.shape)
@@ -24,15 +28,13 @@ def along_positions(call: Call) -> Axes:
     operands = [o for o in call.operands() if len(o.shape) == len(call.shape)]
     axes: list[Any] = []
     for d, size in enumerate(call.shape):
-        here = [(o.axes[d], o.shape[d]) for o in operands]
-        if d == dim or any(n != size for _, n in here):
-            for axis, _ in here:
-                call.domain.rigid(axis)
-            axes.append(
-                call.domain.new(size) if d == dim else here[0][0] if here[0][1] == size else call.domain.new(size)
-            )
-        else:
-            axes.append(reduce(call.domain.tie, [axis for axis, _ in here]))
+        here = [o.axes[d] for o in operands]
+        if d != dim and all(o.shape[d] == size for o in operands):
+            axes.append(reduce(call.domain.tie, here))
+            continue
+        for axis in here:
+            call.domain.rigid(axis)
+        axes.append(call.domain.new(size))
     for other in call.operands():
         if len(other.shape) != len(call.shape):
             for axis in other.axes:
@@ -42,56 +44,40 @@ def along_positions(call: Call) -> Axes:
 
 def index(call: Call) -> Axes:
     """x[i, :, j] with integer tensors: what is indexed is not cloned. Masks give sizes that depend on data."""
-    return _placed(call, call.shape)
+    x, indices = call["self"], call["indices"]
+    taken = [d for d, i in enumerate(indices) if i is not None]
+    kept = [d for d in range(len(x.shape)) if d not in taken]
+    rank = max(len(indices[d].shape) for d in taken)
+    many = len(kept) + rank != len(call.shape)  # a mask of several axes
+    for axis in (*_axes(indices), *(x.axes[d] for d in (range(len(x.shape)) if many else taken))):
+        call.domain.rigid(axis)
+    if many:
+        return call.fresh()
+    first = taken[0] if taken[-1] - taken[0] < len(taken) else 0
+    before = [x.axes[d] for d in kept if d < first]
+    after = [x.axes[d] for d in kept if d >= first]
+    return (*before, *call.fresh(call.shape[len(before) : len(before) + rank]), *after)
 
 
 def index_put(call: Call) -> Axes:
-    """x[i, :, j] = values: the axes that are not indexed are tied to those of the values."""
-    x, values = call["self"], call["values"]
-    free = [d for d in range(len(x.shape)) if d >= len(call["indices"]) or call["indices"][d] is None]
-    for o in call["indices"]:
-        _rigid(call, o)
-    for d in range(len(x.shape)):
-        if d not in free:
-            call.domain.rigid(x.axes[d])
-    axes = list(x.axes)
-    trailing = [d for d in free if d >= len(call["indices"])]
-    for k, d in enumerate(reversed(trailing), start=1):
-        if k <= len(values.shape):
-            if values.shape[-k] == x.shape[d]:
-                axes[d] = call.domain.tie(axes[d], values.axes[-k])
-            else:
-                call.domain.rigid(values.axes[-k])
-    for axis in values.axes[: max(len(values.axes) - len(trailing), 0)]:
+    """x[i, :, j] = values: the axes behind the last index are tied to those of the values, the others not cloned."""
+    x, values, indices = call["self"], call["values"], call["indices"]
+    taken = sum(map(_taken, indices))
+    lead = max(len(values.shape) - len(x.shape) + taken, 0)
+    for axis in (*_axes(indices), *x.axes[:taken], *values.axes[:lead]):
         call.domain.rigid(axis)
-    for d in free:
-        if d not in trailing:
-            call.domain.rigid(axes[d])
-    return tuple(axes)
+    rest = [o._replace(shape=o.shape[n:], axes=o.axes[n:]) for o, n in ((x, taken), (values, lead))]
+    return (*call.fresh(x.shape[:taken]), *broadcast(call, rest, x.shape[taken:]))
 
 
-def _rigid(call: Call, operand: Operand | None) -> None:
-    for axis in operand.axes if operand is not None else ():
-        call.domain.rigid(axis)
+def _taken(index: Operand | None) -> int:
+    """How many axes an index takes: a mask all that it has itself."""
+    dtype = None if index is None else getattr(index.node.meta.get("val"), "dtype", None)
+    return len(index.shape) if index is not None and dtype in (None, torch.bool, torch.uint8) else 1
 
 
-def _placed(call: Call, shape: tuple[int, ...]) -> Axes:
-    x, indices = call["self"], [*call["indices"]]
-    indices += [None] * (len(x.shape) - len(indices))
-    taken = [d for d, i in enumerate(indices) if i is not None]
-    rank = max(len(indices[d].shape) for d in taken)
-    for d in taken:
-        _rigid(call, indices[d])
-        call.domain.rigid(x.axes[d])
-    kept = [d for d in range(len(x.shape)) if d not in taken]
-    if len(kept) + rank != len(shape):
-        for axis in x.axes:
-            call.domain.rigid(axis)
-        return call.fresh()
-    first = taken[0] if taken == list(range(taken[0], taken[-1] + 1)) else 0
-    before = [d for d in kept if d < first]
-    places = [*(x.axes[d] for d in before), *([None] * rank), *(x.axes[d] for d in kept if d not in before)]
-    return tuple(call.domain.new(n) if axis is None else axis for axis, n in zip(places, shape, strict=True))
+def _axes(operands: list[Operand | None]) -> list[Any]:
+    return [axis for o in operands if o is not None for axis in o.axes]
 
 
 RULES = {

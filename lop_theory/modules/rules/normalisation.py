@@ -5,6 +5,8 @@ GroupNorm with a fixed number of groups keeps clones only if blocks do not cross
 of one over groups and one within a group.
 """
 
+from functools import reduce
+
 from lop_theory.modules.interface import Axes, Call
 from lop_theory.modules.rules.convolutions import grouped
 from lop_theory.modules.rules.rule_table import table
@@ -12,11 +14,14 @@ from lop_theory.modules.rules.rule_table import table
 
 def per_channel(call: Call) -> Axes:
     """batch_norm, instance_norm: affine parameters and running statistics are duplicated with their channel."""
-    x = call["input"]
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        if call.get(name) is not None:
-            call.domain.tie(x.axes[1], call[name].axes[0])
-    return x.axes
+    return _tied(call, "weight", "bias", "running_mean", "running_var")
+
+
+def _tied(call: Call, *names: str) -> Axes:
+    """The input's axes, its channels tied to those of the parameters that there are."""
+    batch, channel, *others = call["input"].axes
+    given = [call[name].axes[0] for name in names if call[name] is not None]
+    return (batch, reduce(call.domain.tie, given, channel), *others)
 
 
 def functional(call: Call) -> list[Axes]:
@@ -27,16 +32,13 @@ def functional(call: Call) -> list[Axes]:
 
 def over_units(call: Call) -> Axes:
     """layer_norm, rms_norm: mean over the trailing axes."""
-    x = call["input"]
-    trailing = x.axes[-len(call["normalized_shape"]) :]
-    for name in ("weight", "bias"):
-        if call.get(name) is not None:
-            for axis, other in zip(trailing, call[name].axes, strict=True):
-                call.domain.tie(axis, other)
+    axes, count = call["input"].axes, len(call["normalized_shape"])
+    given = [call[name].axes for name in ("weight", "bias") if call.get(name) is not None]
+    trailing = tuple(reduce(call.domain.tie, same) for same in zip(axes[-count:], *given, strict=True))
     for axis in trailing:
         call.domain.average(axis)
     call.resize("normalized_shape", trailing)
-    return x.axes
+    return (*axes[:-count], *trailing)
 
 
 def group_norm(call: Call) -> Axes:
@@ -47,10 +49,7 @@ def group_norm(call: Call) -> Axes:
         if call.domain.size(inner) > 1:
             call.domain.mark(group, "avoid")
     call.domain.average(inner)
-    for name in ("weight", "bias"):
-        if call.get(name) is not None:
-            call.domain.tie(x.axes[1], call[name].axes[0])
-    return x.axes
+    return _tied(call, "weight", "bias")
 
 
 RULES = {

@@ -11,11 +11,10 @@ def bilinear(call: Call) -> Axes:
     call.domain.tie(x.axes[-1], weight.axes[1])
     call.domain.tie(z.axes[-1], weight.axes[2])
     axes = tuple(call.domain.tie(a, b) for a, b in zip(x.axes[:-1], z.axes[:-1], strict=True))
-    if bias is not None:
-        call.domain.tie(weight.axes[0], bias.axes[0])
+    out = weight.axes[0] if bias is None else call.domain.tie(weight.axes[0], bias.axes[0])
     roles = [("kept", weight.axes[0]), ("summed", weight.axes[1]), ("summed", weight.axes[2])]
     call.contract("input1", -1, "weight", roles)
-    return (*axes, weight.axes[0])
+    return (*axes, out)
 
 
 def cosine_similarity(call: Call) -> Axes:
@@ -45,13 +44,12 @@ def distance(call: Call) -> Axes:
 def weight_norm(call: Call) -> Axes:
     """g v / |v|, the norm over all axes but one: it grows by multiplicity^(1/2), so g must, too."""
     v, g, dim = call["v"], call["g"], call["dim"] % len(call["v"].shape)
-    for d, (axis, other) in enumerate(zip(v.axes, g.axes, strict=True)):
-        if d == dim:
-            call.domain.tie(axis, other)
-        else:
-            call.domain.rigid(other)
-            call.correct("g", d, axis, power=-0.5)
-    return v.axes
+    axes = list(v.axes)
+    axes[dim] = call.domain.tie(v.axes[dim], g.axes[dim])
+    for d in set(range(len(axes))) - {dim}:
+        call.domain.rigid(g.axes[d])
+        call.correct("g", d, axes[d], power=-0.5)
+    return tuple(axes)
 
 
 def pixel_shuffle(call: Call) -> Axes:

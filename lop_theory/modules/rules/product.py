@@ -13,9 +13,7 @@ def linear(call: Call) -> Axes:
     x, weight, bias = call["input"], call["weight"], call["bias"]
     batch, out = "abcdefgh"[: len(x.shape) - 1], "o" if len(weight.shape) == 2 else ""
     axes = contraction(call, ("input", "weight"), (batch + "i", out + "i"), batch + out)
-    if bias is not None and out:
-        call.domain.tie(axes[-1], bias.axes[0])
-    return axes
+    return axes if bias is None else (*axes[:-1], call.domain.tie(axes[-1], bias.axes[0]))
 
 
 def addmm(call: Call) -> Axes:
@@ -92,7 +90,7 @@ def _tied(call: Call, names: tuple[str, ...], terms: tuple[str, ...]) -> dict[st
     for name, term in zip(names, terms, strict=True):
         for letter, axis, n in zip(term, call[name].axes, call[name].shape, strict=True):
             if size.setdefault(letter, n) == n:
-                call.domain.tie(axes.setdefault(letter, axis), axis)
+                axes[letter] = call.domain.tie(axes.get(letter, axis), axis)
                 continue
             narrow, wide = (axis, axes[letter]) if n == 1 else (axes[letter], axis)  # a broadcast batch axis
             call.domain.rigid(narrow)

@@ -15,7 +15,7 @@ def recurrent(gates: int) -> Callable[[Call], list[Axes]]:
         each, ways = (4 if call["has_biases"] else 2), (2 if call["bidirectional"] else 1)
         if len(call["params"]) != each * ways * call["num_layers"]:  # projections
             domain.uncovered(call, str(call.node.name))
-            return [call.fresh(shape) for shape in call.output]
+            return list(map(call.fresh, call.output))
         for axis in x.axes[:-1]:
             domain.rigid(axis)
         below, last = x.axes[-1], []
@@ -25,8 +25,7 @@ def recurrent(gates: int) -> Callable[[Call], list[Axes]]:
             below = domain.concat(last)
             if call["dropout"] and call["train"] and layer + 1 < call["num_layers"]:
                 call.breaks(f"dropout p={call['dropout']} between layers draws independent masks for clones", [below])
-        batch = x.axes[-2] if len(x.shape) == 2 else x.axes[0 if call["batch_first"] else 1]
-        return [(*x.axes[:-1], below), *((domain.new(shape[0]), batch, last[0]) for shape in call.output[1:])]
+        return [(*call.fresh(x.shape[:-1]), below), *((*call.fresh(shape[:-1]), last[0]) for shape in call.output[1:])]
 
     return rule
 

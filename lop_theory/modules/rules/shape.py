@@ -109,15 +109,14 @@ def expand(call: Call) -> Axes:
     """A broadcast axis becomes a new one along which the value is constant; ``expand_as`` takes the other's."""
     x, shape = call["self"], call.shape
     lead = len(shape) - len(x.shape)
-    kept: list[Any] = [call.domain.constant(size) for size in shape]
-    axes = list(call["other"].axes) if "other" in call.arguments else list(kept)
+    axes = [*(call["other"].axes if "other" in call.arguments else map(call.domain.constant, shape))]
     for dim, (axis, size) in enumerate(zip(x.axes, x.shape, strict=True), start=lead):
         if size == shape[dim]:
-            axes[dim] = kept[dim] = call.domain.tie(axis, axes[dim]) if "other" in call.arguments else axis
+            axes[dim] = call.domain.tie(axis, axes[dim])
         else:
             call.domain.rigid(axis)
     if "size" in call.arguments:
-        call.resize("size", tuple(kept))
+        call.resize("size", tuple(axes))
     return tuple(axes)
 
 
@@ -137,19 +136,18 @@ def narrow(call: Call, size: int | None = None) -> Axes:
     does a part without entries."""
     x = call["self"]
     dim = call["dim"] % len(x.shape)
-    n, size = x.shape[dim], call.shape[dim] if size is None else size
-    if size == n:
-        if (call["start"] or 0) < 0:
+    n, size, start = x.shape[dim], call.shape[dim] if size is None else size, call["start"] or 0
+    if size == n and call["step"] == 1:
+        if start < 0:
             call.domain.rigid(x.axes[dim])
         call.domain.record(call, Offset("end", (x.axes[dim],)))
         return x.axes
-    start = max((s := call["start"] or 0) + (n if s < 0 else 0), 0)
-    if not size or call.get("step", 1) != 1 or not call.domain.cloned(x.axes[dim]):
+    if not size or call["step"] != 1 or not call.domain.cloned(x.axes[dim]):
         call.domain.rigid(x.axes[dim])
         return (*x.axes[:dim], call.domain.new(size), *x.axes[dim + 1 :])
-    sizes = [start, size, n - start - size]
-    pieces = call.domain.parts(x.axes[dim], [s for s in sizes if s])
-    before, part = (pieces[0],) if start else (), pieces[1 if start else 0]
+    first = max(start + n if start < 0 else start, 0)
+    pieces = call.domain.parts(x.axes[dim], [s for s in (first, size, n - first - size) if s])
+    before, part = (pieces[0],) if first else (), pieces[1 if first else 0]
     call.domain.record(call, Offset("start", before))
     call.domain.record(call, Offset("end", (*before, part)))
     return (*x.axes[:dim], part, *x.axes[dim + 1 :])
@@ -170,7 +168,7 @@ def select_scatter(call: Call) -> Axes:
     dim = call["dim"] % len(x.shape)
     call.domain.rigid(x.axes[dim])
     rest = [call.domain.tie(a, b) for a, b in zip(_without(x.axes, dim), call["src"].axes, strict=True)]
-    return (*rest[:dim], x.axes[dim], *rest[dim:])
+    return (*rest[:dim], call.domain.new(x.shape[dim]), *rest[dim:])
 
 
 def slice_scatter(call: Call) -> Axes:
@@ -178,7 +176,9 @@ def slice_scatter(call: Call) -> Axes:
     x, source = call["self"], call["src"]
     dim = call["dim"] % len(x.shape)
     axes = [call.domain.tie(a, b) for a, b in zip(narrow(call, source.shape[dim]), source.axes, strict=True)]
-    return tuple(x.axes[d] if d == dim and source.shape[d] < x.shape[d] else axis for d, axis in enumerate(axes))
+    if source.shape[dim] < x.shape[dim]:
+        axes[dim : dim + 1] = call.varying(x.axes[dim])
+    return tuple(axes)
 
 
 def cat(call: Call) -> Axes:
