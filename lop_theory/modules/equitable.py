@@ -9,6 +9,7 @@ equivariant under permutations within blocks, with tied state, keeps it for ever
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,7 +125,7 @@ def _run_once(
         sizes[node.name] = sizes_of(value)
         if any(source.name in fed for source in node.all_input_nodes):
             fed.update(() if isinstance(value, int) else (node.name,))
-        elif isinstance(value, Tensor):
+        elif isinstance(value, Tensor) and node.name not in fed:
             values[node.name] = value
         return value
 
@@ -246,18 +247,20 @@ def _split_by_sums(plan: Plan, colours: dict[Axis, Partition], s: _Sum, summed: 
 
 def _split(plan: Plan, colours: dict[Axis, Partition], axis: Axis, rows: _Rows, dim: int) -> None:
     """Split the blocks of an axis' leaves where rows along ``dim`` differ."""
-    root = plan.find(axis)
-    if not rows.values.size:
-        return
-    lines = [np.moveaxis(part, dim, 0).reshape(plan.size(root), -1) for part in (rows.values, rows.sizes)]
-    _split_lines(plan, colours, root, lines, rows.tolerance)
+    _split_lines(plan, colours, axis, [_lines(part, dim) for part in (rows.values, rows.sizes)], rows.tolerance)
+
+
+def _lines(values: np.ndarray, dim: int) -> np.ndarray:
+    """The slices along a dimension, each in a row."""
+    slices = np.moveaxis(values, dim, 0)
+    return slices.reshape(len(slices), prod(slices.shape[1:]))
 
 
 def _split_lines(plan: Plan, colours: dict[Axis, Partition], axis: Axis, lines: list[np.ndarray], tol: float) -> None:
     root = plan.find(axis)
     parts = [plan.find(part) for part in plan._parts[root]]
     if plan._kind[root] == "leaf":
-        if root in colours and is_cloned(colours[root]):
+        if is_cloned(colours[root]):
             colours[root] = _finer(colours[root], lines[0], lines[1], tol)
     elif plan._kind[root] == "sum":
         ends = np.cumsum([plan.size(part) for part in parts])[:-1]
@@ -266,15 +269,15 @@ def _split_lines(plan: Plan, colours: dict[Axis, Partition], axis: Axis, lines: 
     else:
         sizes = [plan.size(part) for part in parts]
         for k, part in enumerate(parts):
-            grids = [np.moveaxis(line.reshape(*sizes, -1), k, 0).reshape(sizes[k], -1) for line in lines]
-            _split_lines(plan, colours, part, grids, tol)
+            grids = [line.reshape(*sizes, line.shape[1]) for line in lines]
+            _split_lines(plan, colours, part, [_lines(grid, k) for grid in grids], tol)
 
 
 def _finer(colour: Partition, values: np.ndarray, sizes: np.ndarray, tolerance: float) -> Partition:
     """Within every block, units whose rows agree to ``tolerance`` × the size of their terms stay together."""
     weights = np.random.default_rng(0).random(values.shape[1])
-    key, slack = values @ weights, 2 * tolerance * (sizes @ weights)
-    result = np.full(len(colour), -1)
+    key, slack = values @ weights, tolerance * (sizes @ weights)
+    result = np.empty_like(colour)
     leaders: list[int] = []
     for unit in np.lexsort((key, colour)).tolist():
         with np.errstate(invalid="ignore"):  # masks of −∞
@@ -294,7 +297,7 @@ def colour(plan: Plan, colours: Mapping[Axis, Partition], axis: Axis) -> Partiti
     """Blocks of a whole axis."""
     root = plan.find(axis)
     if plan._kind[root] == "leaf":
-        return colours[root] if root in colours else np.arange(plan.size(root))
+        return colours[root]
     maps = [colour(plan, colours, part) for part in plan._parts[root]]
     counts = [block_count(index) for index in maps]
     return canonical(product_map(maps, counts) if plan._kind[root] == "product" else sum_map(maps, counts))
@@ -317,8 +320,8 @@ def same_values(weight: Tensor, blocks: Sequence[Partition], tolerance: float) -
     value = _array(weight)
     limit = tolerance * float(np.abs(value).max(initial=0.0))
     blocks = [*blocks, *map(np.arange, value.shape[len(blocks) :])]  # parts of complex numbers
-    for dim, index in enumerate(blocks if value.size else ()):
-        lines = np.moveaxis(value, dim, 0).reshape(len(index), -1)
+    for dim, index in enumerate(blocks):
+        lines = _lines(value, dim)
         others = np.meshgrid(*(b for k, b in enumerate(blocks) if k != dim), indexing="ij")
         keys = [np.broadcast_to(other.ravel(), lines.shape) for other in others]
         lines = np.take_along_axis(lines, np.lexsort((lines, *keys), axis=-1), axis=-1)

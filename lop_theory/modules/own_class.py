@@ -72,7 +72,7 @@ def native(
     calls = _calls(model, example_input, slack)
     for chosen in choices(options):
         put(places, chosen)
-        if calls and _fits(wide, calls, example_input, slack):
+        if _fits(wide, calls, example_input, slack):
             doubtful = [s for s, value in chosen.items() if value != s.value and _may_be_no_width(s, places[s])]
             now = [(t, given, Pass(_answered(wide, t, given), {}, {}, [])) for t, given, _ in calls if doubtful]
             put_back(doubtful, places, partial(_unchanged, wide, now, example_input))
@@ -110,7 +110,7 @@ def _fill(wide: nn.Module, model: nn.Module, state: Mapping[str, Tensor]) -> Non
         for table in (module._parameters, module._buffers):
             for key in table:
                 name = f"{path}.{key}" if path else key
-                if table[key] is not None and name in state:
+                if name in state:
                     cast("dict[str, Any]", table)[key] = state[name]
         resize(module, model.get_submodule(path))
 

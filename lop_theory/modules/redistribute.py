@@ -40,7 +40,7 @@ def block_sums(values: Any, index: Indices, dim: int) -> Any:
     """Along one axis, sum the entries of every block."""
     width = adjacent(index)
     if width:
-        grid = values.reshape((*values.shape[:dim], -1, width, *values.shape[dim + 1 :]))
+        grid = values.reshape((*values.shape[:dim], len(index) // width, width, *values.shape[dim + 1 :]))
         return _added(grid, dim + 1)
     order = np.argsort(index, kind="stable")
     starts = np.unique(index[order], return_index=True)[1]

@@ -78,7 +78,7 @@ def _base(model: nn.Module, example: Any, *, exact: bool) -> _Base:
     answers = [(given, _outputs(model, given)) for given in calls]
     known = [(given, outputs) for given, outputs in answers if outputs is not None]
     if answers[0][1] is None:
-        return _Base(model, [], 0.0, set())
+        return _Base(model, [], inf, set())
     return _Base(model, known, _close(known[0][1]) if exact else inf, sizes_read(model, example) if exact else set())
 
 

@@ -72,7 +72,7 @@ class Letters:
 
     def all(self, axes):
         if isinstance(axes, list):
-            return " | ".join(self.all(part) for part in axes)
+            return " | ".join(self.all(part) for part in axes) + (" |" if len(axes) == 1 else "")
         return " ".join(map(self.axis, axes)) or "()"
 
     def effect(self, e):

@@ -222,7 +222,7 @@ CALLS = [
     ((aten.slice.Tensor, r(2, 6), 1, -6), "2 6 -> 2 6; end after 6"),
     ((aten.slice.Tensor, r(2, 6), 0, 0, 2), "2 6 -> 2 6; end after 2"),
     ((aten.split.Tensor, x(2, 6), 4, 1), "a b+c -> a b | a c; cut [1]: b c"),
-    ((aten.split.Tensor, x(2, 6), 6, 1), "a b -> a b; cut [1]: b"),
+    ((aten.split.Tensor, x(2, 6), 6, 1), "a b -> a b |; cut [1]: b"),
     ((aten.split_with_sizes.default, x(2, 6), [1, 2, 3], -1), "a b+c+d -> a b | a c | a d; cut [1]: b c d"),
     ((aten.chunk.default, x(4, 6), 2), "a+b c -> a c | b c; cut [0]: a b"),
     ((aten.chunk.default, x(2, 5), 2, -1), "a b+c -> a b | a c; cut [1]: b c"),

@@ -10,7 +10,17 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
-from lop_theory.modules.equitable import _slack, block_constant, same_values, structure  # noqa: E402
+from lop_theory.modules.equitable import (  # noqa: E402
+    _Collector,
+    _run_once,
+    _slack,
+    block_constant,
+    same_values,
+    structure,
+)
+from lop_theory.modules.plan import carried, state_axes  # noqa: E402
+from lop_theory.modules.propagation import Recording, learned  # noqa: E402
+from lop_theory.trace import state_of, trace  # noqa: E402
 from tests.zoo.plain import Function  # noqa: E402
 
 X = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -215,6 +225,28 @@ def test_weights_of_complex_numbers_stay_apart_and_stop_nothing():
     assert not same_values(torch.tensor([1 + 2j, 2 + 1j]), (np.zeros(2, int),), 0.0)  # the parts are not exchanged
 
 
+def test_values_that_no_input_reaches_and_what_enters_as_it_is():
+    """A size of an input is not its content; a weight that is only moved on its way to a sum does not enter."""
+
+    def forward(m, x):
+        places = torch.arange(x.shape[1], device=x.device) * m.scale
+        return x @ m.w.exp().T.contiguous() + m.b + places.sum() * x.new_ones(2)
+
+    model = Function(forward, w=nn.Parameter(torch.ones(2, 3)), b=nn.Parameter(torch.ones(2)))
+    model.register_buffer("scale", torch.ones(3))
+    program, state = trace(model, X.float()), state_of(model)
+    sizes, values = _run_once(program, state, [X.float()])
+    kinds = {node.name: str(node.target).split(".")[1] for node in program.graph.nodes if node.op == "call_function"}
+    assert {kinds.get(name, program.state.get(name)) for name in values} == {
+        *("w", "b", "scale", "exp", "permute", "clone", "arange", "mul", "sum")
+    }
+    plan = _Collector()
+    carried(plan, program, Recording(sizes, learned(program, sizes)), state_axes(plan, state), {})
+    assert sorted((kinds[n.name], kinds.get(name, program.state.get(name))) for n, name, _ in plan.entering) == [
+        ("add", "b"), ("exp", "w"), ("mul", "scale"), ("mul", "sum"), ("sum", "mul"),
+    ]  # fmt: skip
+
+
 def test_noise_names_what_it_acts_on():
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 2)).double()
     found = structure(model.train(), X)
@@ -253,3 +285,65 @@ def test_weights_that_are_constant_on_blocks_and_those_that_hold_the_same_number
         assert check(1e-9 * off, both, 0.0026)
         assert not check(1e-9 * off, both, 0.0024)
         assert check(constant[:, 0], (INDEX,), 0.0)
+
+
+def test_block_constants_of_any_size_and_of_none():
+    both = (INDEX[:2], INDEX[:2])
+    for scale in (1e-9, 1.0, 1e9):
+        value = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.0]]).double() * scale
+        for check in (block_constant, same_values):
+            assert check(value, both, 1.1e-6)
+            assert not check(value, both, 0.9e-6)
+    for shape in ((0, 2), (2, 0), (0, 0)):
+        blocks = tuple(np.zeros(n, int) for n in shape)
+        assert block_constant(torch.zeros(shape), blocks, 0.0)
+        assert same_values(torch.zeros(shape), blocks, 0.0)
+
+
+def test_layers_without_units_and_sums_that_differ_by_less_than_rounding():
+    model = Function(
+        lambda m, x: m.o(torch.cat([torch.tanh(m.a(x)), nn.functional.linear(x, m.none, m.nothing)], -1)),
+        **{"a": nn.Linear(3, 2), "o": nn.Linear(2, 2), "none": nn.Parameter(torch.zeros(0, 3))},
+        nothing=nn.Parameter(torch.zeros(0)),
+    ).double()
+    with torch.no_grad():
+        for layer in (model.a, model.o):
+            layer.weight.fill_(0.5)
+            layer.bias.fill_(0.0)
+    found = structure(model, X)
+    assert found.blocks["a.weight"][0].tolist() == [0, 0]
+    assert found.blocks["none"][0].tolist() == []
+    assert found.skipped == {}
+
+
+@pytest.mark.parametrize(("cut", "blocks"), [(1, [0, 1, 1, 2, 2]), (2, [0, 0, 1, 1, 1]), (4, [0, 0, 0, 0, 1])])
+def test_parts_of_a_row_are_refined_each_by_its_own(cut, blocks):
+    """Two slices of five equal units are read by two layers: units of one slice are equal, of both not, if the second
+    reader's weights differ from the first's."""
+
+    def forward(m, x):
+        h = torch.tanh(m.a(x))
+        return m.b(h[:, :cut]) + m.c(h[:, cut:])
+
+    model = Function(forward, a=nn.Linear(3, 5), b=nn.Linear(cut, 2), c=nn.Linear(5 - cut, 2)).double()
+    with torch.no_grad():
+        for value, p in enumerate(model.parameters(), 1):
+            p.fill_(value)
+        if cut == 1:
+            model.c.weight[:, 2:] = 7.0
+    assert structure(model, X).blocks["a.bias"][0].tolist() == blocks
+
+
+def test_rows_and_columns_of_a_grid_are_refined_each_by_its_own():
+    """Weights to units (row, column): 2·row sums to the rows, bias by column."""
+    model = Function(
+        lambda m, x: m.o(torch.tanh(m.a(x)).unflatten(1, (2, 3)).sum(1)), a=nn.Linear(3, 6), o=nn.Linear(3, 2)
+    ).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+        model.a.bias.copy_(torch.tensor([1.0, 1.0, 5.0, 1.0, 1.0, 5.0]))
+    assert structure(model, X).blocks["a.bias"][0].tolist() == [0, 0, 1, 0, 0, 1]
+    with torch.no_grad():
+        model.a.bias[3:] += 1.0
+    assert structure(model, X).blocks["a.bias"][0].tolist() == [0, 0, 1, 2, 2, 3]

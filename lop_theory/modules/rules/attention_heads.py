@@ -7,7 +7,7 @@ by ``sqrt(factor)``. ``expand`` folds the missing 1/sqrt(factor) into the query 
 
 from typing import Any
 
-from lop_theory.modules.interface import Axes, Call, Operand, Rescale
+from lop_theory.modules.interface import Axes, Call, Rescale
 from lop_theory.modules.rules.entrywise import broadcast
 from lop_theory.modules.rules.rule_table import table
 
@@ -42,7 +42,7 @@ def _tie_heads(call: Call) -> Axes:
     if mask is not None:
         logits = (*query.shape[:-1], key.shape[-2])
         axes = (*heads, query.axes[-2], key.axes[-2])
-        *heads, _, _ = broadcast(call, [Operand(call.node, logits, axes, learned=False), mask], logits)
+        *heads, _, _ = broadcast(call, [query._replace(shape=logits, axes=axes), mask], logits)
     return tuple(heads)
 
 

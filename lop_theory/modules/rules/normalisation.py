@@ -20,7 +20,7 @@ def per_channel(call: Call) -> Axes:
 def _tied(call: Call, *names: str) -> Axes:
     """The input's axes, its channels tied to those of the parameters that there are."""
     batch, channel, *others = call["input"].axes
-    given = [call[name].axes[0] for name in names if call[name] is not None]
+    given = [call[name].axes[0] for name in names if call.get(name) is not None]
     return (batch, reduce(call.domain.tie, given, channel), *others)
 
 

@@ -4,7 +4,7 @@ Where both operands are activations (attention logits) nothing can be rescaled i
 cloned axis grows by the multiplicity, which ``expand`` corrects and ``certify(base=...)`` finds if nobody did.
 """
 
-from lop_theory.modules.interface import Axes, Call, Operand
+from lop_theory.modules.interface import Axes, Call
 from lop_theory.modules.rules.entrywise import broadcast
 from lop_theory.modules.rules.rule_table import table
 
@@ -21,7 +21,7 @@ def addmm(call: Call) -> Axes:
     first, second = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
     batched = len(call[first].shape) == 3
     axes = contraction(call, (first, second), ("bni", "bio") if batched else ("ni", "io"), "bno" if batched else "no")
-    product = Operand(call.node, call.shape, axes, learned=False)
+    product = call[first]._replace(shape=call.shape, axes=axes)
     return broadcast(call, [product, call["self"]], call.shape)
 
 
