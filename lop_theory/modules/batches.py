@@ -59,13 +59,10 @@ class Batches:
     @property
     def several(self) -> bool:
         """Whether there may be more than one batch."""
-        return not self.single and self._count() > 1
-
-    def _count(self) -> int:
         try:
-            return len(self._data)
+            return len(self._data) > 1
         except TypeError:
-            return 2
+            return True
 
 
 def _required(model: nn.Module) -> int:

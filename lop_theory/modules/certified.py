@@ -2,6 +2,7 @@
 were 0 in each."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -48,22 +49,20 @@ def certified_call(
     call: Recorded,
     input_range: tuple[float, float] | None,
     ends: Sequence[Tensor] = (),
-    places: Mapping[str, Place] | None = None,
+    places: Mapping[str, Place] = MappingProxyType({}),
 ) -> Call:
     """Differentiate the call, to ``ends`` and to the weights of the units that it certifies."""
     leaves = pytree.tree_leaves(call.output)
     results = [t for t in (*leaves, call.total) if isinstance(t, Tensor)]
     readers = readers_of(results)
-    fed = [node for node in call.fed if node is not None]
     seen = all(isinstance(leaf, PLAIN) for leaf in leaves)
-    found = frozen_units(model, readers, fed, input_range) if seen else {}
+    found = frozen_units(model, readers, call.fed, input_range) if seen else {}
     gradients = _gradients(call.total, ends, [frozen.weight for frozen in found.values()])
     beyond = set() if call.total is None else reached(call.total, {t.grad_fn for t in results if t is not call.total})
     own = {id(p) for p in model.parameters()}
-    touched = (getattr(node, "variable", None) for node in readers)
-    named = {name: _layer(place, found) for name, place in (places or {}).items()}
+    named = {name: _layer(place, found) for name, place in places.items()}
     return Call(
-        frozenset(id(leaf) for leaf in touched if leaf is not None),
+        frozenset(id(getattr(node, "variable", None)) for node in readers),
         {id(f.weight): _still(f, gradient) for f, gradient in zip(found.values(), gradients, strict=True)},
         {name: id(frozen.weight) for name, frozen in named.items() if frozen is not None},
         any(id(getattr(node, "variable", None)) in own for node in beyond),

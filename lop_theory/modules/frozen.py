@@ -33,8 +33,6 @@ from lop_theory.modules.backward_graph import (
     weighted_sum,
 )
 
-FLAT = ("relu", "relu6", "hardsigmoid", "hardswish")
-"""Activations with flat regions that have no parameter of their own."""
 BOUNDED = {
     "ReluBackward0": "relu", "HardtanhBackward0": "relu6", "HardsigmoidBackward0": "hardsigmoid",
     "HardswishBackward0": "hardswish", "SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh",
@@ -79,7 +77,7 @@ UNKNOWN = Range(*torch.tensor([[-math.inf], [math.inf]], dtype=torch.float64))
 
 
 def frozen_units(
-    model: nn.Module, readers: Readers, inputs: Iterable[Node], input_range: tuple[float, float] | None
+    model: nn.Module, readers: Readers, inputs: Iterable[Node | None], input_range: tuple[float, float] | None
 ) -> dict[Node, Frozen]:
     """By node of an activation: its certified units. ``readers``: those of one call's outputs and loss; ``inputs``: the
     nodes of what it was called with.
@@ -88,18 +86,21 @@ def frozen_units(
     bias are parameters that reach them through that activation alone.
     """
     owned = _owned(model)
-    ends = None if input_range is None else torch.tensor(input_range, dtype=torch.float64)[:, None]
-    known = {} if ends is None else {node: Known(Range(*ends), None) for node in inputs}
-    found: dict[Node, Frozen] = {}
+    known, found = dict[Node | None, Known](), dict[Node, Frozen]()
+    if input_range is not None:
+        ends = Range(*torch.tensor(input_range, dtype=torch.float64)[:, None])
+        known.update((node, Known(ends, None)) for node in inputs)
     for node in sorted((n for n in readers if _operator(n)), key=lambda n: n._sequence_nr()):
         operator, path = _operator(node), behind(node.next_functions[0][0], VIEWS)
-        total = weighted_sum(path[-1]) if path else None
-        z = UNKNOWN if total is None else _pre_activation(total, known)
-        axis = total.axis if total is not None and in_order(path, total.axis) else None
-        units: dict[int, Interval] = {}
-        if total is not None and all(_alone(leaf, node, readers, owned) for leaf in total.leaves):
-            units = _inside(operator, z)
-            found[node] = Frozen(total.weight, axis, units)
+        total = weighted_sum(path[-1])
+        if total is None:
+            known[node] = Known(_after(operator, UNKNOWN, {}), None)
+            continue
+        z = _pre_activation(total, known)
+        alone = all(_alone(leaf, node, readers, owned) for leaf in total.leaves)
+        units = _inside(operator, z) if alone else {}
+        axis = total.axis if in_order(path, total.axis) else None
+        found[node] = Frozen(total.weight, axis, units)
         known[node] = Known(_after(operator, z, units), axis)
     return {node: frozen for node, frozen in found.items() if frozen.units}
 
@@ -128,24 +129,23 @@ def _alone(leaf: Node, activation: Node, readers: Readers, owned: frozenset[int]
     return id(leaf.variable) in owned and read_through(leaf, activation, readers)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _pre_activation(total: Sum, known: Mapping[Node, Known]) -> Range:
+def _pre_activation(total: Sum, known: Mapping[Node | None, Known]) -> Range:
     """Of a weighted sum, rounding included."""
-    weight = total.weight.detach().double().flatten(2) if total.weight.dim() > 2 else total.weight.detach().double()
-    inputs = _inputs(total, known, weight.shape[1])
+    inputs = _inputs(total, known)
     if inputs is None:
         return UNKNOWN
-    return _interval(weight, total.bias.detach().double(), inputs, error_of_sums(total.weight))
+    return _interval(total.weight.detach().double(), total.bias.detach().double(), inputs, error_of_sums(total.weight))
 
 
-def _inputs(total: Sum, known: Mapping[Node, Known], columns: int) -> Range | None:
+def _inputs(total: Sum, known: Mapping[Node | None, Known]) -> Range | None:
     """Bounds of every input of the sum, zero among them (padding adds zeros to the data of a convolution and to the
     means of a pooling); of all units together where something has lost which is which."""
     path = behind(total.reads, HULLS, known)
     if not path or path[-1] not in known:
         return None
     (low, high), axis = known[path[-1]]
-    if axis is None or axis != total.axis or not in_order(path, axis) or len(low) != columns:
-        low, high = low.min().expand(columns), high.max().expand(columns)
+    if axis != total.axis or not in_order(path, total.axis):
+        low, high = low.amin(), high.amax()
     return Range(low.clamp_max(0.0).to(total.weight.device), high.clamp_min(0.0).to(total.weight.device))
 
 
@@ -153,8 +153,8 @@ def _interval(weight: Tensor, bias: Tensor, inputs: Range, error: float) -> Rang
     """b + Σ w·[low, high] with 0·∞ = 0, widened by ``error`` times the terms of the extreme sums."""
     shape = (1, -1) + (1,) * (weight.dim() - 2)
     low, high = inputs.low.view(shape), inputs.high.view(shape)
-    over = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, high, low)).flatten(1)
-    under = torch.where(weight == 0, 0.0, weight * torch.where(weight > 0, low, high)).flatten(1)
+    over = torch.where(weight == 0, 0.0, torch.maximum(weight * low, weight * high)).flatten(1)
+    under = torch.where(weight == 0, 0.0, torch.minimum(weight * low, weight * high)).flatten(1)
     least = bias + under.sum(1) - error * (under.abs().sum(1) + bias.abs())
     most = bias + over.sum(1) + error * (over.abs().sum(1) + bias.abs())
     nothing = torch.isnan(least) | torch.isnan(most)
@@ -167,7 +167,7 @@ def _inside(operator: str, z: Range) -> dict[int, Interval]:
     from lop_theory.graph.scalars import to_float
 
     found: dict[int, Interval] = {}
-    for region in activation(operator).flat_regions() if operator in FLAT else ():
+    for region in activation(operator).flat_regions():
         left, right = (to_float(end) for end in region)
         above = (
             z.low > math.nextafter(left, math.inf) if math.isfinite(left) else torch.ones_like(z.low, dtype=torch.bool)

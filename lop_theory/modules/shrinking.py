@@ -59,7 +59,7 @@ def shrunk(model: nn.Module, example: Any, known: Structure, steps: list[Step], 
             kept[step.layer] = reason
         else:
             allowed.setdefault(step.leaf, step)  # another layer of the same width goes with it
-    whole, change = _fitted(base, model, known, {}, allowed) if allowed else (None, inf)
+    whole, change = _fitted(base, model, known, {}, allowed)
     if whole is not None:
         return Shrunk(whole, allowed, kept, change)
     current, taken, difference = _copied(model), dict[Axis, Step](), 0.0
@@ -110,7 +110,7 @@ def _fitted(
         put(places, chosen)
         change = _difference(base, attempt)
         if change <= base.limit and change < inf:
-            now = base._replace(answers=[(given, _outputs(attempt, given)) for given, _ in base.answers], limit=0.0)
+            now = base._replace(answers=[(given, _outputs(attempt, given)) for given, _ in base.answers])
             put_back(chosen, places, partial(_is_as, now, attempt))
             return attempt, change
         least = min(least, change)
@@ -189,7 +189,7 @@ def _is_as(base: _Base, attempt: nn.Module) -> bool:
 def _outputs(model: nn.Module, inputs: Any) -> list[Any] | None:
     """All outputs, or ``None`` if it does not run."""
     try:
-        with undisturbed(model) as run, torch.no_grad(), random_state(0):
+        with undisturbed(model) as run, torch.no_grad(), random_state():
             return pytree.tree_leaves(run(inputs))
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
         return None

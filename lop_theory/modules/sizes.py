@@ -9,6 +9,7 @@ first whose result is right.
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from functools import cache
 from itertools import combinations, product
 from typing import Any, NamedTuple, cast
 
@@ -100,9 +101,9 @@ def _is_size(value: Any) -> bool:
 @contextmanager
 def _watched(model: nn.Module, read: set[tuple[type, str]]) -> Generator[None]:
     """Within: notes the class and name of every size that is read from the model's objects."""
-    classes: dict[type, type] = {}
     swapped: list[tuple[Any, type]] = []
 
+    @cache
     def watching(kind: type) -> type:
         def get(self: Any, name: str) -> Any:
             value = cast(Any, kind).__getattribute__(self, name)
@@ -116,9 +117,7 @@ def _watched(model: nn.Module, read: set[tuple[type, str]]) -> Generator[None]:
         for _, thing in _objects(model):
             kind = type(thing)
             try:
-                if kind not in classes:
-                    classes[kind] = watching(kind)
-                thing.__class__ = classes[kind]
+                thing.__class__ = watching(kind)
                 swapped.append((thing, kind))
             except (
                 Exception

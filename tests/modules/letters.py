@@ -155,7 +155,8 @@ def told(operator, *args, rules=None, **kwargs):
 def varying(operator, *args, **kwargs):
     """How many axes of a result the checking domain does not take for constant, of operands without clones."""
     program, recording, given, node = traced(operator, args, kwargs)
-    domain = Check(program, Pass({}, recording.sizes), {})
+    tensors = {name: value.tensor() for name, value in given.items()}
+    domain = Check(program, Pass(tensors, recording.sizes), {})
 
     def source(name, shape):
         return tuple((domain.constant if given[name].same else domain.new)(n) for n in shape)

@@ -1,6 +1,7 @@
 """What goes and what takes its place: parameters of smaller models by sums over blocks, reasons to stay, changes."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from lop_theory.modules import compress, detect, merge  # noqa: E402
+from lop_theory.modules import compress, detect, expand, merge  # noqa: E402
 from lop_theory.modules.equitable import structure  # noqa: E402
 from lop_theory.modules.narrowing import Reduced as Line  # noqa: E402
 from lop_theory.modules.narrowing import Step, _product, _sum, fill, gain_of, reduced  # noqa: E402
 from lop_theory.modules.own_class import Scaled  # noqa: E402
-from lop_theory.modules.shrinking import _apart, _Base, _change, _difference  # noqa: E402
+from lop_theory.modules.plan import Plan  # noqa: E402
+from lop_theory.modules.shrinking import _apart, _Base, _change, _close, _difference, _sizes  # noqa: E402
 from tests.modules.test_compress import ROWS, Branches, branches, net  # noqa: E402
+from tests.zoo.plain import Function  # noqa: E402
 
 
 def line(place, gain, stays):
@@ -85,6 +88,67 @@ PAIRS = [
 def test_the_change_of_an_output(a, b, change):
     found = _apart(a, b)
     assert found == pytest.approx(change) if change != math.inf else found > 1e200
+
+
+def test_zeros_are_measured_by_the_smallest_number():
+    assert _apart(torch.zeros(1, dtype=torch.float64), torch.full((1,), 1e-10, dtype=torch.float64)) == 1e-10 / 1e-300
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "tolerance"),
+    [
+        ([], 0.0), ([torch.int64, torch.bool], 0.0), ([torch.float64], 1e-10), ([torch.complex128], 1e-10),
+        ([torch.float64, torch.float32], 1e-5), ([torch.complex64], 1e-5), ([torch.float16, torch.int64], 5e-2),
+    ],
+)  # fmt: skip
+def test_outputs_are_close_by_the_coarsest_of_their_precisions(dtypes, tolerance):
+    assert _close([*(torch.zeros(2, dtype=dtype) for dtype in dtypes), 3, "x"]) == tolerance
+
+
+def test_sizes_that_an_axis_is_made_of():
+    """Of itself, of a grid's lines and of neighbouring lines together, of a row's parts."""
+    plan = Plan()
+    known = SimpleNamespace(plan=plan)
+    two, three, five = plan.free(2), plan.free(3), plan.free(5)
+    assert _sizes(known, two, {}) == [2]
+    assert _sizes(known, plan.join([two, three, five]), {}) == [30, 2, 6, 30, 3, 15, 5, 2, 3, 5]
+    assert _sizes(known, plan.concat([two, three]), {}) == [5, 2, 3]
+    gone = Step("a", five, five, np.array([0, 0, 2, 2, 2]), np.ones(5), np.zeros(5), 0.0)
+    assert _sizes(known, plan.join([two, five]), {five: gone}) == [4, 2, 4, 2, 2, 2]
+
+
+def test_a_width_that_only_a_parameter_of_an_inner_module_shows_shrinks_with_it():
+    class Asked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.needed, self.linear = 4, nn.Linear(4, 3)
+
+        def forward(self, h):
+            if h.shape[-1] != self.needed:
+                raise ValueError
+            return self.linear(h)
+
+    base = Function(lambda m, x: m.o(m.b(torch.tanh(m.a(x)))), a=nn.Linear(4, 4), b=Asked(), o=nn.Linear(3, 2)).double()
+    wide = expand(base, 2, example_input=ROWS)
+    small = compress(wide, detect(wide, ROWS))
+    assert (small.model.b.needed, small.model.b.linear.in_features) == (4, 4)
+    assert small.difference < 1e-12
+
+
+def test_answers_that_are_whole_numbers_must_not_change():
+    """Their tolerance is 0; a batch of another size that the model refuses is no answer."""
+
+    def only(m, x):
+        assert len(x) == len(ROWS)
+        return m.o(torch.tanh(m.a(x))).argmax(1)
+
+    base = Function(only, a=nn.Linear(4, 3), o=nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        base.a.weight[1], base.a.bias[1] = base.a.weight[0], base.a.bias[0]
+        base.o.weight[:, 1] = base.o.weight[:, 0]
+    small = compress(base, detect(base, ROWS))
+    assert small.model.a.out_features == 2
+    assert small.difference == 0.0
 
 
 def test_the_change_of_all_outputs_is_the_largest():

@@ -158,6 +158,7 @@ def test_tuples_of_a_loader_are_cut_to_what_forward_requires():
     assert len(Batches(Takes(lambda *x: x), loader).inputs_of((X, X, X))) == 1
     assert len(Batches(Takes(lambda x, /, y: x), loader).inputs_of((X, X, X))) == 2
     assert len(Batches(Takes(print), loader).inputs_of((X, X, X))) == 1
+    assert len(Batches(Takes(torch.tanh), loader).inputs_of((X, X, X))) == 1  # says nothing of its inputs
     assert Batches(TWO, loader).inputs_of({"x": X}).keys() == {"x"}
     assert not Batches(TWO, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X), 9)).several
 
@@ -203,4 +204,5 @@ def test_rows_that_a_mask_keeps():
     assert kept_rows(mask[:, :1, None].expand(2, 2, 1)[:, :, 0], images, 1) is None
     assert kept_rows(mask, torch.zeros(4, 5), -1).tolist() == [True, False, True, True]  # tokens in one row
     assert kept_rows(mask, torch.zeros(3, 5), -1) is None
+    assert kept_rows(torch.ones(2, 3, dtype=torch.bool), torch.zeros(6, 5, 4), -1) is None  # six rows of five
     assert kept_rows(mask, torch.zeros(5, 4), 0).tolist() == [True, False, True, True]

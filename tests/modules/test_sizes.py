@@ -133,6 +133,12 @@ def test_sizes_follow_what_grew_inside_their_module():
     assert list(names(only)) == [("Two", "width")]
     places = places_of(model, only)
     assert [thing for things in places.values() for thing in things] == [model.first]
+    model.third = Two()
+    assert list(places_of(model, only).values()) == [[model.first, model.third]]
+    assert list(places_of(model, only, lambda path, _: path == "third").values()) == [[model.third]]
+    model.third.width = None  # what another object of the class has is no size
+    assert options_of(model, read, {Growth("first", 4, 8)}, lambda path, _: path == "first") == only
+    assert options_of(model, {(Two, "width")}, {Growth("first", 4, 8)}) == only
     model.first.width = 5
     assert places_of(model, only) == {next(iter(only)): []}
 
