@@ -184,7 +184,7 @@ class Check:
         return maps
 
     def join(self, axes: Sequence[Partition]) -> Partition:
-        if all(isinstance(index, Anything) for index in axes):
+        if all(isinstance(index, Anything) or len(index) == 1 for index in axes):
             return self.constant(int(np.prod([len(index) for index in axes])))
         return canonical(product_map(axes, [block_count(index) for index in axes]))
 

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lop_theory.modules.conditions import Check, canonical  # noqa: E402
+from lop_theory.modules.conditions import Anything, Check, canonical  # noqa: E402
 from tests.modules.letters import b, c, i, r, told, varying, w, x  # noqa: E402
 
 aten = torch.ops.aten
@@ -386,3 +386,7 @@ def test_a_constant_that_is_joined_to_what_varies_is_none():
         assert type(joined) is np.ndarray
         assert joined.tolist() == right
     assert type(canonical(same)) is np.ndarray
+    for axes in ([domain.new(1), same], [same, domain.new(1)]):  # one head whose copies are all equal
+        joined = domain.join(axes)
+        assert type(joined) is Anything
+        assert len(joined) == 2
