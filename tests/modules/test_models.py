@@ -181,3 +181,10 @@ def test_the_block_of_a_transformer_treats_samples_alone():
     block, x = ViTBlock(4, 2, 2, TRANSFORMER).eval(), torch.randn(5, 3, 4)
     torch.testing.assert_close(block(x)[2:3], block(x[2:3]), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(block(x[:, :2]), block(x)[:, :2], atol=1e-4)  # tokens see each other
+
+
+def test_tokens_and_positions_are_drawn_small():
+    torch.manual_seed(0)
+    model = ViT((1, 16, 16), 2, patch=1, width=64, depth=0)
+    for p in (model.positions, model.class_token):
+        assert 0.015 < float(p.detach().std()) < 0.025

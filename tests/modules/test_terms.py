@@ -119,6 +119,9 @@ def test_inputs_of_grouped_sums_stand_at_groups_times_channels():
     effect, data, roles = case(roles, (5, 6, 2), dim=1)
     sizes = value.abs().amax((0, 2)).numpy().reshape(2, 1, 3)
     np.testing.assert_array_equal(inputs_of(effect, data, value, roles), sizes)
+    effect, data, roles = case([("shared", np.arange(3)), ("kept", np.arange(4)), ("summed", np.arange(2))], (5, 6, 2))
+    alike = value.abs().amax((0, 1)).numpy().reshape(1, 1, 2)  # three sums of the same data
+    np.testing.assert_array_equal(inputs_of(effect, data, value, roles), alike)
 
 
 def test_adjoints_stand_where_the_kept_axis_is():
