@@ -164,3 +164,20 @@ def test_steps_that_are_no_numbers_are_undecided(name, pair):
         verdict = certify(pair[1], example_input=X, optimizer=optimizer)
         assert isinstance(verdict, Undecided)
         assert f"{name} is NaN or infinite" in str(verdict)
+
+
+def test_what_widening_did_is_told_line_by_line():
+    from lop_theory.modules.growth import Expansion
+
+    record = Expansion(
+        True, "", {}, {}, {"a.weight": ((2, 3), (4, 3)), "a.bias": ((2,), (4,))}, {"o.bias": "the output"}, {"o": 0.5}
+    )
+    lines = [
+        "runs the model's own class; 2 parameters and buffers widened", "  a.weight: (2, 3) -> (4, 3)",
+        "  a.bias: (2,) -> (4,)", "  input of o × 0.5 (its weight is shared)", "  o.bias keeps a size: the output",
+    ]  # fmt: skip
+    assert str(record).splitlines() == lines
+    other = record._replace(own_class=False, reason="why", widened={}, narrow={}, scaled={})
+    assert str(other) == "runs the rewritten trace (why); 0 parameters and buffers widened"
+    with pytest.raises(InvalidInput, match=r"^clone='Linear': was not made by expand"):
+        expansion(nn.Linear(2, 2))

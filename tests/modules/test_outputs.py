@@ -1,10 +1,24 @@
 """What is returned: which numbers are compared, and whether outputs are laid out as the base's."""
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from lop_theory.modules.outputs import all_compared, compared_outputs, layout_offences, outputs_of, weights_of_outputs  # noqa: E402
+from torch import fx  # noqa: E402
+
+from lop_theory.modules.outputs import (  # noqa: E402
+    _is_compared,
+    _kind,
+    _sources,
+    all_compared,
+    compared_outputs,
+    differentiate,
+    layout_offences,
+    outputs_of,
+    weights_of_outputs,
+)
 from lop_theory.trace import trace  # noqa: E402
 from tests.modules.nets import Model, Several, X  # noqa: E402
 
@@ -62,3 +76,38 @@ def test_outputs_are_laid_out_as_the_bases_or_it_is_said_which_is_not():
     assert one.reason.startswith(
         "what is returned is not laid out as the base's: TreeSpec(tuple, None, [*, *]) against TreeSpec(dict"
     )
+
+
+def test_values_are_told_by_what_is_known_of_them():
+    graph = fx.Graph()
+    for value, kind, compared in (
+        (torch.ones(2), "a tensor of real numbers", True), (torch.ones(2) * 1j, "a tensor of complex numbers", True),
+        (torch.arange(2), "a tensor of torch.int64", False), (torch.ones(2) > 0, "a tensor of torch.bool", False),
+        (7, "computed", False), (None, "computed", True),
+    ):  # fmt: skip
+        node = graph.placeholder(f"x{kind[-4:]}")
+        node.meta = {} if value is None else {"val": value}
+        assert (_kind(node), _is_compared(node)) == (kind, compared)
+    assert (_kind(3), _is_compared(3), _kind("a")) == ("the constant 3", False, "the constant 'a'")
+
+
+def test_sources_are_reached_once_whatever_the_number_of_ways():
+    """2⁶⁴ ways lead from the output to x; none through whole numbers, or what is detached."""
+    graph = fx.Graph()
+    x, w, n, c, d = (graph.placeholder(name) for name in "xwncd")
+    n.meta["val"] = torch.arange(2)
+    y = graph.call_function(torch.add, (graph.call_function(torch.mul, (x, n)), graph.call_function(torch.mul, (w, c))))
+    y = graph.call_function(torch.add, (y, graph.call_function(torch.detach, (d,))))
+    for _ in range(64):
+        y = graph.call_function(torch.add, (y, graph.call_function(torch.sin, (y,))))
+    program = SimpleNamespace(state={"w": "a.weight"}, constants={"c": torch.ones(1)})
+    assert _sources(y, program) == {"x", "a.weight"}
+    assert _sources(3, program) == set()
+
+
+def test_gradients_come_from_what_has_one():
+    x = torch.ones(2, requires_grad=True)
+    differentiate([2 * x, torch.ones(3), x.detach()], [torch.tensor([1.0, 5.0]), torch.ones(3), torch.ones(2)])
+    assert x.grad.tolist() == [2.0, 10.0]
+    differentiate([torch.ones(3)], [torch.ones(3)])
+    differentiate([], [])

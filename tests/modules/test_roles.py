@@ -2,6 +2,7 @@
 told to be learned; clones as modules."""
 
 import operator
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,9 +24,10 @@ from lop_theory.modules.interface import (  # noqa: E402
     Profile,
     Resize,
 )
+from lop_theory.modules.movements import elements_of  # noqa: E402
 from lop_theory.modules.plan import widths  # noqa: E402
 from lop_theory.modules.propagation import UnsupportedOperation, bind, learned, record, sizes_of  # noqa: E402
-from lop_theory.modules.roles import _moving  # noqa: E402
+from lop_theory.modules.roles import _moved, _moving  # noqa: E402
 from lop_theory.modules.rules import RULES, rule_of  # noqa: E402
 from lop_theory.modules.rules.rule_table import table  # noqa: E402
 from lop_theory.modules.scale import argument_of, linear_step, moves  # noqa: E402
@@ -231,6 +233,38 @@ def test_a_profile_tells_the_multiplicities_of_outputs():
     assert profile.cloned()
     assert Profile({"k": (single, pairs)}, {}).cloned()
     assert not Profile({"e": (single,), "s": ()}, {}).cloned()
+
+
+class Rearranged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.u = nn.Parameter(torch.randn(2, 3)), nn.Parameter(torch.randn(6))
+
+    def forward(self, x):
+        w, u = self.w, self.u
+        moved = (
+            w.t(),
+            w.view(3, 2)[1:],
+            u.chunk(2)[1],
+            u[: x.shape[0]],
+            w.t().reshape(-1),
+            w.unsqueeze(1).select(0, 1),
+        )
+        return w, *moved, w.exp().t(), x.t(), (u * x.sum()).view(2, 3)
+
+
+def test_elements_of_a_parameter_that_a_value_is():
+    program, state = trace(Rearranged(), torch.randn(4, 3)), state_of(Rearranged())
+    sizes = record(program, state, flat_inputs(program, torch.randn(4, 3))).sizes
+    output = next(n for n in program.graph.nodes if n.op == "output")
+    found = [elements_of(n, program, state, partial(_moved, sizes)) for n in output.args[0]]
+    assert found[0] == ("w", None)
+    assert [(name, elements.tolist()) for name, elements in found[1:7]] == [
+        ("w", [[0, 3], [1, 4], [2, 5]]), ("w", [[2, 3], [4, 5]]), ("u", [3, 4, 5]), ("u", [0, 1, 2, 3]),
+        ("w", [0, 3, 1, 4, 2, 5]), ("w", [[3, 4, 5]]),
+    ]  # fmt: skip
+    assert found[7:] == [None, None, None]
+    assert elements_of(output.args[0][1], program, state, lambda *_: None) is None
 
 
 def test_dimensions_that_change_along_a_grid_of_elements():
