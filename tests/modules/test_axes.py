@@ -222,6 +222,52 @@ def test_a_fixed_axis_has_fixed_pieces():
     assert axes.split(free, [6]) == [free]
 
 
+def test_a_grid_that_meets_a_row_is_fixed_across_the_rows():
+    """Six units as two times three, and as three and three; or as two and four, which no line of the grid is."""
+    for sizes, cloned in (([3, 3], True), ([2, 4], False)):
+        for first in (True, False):
+            axes = Axes()
+            grid, row = axes.free(6), axes.free(6)
+            outer, inner = axes.split(grid, [2, 3])
+            pieces = axes.parts(row, sizes)
+            one = axes.tie(grid, row) if first else axes.tie(row, grid)
+            assert axes.find(grid) == axes.find(row) == one
+            assert not axes.cloned(outer)
+            assert axes.cloned(inner) == axes.cloned(row) == axes.cloned(pieces[0]) == cloned
+            if cloned:
+                assert axes.find(pieces[0]) == axes.find(pieces[1]) == axes.find(inner)
+                doubled = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+                assert grown(axes, row, inner) == grown(axes, grid, inner) == doubled
+
+
+def test_a_leaf_takes_the_parts_of_what_it_is_tied_to():
+    for first in (True, False):
+        axes = Axes()
+        leaf, whole = axes.free(6), axes.free(6)
+        axes.mark(leaf, "heads")
+        axes.mark(whole, "width")
+        a, b = axes.split(whole, [2, 3])
+        axes.tie(leaf, whole) if first else axes.tie(whole, leaf)
+        assert axes.leaves(leaf) == axes.leaves(whole)
+        assert len(axes.leaves(leaf)) == 2
+        assert axes.marks(a) == axes.marks(b) == {"heads", "width"}
+        assert grown(axes, leaf, b) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+        assert grown(axes, leaf, a) == [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]
+
+
+def test_rows_of_unequal_parts_are_no_grid_and_all_equal_ones_are_tied():
+    axes = Axes()
+    row = axes.concat([axes.free(2), axes.free(4)])
+    assert [axes.size(piece) for piece in axes.split(row, [2, 3])] == [2, 3]
+    assert not axes.cloned(row)
+    parts = [axes.free(2) for _ in range(3)]
+    outer, inner = axes.split(axes.concat(parts), [3, 2])
+    assert len({axes.find(part) for part in (*parts, inner)}) == 1
+    assert not axes.cloned(outer)
+    assert axes.tie(inner, inner) == axes.find(inner)
+    assert axes.cloned(inner)
+
+
 def test_equal_parts_in_a_row_are_a_grid_of_tied_ones():
     axes = Axes()
     first, second = axes.free(3), axes.free(3)
