@@ -17,12 +17,14 @@ from lop_theory.modules.judge import (  # noqa: E402
     _equal,
     _fitted,
     _inert,
+    _near,
     _own_weights,
     _same_incoming,
     _told_equal,
     _twins,
     _why_trapped,
 )
+from lop_theory.modules.verdicts import Block  # noqa: E402
 
 ALONE = Layer("h", "relu", 4, (0, 1, 2, 3), (0, 1, 2, 3), 0.0, None, (), (), (), (), kind="activation")
 SUM = ALONE._replace(module="a", operator="linear", kind="sum", weight=("a.weight", 0))
@@ -170,7 +172,11 @@ def test_own_weights_are_those_of_the_layer_and_of_its_readers():
         "a.weight", "a.bias", "other.weight", "other.bias"
     ]  # fmt: skip
     model.other = model.a
-    assert _own_weights(SUM, evidence(model)) == ["a.weight", "a.bias"]
+    for name in ("a", "other"):
+        assert _own_weights(SUM._replace(weight=(f"{name}.weight", 0)), evidence(model)) == [
+            f"{name}.weight",
+            f"{name}.bias",
+        ]
 
 
 def rule(parting=None, not_known=""):
@@ -257,6 +263,8 @@ def test_twins_are_multiples_of_one_sign_or_of_one_size(monkeypatch):
     assert found.factors == (1.0, 2.0, 0.5)
     assert (found.outgoing, found.residuals) == ((0, 1, 3), (1e-6, 3))
     assert asked == [(1e-6, [True] * 4)]
+    (found,), _ = twins(monkeypatch, [2.0, -4.0, -2.0, 1.0])
+    assert found.units == (0, 3)
     tanh = ALONE._replace(operator="tanh")
     (found,), _ = twins(monkeypatch, [2.0, -2.0, 2.0 + 3e-5, 2.0 - 1e-5], tanh)
     assert found[:3] == ("twin", (0, 1, 3), "one is -1 × the other (sign symmetry of tanh)")
@@ -278,6 +286,33 @@ def test_only_activations_with_a_symmetry_have_twins(monkeypatch):
     for layer in (ALONE._replace(kind="gate", operator="prelu"), ALONE._replace(operator="gelu"), SUM):
         assert twins(monkeypatch, [1.0, 2.0, 3.0, 4.0], layer) == ([], [])
     assert twins(monkeypatch, [1.0, 2.0, 3.0, 4.0], ALONE._replace(operator="prelu"))[0] != []
+
+
+def near(monkeypatch, layer, twins=(), spread=(2.0, 4.0, 8.0, 1.0)):
+    """Units as far apart as their numbers."""
+    like = SimpleNamespace(spread=torch.tensor(spread).double(), distance=lambda i, j: (j - i).abs().double())
+    monkeypatch.setattr(judge, "likeness", lambda _: like)
+    monkeypatch.setattr(judge, "_fitted", lambda _, group: (group, ("left", *group)))
+    monkeypatch.setattr(judge, "_opposition", lambda _layer, _evidence, group: (-0.9, 2.0 + len(group)))
+    return _near(layer, evidence(), list(twins))
+
+
+def test_near_units_are_one_for_each_that_is_equal_or_a_twin(monkeypatch):
+    layer = ALONE._replace(near_blocks=(0, 0, 0, 1))
+    (found,) = near(monkeypatch, layer)
+    assert found[:4] == ("near", (0, 1, 2), judge._why_near(1.0, (-0.9, 5.0)), 1.0)
+    assert (found.factors, found.outgoing, found.residuals) == ((0, 1, 2), (-0.9, 5.0), ("left", 0, 1, 2))
+    (found,) = near(monkeypatch, layer._replace(blocks=(0, 0, 1, 2)))
+    assert found.units == (0, 2)
+    (found,) = near(monkeypatch, layer, [Block("twin", (0, 2), "r")])
+    assert (found.units, found.distance) == ((0, 1), 0.5)
+    assert near(monkeypatch, layer, [Block("twin", (0, 1, 2), "r")]) == []
+    assert near(monkeypatch, layer._replace(near_blocks=(0, 1, 1, 2)), [Block("twin", (0, 2), "r")]) == []
+    first, second = near(monkeypatch, layer._replace(near_blocks=(0, 1, 0, 1)))
+    assert (first.units, second.units) == ((0, 2), (1, 3))
+    assert (first.distance, second.distance) == (1.0, 0.5)
+    (found,) = near(monkeypatch, layer, spread=(0.0, 1.0, 1.0, 1.0))
+    assert found.distance > 1e299
 
 
 def test_least_squares_multiples_and_what_they_leave():
