@@ -11,6 +11,7 @@ from torch import nn  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
 from lop_theory.modules import Profile, certificate, certification, certify, expand  # noqa: E402
 from lop_theory.modules.certification import (  # noqa: E402
+    Certificate,
     _agreement,
     _another,
     _compared,
@@ -18,6 +19,7 @@ from lop_theory.modules.certification import (  # noqa: E402
     _measured,
     _rows,
     _Subject,
+    _supposed,
     _unconfirmed,
     _varies,
     _verdict,
@@ -217,6 +219,27 @@ def test_rows_count_operators_that_lie_in_a_module():
     assert (row.module, row.operators) == ("m", 2)
     assert row.conditions == {"MC1": False, "MC2": True, "MC3": True}
     assert row.offences == (said[0], said[2])
+
+
+def supposed(kind, symbolic_, numeric_):
+    verdict = kind("not known") if kind is Undecided else Fails(SUMS)
+    return Certificate(verdict, (), (SUMS,) * symbolic_, (MC1,) * numeric_, (), 0.0)
+
+
+def test_of_two_orders_of_clones_the_undecided_one_is_told_or_that_of_fewer_offences():
+    told = f"{SUMS.reason} (clones supposed next to one another, or copy after copy: see profile=)"
+    for orders, best in (
+        ([(Fails, 1, 1), (Fails, 1, 0)], 1), ([(Fails, 0, 1), (Fails, 2, 0)], 0), ([(Fails, 2, 0), (Fails, 0, 1)], 1),
+        ([(Fails, 1, 0), (Fails, 0, 1)], 0), ([(Fails, 0, 1), (Undecided, 2, 2)], 1),
+        ([(Undecided, 2, 2), (Fails, 0, 0)], 0), ([(Undecided, 2, 2), (Undecided, 1, 2)], 1),
+    ):  # fmt: skip
+        given = [supposed(*order) for order in orders]
+        found = _supposed(given)
+        if orders[best][0] is Undecided:
+            assert found is given[best]
+        else:
+            assert found.verdict.witness == SUMS._replace(reason=told)
+            assert found._replace(verdict=None) == given[best]._replace(verdict=None)
 
 
 # --- whole certificates -----------------------------------------------------------------------------------------------

@@ -249,3 +249,22 @@ def test_a_mask_of_a_model_without_layers_fits():
     model = network()
     with pytest.raises(InvalidInput, match=r"mask=.*fits the samples of no layer"):
         observe(model, Batches(model, ROWS), loss=None, mask=torch.ones(39), criteria=Criteria())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_loss_of_a_loader_reaches_the_call_in_training_mode_too(training):
+    model = network().train(training)
+    with torch.no_grad():
+        model[0].weight[4], model[0].bias[4] = 0.1, -9.0
+    given = []
+
+    def loss(y, batch):
+        given.append((model.training, len(batch)))
+        return y.square().sum()
+
+    loader = Loader([ROWS[:7], ROWS[7:]], lambda batch: batch)
+    found = observe(model, Batches(model, loader), loss=loss, mask=None, criteria=Criteria(input_range=(-4.0, 4.0)))
+    assert set(found.certified["1"]) == {4}
+    assert not found.beyond
+    assert [n for mode, n in given if mode] == ([7, 33] if training else [33])
+    assert model.training == training

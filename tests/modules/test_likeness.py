@@ -130,6 +130,8 @@ def test_alike_units_are_those_whose_cosine_and_correlation_say_so():
     h[:, 4] = -h[:, 0]
     assert alike_blocks(seen(h), 0.95, ALL[:6]) == (0, 1, 2, 1, 3, 1)
     assert alike_blocks(seen(h), 0.9999999, ALL[:6]) == (0, 1, 2, 3, 4, 5)
+    multiples = torch.stack([h[:, 0], 2 * h[:, 0], 4 * h[:, 0]], 1)
+    assert alike_blocks(seen(multiples), 0.95, ALL[:3]) == (0, 0, 0)
     eligible = torch.tensor([True, True, True, False, True, True])
     assert alike_blocks(seen(h), 0.95, eligible) == (0, 1, 2, 3, 4, 1)
     assert alike_blocks(seen(h), 0.95, ~ALL[:6]) == (0, 1, 2, 3, 4, 5)
