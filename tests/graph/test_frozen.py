@@ -125,11 +125,12 @@ def test_inner_flat_regions_and_chains_through_layers():
 def test_in_floats_a_formula_that_may_cancel_bounds_nothing():
     from lop_theory.activations import from_formula
 
-    for phi, frozen in ((activation("tanh"), True), (from_formula("tanh(x)"), False)):
+    cases = ((activation("tanh"), True), (from_formula("tanh(x)"), False), (activation("hermite", k="2"), False))
+    for phi, frozen in cases:
         nodes = [Node("u", phi), Node("v", activation("relu"), -5.0), Node("y", activation("identity"))]
-        network = build_network(["x"], nodes, [("x", "u", 1.0), ("u", "v", 1.0), ("v", "y", 1.0)], ["y"])
-        assert bool(frozen_units(network)) == frozen
-        assert frozen_units(network, arithmetic="exact")
+        network = build_network(["x"], nodes, [("x", "u", 1.0), ("u", "v", -1.0), ("v", "y", 1.0)], ["y"])
+        assert bool(frozen_units(network, (-1, 1))) == frozen
+        assert frozen_units(network, (-1, 1), arithmetic="exact")
     assert SLACK >= 4
 
 
