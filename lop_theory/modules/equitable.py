@@ -136,10 +136,9 @@ def _run_once(
 
 def _tolerant(program: Program, rules: Rules, skipped: dict[str, str]) -> dict[Any, Callable[[Call], Any]]:
     """Rules for every operator of the program: where there is none, or it fails, all axes become singletons."""
-    known = {**RULES, **rules}
 
     def guarded(target: Any) -> Callable[[Call], Any]:
-        rule = rule_of(target, known)
+        rule = rule_of(target, rules) or rule_of(target, RULES)
 
         def apply(call: Call) -> Any:
             try:

@@ -86,8 +86,8 @@ def _absorb(model: nn.Module, known: Structure, step: Step) -> None:
     if not step.shift.any():
         return
     for name, roots in known.roles.summed.items():
-        bias = bias_of(model, name) if step.leaf in roots else None
-        if bias is not None:
+        bias = bias_of(model, name)
+        if step.leaf in roots and bias is not None:
             weight = model.get_parameter(name)
             bias += (weight.double() @ torch.as_tensor(step.shift, device=weight.device)).to(bias)
 
@@ -98,12 +98,11 @@ def bias_of(model: nn.Module, weight: str) -> Tensor | None:
 
 def _narrow(tensor: Tensor, known: Structure, name: str, taken: Taken) -> Any:
     """Along every dimension: the rows that stay, or sums over those that they stand for."""
-    value: Any = tensor.detach()
-    value = value.double().cpu().numpy() if tensor.is_floating_point() else value.cpu().numpy()
-    before = value.shape
-    for dim, axis in enumerate(known.axes[name]):
-        if not any(leaf in taken for leaf in known.plan.leaves(axis)):
-            continue
+    axes = known.axes[name]
+    if taken.keys().isdisjoint(leaf for axis in axes for leaf in known.plan.leaves(axis)):
+        return tensor
+    value: Any = tensor.detach().double().cpu().numpy()
+    for dim, axis in enumerate(axes):
         line = reduced(known, axis, taken)
         if _only_summed(known, name, dim):
             shape = [1] * value.ndim
@@ -111,8 +110,6 @@ def _narrow(tensor: Tensor, known: Structure, name: str, taken: Taken) -> Any:
             value = block_sums(value * line.gain.reshape(shape), line.place, dim)
         else:
             value = np.take(value, np.flatnonzero(line.stays), axis=dim)
-    if value.shape == before:
-        return tensor
     narrow = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
     return nn.Parameter(narrow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else narrow
 

@@ -96,7 +96,6 @@ def propagate(
 
     An operator without a rule takes and gives axes that must not be cloned.
     """
-    table = {**RULES, **(rules or {})}
     axes: dict[str, Any] = {}
     for node in program.graph.nodes:
         size = recording.sizes.get(node.name)
@@ -105,7 +104,7 @@ def propagate(
         elif node.op == "call_function":
             call = _call(node, recording, domain, axes)
             domain.enter(call)
-            axes[node.name] = _apply(call, table, program)
+            axes[node.name] = _apply(call, rules or {}, program)
             domain.leave(call, axes[node.name])
         elif node.op == "output":
             domain.finish(node)
@@ -145,9 +144,9 @@ def _scalar(call: Call) -> bool:
     return not any(o.shape for o in call.operands()) and all(shape == () for shape in shapes)
 
 
-def _apply(call: Call, table: Rules, program: Program) -> Any:
+def _apply(call: Call, own: Rules, program: Program) -> Any:
     target = call.node.target
-    rule = rule_of(target, table)
+    rule = rule_of(target, own) or rule_of(target, RULES)
     if rule is not None and not _scalar(call):
         return rule(call)
     if target is operator.getitem:

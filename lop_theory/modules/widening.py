@@ -140,7 +140,7 @@ def _with_new_values(profile: Profile, graph: Any) -> Profile:
     """Nodes that a rewrite inserted carry the partition of what they rescale; inserted size arithmetic carries none."""
     values = dict(profile.values)
     for node in graph.nodes:
-        if node.name not in values and node.op == "call_function" and node.meta.get("like") in values:
+        if node.meta.get("like") in values:
             values[node.name] = values[node.meta["like"]]
     return profile._replace(values=values)
 

@@ -1,5 +1,6 @@
 """What goes and what takes its place: parameters of smaller models by sums over blocks, reasons to stay, changes."""
 
+import copy
 import math
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from lop_theory.modules.narrowing import Reduced as Line  # noqa: E402
 from lop_theory.modules.narrowing import Step, _product, _sum, fill, gain_of, reduced  # noqa: E402
 from lop_theory.modules.own_class import Scaled  # noqa: E402
 from lop_theory.modules.plan import Plan  # noqa: E402
-from lop_theory.modules.shrinking import _apart, _Base, _change, _close, _difference, _sizes  # noqa: E402
+from lop_theory.modules.shrinking import _apart, _Base, _base, _change, _close, _difference, _is_as, _sizes  # noqa: E402
 from tests.modules.test_compress import ROWS, Branches, branches, net  # noqa: E402
 from tests.zoo.plain import Function  # noqa: E402
 
@@ -149,6 +150,43 @@ def test_answers_that_are_whole_numbers_must_not_change():
     small = compress(base, detect(base, ROWS))
     assert small.model.a.out_features == 2
     assert small.difference == 0.0
+
+
+def test_answers_are_those_to_the_example_and_to_other_sizes():
+    x = torch.randn(2, 3)
+    plain, named = nn.Identity(), Function(lambda _, *, x: 2 * x)
+    for model, example in ((plain, x), (plain, (x,)), (named, {"x": x})):
+        base = _base(model, example, exact=True)
+        assert [tuple(outputs[0].shape) for _, outputs in base.answers] == [(2, 3), (3, 3), (2, 5), (2, 9)]
+        assert base.limit == 1e-5
+    assert _base(plain, x, exact=False).limit == math.inf
+    nothing = _base(Function(lambda _, x: x[9]), x, exact=True)
+    assert (nothing.answers, nothing.read) == ([], set())
+
+
+def test_answers_bit_for_bit():
+    x = torch.ones(2, dtype=torch.float64)
+    base = _Base(nn.Identity(), [(x, [x])], 1.0, set())
+    assert _is_as(base, nn.Identity()) is True
+    assert _is_as(base, Function(lambda _, x: x * (1 + 1e-15))) is False
+    assert _is_as(base, Function(lambda _, x: x * 2)) is False
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_sums_are_formed_in_doubles_and_kept_in_the_precision_of_the_model(dtype):
+    """1 + 2⁻²⁴ + 2⁻²⁴ is 1 + 2⁻²³, which a sum in float32 does not see; what no step narrows stays as it is."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).to(dtype)
+    with torch.no_grad():
+        model[2].weight.copy_(torch.tensor([[1.0, 2.0**-24, 2.0**-24]]))
+    known = structure(model.double(), torch.ones(4, 2, dtype=torch.float64))
+    model, shell = model.to(dtype), copy.deepcopy(model.to(dtype))
+    leaf = known.plan.find(known.axes["0.weight"][0])
+    step = Step("0", known.axes["0.weight"][0], leaf, np.zeros(3, int), np.ones(3), np.zeros(3), 0.0)
+    fill(shell, model, known, {leaf: step})
+    assert shell[2].weight.dtype == dtype
+    assert shell[2].weight.tolist() == torch.tensor([[1.0 + 2.0**-23]], dtype=torch.float64).to(dtype).tolist()
+    assert shell[0].weight.shape == (1, 2)
+    assert torch.equal(shell[2].bias, model[2].bias)
 
 
 def test_the_change_of_all_outputs_is_the_largest():

@@ -11,6 +11,7 @@ from lop_theory.modules import expand  # noqa: E402
 from lop_theory.modules.own_class import (  # noqa: E402
     NotNativeError,
     _close,
+    _fits,
     _growth,
     _same,
     _scaled_modules,
@@ -19,7 +20,7 @@ from lop_theory.modules.own_class import (  # noqa: E402
     _unchanged,
 )
 from lop_theory.modules.plan import widths  # noqa: E402
-from lop_theory.trace.comparison import Pass  # noqa: E402
+from lop_theory.trace.comparison import Pass, model_pass  # noqa: E402
 from tests.modules.nets import Model, X, gap  # noqa: E402
 from tests.zoo.plain import Function, lin  # noqa: E402
 
@@ -101,6 +102,15 @@ def test_answers_that_are_the_same_bit_for_bit():
     assert not _unchanged(nn.Identity(), answers, X)
     branch = Function(lambda _, x: x if x.sum() > -1e9 else -x)
     assert not _unchanged(branch, answers[:1], X)
+
+
+def test_a_clone_fits_if_it_answers_every_call_and_can_be_traced():
+    calls = [(mode, ((x,), {}), model_pass(nn.Identity(), ((x,), {}))) for mode, x in ((False, X), (True, X[:3]))]
+    assert _fits(nn.Identity(), calls, X, 1e-9)
+    assert not _fits(nn.Tanh(), calls, X, 1e-9)
+    assert not _fits(Function(lambda _, x: x if len(x) > 3 else -x), calls, X, 1e-9)
+    assert not _fits(Function(lambda m, x: -x if m.training else x), calls, X, 1e-9)
+    assert not _fits(Function(lambda _, x: x if x.sum() > -1e9 else -x), calls, X, 1e-9)
 
 
 def test_outputs_that_are_no_tensors_or_not_finite():

@@ -104,6 +104,21 @@ def test_what_keeps_a_width_is_named():
         expand(nn.Linear(5, 3).double(), 2, example_input=X)
 
 
+def test_four_of_the_operators_that_keep_all_widths_are_named():
+    operators = torch.softmax, torch.log_softmax, torch.cumsum, torch.cumprod, torch.logcumsumexp
+    base = Model(lambda s, x: s.o(sum(f(layer(x), -1) for f, layer in zip(operators, s.layers, strict=True))))
+    base.layers = nn.ModuleList(nn.Linear(5, 4) for _ in operators)
+    del base.a
+    kept = r"kept by \(top\):cumprod, \(top\):cumsum, \(top\):log_softmax, \(top\):logcumsumexp$"
+    with pytest.raises(InvalidInput, match=kept):
+        expand(base.double(), 2, example_input=X)
+
+
+def test_one_output_keeps_no_width():
+    base = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    assert expansion(expand(base, 2, example_input=X)).narrow == {"0.weight": "0:linear"}
+
+
 def test_parameters_that_no_mode_uses_stay():
     base = Model(lambda s, x: s.o(s.a(x)) if s.training else s.o(s.b(x))).double()
     base.b, base.c = nn.Linear(5, 4).double(), nn.Linear(5, 4).double()

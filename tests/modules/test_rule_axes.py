@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lop_theory.modules.conditions import Anything, Check, canonical  # noqa: E402
+from lop_theory.modules.interface import Operand  # noqa: E402
 from tests.modules.letters import b, c, i, r, told, varying, w, x  # noqa: E402
 
 aten = torch.ops.aten
@@ -375,6 +376,17 @@ def test_what_is_written_to_drawn_or_multiplied_is_no_constant(call):
 )  # fmt: skip
 def test_what_stays_constant(call, right):
     assert varying(*call)[0] == right
+
+
+def test_a_rule_of_ones_own_gets_plain_lists_and_the_last_word():
+    seen = []
+
+    def rule(call):
+        seen.append([type(call["dims"]), type(call["self"]), call["dims"]])
+        return call.domain.tie(*call["self"].axes), *call["self"].axes[:1]
+
+    assert told(aten.permute.default, x(3, 3), [1, 0], rules={aten.permute: rule}) == "a a -> a a"
+    assert seen == [[list, Operand, [1, 0]]]
 
 
 def test_a_constant_that_is_joined_to_what_varies_is_none():

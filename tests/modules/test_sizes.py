@@ -245,6 +245,10 @@ def test_sizes_of_ones_own_stay_where_the_weight_did_not_change():
     resize(odd, before)
     assert (odd.in_features, odd.out_features) == (6, 77)
     resize(nn.ReLU(), nn.ReLU())
+    turned, before = nn.Linear(3, 2), nn.Linear(3, 2)  # a weight of inputs × outputs
+    turned.weight, before.weight = nn.Parameter(torch.ones(6, 2)), nn.Parameter(torch.ones(3, 2))
+    resize(turned, before)
+    assert (turned.in_features, turned.out_features) == (6, 2)
 
 
 # --- whether a clone answers as its base does -------------------------------------------------------------------------

@@ -247,6 +247,16 @@ def test_values_that_no_input_reaches_and_what_enters_as_it_is():
     ]  # fmt: skip
 
 
+def test_a_table_cut_to_the_number_of_samples_is_learned():
+    """The number of rows is no content of the input."""
+    model = Function(lambda m, x: m.table[: x.shape[0]].exp() + x, table=nn.Parameter(torch.ones(20, 3)))
+    program, state = trace(model, X.float()), state_of(model)
+    sizes, values = _run_once(program, state, [X.float()])
+    kinds = {node.name: str(node.target).split(".")[1] for node in program.graph.nodes if node.op == "call_function"}
+    assert {kinds.get(name, "table") for name in learned(program, sizes)} == {"table", "slice", "exp"}
+    assert {kinds.get(name, "table") for name in values} == {"table", "slice", "exp"}
+
+
 def test_noise_names_what_it_acts_on():
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 2)).double()
     found = structure(model.train(), X)
