@@ -106,8 +106,12 @@ class _Gatherer:
             if values.requires_grad:
                 values.register_hook(lambda gradient: self._count(name, gradient, layer.dim, rows))
 
-    def _count(self, name: str, gradient: Tensor, dim: int, rows: Tensor | None) -> None:
+    def _count(self, name: str, gradient: Tensor | None, dim: int, rows: Tensor | None) -> None:
         """|∂L/∂H_ij| < 1e-4 · mean_i|H_ij|, the mean over all data."""
+        if gradient is None:
+            raise InvalidInput(
+                "model", name, "gets no gradient: a layer that reads it has no derivative", "pass it unquantised"
+            )
         m = self.gathered[name].columns
         if m is None:
             return

@@ -38,7 +38,7 @@ from lop_theory.trace.fingerprints import fingerprint
 from lop_theory.trace.program import Input, Node, Program, operator_name
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
-from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks
+from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse_scripts
 
 _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
@@ -82,6 +82,7 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     """
     args, kwargs = as_arguments(example_input)
     _require_entries((args, kwargs))
+    refuse_scripts(model)
     wanted = model.training if training is None else training
     built = fingerprint(model, (args, kwargs))
     kept = _TRACES.setdefault(model, {})
@@ -132,12 +133,21 @@ def mode(model: nn.Module, *, training: bool) -> Generator[None]:
     """Within: training or evaluation mode; afterwards every module's own mode again."""
     before = {module: module.training for module in model.modules()}
     if training != model.training:
-        model.train(training)
+        _switch(model, training)
     try:
         yield
     finally:
         for module, was in before.items():
             module.training = was
+
+
+def _switch(model: nn.Module, training: bool) -> None:
+    try:
+        model.train(training)
+    except NotImplementedError as error:  # what torch.export made knows one mode alone
+        raise NotTraceable(
+            "(top)", f"has no other mode ({one_line(error)})", "pass the module it was made of"
+        ) from error
 
 
 @contextmanager

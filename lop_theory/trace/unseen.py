@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
@@ -25,6 +26,15 @@ def one_line(error: Exception) -> str:
     """The first line of a message, at most 200 characters of it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
+
+
+def refuse_scripts(model: nn.Module) -> None:
+    """Raise :class:`NotTraceable` for modules in TorchScript."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise NotTraceable(
+                name or "(top)", "is TorchScript, in which no trace looks", "pass the module it was made of"
+            )
 
 
 def refuse_hooks(model: nn.Module) -> None:

@@ -208,3 +208,11 @@ def test_a_scale_that_a_wider_head_would_compute_anew_shrinks_with_it(scale):
     rows = clone.state()["q.weight"].detach()
     gain = 2**-0.5 if scale in (None, 0.5) else 0.5
     torch.testing.assert_close(rows, base.q.weight.detach().repeat_interleave(2, 0) * gain, rtol=1e-12, atol=0)
+
+
+def test_a_layer_without_a_derivative_is_named():
+    """What a quantised layer reads gets no gradient at all, which no share of small gradients can say."""
+    plain = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    quantised = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(InvalidInput, match="gets no gradient: a layer that reads it has no derivative"):
+        _detect(quantised, torch.ones(8, 4))

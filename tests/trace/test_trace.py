@@ -313,6 +313,17 @@ def test_hooks_on_gradients_are_refused_and_forward_hooks_are_traced():
         trace(model, X)
 
 
+def test_what_torch_made_of_a_module_is_refused_where_it_cannot_be_traced():
+    plain = nn.Sequential(nn.Linear(5, 3), nn.ReLU()).double()
+    for script in (torch.jit.script(plain), nn.Sequential(torch.jit.trace(plain, X))):
+        with pytest.raises(NotTraceable, match="TorchScript"):
+            trace(script, X)
+    exported = torch.export.export(plain.train(), (X,)).module()
+    assert trace(exported, X)
+    with pytest.raises(NotTraceable, match="has no other mode"):
+        trace(exported, X, training=not exported.training)
+
+
 def test_a_planted_difference_names_the_first_module():
     model = Model(lambda s, x: s.o(torch.tanh(s.a(x))))
     program = trace(model, X)
