@@ -135,9 +135,7 @@ def _transposed(node: Node | None) -> Node | None:
     return node.next_functions[0][0] if node is not None and node.name() == "TBackward0" else None
 
 
-def _sum(weight: Node | None, bias: Node | None, reads: Node | None, axis: int) -> Sum | None:
-    if weight is None or bias is None:
-        return None
+def _sum(weight: Any, bias: Any, reads: Node | None, axis: int) -> Sum | None:
     rows, added = (getattr(node, "variable", None) for node in (weight, bias))
     if rows is None or added is None or added.shape != rows.shape[:1]:
         return None

@@ -85,7 +85,7 @@ class Layer(NamedTuple):
 
 
 def _shared(blocks: tuple[int, ...]) -> int:
-    counts = np.bincount(blocks) if blocks else np.zeros(1, dtype=int)
+    counts = np.bincount(np.array(blocks, dtype=int))
     return int(counts[counts > 1].sum())
 
 

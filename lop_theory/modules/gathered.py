@@ -196,7 +196,7 @@ def likeness(gathered: Gathered) -> Likeness:
     """What the sketch says of sizes and distances."""
     assert gathered.sketch is not None
     m = gathered.summed()
-    unit = math.sqrt(SCALE / max(m.samples, 1))
+    unit = math.sqrt(SCALE / m.samples)
     centred = gathered.sketch.units - gathered.sketch.ones[:, None] * m.mean[None, :]
     return Likeness(
         gathered.sketch.units, centred, gathered.sketch.units.norm(dim=0) * unit, centred.norm(dim=0) * unit, unit

@@ -117,9 +117,9 @@ def _met(plan: Plan, modes: Mapping[bool, Traced]) -> set[Axis]:
         axis for effects in plan.effects.values() for e in effects if isinstance(e, Contraction) for _, axis in e.roles
     ]
     for traced in modes.values():
-        for node in traced.program.graph.nodes:
-            if node.op == "call_function" and node.name not in traced.recording.learned:
-                axes += flat(traced.axes.get(node.name, ()))
+        for name, found in traced.axes.items():
+            if name not in traced.recording.learned:
+                axes += flat(found)
     return {leaf for axis in axes for leaf in plan.leaves(axis)}
 
 

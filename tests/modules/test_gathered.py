@@ -89,6 +89,23 @@ def test_batches_merge_into_one():
     torch.testing.assert_close(whole.sketch.ones, parts.sketch.ones, rtol=1e-10, atol=1e-10)
 
 
+def test_three_batches_by_hand():
+    """Two units; extremes, means and squares of six samples, slopes below 1/2."""
+    found = Gathered()
+    batches = [[[2.0, -1.0], [3.0, 4.0]], [[1.0, 0.0], [6.0, 2.0]], [[2.0, 2.0], [4.0, -5.0]]]
+    for batch in batches:
+        found.add(torch.tensor(batch, dtype=torch.float64), -1)
+        found.add_slopes(torch.tensor(batch, dtype=torch.float64) / 4, -1, 0.5)
+    assert found.extremes.low.tolist() == [1.0, -5.0]
+    assert found.extremes.high.tolist() == [6.0, 4.0]
+    assert found.slopes.largest.tolist() == [1.5, 1.25]
+    assert found.slopes.small.tolist() == [1, 2]  # |s| < 1/2: of 2, 3, 1, 6, 2, 4 and −1, 4, 0, 2, 2, −5 quarters
+    sums = found.summed()
+    assert sums.samples == 6
+    assert sums.mean.tolist() == pytest.approx([3.0, 1 / 3])
+    assert found.related()[1].gram.tolist() == [[70.0, 6.0], [6.0, 50.0]]
+
+
 def test_more_batches_than_were_promised_are_refused():
     with pytest.raises(InvalidInput, match="more batches"):
         gathered(drawn(8, 3), drawn(8, 3), alike=0.9)

@@ -114,6 +114,15 @@ def test_four_of_the_operators_that_keep_all_widths_are_named():
         expand(base.double(), 2, example_input=X)
 
 
+def test_a_width_that_no_weight_sums_over_grows_too():
+    words = Model(lambda s, ids: s.t(ids).tanh().square().sum(-1))
+    words.t = nn.Embedding(7, 4)
+    ids = torch.arange(6).reshape(2, 3)
+    clone = expand(words.double(), 2, example_input=ids, traced=True)
+    assert clone.state()["t.weight"].shape == (7, 8)
+    assert gap(clone, words, ids) < 1e-14
+
+
 def test_one_output_keeps_no_width():
     base = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).double()
     assert expansion(expand(base, 2, example_input=X)).narrow == {"0.weight": "0:linear"}

@@ -14,6 +14,7 @@ from lop_theory.modules import Criteria, Loader  # noqa: E402
 from lop_theory.modules.batches import Batches, kept_rows, mask_of  # noqa: E402
 from lop_theory.modules.detection import Detection, Layer, require_criteria  # noqa: E402
 from lop_theory.modules.frozen import Interval  # noqa: E402
+from lop_theory.modules.gathered import FALSE_ALARMS, SKETCHES  # noqa: E402
 from lop_theory.modules.verdicts import KINDS, MEANINGS, Block, Skipped  # noqa: E402
 
 NEAR = Block("near", (0, 1), "0.1 of their spread apart <b>", 0.1, (1.0, 2.0), (-0.5, 3.0), residuals=(0.0, 0.5))
@@ -206,3 +207,12 @@ def test_rows_that_a_mask_keeps():
     assert kept_rows(mask, torch.zeros(3, 5), -1) is None
     assert kept_rows(torch.ones(2, 3, dtype=torch.bool), torch.zeros(6, 5, 4), -1) is None  # six rows of five
     assert kept_rows(mask, torch.zeros(5, 4), 0).tolist() == [True, False, True, True]
+
+
+def test_what_is_asked_where_nothing_else_is_said():
+    """ReDo's τ = 0.025 and the paper's 1e-4 are their defaults."""
+    assert tuple(Criteria()) == (1e-6, 0.95, 0.025, 1e-4, None)
+    assert Detection((), 5).batches == 1
+    assert (FALSE_ALARMS, SKETCHES) == (0.01, 16)
+    none = Layer("a", "linear", 0, (), (), 0.0, None, (), (), (), ())
+    assert (none.cloned, none.near, none.moving) == (0, 0, 0)

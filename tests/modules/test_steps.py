@@ -106,6 +106,31 @@ def test_the_step_of_a_parameter():
     assert step_of(model, "0.bias", optimizer).apart("gradient") == 0.0
 
 
+def test_the_largest_entry_is_of_the_module_itself_and_may_be_of_nothing():
+    model = nn.Sequential(nn.Linear(2, 2)).double()
+    model.own, model.none = nn.Parameter(torch.full((2,), -3.0).double()), nn.Parameter(torch.zeros(0).double())
+    with torch.no_grad():
+        model[0].weight.fill_(50.0)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    assert step_of(model, "own", optimizer).none == pytest.approx(3e-9)
+    assert step_of(model, "0.bias", optimizer).none == pytest.approx(50e-9)
+    alone = nn.Module()
+    alone.none = nn.Parameter(torch.zeros(0).double())
+    assert step_of(alone, "none", optimizer) == Step("SGD", {}, 0.0)
+
+
+def test_step_sizes_that_are_usual_and_powers_of_the_gradient():
+    """0.1 of what is added, 1e-3 of what is divided by its size; squares but for Adamax."""
+    small = {"lr": 1e-9, "eps": 1e-8, "betas": (0.9, 0.99)}
+    assert Step("SGD", {"lr": 1e-9}, NONE).apart("gradient") == pytest.approx(NONE / 0.1)
+    assert Step("Adam", small, NONE).apart("gradient") == pytest.approx(NONE * 0.1 / 1e-3 * 1e-8)
+    for key in ("exp_avg_sq", "max_exp_avg_sq"):
+        assert Step("Adam", small, NONE).apart(key) == pytest.approx((NONE * 1e-8) ** 2, rel=1e-9, abs=0)
+    assert Step("RMSprop", small, NONE).apart("square_avg") == pytest.approx((NONE * 1e-8) ** 2, rel=1e-9, abs=0)
+    assert Step("Adamax", small, NONE).apart("exp_inf") == pytest.approx(NONE * 1e-8, rel=1e-9, abs=0)
+    assert Step("SGD", small, NONE).apart("exp_avg_sq") == Step("Adam", small, NONE).apart("other") == 0.0
+
+
 class Attention(nn.Module):
     """The gradient of key biases is 0 but for rounding: softmax does not see a shift of all scores."""
 
