@@ -23,7 +23,7 @@ from lop_theory.modules.optimizer import (  # noqa: E402
     optimizer_offences,
 )
 from lop_theory.modules.steps import Step  # noqa: E402
-from lop_theory.modules.training import TrainingRule, step_offences, training_rule  # noqa: E402
+from lop_theory.modules.training import TrainingRule, _decays, step_offences, training_rule  # noqa: E402
 
 PAIRS, THREE = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0])
 ROWS = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -305,3 +305,11 @@ def test_steps_of_gradients_that_are_rounding_are_not_known():
     adam = torch.optim.Adam(model.parameters(), 0.1, weight_decay=0.1)
     (found,) = step_offences(model, adam, Profile({"a.weight": (PAIRS, np.zeros(3, dtype=int))}, {}), {})
     assert found.reason == "Adam divides the decay of a.weight, whose weights differ within the block"
+
+
+def test_a_group_without_a_decay_has_none():
+    for group, decays in (
+        ({}, False), ({"weight_decay": 0}, False), ({"weight_decay": 0.1}, True),
+        ({"weight_decay": torch.tensor([0.0, 0.1])}, True), ({"weight_decay": torch.zeros(2)}, False),
+    ):  # fmt: skip
+        assert _decays(group) == decays
