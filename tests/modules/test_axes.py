@@ -112,6 +112,16 @@ def test_redistribution_vanishes_in_all_block_sums(rows, columns, groups):
     np.testing.assert_allclose(noise, noise[:1].repeat(groups, 0))
 
 
+def test_noise_needs_inputs_and_outputs():
+    kept, summed = ("kept", np.array([0, 0, 1])), ("summed", np.array([0, 1, 1]))
+    noise = zero_sum_noise([kept, summed], 0)
+    assert bool((noise[:2, 1:] != 0).all())
+    assert noise[2, 0] == 0.0  # alone on both sides
+    assert not np.array_equal(noise, zero_sum_noise([kept, summed], 1))
+    for roles in ([kept], [summed], [("shared", np.arange(2)), summed]):
+        assert zero_sum_noise(roles, 0).tolist() == np.zeros([len(index) for _, index in roles]).tolist()
+
+
 # --- case by case -----------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,7 @@ def test_weights_that_read_a_layer_are_one_row_a_unit():
     found = outgoing(model, seen, "h", 3)
     assert [tuple(t.shape) for t in found] == [(3, 2), (3, 4), (3, 16)]
     assert all(t.dtype == torch.float64 for t in found)
+    assert outgoing(model, seen[-2:], "h", 1) == []
     torch.testing.assert_close(found[0], model["dense"].weight.detach().double().T)
     flat = model["flat"].weight.detach().double()
     for unit in range(3):

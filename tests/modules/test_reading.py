@@ -13,11 +13,14 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lop_theory.errors import InvalidInput  # noqa: E402
-from lop_theory.modules import Loader  # noqa: E402
+from lop_theory.modules import Loader, expand  # noqa: E402
 from lop_theory.modules.building import _keywords, _line, imported  # noqa: E402
 from lop_theory.modules.checkpoint import _reason, load_state, load_tensors, read_state  # noqa: E402
 from lop_theory.modules.command import _detected, _inputs, _takes, parser  # noqa: E402
+from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.modules.infer import inferred_profile  # noqa: E402
+from tests.modules.nets import Model, X  # noqa: E402
+from tests.modules.test_scales import attention  # noqa: E402
 
 DEFAULTS = {
     "checkpoint": Path("x.pt"), "model": None, "args": None, "data": Path("d.npy"), "batch_size": None, "mask": None,
@@ -226,6 +229,17 @@ class Sized(nn.Module):
 
     def forward(self, x):
         return self.o(torch.tanh(self.a(x[:, : self.a.in_features])))
+
+
+def test_heads_are_tried_before_what_is_in_them():
+    base = Model(attention(lambda s, x: (s.q(x), None)))
+    base.q = nn.Linear(5, 4)
+    clone = expand(base.double(), 2, example_input=X, attention="heads")
+    found = inferred_profile(clone, base, X).state
+    assert {name: [i.tolist() for i in maps] for name, maps in found.items()} == {
+        name: [i.tolist() for i in maps] for name, maps in profile_of_clone(clone).state.items()
+    }
+    assert found["q.weight"][0].tolist() == [0, 1, 0, 1, 2, 3, 2, 3]
 
 
 def test_multiplicities_are_ratios_of_sizes_of_what_may_be_cloned():

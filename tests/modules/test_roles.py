@@ -56,7 +56,7 @@ class Everything(nn.Module):
         return F.linear(h, self.table.weight)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def found():
     return structure(Everything().double(), torch.randn(3, 5, 4, dtype=torch.float64))
 
@@ -67,16 +67,15 @@ DIMENSIONS = {  # along, kept
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DIMENSIONS)
-def test_dimensions_that_sums_run_along_and_that_they_are_told_apart_along(found, name):
-    along, kept = DIMENSIONS[name]
+def test_dimensions_that_sums_run_along_and_that_they_are_told_apart_along(found):
     roles = found.roles
-    assert roles.along[name] == along
-    assert roles.kept[name] == kept
-    roots = {found.plan.find(found.axes[name][dim]) for dim in along}
-    if name != "fused.weight":
-        assert roles.summed[name] == roots
-    assert {root for _, root in roles.readers[name]} == roles.summed[name]
+    for name, (along, kept) in DIMENSIONS.items():
+        assert roles.along[name] == along
+        assert roles.kept[name] == kept
+        roots = {found.plan.find(found.axes[name][dim]) for dim in along}
+        if name != "fused.weight":
+            assert roles.summed[name] == roots
+        assert {root for _, root in roles.readers[name]} == roles.summed[name]
 
 
 def test_uses_readers_and_what_enters_as_it_is(found):
