@@ -73,7 +73,7 @@ class Rewriter:
         replace_argument(node, effect.argument, grown)
 
     def _grown(self, node: Node, value: Any, axis: Axis | None) -> Any:
-        if axis is None or (isinstance(value, int) and value == -1):
+        if axis is None or value == -1:
             return value
         old, new = self.plan.size(axis), self.size(axis)
         if old == new:

@@ -10,9 +10,11 @@ from torch import fx, nn  # noqa: E402
 from lop_theory.modules import expand  # noqa: E402
 from lop_theory.modules.own_class import (  # noqa: E402
     NotNativeError,
+    _calls,
     _close,
     _fits,
     _growth,
+    _near,
     _same,
     _scaled_modules,
     _slack,
@@ -111,6 +113,23 @@ def test_a_clone_fits_if_it_answers_every_call_and_can_be_traced():
     assert not _fits(Function(lambda _, x: x if len(x) > 3 else -x), calls, X, 1e-9)
     assert not _fits(Function(lambda m, x: -x if m.training else x), calls, X, 1e-9)
     assert not _fits(Function(lambda _, x: x if x.sum() > -1e9 else -x), calls, X, 1e-9)
+
+
+def test_calls_of_what_is_random_in_evaluation_too_are_asked_there():
+    found = _calls(Function(lambda _, x: x + torch.rand_like(x)), X[:2], 1e-9)
+    assert [(training, len(given[0][0])) for training, given, _ in found] == [
+        (False, 2),
+        (False, 3),
+        (False, 2),
+        (False, 2),
+    ]
+
+
+def test_what_is_near_is_a_tensor_and_may_be_nothing():
+    zero = torch.zeros(2)
+    assert _near(zero, zero, 1.0)
+    assert not _near(zero, None, 1.0)
+    assert not _near(None, zero, 1.0)
 
 
 def test_outputs_that_are_no_tensors_or_not_finite():

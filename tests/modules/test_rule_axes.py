@@ -126,6 +126,7 @@ CALLS = [
     ((aten.max_pool2d_with_indices.default, x(2, 3, 4, 6), [2, 2]), "a b 4 6 -> a b 2 3 | a b 2 3"),
     ((aten.adaptive_avg_pool2d.default, x(2, 3, 4, 6), [1, 1]), "a b 4 6 -> a b 1 1"),
     ((aten.avg_pool3d.default, x(2, 3, 4, 4, 4), [2, 2, 2]), "a b 4 4 4 -> a b 2 2 2"),
+    ((aten.upsample_nearest1d.vec, x(2, 3, 4), [8], None), "a b 4 -> a b 8"),
     ((aten.upsample_nearest1d.default, x(2, 3, 4), [8]), "a b 4 -> a b 8"),
     ((aten.reflection_pad1d.default, x(2, 3, 4), [1, 2]), "a b 4 -> a b 7"),
     ((aten.view.default, x(2, 6), [2, 2, 3]), "a (bc) -> a b c; size = a b c"),

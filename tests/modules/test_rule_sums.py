@@ -8,7 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.modules.letters import b, i, r, told, w, x  # noqa: E402
+from torch import fx  # noqa: E402
+
+from lop_theory.modules.interface import Call, Operand  # noqa: E402
+from lop_theory.modules.plan import Plan  # noqa: E402
+from lop_theory.modules.rules.experts import grouped_product  # noqa: E402
+from tests.modules.letters import Letters, b, i, r, told, w, x  # noqa: E402
 
 aten = torch.ops.aten
 
@@ -237,3 +242,23 @@ def test_axes_that_are_summed(call, right):
     *call, last = call
     kwargs = last if isinstance(last, dict) else {}
     assert told(*call, *(() if kwargs else (last,)), **kwargs) == right
+
+
+@pytest.mark.parametrize(
+    ("learned", "right"),
+    [
+        (True, ["6 a", "2 a b", "2", "6 b", "input[1]*weight: shared 2 summed a kept b"]),
+        (False, ["6 3", "2 3 4", "2", "6 4"]),
+    ],
+)
+def test_rows_of_experts(learned, right):
+    """y_s = x_s W_e(s): rows and experts stay, matrices that are computed are not cloned."""
+    plan, node = Plan(), fx.Graph().placeholder("x")
+    given = {
+        name: Operand(node, shape, tuple(map(plan.free, shape)), learned and name == "weight")
+        for name, shape in (("input", (6, 3)), ("weight", (2, 3, 4)), ("offs", (2,)))
+    }
+    found = grouped_product(Call(node, given, (6, 4), plan))
+    letters = Letters(plan)
+    said = [letters.all(operand.axes) for operand in given.values()] + [letters.all(found)]
+    assert said + [letters.effect(e) for effects in plan.effects.values() for e in effects] == right

@@ -165,6 +165,30 @@ def test_a_bias_may_be_off_by_its_tolerance_of_the_terms_that_it_is_added_to(apa
     assert structure(model, X).blocks["0.bias"][0].tolist() == ([0, 0, 1, 1] if equal else [0, 1, 2, 2])
 
 
+@pytest.mark.parametrize(("apart", "equal"), [(1.5e-9, True), (2.5e-9, False)])
+def test_a_scale_may_be_off_by_its_tolerance_of_itself_and_the_median(apart, equal):
+    model = Function(lambda m, x: m.o(torch.tanh(m.a(x)) * m.s), a=nn.Linear(3, 4), o=nn.Linear(4, 2)).double()
+    model.s = nn.Parameter(torch.ones(4, dtype=torch.float64))
+    with torch.no_grad():
+        for p in (*model.a.parameters(), *model.o.parameters()):
+            p.fill_(0.5)
+        model.s[1] += apart
+    assert structure(model, X).blocks["s"][0].tolist() == ([0, 0, 0, 0] if equal else [0, 1, 0, 0])
+
+
+def test_three_parts_of_a_row():
+    def forward(m, x):
+        first, second, third = torch.tanh(m.a(x)).split([1, 2, 2], -1)
+        return m.b(first) + m.c(second) + m.d(third)
+
+    model = Function(forward, a=nn.Linear(3, 5), b=nn.Linear(1, 2), c=nn.Linear(2, 2), d=nn.Linear(2, 2)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(0.5)
+        model.a.bias[4] = 1.0
+    assert structure(model, X).blocks["a.bias"][0].tolist() == [0, 1, 1, 2, 3]
+
+
 def test_biases_of_groups():
     model = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Tanh(), nn.Conv2d(4, 6, 1, groups=2), nn.Flatten(), nn.Linear(54, 2))
     with torch.no_grad():

@@ -34,8 +34,7 @@ def _convolve(call: Call, *, transposed: bool) -> Axes:
     else:
         out = weight.axes[0]
         shared, outer = grouped(call, out, groups)
-        if groups > 1:
-            domain.tie(group, shared)
+        domain.tie(group, shared)
         roles = [("shared", group), ("kept", outer), ("summed", inner)]
     if groups > 1:
         call.resize("groups", group)
