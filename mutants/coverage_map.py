@@ -122,11 +122,30 @@ def function_lines(text: str) -> set[int]:
     return {line for f in functions for line in range(f.body[0].lineno, (f.end_lineno or 0) + 1)}
 
 
-def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> CoverageMap:
+def _beside(spent: dict[str, tuple[float, float, list[str]]]) -> dict[str, set[str]]:
+    """For every test those of its file that see what it is the first to make: they share a fixture with it."""
+    using: dict[tuple[str, str], set[str]] = {}
+    for name, (_, _, shared) in spent.items():
+        for fixture in shared:
+            using.setdefault((name.partition("::")[0], fixture), set()).add(name)
+    return {
+        name: {name}.union(*(using[name.partition("::")[0], fixture] for fixture in shared))
+        for name, (_, _, shared) in spent.items()
+    }
+
+
+def _read(root: Path, data: Path, spent: dict[str, tuple[float, float, list[str]]]) -> CoverageMap:
     from coverage import CoverageData
 
-    seconds = {name: whole for name, (whole, _) in spent.items()}
-    commands = [name for name, (_, children) in spent.items() if children > STARTED]
+    seconds = {name: whole for name, (whole, _, _) in spent.items()}
+    commands = [name for name, (_, children, _) in spent.items() if children > STARTED]
+    beside = _beside(spent)
+
+    def running(context: str) -> set[str]:
+        """The tests of a line's context, test|phase (the name of a test may have bars, too)."""
+        test, _, phase = context.rpartition("|")
+        return beside.get(test, {test}) if phase == "setup" else {test}
+
     coverage: Any = CoverageData(str(data))
     coverage.read()
     lines: dict[str, dict[str, list[str]]] = {}
@@ -136,6 +155,6 @@ def _read(root: Path, data: Path, spent: dict[str, tuple[float, float]]) -> Cove
         contexts = coverage.contexts_by_lineno(path).items()
         bodies = function_lines(Path(path).read_text())
         imported[file] = sorted(line for line, found in contexts if "" in found or line not in bodies)
-        found = {line: {c.rpartition("|")[0] for c in names} for line, names in contexts}  # test[a|b]|run
+        found = {line: set().union(*map(running, names)) for line, names in contexts}
         lines[file] = {str(line): sorted(names & seconds.keys()) for line, names in found.items()}
     return CoverageMap(seconds, commands, lines, imported)

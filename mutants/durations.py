@@ -1,4 +1,5 @@
-"""A pytest plugin that writes how many CPU seconds each test took that passes, and of them its children.
+"""A pytest plugin that writes how many CPU seconds each test took that passes, and of them its children, and which
+fixtures it has in common with others.
 
 The file is named by MUTANTS_DURATIONS."""
 
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 _BEGUN: dict[str, tuple[float, float]] = {}
-_SECONDS: dict[str, tuple[float, float]] = {}
+_SECONDS: dict[str, tuple[float, float, list[str]]] = {}
 _FAILED: set[str] = set()
 
 
@@ -31,8 +32,14 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[Any]:
     report = yield
     if call.when == "teardown":
         spent = [b - a for a, b in zip(_BEGUN[item.nodeid], _now(), strict=True)]
-        report.user_properties.append(("cpu", spent))
+        report.user_properties.append(("cpu", (*spent, _shared(item))))
     return report
+
+
+def _shared(item: Any) -> list[str]:
+    """Fixtures that are made once for several tests."""
+    made = item._fixtureinfo.name2fixturedefs.items()
+    return [name for name, found in made if any(one.scope != "function" for one in found)]
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -131,11 +131,14 @@ SMALL = """
 
     def unused(x):
         return x + SIX
+
+    def made(x):
+        return x - 2
 """
 SMALL_TESTS = """
     from pathlib import Path
     import pytest
-    from lop_theory.small import SIX, clipped, unused
+    from lop_theory.small import SIX, clipped, made, unused
 
     def test_clipped():
         assert [clipped(x) for x in (1, 3, 5)] == [1, 3, 3]
@@ -146,6 +149,16 @@ SMALL_TESTS = """
     @pytest.mark.parametrize("name", ["a|b"])
     def test_nothing(name):
         unused(1)
+
+    @pytest.fixture(scope="module")
+    def five():
+        return made(7)
+
+    def test_that_makes_it(five):
+        assert five
+
+    def test_that_looks_at_it(five):
+        assert five == 5
 
     def test_what_is_missing_where_mutants_are_judged():
         assert clipped(7) == 3
@@ -170,16 +183,16 @@ def test_a_hole_survives_and_a_check_kills(tmp_path):
     command = [sys.executable, str(probe), str(root), str(tmp_path / "tree")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    # at import time (a table; what makes SIX) all four tests judge; in a function those that run the line. One needs a
+    # at import time (a table; what makes SIX) all six tests judge; in a function those that run the line. One needs a
     # file that is not copied: it fails at every mutant that it reaches, kills none of them, and is named
     missing = "tests/test_small.py::test_what_is_missing_where_mutants_are_judged"
     assert done.stdout.splitlines() == [
-        "3 -> 4  # 2 : killed 4",
-        "1 -> 2 : killed 4",
-        "return 2 * x -> return None : killed 4",
-        "2 * x -> 2 / x : killed 4",
-        "2 -> 3 : killed 4",
-        "3 -> 4 : killed 4",
+        "3 -> 4  # 2 : killed 6",
+        "1 -> 2 : killed 6",
+        "return 2 * x -> return None : killed 6",
+        "2 * x -> 2 / x : killed 6",
+        "2 -> 3 : killed 6",
+        "3 -> 4 : killed 6",
         "if x > 3 -> if True : killed 2",
         f"if x > 3 -> if False : survived 2 {missing}",
         f"x > 3 -> x >= 3 : survived 2 {missing}",
@@ -191,6 +204,9 @@ def test_a_hole_survives_and_a_check_kills(tmp_path):
         "min -> max : killed 1",
         "return x + SIX -> return None : survived 1",
         "x + SIX -> x - SIX : survived 1",
+        "return x - 2 -> return None : killed 2",
+        "x - 2 -> x + 2 : killed 2",  # by the second test of a fixture that the first one made
+        "2 -> 3 : killed 2",
     ]
     assert (tmp_path / "tree/lop_theory/small.py").read_text() == (root / "lop_theory/small.py").read_text()
 
