@@ -205,7 +205,7 @@ def _change(before: list[Any], after: list[Any]) -> float:
 
 def _apart(a: Any, b: Any) -> float:
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-        plain = isinstance(a, (int, float, str, type(None))) and type(a) is type(b)
+        plain = all(isinstance(x, (int, float, str, type(None))) for x in (a, b))
         return 0.0 if not plain or a == b else inf
     if a.shape != b.shape or a.dtype != b.dtype:
         return inf

@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 from lop_theory.metrics.rounding import relative_error  # noqa: E402
 from lop_theory.modules import Criteria, detect  # noqa: E402
-from lop_theory.modules.frozen import Range, _after, _inside, _interval  # noqa: E402
+from lop_theory.modules.frozen import UNKNOWN, Range, _after, _inside, _interval  # noqa: E402
 
 numbers = st.integers(-40, 40).map(lambda n: n / 16)
 U = 2.0**-53
@@ -39,6 +39,12 @@ def test_the_interval_of_a_sum_holds_every_value_and_little_more(terms, bias, ro
         n = (len(terms) + 2) * roundoff
         margin = float(sign * (Fraction(float(got)) - exact))
         assert margin == pytest.approx(float(2 * n / (1 - n) * size), rel=1e-3, abs=1e-14 * (roundoff == U))
+
+
+def test_what_is_not_known_may_be_anything():
+    assert (UNKNOWN.low.tolist(), UNKNOWN.high.tolist()) == ([-math.inf], [math.inf])
+    found = _interval(vector(math.inf)[None], vector(0.0), Range(vector(-1.0), vector(0.0)), 1e-15)
+    assert (float(found.low), float(found.high)) == (-math.inf, math.inf)
 
 
 def test_infinite_ends_and_weights_of_nothing():

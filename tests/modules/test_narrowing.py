@@ -81,7 +81,8 @@ PAIRS = [
     (t([2, 3]), t([2, 4]), INF), (t([True]), t([False]), INF), (t([NAN]), t([NAN]), 0.0), (t([NAN]), t([1.0]), INF),
     (t([NAN, 2.0]), t([NAN, 3.0]), 0.5), (t([1.0]), t([INF]), INF), (t([INF, 4.0]), t([INF, 3.0]), 0.25),
     (t([3 + 4j]), t([3 + 5j]), 0.25), (torch.zeros(2), t([0.0, 1.0]), INF), (3, 3, 0.0), (3, 4, INF), ("a", "a", 0.0),
-    ("a", "b", INF), (None, None, 0.0), (3, 3.0, 0.0), (object(), object(), 0.0), (1.0, torch.ones(1), 0.0),
+    ("a", "b", INF), (None, None, 0.0), (3, 3.0, 0.0), (3, 4.0, INF), (None, 0, INF), ("3", 3, INF), (object(), 3, 0.0),
+    (object(), object(), 0.0), (1.0, torch.ones(1), 0.0),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Which widths grow, by how much, and what keeps the others: factors by name, averages, tied and shared weights."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,17 @@ def test_a_width_that_no_weight_sums_over_grows_too():
     clone = expand(words.double(), 2, example_input=ids, traced=True)
     assert clone.state()["t.weight"].shape == (7, 8)
     assert gap(clone, words, ids) < 1e-14
+
+
+def test_the_first_operator_that_forbids_clones_is_the_one_that_is_named():
+    plan = Plan()
+    first, second, other, fixed = plan.free(2), plan.free(2), plan.free(2), plan.new(2)
+    for name, axes in (("a", [first]), ("b", [first, second, fixed])):
+        plan.enter(SimpleNamespace(node=name))
+        for axis in axes:
+            plan.rigid(axis)
+    assert [plan.kept_by(axis) for axis in (first, second, other, fixed)] == ["a", "b", None, None]
+    assert plan.kept_by(plan.concat([other, second])) == "b"
 
 
 def test_one_output_keeps_no_width():

@@ -133,7 +133,7 @@ def test_sizes_follow_what_grew_inside_their_module():
     assert list(names(only)) == [("Two", "width")]
     places = places_of(model, only)
     assert [thing for things in places.values() for thing in things] == [model.first]
-    model.third = Two()
+    model.third, model.second.width = Two(), 4  # that of another class is another size
     assert list(places_of(model, only).values()) == [[model.first, model.third]]
     assert list(places_of(model, only, lambda path, _: path == "third").values()) == [[model.third]]
     model.third.width = None  # what another object of the class has is no size
