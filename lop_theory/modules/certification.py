@@ -278,10 +278,11 @@ def _supposed(found: list[Certificate]) -> Certificate:
     """The one that is undecided, else the one with the fewest offences: of other orders of clones nothing is known."""
     undecided_ones = [one for one in found if isinstance(one.verdict, Undecided)]
     best = min(undecided_ones or found, key=lambda one: len(one.symbolic) + len(one.numeric))
-    if not (isinstance(best.verdict, Fails) and isinstance(best.verdict.witness, Offence)):
+    offence = best.verdict.witness if isinstance(best.verdict, Fails) else None
+    if not (isinstance(offence, Offence) and offence.condition.startswith("MC") and "differ by" in offence.reason):
         return best
-    told = f"{best.verdict.witness.reason} (clones supposed next to one another, or copy after copy: see profile=)"
-    return best._replace(verdict=Fails(best.verdict.witness._replace(reason=told)))
+    told = f"{offence.reason} (clones supposed next to one another, or copy after copy: see profile=)"
+    return best._replace(verdict=Fails(offence._replace(reason=told)))
 
 
 def _batches(state: Mapping[str, Tensor], inputs: list[Any]) -> list[list[Any]]:

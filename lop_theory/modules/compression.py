@@ -79,8 +79,10 @@ def _known(model: nn.Module, detection: Detection) -> Structure:
     require_kind("detection", detection, Detection)
     known = detection.structure or structure(model, detection.example)
     state = state_of(model)
-    for name, axes in known.axes.items():
-        if name not in state or tuple(map(known.plan.size, axes)) != tuple(state[name].shape):
+    shapes = {name: tuple(map(known.plan.size, axes)) for name, axes in known.axes.items()}
+    judged = [one.weight[0] for one in (*detection.layers, *detection.seen) if one.weight is not None]
+    for name in dict.fromkeys((*shapes, *judged)):
+        if name not in state or shapes.get(name) != tuple(state[name].shape):
             raise InvalidInput("detection", name, "is of another model", "call detect on this one")
     return known
 

@@ -61,8 +61,10 @@ def clone_pair(index: Partition) -> tuple[int, ...]:
     return next((tuple(members.tolist()) for members in blocks if len(members) > 1), ())
 
 
-def pair_of(members: Any, values: Any) -> tuple[int, int]:
-    """The members of lowest and highest value, or the first two where all are equal."""
+def pair_of(members: Any, values: Any) -> tuple[int, ...]:
+    """The members of lowest and highest value, or the first two where all are equal; none of a block of one."""
+    if len(members) < 2:
+        return ()
     low, high = members[values[members].argmin()], members[values[members].argmax()]
     return (int(low), int(high)) if low != high else (int(members[0]), int(members[1]))
 
@@ -252,7 +254,7 @@ class Check:
             with np.errstate(divide="ignore", invalid="ignore"):
                 self.slack = max(self.slack, float(np.nan_to_num(spread / bound.scale, nan=0.0).max(initial=0.0)))
             return
-        place = np.unravel_index(int(excess.argmax()), excess.shape)
+        place = np.unravel_index(int(np.nanargmax(excess)), excess.shape)
         condition, _, name = bound.condition.partition(": ")
         line = np.moveaxis(totals, dim, 0)[(slice(None), *place[:dim], *place[dim + 1 :])]
         which = name or ("incoming block sums" if condition == "MC1" else "outgoing block sums")

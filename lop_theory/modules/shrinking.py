@@ -189,7 +189,7 @@ def _is_as(base: _Base, attempt: nn.Module) -> bool:
 def _outputs(model: nn.Module, inputs: Any) -> list[Any] | None:
     """All outputs, or ``None`` if it does not run."""
     try:
-        with undisturbed(model) as run, torch.no_grad(), random_state():
+        with undisturbed(model) as run, torch.no_grad(), random_state(0):
             return pytree.tree_leaves(run(inputs))
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
         return None

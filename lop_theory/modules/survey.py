@@ -69,7 +69,7 @@ class _Opened(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         ctx.receive(gradients[0])
-        return torch.empty((), device=gradients[0].device), None, None
+        return gradients[0].new_zeros(()), None, None
 
 
 class _Weight:

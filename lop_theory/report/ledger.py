@@ -20,16 +20,20 @@ PAPER = "arXiv 2510.00304 v2"
 VERDICTS = ("holds", "corrected", "false", "undecided")
 EVIDENCE = ("proved", "certified by balls", "symbolic proof", "exact counterexample", "tested", "measured")
 _LISTS = ("evidence", "code", "tests", "proofs", "refuted", "figures", "uses", "checks")
-_OWN = r"(python -m )?(lop_theory|empirical|paper_figs)\b.*"
+_OWN = r"(lop_theory|empirical|paper_figs)(\.\w+)*"
+_THEOREM = r"(numbers/)?\w+\.v:[\w']+"
 _FORMS = {
     "id": "[a-z0-9-]+",
     "uses": "[a-z0-9-]+",
     "figures": "[A-Za-z0-9._]+",
     "verdict": "|".join(VERDICTS),
     "evidence": "|".join(EVIDENCE),
-    "code": _OWN,
-    "checks": _OWN,
-    "shown": _OWN,
+    "code": rf"{_OWN}(:\w+)?",
+    "checks": rf"{_OWN}:\w+|python -m empirical claims",
+    "shown": rf"python -m {_OWN}( .*)?",
+    "tests": r"tests/[\w/]+\.py(::\w+)?",
+    "proofs": _THEOREM,
+    "refuted": _THEOREM,
 }
 """What these values look like: a page writes them into its markup, and no module is imported that is not our own."""
 _REQUIRED = ("id", "paper", "statement", "verdict", "evidence")

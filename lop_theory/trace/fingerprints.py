@@ -5,16 +5,20 @@ that holds anything else (a configuration object, a closure, a tensor outside th
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum
 from functools import partial
 from itertools import zip_longest
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type)
+SINGLE = (torch.dtype, torch.device, type)
+VALUES = (bool, int, float, complex, str, bytes, type(None))
 HELD = frozenset(  # listed elsewhere, what expand remembers, and what no forward pass reads
     "_parameters _buffers _modules _expansion _flat_weight_refs _load_state_dict_pre_hooks "
     "_load_state_dict_post_hooks _state_dict_pre_hooks _state_dict_hooks".split()
@@ -30,21 +34,34 @@ def fingerprint(model: nn.Module, inputs: Any) -> Any:
     the same object: of the globals that they read only the plain ones of ``forward`` itself are compared."""
     leaves, structure = pytree.tree_flatten(inputs)
     try:
-        modules = [
-            (name, type(module), type(module).forward, _globals(type(module).forward), _attributes(module))
-            for name, module in model.named_modules()
-        ]
+        modules = [(name, id(module), _built(module)) for name, module in model.named_modules(remove_duplicate=False)]
         given = [_described(leaf) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves]
-        return modules, _tensors(model), given, structure
+        return modules, _tensors(model), given, structure, torch.get_default_dtype()
     except _NotPlainError:
         return None
 
 
-def _globals(function: Any) -> Any:
-    """Constants of its module that its own code names."""
-    names = getattr(getattr(function, "__code__", None), "co_names", ())
-    read = {name: function.__globals__.get(name) for name in names}
-    return {name: value for name, value in read.items() if isinstance(value, PLAIN) and not isinstance(value, type)}
+def _built(module: nn.Module) -> Any:
+    forward = type(module).forward
+    read = getattr(forward, "__globals__", {})
+    named = {name: read[name] for name in _names(getattr(forward, "__code__", None)) if name in read}
+    return type(module), forward, _plain_ones(named), _attributes(module)
+
+
+def _names(code: CodeType | None) -> set[str]:
+    """What the code, and the code of functions within it, names."""
+    if not isinstance(code, CodeType):
+        return set()
+    return {*code.co_names}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def _plain_ones(values: Mapping[str, Any]) -> Any:
+    """Constants and containers of constants; modules, functions and other objects are left out."""
+    found = {}
+    for name, value in values.items():
+        with suppress(_NotPlainError):
+            found[name] = _plain(value)
+    return found
 
 
 def _attributes(module: nn.Module) -> Any:
@@ -58,21 +75,21 @@ def _attributes(module: nn.Module) -> Any:
 
 
 def _tensors(model: nn.Module) -> Any:
-    """Names, what each is, and the first name of the same tensor."""
     parameters = model.named_parameters(remove_duplicate=False)
-    named = [*parameters, *model.named_buffers(remove_duplicate=False)]
-    first = {id(t): name for name, t in reversed(named)}
-    return [(name, first[id(t)], _described(t)) for name, t in named]
+    return [(name, id(t), _described(t)) for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))]
 
 
 def _described(tensor: Tensor) -> Any:
     """Of a tensor whose numbers a trace does not hold."""
-    return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    return tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
 
 
 def _plain(value: Any, depth: int = 4) -> Any:
-    if isinstance(value, PLAIN):
+    if isinstance(value, SINGLE):
         return value
+    if type(value) in VALUES or isinstance(value, (np.generic, Enum)):
+        return type(value), repr(value)  # 1, 1.0 and True are not the same, nor are 0.0 and -0.0
     if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None))):
         return value  # bound to nothing that could change
     if isinstance(value, FunctionType) and not value.__closure__:

@@ -17,9 +17,8 @@ can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree
 import logging
 import re
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, MutableMapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from inspect import Parameter, Signature
 from io import StringIO
@@ -43,8 +42,6 @@ from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse
 _TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
-_ALIKE: deque[tuple[Any, Program]] = deque(maxlen=8)
-"""The last traces without tensors of their own: of models that are built alike (other seeds, copies)."""
 REPEATED = 80  # modules: from so many on the cache of fake tensors pays
 
 
@@ -74,8 +71,7 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs. The result agrees with
     the model on it and on another batch size: outputs, new buffers, gradients of parameters and inputs.
     The last trace of each mode is kept as long as the model lives, and used again for the same kind of input while
-    :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then. That of another
-    model with the same fingerprint is used if it agrees with this one, too.
+    :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then.
 
     Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
     input and for one without entries, on which nothing could be compared.
@@ -89,7 +85,7 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     if built is None or wanted not in kept or kept[wanted][0] != built:
         refuse_hooks(model)
         with mode(model, training=wanted), caches_off(model):
-            kept[wanted] = (built, _agreeing(model, args, kwargs, (wanted, built)))
+            kept[wanted] = (built, _agreeing(model, args, kwargs))
     return kept[wanted][1]
 
 
@@ -101,19 +97,7 @@ def _require_entries(given: Any) -> None:
         )
 
 
-def _agreeing(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: tuple[bool, Any]) -> Program:
-    """The trace of a model that is built alike or, where that is not the model, its own."""
-    for program in [program for known, program in _ALIKE if known == built and built[1] is not None]:
-        with suppress(NotTraceable):
-            compare(model, program, args, kwargs)
-            return program
-    program = _own(model, args, kwargs)
-    if not program.constants:
-        _ALIKE.append((built, program))
-    return program
-
-
-def _own(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def _agreeing(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """The trace of every batch size or, where that is not the model, of this one."""
     try:
         return _compared(model, args, kwargs, _of_any_batch)

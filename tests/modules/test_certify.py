@@ -133,6 +133,34 @@ def laid_by_hand(base, origin):
     return wide
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
+@pytest.mark.parametrize("place", ["0.weight", "0.bias", "2.weight"])
+def test_what_is_not_finite_in_a_unit_without_a_clone_fails_as_such(value, place):
+    """The unit is alone in its block; beside it are blocks of clones."""
+    base = nn.Sequential(nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 2)).double()
+    wide = expand(base, {"0": (2, 1, 1, 1)}, example_input=ROWS)
+    tensor = wide.get_parameter(place)
+    with torch.no_grad():
+        tensor[(0, 3) if place == "2.weight" else 3] = value
+    verdict = certify(wide, base=base, example_input=ROWS)
+    assert isinstance(verdict, Fails)
+    assert verdict.witness.condition in ("finite", "base")
+    with torch.no_grad():
+        wide[0].bias[1] += 0.5  # and one that differs from its clone
+    assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)
+
+
+def test_a_certificate_does_not_depend_on_what_memory_held():
+    base = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    wide = expand(base, 2, example_input=ROWS)
+    torch.use_deterministic_algorithms(True)  # fills what is not initialised with NaN
+    try:
+        with torch.autograd.detect_anomaly(check_nan=True):
+            assert isinstance(certify(wide, base=base, example_input=ROWS), Holds)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_clones_are_found_next_to_one_another_and_copy_after_copy():
     torch.manual_seed(0)
     base = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)).double()
@@ -146,6 +174,10 @@ def test_clones_are_found_next_to_one_another_and_copy_after_copy():
         offence = certify(wide, base=base, example_input=example).witness
         assert (offence.module, offence.condition, sorted(offence.units)) == ("0", "MC1", list(broken))
         assert offence.reason.endswith(supposed)
+    with torch.no_grad():
+        wide[0].bias[3] = float("nan")  # nothing that another order would mend
+    assert "supposed" not in str(certify(wide, base=base, example_input=example))
+    assert "supposed" not in str(certify(laid_by_hand(base, [0, 2, 1]), base=base, example_input=example))
     other = laid_by_hand(base, [0, 0, 0, 1, 1, 2])  # another order: not seen, and said
     assert certify(other, base=base, example_input=example).witness.reason.endswith(supposed)
     assert "supposed" not in str(

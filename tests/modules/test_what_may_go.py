@@ -232,6 +232,10 @@ def test_a_detection_is_of_the_model_that_it_is_used_for():
     other.a = None
     with pytest.raises(InvalidInput, match=r"^detection='a.weight': is of another model"):
         _known(other, found._replace(structure=_known(model, found)))
+    renamed = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    for function in (compress, merge):  # what it found without a structure, too
+        with pytest.raises(InvalidInput, match=r"^detection='a.weight': is of another model"):
+            function(renamed, found._replace(structure=None))
     known = _known(model, found)
     assert _known(model, found._replace(structure=known)) is known
     for function, name, given in ((compress, "model", (3, found)), (merge, "detection", (model, 3))):

@@ -135,13 +135,6 @@ def test_values_buffers_and_gradients_are_the_models(function, training):
     assert difference(mine.input_gradients[0], theirs.input_gradients[0]) is None
 
 
-@pytest.fixture
-def nothing_kept():
-    """No trace of a model that is built alike."""
-    tracing._ALIKE.clear()
-
-
-@pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("function", FRESH)
 def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch):
     monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
@@ -158,7 +151,6 @@ def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch
         monkeypatch.undo()
 
 
-@pytest.mark.usefixtures("nothing_kept")
 def test_normalisation_and_casts_in_evaluation_need_no_second_trace(monkeypatch):
     monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
     assert trace(Model(dropout_in_place).eval(), X)
