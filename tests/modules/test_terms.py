@@ -24,7 +24,7 @@ from lop_theory.modules.conditions import (  # noqa: E402
     pair_of,
 )
 from lop_theory.modules.interface import Contraction, Operand  # noqa: E402
-from lop_theory.modules.terms import allowed, amplitude, as_kept, inputs_of, kept_dim, limits  # noqa: E402
+from lop_theory.modules.terms import allowed, amplitude, as_kept, inputs_of, kept_dim, limits, tolerance_of  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 
 labels = st.lists(st.integers(0, 2), min_size=1, max_size=5).map(lambda found: canonical(np.array(found)))
@@ -337,3 +337,14 @@ def test_a_large_unit_with_small_adjoints_hides_no_outgoing_sum_of_a_convolution
         weight[:2, 0] *= 1.02  # both clones of unit 0 read more of one clone: incoming sums agree, outgoing ones do not
     found = certificate(clone, example_input=x).symbolic
     assert {(o.module, o.condition) for o in found} == {("2", "MC2")}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [
+        (torch.float64, 1e-9), (torch.float32, 1e-4), (torch.float16, 4e-3), (torch.bfloat16, 3e-2),
+        (torch.float8_e4m3fn, 0.25), (torch.float8_e5m2, 0.25), (torch.int64, 0.0), (torch.bool, 0.0),
+    ],
+)  # fmt: skip
+def test_tolerances_of_equal_weights(dtype, tolerance):
+    assert tolerance_of(torch.zeros(2).to(dtype)) == tolerance
