@@ -17,10 +17,10 @@ run: $(VENV)/.base            ## the main job: certify the gap bound for every a
 # Bytecode is kept, whatever the environment says: else every process that imports torch compiles it again, 2 to 5 s.
 run test coverage zoo thorough: export PYTHONDONTWRITEBYTECODE =
 test: check                   ## every gate, then the whole test suite
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 zoo: $(VENV)/.dev $(VENV)/.vision ## every model of the zoo: widened, certified in float32 and float64, trained, detected
 	ZOO=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/zoo/test_zoo.py $(PYTEST_ARGS)

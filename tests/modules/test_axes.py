@@ -4,12 +4,13 @@ from itertools import pairwise
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_theory.modules.axes import Axes, product_map, sum_map
 from lop_theory.modules.conditions import canonical
-from lop_theory.modules.redistribute import block_means, block_sums, zero_sum_noise
+from lop_theory.modules.redistribute import adjacent, block_means, block_sums, zero_sum_noise
 
 sizes = st.integers(1, 4)
 factors = st.integers(1, 3)
@@ -364,3 +365,14 @@ def test_tied_axes_are_one(pairs, data):
             assert (axes.find(made[i]) == axes.find(made[j])) == (root(i) == root(j))
     axes.rigid(made[pairs[0]])
     assert [axes.cloned(a) for a in made] == [root(k) != root(pairs[0]) for k in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("index", "clones"),
+    [
+        ([0, 0, 1, 1, 2, 2], 2), ([0, 0, 0, 0], 4), ([0, 1, 2], 1), ([0], 1), ([], 0),
+        ([0, 1, 0, 1], 0), ([0, 0, 1], 0), ([1, 1, 0, 0], 0), ([0, 1, 1, 2], 0),
+    ],
+)  # fmt: skip
+def test_equal_blocks_side_by_side_have_so_many_clones(index, clones):
+    assert adjacent(np.array(index, dtype=np.int64)) == clones

@@ -303,8 +303,9 @@ def test_softplus_of_odd_settings_is_not_positive(options):
     with torch.no_grad():
         model.a.bias.fill_(30.0)
     assert frozen(model) == []
-    model.how = lambda s, x: s.c(torch.relu(s.b(F.softplus(s.a(x), beta=2.0, threshold=9.0))))
-    assert frozen(model) == BOTH
+    for others in ({"beta": 2.0, "threshold": 9.0}, {"threshold": 0.0}):
+        model.how = lambda s, x, others=others: s.c(torch.relu(s.b(F.softplus(s.a(x), **others))))
+        assert frozen(model) == BOTH
 
 
 def test_a_training_call_that_skips_the_layer_is_no_evidence():

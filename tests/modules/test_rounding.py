@@ -155,6 +155,18 @@ def test_a_gradient_alone_may_overflow():
     assert found == [Offence("", "scale", "finite", "the gradient is NaN or infinite", (0,))]
 
 
+@pytest.mark.parametrize(("kind", "places"), [("values", 0), ("adjoints", 1), ("gradients", 1)])
+def test_minus_infinity_is_a_mask_in_values_alone(kind, places):
+    model = Model(lambda s, x: s.o(torch.tanh(s.a(x)))).double()
+    program, state = trace(model, X), state_of(model)
+    seen = signals(program, state, [X], seed=0)
+    name = "a.weight" if kind == "gradients" else next(name for name in seen.adjoints if name.startswith("tanh"))
+    masked = getattr(seen, kind)[name].detach().clone()
+    masked[0, 0] = -torch.inf
+    found = infinite_offences(program, state, seen._replace(**{kind: getattr(seen, kind) | {name: masked}}))
+    assert [o.reason for o in found] == [f"the {kind[:-1]} is NaN or infinite"] * places
+
+
 def test_adjoints_that_one_side_does_not_have_are_not_compared(clone):
     torch.manual_seed(0)
     base = Model(lambda s, x: s.o(torch.tanh(s.a(x)) * s.scale))
