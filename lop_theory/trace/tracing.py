@@ -116,9 +116,9 @@ def _compared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], e
 def mode(model: nn.Module, *, training: bool) -> Generator[None]:
     """Within: training or evaluation mode; afterwards every module's own mode again."""
     before = {module: module.training for module in model.modules()}
-    if training != model.training:
-        _switch(model, training)
     try:
+        if training != model.training:
+            _switch(model, training)
         yield
     finally:
         for module, was in before.items():

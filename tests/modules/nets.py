@@ -44,3 +44,16 @@ class Several(nn.Module):
         h = torch.tanh(self.a(x)) * self.scale
         y = self.b(h)
         return {"y": y, "places": y.argmax(-1), "z": torch.complex(h, -h)}
+
+
+class Asked(nn.Module):
+    """Asks for its width in Python: no operator and no value of its own has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.needed, self.linear = 4, nn.Linear(4, 3)
+
+    def forward(self, h):
+        if h.shape[-1] != self.needed:
+            raise ValueError
+        return self.linear(h)

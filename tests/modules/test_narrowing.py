@@ -18,6 +18,7 @@ from lop_theory.modules.narrowing import Step, _product, _sum, fill, gain_of, re
 from lop_theory.modules.own_class import Scaled  # noqa: E402
 from lop_theory.modules.plan import Plan  # noqa: E402
 from lop_theory.modules.shrinking import _apart, _Base, _base, _change, _close, _difference, _is_as, _sizes  # noqa: E402
+from tests.modules.nets import Asked  # noqa: E402
 from tests.modules.test_compress import ROWS, Branches, branches, net  # noqa: E402
 from tests.zoo.plain import Function  # noqa: E402
 
@@ -120,16 +121,6 @@ def test_sizes_that_an_axis_is_made_of():
 
 
 def test_a_width_that_only_a_parameter_of_an_inner_module_shows_shrinks_with_it():
-    class Asked(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.needed, self.linear = 4, nn.Linear(4, 3)
-
-        def forward(self, h):
-            if h.shape[-1] != self.needed:
-                raise ValueError
-            return self.linear(h)
-
     base = Function(lambda m, x: m.o(m.b(torch.tanh(m.a(x)))), a=nn.Linear(4, 4), b=Asked(), o=nn.Linear(3, 2)).double()
     wide = expand(base, 2, example_input=ROWS)
     small = compress(wide, detect(wide, ROWS))

@@ -23,7 +23,7 @@ from lop_theory.modules.own_class import (  # noqa: E402
 )
 from lop_theory.modules.plan import widths  # noqa: E402
 from lop_theory.trace.comparison import Pass, model_pass  # noqa: E402
-from tests.modules.nets import Model, X, gap  # noqa: E402
+from tests.modules.nets import Asked, Model, X, gap  # noqa: E402
 from tests.zoo.plain import Function, lin  # noqa: E402
 
 aten = torch.ops.aten
@@ -150,18 +150,6 @@ def test_outputs_that_are_no_tensors_or_not_finite():
 
 
 def test_a_size_that_only_a_parameter_shows_grows_with_it():
-    """The inner layer asks for its width in Python: no operator and no value of its own has it."""
-
-    class Asked(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.needed, self.linear = 4, nn.Linear(4, 3)
-
-        def forward(self, h):
-            if h.shape[-1] != self.needed:
-                raise ValueError
-            return self.linear(h)
-
     base = Model(lambda s, x: s.p(s.b(torch.tanh(s.a(x)))))
     base.b, base.p = Asked(), nn.Linear(3, 2)
     clone = expand(base.double(), 2, example_input=X)

@@ -316,6 +316,18 @@ def test_what_torch_made_of_a_module_is_refused_where_it_cannot_be_traced():
         trace(exported, X, training=not exported.training)
 
 
+def test_a_model_that_cannot_change_its_mode_keeps_the_one_it_has():
+    class Half(nn.Sequential):
+        def train(self, mode=True):
+            self[0].train(mode)
+            raise NotImplementedError("not this one")
+
+    model = Half(nn.Linear(5, 3), nn.ReLU()).double()
+    with pytest.raises(NotTraceable, match=r"has no other mode \(not this one\)"):
+        trace(model, X, training=False)
+    assert all(module.training for module in model.modules())
+
+
 def test_a_planted_difference_names_the_first_module():
     model = Model(lambda s, x: s.o(torch.tanh(s.a(x))))
     program = trace(model, X)
