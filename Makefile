@@ -7,7 +7,7 @@ GPU_SECONDS ?= 540
 GPU_OUT ?= runs
 UV_INSTALL = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
 
-.PHONY: run test coverage zoo check mutants thorough figures bench gpu proofs proofs-numbers docs clean
+.PHONY: run test suite coverage zoo check mutants thorough figures bench gpu proofs proofs-faults proofs-numbers docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.base            ## the main job: certify the gap bound for every activation, then verify every claim
@@ -15,8 +15,11 @@ run: $(VENV)/.base            ## the main job: certify the gap bound for every a
 	$(BIN)/python -m lop_theory verify --fast
 
 # Bytecode is kept, whatever the environment says: else every process that imports torch compiles it again, 2 to 5 s.
-run test coverage zoo thorough: export PYTHONDONTWRITEBYTECODE =
-test: check                   ## every gate, then the whole test suite
+run suite coverage zoo thorough: export PYTHONDONTWRITEBYTECODE =
+test: $(VENV)/.dev            ## every gate, and beside it (they use one core) the whole test suite
+	$(MAKE) --no-print-directory -j 2 check suite
+
+suite: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
@@ -54,6 +57,10 @@ gpu: $(VENV)/.dev             ## on a machine with a CUDA device: its tests, the
 
 proofs: $(VENV)/.base         ## compile and audit the Coq proofs
 	$(MAKE) -C proofs PYTHON=../$(BIN)/python
+
+proofs-faults: $(VENV)/.dev   ## would the audit notice? every planted fault fails the audit of a small project
+	$(MAKE) -C proofs PYTHON=../$(BIN)/python tools
+	$(BIN)/python -m pytest -n 2 tests/coq $(PYTEST_ARGS)
 
 proofs-numbers: $(VENV)/.base ## decorrelation strengths to six digits, proved (needs libcoq-interval)
 	$(MAKE) -C proofs PYTHON=../$(BIN)/python numbers

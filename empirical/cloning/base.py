@@ -19,7 +19,7 @@ from empirical.runs.store import Row
 from empirical.streams.tasks import Task, as_inputs, batch_indices, open_source, task
 from empirical.training.feed import Feed
 from empirical.training.models import build
-from empirical.training.options import DataOptions, OptimiserOptions
+from empirical.training.options import DataOptions, ModelOptions, OptimiserOptions
 from empirical.training.trainer import Trainer
 
 Arrays = dict[str, np.ndarray]
@@ -83,6 +83,12 @@ def network(role: str, run: CloningRun, image: tuple[int, int, int]) -> nn.Modul
     """A fresh network: of the base's width, or of the clone's."""
     widen = 1 if role == "base" else run.factor
     return build(run.model, image, run.classes, seed_of(run, role), widen=widen).to(getattr(torch, run.precision))
+
+
+@lru_cache(maxsize=4)
+def mould(options: ModelOptions, image: tuple[int, int, int], classes: int, precision: str, device: str) -> nn.Module:
+    """A network to put the weights of bases into: it is traced once for all bases that are built like it."""
+    return build(options, image, classes, 0).to(device, getattr(torch, precision))
 
 
 def fresh_bases(runs: tuple[CloningRun, ...], place: Place) -> Trainer:

@@ -17,6 +17,7 @@ from empirical.cloning.base import (
     fresh_bases,
     images_of,
     measured,
+    mould,
     network,
     seed_of,
     train,
@@ -83,8 +84,11 @@ class Simulation:
 
     def _clone(self, run: CloningRun, base: nn.Module, k: int) -> Clone:
         noise = seed_of(run, "redistribution") if run.redistributed else None
-        example = images_of(self.runs, self.device).probe[k].images[:2]
-        return expand(base, run.factor, example_input=example, redistribute=noise, traced=True).to(self.device)
+        images = images_of(self.runs, self.device)
+        model = mould(run.model, images.shape, run.classes, run.precision, self.device)
+        model.load_state_dict(base.state_dict())
+        example = images.probe[k].images[:2]
+        return expand(model, run.factor, example_input=example, redistribute=noise, traced=True).to(self.device)
 
     @property
     def facts(self) -> dict[str, Any]:

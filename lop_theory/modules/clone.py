@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lop_theory.modules.interface import Profile
-from lop_theory.trace import Program, run, trace
+from lop_theory.trace import Program, run, trace, traces
 
 
 class Clone(nn.Module):
@@ -80,6 +80,11 @@ def program_of(model: nn.Module, example_input: Any, *, training: bool | None = 
     if isinstance(model, Clone):
         return model.programs[model.training if training is None else training]
     return trace(model, example_input, training=training)
+
+
+def programs_of(model: nn.Module, example_input: Any) -> Mapping[bool, Program]:
+    """The same in training and in evaluation mode."""
+    return model.programs if isinstance(model, Clone) else traces(model, example_input)
 
 
 def _nested(root: nn.Module, path: str) -> nn.Module:

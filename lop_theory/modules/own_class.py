@@ -34,8 +34,8 @@ from lop_theory.modules.sizes import (
 from lop_theory.trace import Program, as_arguments, trace
 from lop_theory.trace.caches import attributes_kept
 from lop_theory.trace.comparison import Pass, answer, model_pass
+from lop_theory.trace.modes import mode
 from lop_theory.trace.passes import passes_kept
-from lop_theory.trace.tracing import mode
 
 CLOSE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 

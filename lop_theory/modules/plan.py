@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.modules.axes import Axes, Axis, Laid, Multiplicity
-from lop_theory.modules.clone import program_of
+from lop_theory.modules.clone import program_of, programs_of
 from lop_theory.modules.interface import Call, Contraction, Effect, Profile
 from lop_theory.modules.propagation import Recording, Rules, flat, propagate, record
 from lop_theory.optim.ranges import require_kind
@@ -92,10 +92,13 @@ def widths(model: nn.Module, example_input: Any, rules: Rules | None = None, *, 
     plan, state = Plan(), state_of(model)
     axes = state_axes(plan, state)
     modes: dict[bool, Traced] = {}
-    for training in (True, False) if both_modes else (model.training,):
-        program = program_of(model, example_input, training=training)
-        recording = record(program, state, flat_inputs(program, example_input))
-        modes[training] = Traced(program, recording, carried(plan, program, recording, axes, rules))
+    programs = programs_of(model, example_input) if both_modes else {model.training: program_of(model, example_input)}
+    for training, program in programs.items():
+        alike = [known for known in modes.values() if known.program is program]
+        if not alike:
+            recording = record(program, state, flat_inputs(program, example_input))
+            alike = [Traced(program, recording, carried(plan, program, recording, axes, rules))]
+        modes[training] = alike[0]
     for leaf in {leaf for dims in axes.values() for axis in dims for leaf in plan.leaves(axis)} - _met(plan, modes):
         plan.unread(leaf)
     return Widths(plan, axes, modes)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from lop_theory.trace.modes import modes_of
+
 _KEPT: ContextVar[list["_Answer"] | None] = ContextVar("_KEPT", default=None)
 
 
@@ -35,19 +37,15 @@ def keep(model: nn.Module, given: Any, seed: int, answer: Any) -> None:
     """Remember an answer, if anyone asked for that."""
     answers = _KEPT.get()
     if answers is not None and kept(model, given, seed) is None:
-        answers.append(_Answer(model, _modes(model), seed, given, answer))
+        answers.append(_Answer(model, modes_of(model), seed, given, answer))
 
 
 def kept(model: nn.Module, given: Any, seed: int) -> Any:
     """The answer to a call with the same values in the same mode, or None."""
     for known in _KEPT.get() or ():
-        if known.model is model and known.seed == seed and known.modes == _modes(model) and _same(known.given, given):
+        if known.model is model and known.seed == seed and known.modes == modes_of(model) and _same(known.given, given):
             return known.answer
     return None
-
-
-def _modes(model: nn.Module) -> tuple[bool, ...]:
-    return tuple(module.training for module in model.modules())
 
 
 def _same(mine: Any, theirs: Any) -> bool:

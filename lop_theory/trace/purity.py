@@ -1,11 +1,13 @@
 """An exported graph without writes: by rewriting those that nobody else sees, else by export's own functionalisation,
 which traces a second time."""
 
-from typing import Any
+from operator import getitem
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
 
 from lop_theory.trace.program import Node, operator_name
 
@@ -41,27 +43,83 @@ def _is_pure_call(node: Node) -> bool:
 
 
 def _updates_statistics(node: Node) -> bool:
-    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation."""
-    return operator_name(node) != "batch_norm" or node.args[5] is not False
+    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation, if it has
+    any."""
+    return operator_name(node) != "batch_norm" or (node.args[3] is not None and node.args[5] is not False)
+
+
+class _Rewriting(NamedTuple):
+    """An exported program on its way to a pure one."""
+
+    exported: torch.export.ExportedProgram
+    order: dict[Node, int]
+    holders: dict[Node, Node]  # where a buffer's present value stands -> its placeholder
+
+    def replace(self, old: Node, new: Node, after: Node | None = None) -> None:
+        """``new`` for who asks for ``old``, or for who does so after a write."""
+        place = -1 if after is None else self.order[after]
+        old.replace_all_uses_with(new, delete_user_cb=lambda user: self.order[user] > place)
+        for result in self.exported.graph_signature.output_specs:
+            if result.arg.name == old.name:
+                result.arg = TensorArgument(new.name)
+        if old in self.holders:
+            self.holders[new] = self.holders.pop(old)
 
 
 def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
-    """Calls such as ``relu_`` on a fresh value of which nobody holds a view: the pure call, and who asks later for the
-    value gets its result. Other writes are left to the functionalisation."""
-    graph = exported.graph
-    order = {node: place for place, node in enumerate(graph.nodes)}
-    for node in list(graph.nodes):
-        if operator_name(node) == "dropout_" and node.args[2] is False:  # in evaluation it is its argument
-            node.replace_all_uses_with(node.args[0])
-            exported.graph_signature.replace_all_uses(node.name, node.args[0].name)
-            graph.erase_node(node)
-            continue
+    """Calls such as ``relu_`` on a fresh value or a buffer of which nobody holds a view: the pure call, and who asks
+    later for the value gets its result. Other writes are left to the functionalisation."""
+    nodes = list(exported.graph.nodes)
+    buffers = exported.graph_signature.inputs_to_buffers
+    now = _Rewriting(
+        exported,
+        {node: place for place, node in enumerate(nodes)},
+        {node: node for node in nodes if node.op == "placeholder" and node.name in buffers},
+    )
+    for node in nodes:
         pure = _pure_form(node)
-        if pure is not None and _nobody_else_sees(node, order):
-            target, node.target = node.args[0], pure
-            target.replace_all_uses_with(node, delete_user_cb=lambda user, node=node: order[user] > order[node])
-            exported.graph_signature.replace_all_uses(target.name, node.name)
+        if operator_name(node) == "dropout_" and node.args[2] is False:  # in evaluation it is its argument
+            now.replace(node, node.args[0])
+            exported.graph.erase_node(node)
+        elif pure is not None and _nobody_else_sees(node, node.args[0], now):
+            node.target = pure
+            now.replace(node.args[0], node, after=node)
+        elif _keeps_statistics(node) and all(_nobody_else_sees(node, kept, now) for kept in node.args[3:5]):
+            _update_elsewhere(node, now)
+    _return_buffers(now)
     exported.graph_module.recompile()
+
+
+def _keeps_statistics(node: Node) -> bool:
+    return operator_name(node) == "batch_norm" and _updates_statistics(node)
+
+
+def _update_elsewhere(node: Node, now: _Rewriting) -> None:
+    """``batch_norm`` with its new running statistics as results."""
+    ops, graph, (_, _, _, mean, variance, *_) = torch.ops.aten, now.exported.graph, node.args
+    with graph.inserting_before(node):
+        call = graph.call_function(ops._native_batch_norm_legit_functional.default, node.args[:8])
+        results = [graph.call_function(getitem, (call, place)) for place in (0, 3, 4)]
+    values = [kept.meta["val"] for kept in (node, mean, mean, mean, variance)]
+    for made, value in zip((call, *results), (tuple(values), values[0], *values[3:]), strict=True):
+        made.meta = {**node.meta, "val": value}
+        now.order[made] = now.order[node]
+    now.replace(node, results[0])
+    graph.erase_node(node)
+    for old, new in zip((mean, variance), results[1:], strict=True):
+        now.replace(old, new, after=call)
+
+
+def _return_buffers(now: _Rewriting) -> None:
+    """The new values of buffers as further results, as the functionalisation gives them."""
+    signature, output = now.exported.graph_signature, next(n for n in now.exported.graph.nodes if n.op == "output")
+    written = [(node, kept) for node, kept in now.holders.items() if node is not kept]
+    written.sort(key=lambda pair: now.order[pair[1]])
+    output.args = ((*(node for node, _ in written), *output.args[0]),)
+    signature.output_specs[:0] = [
+        OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(node.name), signature.inputs_to_buffers[kept.name])
+        for node, kept in written
+    ]
 
 
 def _pure_form(node: Node) -> Any:
@@ -82,11 +140,16 @@ def _names(target: Any) -> list[str] | None:
     return None if target is None else [argument.name for argument in target._schema.arguments]
 
 
-def _nobody_else_sees(node: Node, order: dict[Node, int]) -> bool:
-    """Whether the first argument is the result of a call that aliases nothing, and no view of it was taken before."""
-    target = node.args[0]
-    before = [user for user in target.users if order[user] < order[node]]
-    return isinstance(target.target, torch._ops.OpOverload) and not any(map(_may_alias, [target, *before]))
+def _nobody_else_sees(node: Node, target: Node, now: _Rewriting) -> bool:
+    """Whether what the node writes into is a buffer, or the result of a call that aliases nothing, and no view of it
+    was taken before."""
+    before = [user for user in target.users if now.order[user] < now.order[node]]
+    return (target in now.holders or _is_fresh(target)) and not any(map(_may_alias, before))
+
+
+def _is_fresh(value: Node) -> bool:
+    call = value.args[0] if value.target is getitem else value
+    return isinstance(call.target, torch._ops.OpOverload) and not _may_alias(call)
 
 
 def _may_alias(node: Node) -> bool:

@@ -9,9 +9,9 @@ We trace with ``torch.export`` (non-strict), not with ``torch.fx`` symbolic trac
   ``linear``, ``conv2d``, ``layer_norm`` and ``scaled_dot_product_attention`` as one call each.
 
 The first dimension of every input tensor is left symbolic where the model allows it; training and evaluation are two
-traces. What the functionalisation would lose (``no_grad`` regions) is written into the graph first; what no trace
-can hold is refused (:mod:`~lop_theory.trace.unseen`); then the trace must agree with the model
-(:mod:`~lop_theory.trace.comparison`).
+traces, unless nothing asks for the mode (:mod:`~lop_theory.trace.modes`). What the functionalisation would lose
+(``no_grad`` regions) is written into the graph first; what no trace can hold is refused
+(:mod:`~lop_theory.trace.unseen`); then the trace must agree with the model (:mod:`~lop_theory.trace.comparison`).
 """
 
 import logging
@@ -22,7 +22,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from inspect import Parameter, Signature
 from io import StringIO
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -34,12 +34,22 @@ from lop_theory.trace.arguments import as_arguments, leaves, positions, signatur
 from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
 from lop_theory.trace.fingerprints import fingerprint
+from lop_theory.trace.modes import mode, watched_mode
 from lop_theory.trace.program import Input, Node, Program, operator_name
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
 from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse_scripts
 
-_TRACES: MutableMapping[nn.Module, dict[bool, tuple[Any, Program]]] = WeakKeyDictionary()
+
+class _Kept(NamedTuple):
+    """A trace, how its model was built then, and whether something asked for its mode."""
+
+    built: Any
+    program: Program
+    modal: bool
+
+
+_TRACES: MutableMapping[nn.Module, dict[bool, _Kept]] = WeakKeyDictionary()
 ASSERTIONS = frozenset("_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range".split())
 PREFIX = "model."
 REPEATED = 80  # modules: from so many on the cache of fake tensors pays
@@ -76,17 +86,48 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
     input and for one without entries, on which nothing could be compared.
     """
+    wanted = model.training if training is None else training
+    return _traces(model, example_input, (wanted,))[wanted].program
+
+
+def traces(model: nn.Module, example_input: Any) -> dict[bool, Program]:
+    """:func:`trace` in training and in evaluation mode: one program where nothing asks for the mode."""
+    found = _traces(model, example_input, (True, False))
+    return {training: found[training].program for training in (True, False)}
+
+
+def _traces(model: nn.Module, example_input: Any, modes: tuple[bool, ...]) -> dict[bool, _Kept]:
     args, kwargs = as_arguments(example_input)
     _require_entries((args, kwargs))
     refuse_scripts(model)
-    wanted = model.training if training is None else training
     built = fingerprint(model, (args, kwargs))
     kept = _TRACES.setdefault(model, {})
-    if built is None or wanted not in kept or kept[wanted][0] != built:
-        refuse_hooks(model)
-        with mode(model, training=wanted), caches_off(model):
-            kept[wanted] = (built, _agreeing(model, args, kwargs))
-    return kept[wanted][1]
+    known = {training: found for training, found in kept.items() if built is not None and found.built == built}
+    for training in modes:
+        if training not in known:
+            refuse_hooks(model)
+            with mode(model, training=training), caches_off(model):
+                other = known.get(not training)
+                known[training] = _shared(model, args, kwargs, other) or _taken(model, args, kwargs, built)
+    kept.update(known)
+    return known
+
+
+def _shared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], other: _Kept | None) -> _Kept | None:
+    """The other mode's trace, if nothing asked for the mode and it is the model in this one, too."""
+    if other is None or other.modal:
+        return None
+    try:
+        compare(model, other.program, args, kwargs)
+    except NotTraceable:
+        return None
+    return other
+
+
+def _taken(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> _Kept:
+    with watched_mode(model) as asked:
+        program = _agreeing(model, args, kwargs)
+    return _Kept(built, program, bool(asked))
 
 
 def _require_entries(given: Any) -> None:
@@ -110,28 +151,6 @@ def _compared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], e
         program = _traced(model, args, kwargs, export)
     compare(model, program, args, kwargs)
     return program
-
-
-@contextmanager
-def mode(model: nn.Module, *, training: bool) -> Generator[None]:
-    """Within: training or evaluation mode; afterwards every module's own mode again."""
-    before = {module: module.training for module in model.modules()}
-    try:
-        if training != model.training:
-            _switch(model, training)
-        yield
-    finally:
-        for module, was in before.items():
-            module.training = was
-
-
-def _switch(model: nn.Module, training: bool) -> None:
-    try:
-        model.train(training)
-    except NotImplementedError as error:  # what torch.export made knows one mode alone
-        raise NotTraceable(
-            "(top)", f"has no other mode ({one_line(error)})", "pass the module it was made of"
-        ) from error
 
 
 @contextmanager

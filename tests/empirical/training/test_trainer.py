@@ -20,6 +20,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.metrics import measure
 from lop_theory.optim import ContinualBackprop, L2Init, NoisySGD, ReDo
 from lop_theory.optim.continual_backprop import Settings
+from lop_theory.optim.units import Found, find_units
 
 IMAGE, CLASSES, BATCH, STEPS, SEEDS = (1, 8, 8), 7, 6, 4, (3, 11, 40)
 Trainer = partial(training.Trainer, image=IMAGE)
@@ -62,6 +63,16 @@ def train(trainer: Trainer, start: int = 0, steps: int = STEPS, dtype=torch.floa
     return torch.stack([trainer.step(*batch(t, trainer.seeds, dtype)) for t in range(start, start + steps)])
 
 
+UNITS: dict[str, Found] = {}
+
+
+def units(model: nn.Module) -> Found:
+    """Those of the first model that is built alike: they are names and places, and a trace takes longer than a test."""
+    if str(model) not in UNITS:
+        UNITS[str(model)] = find_units(model, torch.ones(2, *IMAGE, dtype=torch.float64))
+    return UNITS[str(model)]
+
+
 class Plain:
     """The oracle: what a script does, for one seed."""
 
@@ -79,12 +90,11 @@ class Plain:
         if options.name == "noisy_adam":
             self.noise = make["noisy_sgd"]()
         self.optimiser = make[options.name.replace("noisy_adam", "adam")]()
-        example = torch.ones(2, *IMAGE, dtype=torch.float64)
         if options.repair == "cbp":
             settings = Settings(seed=seed, init="kaiming")
-            self.optimiser = ContinualBackprop(self.optimiser, model, example_input=example, settings=settings)
+            self.optimiser = ContinualBackprop(self.optimiser, model, example_input=units(model), settings=settings)
         if options.repair == "redo":
-            self.optimiser = ReDo(self.optimiser, model, example_input=example, init="kaiming", seed=seed)
+            self.optimiser = ReDo(self.optimiser, model, example_input=units(model), init="kaiming", seed=seed)
         if options.repair == "l2_init":
             self.optimiser = L2Init(self.optimiser)
 
