@@ -1,4 +1,4 @@
-"""What a trace depends on besides the values of parameters: how a model is built.
+"""What a trace depends on besides the values of parameters and the mode: how a model is built.
 
 Two equal fingerprints mean that tracing again would give the same graph. Only plain attributes are compared; a model
 that holds anything else (a configuration object, a closure, a tensor outside the parameters) has no fingerprint.
@@ -19,8 +19,8 @@ from torch.utils import _pytree as pytree
 
 SINGLE = (torch.dtype, torch.device, type)
 VALUES = (bool, int, float, complex, str, bytes, type(None))
-HELD = frozenset(  # listed elsewhere, what expand remembers, and what no forward pass reads
-    "_parameters _buffers _modules _expansion _flat_weight_refs _load_state_dict_pre_hooks "
+HELD = frozenset(  # listed elsewhere, the mode, what expand remembers, and what no forward pass reads
+    "training _parameters _buffers _modules _expansion _flat_weight_refs _load_state_dict_pre_hooks "
     "_load_state_dict_post_hooks _state_dict_pre_hooks _state_dict_hooks".split()
 )
 
@@ -65,7 +65,7 @@ def _plain_ones(values: Mapping[str, Any]) -> Any:
 
 
 def _attributes(module: nn.Module) -> Any:
-    """Training flags and hooks included; parameters, buffers and children are listed by name elsewhere."""
+    """Hooks included; parameters, buffers and children are listed by name elsewhere."""
     given = {name: value for name, value in vars(module).items() if name not in HELD}
     if isinstance(module, nn.RNNBase):
         own, flat = (getattr(module, name, None) for name in module._flat_weights_names), given.pop("_flat_weights")

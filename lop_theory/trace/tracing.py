@@ -34,7 +34,7 @@ from lop_theory.trace.arguments import as_arguments, leaves, positions, signatur
 from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
 from lop_theory.trace.fingerprints import fingerprint
-from lop_theory.trace.modes import mode, watched_mode
+from lop_theory.trace.modes import mode, modes_of, watched_mode
 from lop_theory.trace.program import Input, Node, Program, operator_name
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
@@ -42,9 +42,10 @@ from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse
 
 
 class _Kept(NamedTuple):
-    """A trace, how its model was built then, and whether something asked for its mode."""
+    """A trace, how its model was built then, every module's mode, and whether something asked for it."""
 
     built: Any
+    modes: tuple[bool, ...]
     program: Program
     modal: bool
 
@@ -81,53 +82,61 @@ def trace(model: nn.Module, example_input: Any, *, training: bool | None = None)
     ``example_input``: a tensor, a tuple of positional inputs or a mapping of keyword inputs. The result agrees with
     the model on it and on another batch size: outputs, new buffers, gradients of parameters and inputs.
     The last trace of each mode is kept as long as the model lives, and used again for the same kind of input while
-    :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then.
+    :func:`~lop_theory.trace.fingerprints.fingerprint` says that the model is built as it was then, and every module has
+    the mode that it had.
 
     Raises :class:`~lop_theory.trace.unseen.NotTraceable` where the trace is not the model, ``InvalidInput`` for a bad
     input and for one without entries, on which nothing could be compared.
     """
     wanted = model.training if training is None else training
-    return _traces(model, example_input, (wanted,))[wanted].program
+    return _traces(model, example_input, (wanted,))[wanted]
 
 
 def traces(model: nn.Module, example_input: Any) -> dict[bool, Program]:
     """:func:`trace` in training and in evaluation mode: one program where nothing asks for the mode."""
-    found = _traces(model, example_input, (True, False))
-    return {training: found[training].program for training in (True, False)}
+    return _traces(model, example_input, (True, False))
 
 
-def _traces(model: nn.Module, example_input: Any, modes: tuple[bool, ...]) -> dict[bool, _Kept]:
+def _traces(model: nn.Module, example_input: Any, modes: tuple[bool, ...]) -> dict[bool, Program]:
     args, kwargs = as_arguments(example_input)
     _require_entries((args, kwargs))
     refuse_scripts(model)
-    built = fingerprint(model, (args, kwargs))
-    kept = _TRACES.setdefault(model, {})
-    known = {training: found for training, found in kept.items() if built is not None and found.built == built}
+    found, unknown = {}, object()  # how a model without a fingerprint is built: as it is in this call, and no other
     for training in modes:
-        if training not in known:
-            refuse_hooks(model)
-            with mode(model, training=training), caches_off(model):
-                other = known.get(not training)
-                known[training] = _shared(model, args, kwargs, other) or _taken(model, args, kwargs, built)
-    kept.update(known)
-    return known
+        with mode(model, training=training):
+            built = fingerprint(model, (args, kwargs))
+            found[training] = _in_this_mode(model, args, kwargs, unknown if built is None else built)
+    return found
 
 
-def _shared(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], other: _Kept | None) -> _Kept | None:
-    """The other mode's trace, if nothing asked for the mode and it is the model in this one, too."""
-    if other is None or other.modal:
-        return None
+def _in_this_mode(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> Program:
+    kept, modes = _TRACES.setdefault(model, {}), modes_of(model)
+    alike = [known for known in kept.values() if known.built == built]
+    for known in alike:
+        if known.modes == modes:
+            return known.program
+    refuse_hooks(model)
+    with caches_off(model):
+        free = (known for known in alike if not known.modal and _is(model, known.program, args, kwargs))
+        shared = next(free, None)
+        kept[model.training] = _taken(model, args, kwargs, built) if shared is None else shared._replace(modes=modes)
+    return kept[model.training].program
+
+
+def _is(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a trace in which nothing asked for the mode is the model in this one, too."""
     try:
-        compare(model, other.program, args, kwargs)
+        compare(model, program, args, kwargs)
     except NotTraceable:
-        return None
-    return other
+        return False
+    return True
 
 
 def _taken(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> _Kept:
+    modes = modes_of(model)
     with watched_mode(model) as asked:
         program = _agreeing(model, args, kwargs)
-    return _Kept(built, program, bool(asked))
+    return _Kept(built, modes, program, bool(asked))
 
 
 def _require_entries(given: Any) -> None:
