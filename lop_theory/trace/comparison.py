@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
@@ -41,6 +40,7 @@ class Pass(NamedTuple):
     buffers: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor | None]  # by parameter name
     input_gradients: list[Tensor | None]
+    structure: Any = None  # of the outputs, as a pytree
 
 
 def compare(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -99,16 +99,29 @@ def model_pass(model: nn.Module, given: Arguments, seed: int = 0, *, parameters:
 
 
 def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool = True) -> Pass:
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-
-    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
-
-    with random_state(seed, python=seed), caches_off(model):
-        found = _pass(call, given, buffers, _trainable(model) if parameters else {})
+    with random_state(seed, python=seed), caches_off(model), _own_buffers(model) as buffers:
+        found = _pass(
+            lambda args, kwargs: model(*args, **kwargs), given, buffers, _trainable(model) if parameters else {}
+        )
     outputs = [t.detach() if isinstance(t, Tensor) else t for t in found.outputs]
     keep(model, given, seed, found._replace(outputs=outputs, gradients={}))
     return found
+
+
+@contextmanager
+def _own_buffers(model: nn.Module) -> Generator[Mapping[str, Tensor]]:
+    """Within: calls write into copies of the buffers, which are given by name."""
+    tables = [(module._buffers, dict(module._buffers)) for module in model.modules()]
+    buffers = [buffer for _, table in tables for buffer in table.values() if buffer is not None]
+    copies = {id(buffer): buffer.detach().clone() for buffer in buffers}
+    for table, before in tables:
+        table.update({name: copies.get(id(buffer)) for name, buffer in before.items()})
+    try:
+        yield dict(model.named_buffers(remove_duplicate=False))
+    finally:
+        for table, before in tables:
+            table.clear()
+            table.update(before)
 
 
 def program_pass(
@@ -161,12 +174,9 @@ def _pass(
             output = call(args, kwargs)
         with _received(parameters, receive):
             gradients = _gradients(floating(output), [*parameters.values(), *roots])
-    return Pass(
-        pytree.tree_leaves(output),
-        buffers,
-        dict(zip(parameters, gradients, strict=False)),
-        gradients[len(parameters) :],
-    )
+    outputs, structure = pytree.tree_flatten(output)
+    named = dict(zip(parameters, gradients, strict=False))
+    return Pass(outputs, buffers, named, gradients[len(parameters) :], structure)
 
 
 def _gradients(outputs: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
@@ -221,12 +231,9 @@ def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
 
 def answer(model: nn.Module, given: Arguments, *, seed: int = 0, python: int = 0) -> list[Any]:
     """What a call returns; ``seed`` is that of PyTorch's random numbers, ``python`` of Python's and NumPy's."""
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, given)
-    with random_state(seed, python=python), caches_off(model):
-        return pytree.tree_leaves(
-            functional_call(model, buffers, args, kwargs) if buffers else model(*args, **kwargs)
-        )  # fmt: skip
+    with random_state(seed, python=python), caches_off(model), _own_buffers(model):
+        return pytree.tree_leaves(model(*args, **kwargs))
 
 
 def _refuse_memory(model: nn.Module, given: Arguments, first: Pass) -> None:
@@ -254,6 +261,8 @@ def _agree(model: nn.Module, program: Program, given: Arguments, theirs: Pass) -
     with _raising(model, "the trace is not the model: it raises where the model does not"):
         mine = program_pass(model, program, given, receive=receive)
     reasons |= {name: difference(None, gradient) for name, gradient in open_.items()}
+    if mine.structure != theirs.structure:
+        raise NotTraceable(type(model).__name__, "the trace is not the model: its outputs have another structure")
     for k, (a, b) in enumerate(zip(mine.outputs, theirs.outputs, strict=True)):
         reason = difference(a, b)
         if reason is not None:

@@ -44,15 +44,15 @@ def fingerprint(model: nn.Module, inputs: Any) -> Any:
 def _built(module: nn.Module) -> Any:
     forward = type(module).forward
     read = getattr(forward, "__globals__", {})
-    named = {name: read[name] for name in _names(getattr(forward, "__code__", None)) if name in read}
+    named = {name: read[name] for name in names_in(getattr(forward, "__code__", None)) if name in read}
     return type(module), forward, _plain_ones(named), _attributes(module)
 
 
-def _names(code: CodeType | None) -> set[str]:
+def names_in(code: CodeType | None) -> set[str]:
     """What the code, and the code of functions within it, names."""
     if not isinstance(code, CodeType):
         return set()
-    return {*code.co_names}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+    return {*code.co_names}.union(*(names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
 def _plain_ones(values: Mapping[str, Any]) -> Any:

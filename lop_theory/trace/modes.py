@@ -1,23 +1,35 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import RLock
+from types import CellType, FunctionType
 from typing import Any
 
 from torch import nn
 
+from lop_theory.trace.fingerprints import names_in
 from lop_theory.trace.unseen import NotTraceable, one_line
+
+COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made of
+SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
+LOOKING = frozenset("__dict__ vars __getstate__ __reduce__ __reduce_ex__ getattr_static".split())
+_WATCHING = RLock()
 
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Generator[None]:
     """Within: training or evaluation mode; afterwards every module's own mode again."""
-    before = {module: module.training for module in model.modules()}
+    before, switched = {module: module.training for module in model.modules()}, training != model.training
     try:
-        if training != model.training:
+        if switched:
             _switch(model, training)
         yield
     finally:
+        if switched:  # a class may do more than to note it
+            with suppress(NotImplementedError):
+                model.train(before[model])
         for module, was in before.items():
             module.training = was
 
@@ -44,33 +56,69 @@ def _mode_of(module: nn.Module) -> bool:
 
 
 @contextmanager
-def watched_mode(model: nn.Module) -> Generator[list[type]]:
-    """Gives the classes of the modules that are asked for their mode within; beforehand, of those that do more than to
-    note a change of it."""
-    own = {id(vars(module)) for module in model.modules()}  # torch.export calls other objects with the same attributes
-    asked = [type(module) for module in model.modules() if not _only_notes(module)]
+def watched_mode() -> Generator[list[type]]:
+    """Gives the classes of all modules that are asked for their mode within, whoever holds them."""
+    asked: list[type] = []
 
     def ask(module: nn.Module) -> Any:
-        if id(vars(module)) in own:
+        if sys._getframe(1).f_globals.get("__name__") != COPYING:
             asked.append(type(module))
+        if "training" not in vars(module):
+            raise AttributeError("training")  # perhaps its class answers that
         return vars(module)["training"]
 
     def note(module: nn.Module, training: bool) -> None:
         vars(module)["training"] = training
 
-    before = vars(nn.Module).get("training")
-    nn.Module.training = property(ask, note)  # type: ignore[assignment]  # a class's property goes before an attribute
-    try:
-        yield asked
-    finally:
-        if before is None:
-            del nn.Module.training
-        else:
-            nn.Module.training = before
+    with _WATCHING:
+        before = vars(nn.Module).get("training")
+        nn.Module.training = property(ask, note)  # type: ignore[assignment]  # goes before an instance's attribute
+        try:
+            yield asked
+        finally:
+            if before is None:
+                del nn.Module.training
+            else:
+                nn.Module.training = before
 
 
-def _only_notes(module: nn.Module) -> bool:
-    """Whether all that ``train()`` does to it is to set its attribute."""
-    kinds = [vars(kind) for kind in type(module).__mro__ if kind not in (nn.Module, object)]
-    told = {"train", "training", "__setattr__", "__getattribute__"}
-    return not any(told & kind.keys() for kind in kinds) and "train" not in vars(module)
+def only_asks(model: nn.Module) -> bool:
+    """Whether all that ``train()`` does to its modules is to set their attribute, and their code can only ask for it:
+    nothing in the functions that it names looks into an object's attributes."""
+    return not any(map(_switches, model.modules())) and not LOOKING & _named_by(_functions(model))
+
+
+def _switches(module: nn.Module) -> bool:
+    kinds = [kind for kind in type(module).__mro__ if kind not in (nn.Module, object)]
+    return any(SWITCHING & vars(kind).keys() for kind in kinds) or bool(SWITCHING & vars(module).keys() - {"training"})
+
+
+def _functions(model: nn.Module) -> list[FunctionType]:
+    """Of all classes that PyTorch does not bring, and what their objects hold."""
+    modules = list(model.modules())
+    kinds = [kind for module in modules for kind in type(module).__mro__ if not _is_torch(kind)]
+    values = [value for holder in (*kinds, *modules) for value in vars(holder).values()]
+    values += [hook for value in values if isinstance(value, dict) for hook in value.values()]
+    values += [getattr(value, "fget", None) or getattr(value, "__func__", None) for value in values]
+    values += [vars(type(value)).get("__call__") for value in values]
+    return [value for value in values if isinstance(value, FunctionType)]
+
+
+def _is_torch(holder: Any) -> bool:
+    return getattr(holder, "__module__", "").partition(".")[0] == "torch"
+
+
+def _named_by(functions: list[FunctionType]) -> set[str]:
+    """All names in the code of functions, and of those that they name or hold."""
+    names, met = set[str](), set[int]()
+    while functions:
+        function = functions.pop()
+        if id(function) in met or _is_torch(function):
+            continue
+        met.add(id(function))
+        own = names_in(function.__code__)
+        held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+        named = [function.__globals__[name] for name in own if name in function.__globals__]
+        functions += [other for other in (*held, *named) if isinstance(other, FunctionType)]
+        names |= own
+    return names

@@ -132,7 +132,14 @@ def _pure_form(node: Node) -> Any:
     alike = all(isinstance(t, Tensor) and t.dtype == tensors[0].dtype for t in tensors)
     first, *rest = target._schema.arguments
     writes_first = first.is_write and not any(argument.is_write for argument in rest)
-    return pure if alike and writes_first and _names(pure) == _names(target) else None
+    return pure if alike and writes_first and _names(pure) == _names(target) and _keeps_dtype(pure, node) else None
+
+
+def _keeps_dtype(pure: Any, node: Node) -> bool:
+    """Not so of comparisons, and of sums of whole numbers."""
+    args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda given: given.meta["val"])
+    with torch.no_grad():
+        return pure(*args, **kwargs).dtype == args[0].dtype
 
 
 def _names(target: Any) -> list[str] | None:

@@ -34,11 +34,11 @@ from lop_theory.trace.arguments import as_arguments, leaves, positions, signatur
 from lop_theory.trace.caches import attributes_kept, caches_off
 from lop_theory.trace.comparison import compare
 from lop_theory.trace.fingerprints import fingerprint
-from lop_theory.trace.modes import mode, modes_of, watched_mode
-from lop_theory.trace.program import Input, Node, Program, operator_name
+from lop_theory.trace.modes import mode, modes_of, only_asks, watched_mode
+from lop_theory.trace.program import Input, Node, Program, operator_name, state_of
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
-from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse_scripts
+from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse_scripts, refuse_shared_memory
 
 
 class _Kept(NamedTuple):
@@ -134,9 +134,9 @@ def _is(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[
 
 def _taken(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> _Kept:
     modes = modes_of(model)
-    with watched_mode(model) as asked:
+    with watched_mode() as asked:
         program = _agreeing(model, args, kwargs)
-    return _Kept(built, modes, program, bool(asked))
+    return _Kept(built, modes, program, bool(asked) or not only_asks(model))
 
 
 def _require_entries(given: Any) -> None:
@@ -243,6 +243,8 @@ def _program(
     _replace_copies(graph)
     updates = _updates(exported, graph, renamed)
     _refuse_impure(model, graph)
+    tensors = {**state_of(model), **constants}
+    refuse_shared_memory(tensors, [state.get(name, name) for name in updates if name in {**state, **constants}])
     graph, updates = _numbered(graph, updates)
     placeholders = [n for n in graph.nodes if n.op == "placeholder" and n.name not in {**state, **constants}]
     modules = {node.name: _path(node) for node in graph.nodes if node.op == "call_function"}

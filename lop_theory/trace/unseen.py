@@ -1,6 +1,6 @@
 """What changes values or gradients where no trace can see it: found by name, and refused."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,31 @@ def refuse_hooks(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if module._backward_hooks or module._backward_pre_hooks:
             raise NotTraceable(name or "(top)", "a backward hook of this module changes gradients", "remove the hook")
+
+
+def refuse_shared_memory(tensors: Mapping[str, Tensor], written: Iterable[str]) -> None:
+    """Raise :class:`NotTraceable` for a tensor that a call writes into while another one lies in the same memory."""
+    for name in written:
+        for other, tensor in tensors.items():
+            if tensor is not tensors[name] and _overlap(tensor, tensors[name]):
+                raise NotTraceable(
+                    name,
+                    f"is written into and shares its memory with {other}, which no trace shows",
+                    "clone one of them",
+                )
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether the spans of memory between first and last entries meet."""
+    if torch.strided != one.layout or torch.strided != other.layout or not one.numel() or not other.numel():
+        return False
+    (start, stop), (begin, end) = _span(one), _span(other)
+    return start < end and begin < stop and start > 0  # where there is memory
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 class HookWatch(TorchFunctionMode):

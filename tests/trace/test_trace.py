@@ -151,10 +151,39 @@ def write_on_a_view_of_a_buffer(s, x):
     return s.o(s.norm(s.a(x)) + s.norm.running_mean)
 
 
+def view_of_a_variance_before_the_write(s, x):
+    first = s.norm.running_var[:3]
+    return s.o(s.norm(s.a(x))) * first
+
+
+def write_on_a_part_of_a_buffer(s, x):
+    s.norm.running_mean.split(2)[0].add_(1)
+    return s.o(s.norm(s.a(x)) + s.norm.running_mean)
+
+
+def comparison_in_place(s, x):
+    """Numbers become 0 and 1, not truth values."""
+    s.count.gt_(0.5)
+    h = s.a(x).gt_(0.0)
+    return s.o(h + h) * (s.count + s.count + 1)
+
+
+def norm_of_other_momentum(s, x):
+    s.norm.momentum, s.norm.eps = 0.3, 0.25
+    return s.o(s.norm(s.a(x))) + s.norm.running_var[:3]
+
+
+def one_norm_at_two_places(s, x):
+    s.again = s.norm
+    return s.o(s.again(s.norm(s.a(x))))
+
+
 SOUND = [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
 SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
 FRESH = [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
+SOUND += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
+SOUND += [norm_of_other_momentum, one_norm_at_two_places]
 FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
 
 
@@ -178,7 +207,8 @@ def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch
     names = [operator_name(n) for n in trace(Model(function), X).graph.nodes]
     assert not any(name.endswith("_") for name in names)
     monkeypatch.undo()
-    for seen in (view_before_the_write, detached_before_the_write, view_of_a_buffer_before_the_write):
+    hidden = (view_before_the_write, detached_before_the_write, view_of_a_buffer_before_the_write)
+    for seen in (*hidden, view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place):
         again = []
         monkeypatch.setattr(
             purity, "_functionalised", lambda e, again=again: again.append(1) or e.run_decompositions({})

@@ -1,0 +1,272 @@
+"""Training and evaluation share a trace where nothing asks for the mode; where anything might, each has its own."""
+
+import copy
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from lop_theory.modules import certify, expand  # noqa: E402
+from lop_theory.trace import NotTraceable, run, state_of, trace, traces, tracing  # noqa: E402
+from lop_theory.trace.modes import mode, modes_of, only_asks, watched_mode  # noqa: E402
+
+X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+FAR = torch.cat([X, 100 * X])
+
+
+class Clip(nn.Module):
+    """The mode shows on large inputs alone, so no comparison on the example finds it."""
+
+    def forward(self, x):
+        return x.clamp(-9, 9) if self.training else x * 1
+
+
+class Outer(nn.Module):
+    def __init__(self, function, **children):
+        super().__init__()
+        self.function = function
+        for name, child in children.items():
+            setattr(self, name, child)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class Property(Clip):
+    training = property(lambda self: vars(self).get("mode", True), lambda self, mode: vars(self).update(mode=mode))
+
+
+class Switched(nn.Module):
+    """What ``train`` sets is another attribute."""
+
+    clipped = True
+
+    def train(self, mode=True):
+        self.clipped = mode
+        return super().train(mode)
+
+    def forward(self, x):
+        return x.clamp(-9, 9) if self.clipped else x * 1
+
+
+class Told(Clip):
+    """What sets another attribute is that of the mode."""
+
+    clipped = True
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "training":
+            vars(self)["clipped"] = value
+
+    def forward(self, x):
+        return x.clamp(-9, 9) if self.clipped else x * 1
+
+
+class Hidden(nn.Module):
+    """A child that only ``train`` reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = [Clip()]
+
+    def children(self):
+        return iter(self.held)
+
+    def forward(self, x):
+        return self.held[0](x)
+
+
+def looked_up(module):
+    return vars(module)["training"]
+
+
+def closed_over(look):
+    return Outer(lambda s, x: x.clamp(-9, 9) if look(s) else x * 1)
+
+
+def hooked():
+    model = nn.Sequential(nn.Identity())
+    model.register_forward_hook(lambda module, _given, output: output.clamp(-9, 9) if module.training else output * 1)
+    return model
+
+
+def with_plain_hook():
+    model = nn.Sequential(nn.Identity())
+    model.register_forward_hook(lambda module, _, y: y.clamp(-9, 9) if vars(module)["training"] else y * 1)
+    return model
+
+
+MODAL = {
+    "its own": Clip,
+    "a child": lambda: nn.Sequential(nn.Tanhshrink(), Clip()),
+    "a copied child": lambda: Outer(lambda s, x: copy.deepcopy(s.c)(x), c=Clip()),
+    "another module": lambda: Outer(lambda s, x: x.clamp(-9, 9) if s.c.training else x * 1, c=nn.Linear(2, 2)),
+    "by name": lambda: Outer(lambda s, x: x.clamp(-9, 9) if object.__getattribute__(s, "training") else x * 1),
+    "vars": lambda: Outer(lambda s, x: x.clamp(-9, 9) if vars(s)["training"] else x * 1),
+    "dict": lambda: Outer(lambda s, x: x.clamp(-9, 9) if s.__dict__["training"] else x * 1),
+    "in a function": lambda: Outer(lambda s, x: x.clamp(-9, 9) if looked_up(s) else x * 1),
+    "in a closure": lambda: closed_over(looked_up),
+    "a property": Property,
+    "train": Switched,
+    "set": Told,
+    "children": Hidden,
+    "a hook": hooked,
+    "a hook that looks": with_plain_hook,
+    "dropout": lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", MODAL)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_depends_on_the_mode_is_traced_in_both(name, first):
+    model = MODAL[name]()
+    one, other = trace(model, X, training=first), trace(model, X, training=not first)
+    assert one is not other
+    for training, program in ((first, one), (not first, other)):
+        torch.manual_seed(0)
+        mine = run(program, state_of(model), program.flat((FAR,), {}))
+        torch.manual_seed(0)
+        torch.testing.assert_close(mine, copy.deepcopy(model).train(training)(FAR))
+
+
+SHARED = {
+    "mlp": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
+    "layer norm": lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)),
+    "no fingerprint": lambda: Outer(lambda s, x: s.l(x).tanh(), l=nn.Linear(3, 4), odd=threading.Lock()),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_does_not_is_traced_once(name, monkeypatch):
+    model = SHARED[name]()
+    found = traces(model, X)
+    assert found[True] is found[False]
+    assert not hasattr(nn.Module, "training")
+    other = SHARED[name]()
+    monkeypatch.setattr(tracing, "_is", lambda *_: False)  # were it not the model in the other mode
+    found = traces(other, X)
+    assert found[True] is not found[False]
+
+
+def test_certifying_in_both_modes_traces_no_base_again(monkeypatch):
+    base = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.0), nn.Tanh(), nn.Linear(4, 2)).double()
+    x = X.double()
+    clone, taken = expand(base, 2, example_input=x), []
+    agreeing = tracing._agreeing
+    monkeypatch.setattr(tracing, "_agreeing", lambda model, *given: taken.append(model) or agreeing(model, *given))
+    for training in (True, False):
+        assert certify(clone.train(training), base=base.train(training), example_input=x)
+    assert taken == [clone]  # in evaluation; expand has looked at it in training
+
+
+def test_modules_in_other_modes_have_a_trace_of_their_own():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+    whole = trace(model, X)
+    model[1].eval()
+    mixed = trace(model, X)
+    assert [len(p.updates) for p in (whole, mixed)] == [6, 3]
+    assert trace(model, X) is mixed
+    assert modes_of(model) == (True, True, False, True)
+    with mode(model, training=False):
+        assert not any(modes_of(model))
+    assert modes_of(model) == (True, True, False, True)
+
+
+def test_outputs_of_another_structure_are_another_model():
+    model = Outer(lambda s, x: (x * 2,) if s.training else {"y": x * 2})
+    found = traces(model, X)
+    assert isinstance(run(found[True], {}, [X]), tuple)
+    assert isinstance(run(found[False], {}, [X]), dict)
+    with pytest.raises(NotTraceable, match="another structure"):
+        tracing.compare(model, found[False], (X,), {})
+
+
+def test_a_module_may_answer_for_its_mode_itself():
+    class Proxy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Clip()
+            del self.training
+
+        def __getattr__(self, name):
+            return self.inner.training if name == "training" else super().__getattr__(name)
+
+        def forward(self, x):
+            return F.relu(self.inner(x)) if self.training else x * 1
+
+    model = Proxy()
+    program = trace(model, X)
+    torch.testing.assert_close(run(program, {}, [FAR]), model(FAR))
+
+
+def test_threads_that_trace_leave_modules_as_they_are():
+    failed = []
+
+    def watched():
+        for _ in range(200):
+            with watched_mode() as asked:
+                if not Clip().train().training or not asked:
+                    failed.append(asked)
+
+    threads = [threading.Thread(target=watched) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert not hasattr(nn.Module, "training")
+
+
+def test_watches_within_one_another_end_in_order():
+    with watched_mode() as outer:
+        with watched_mode() as inner:
+            assert Clip().training
+        assert Clip().training
+    assert (len(outer), len(inner)) == (1, 1)
+    with pytest.raises(ZeroDivisionError), watched_mode():
+        1 / 0  # noqa: B018
+    assert not hasattr(nn.Module, "training")
+    assert only_asks(nn.Sequential(Clip(), nn.BatchNorm1d(3)))
+
+
+class Shared(nn.Module):
+    def __init__(self, alias, write):
+        super().__init__()
+        self.register_buffer("a", torch.ones(3))
+        alias(self)
+        self.write = write
+
+    def forward(self, x):
+        self.write(self)
+        return x * self.b.sum() + self.a
+
+
+ALIASES = {
+    "a view": lambda s: s.register_buffer("b", s.a[:2]),
+    "detached": lambda s: s.register_buffer("b", s.a.detach()),
+    "a plain attribute": lambda s: setattr(s, "b", s.a[1:]),
+    "a parameter": lambda s: s.register_parameter("b", nn.Parameter(s.a.view(1, 3))),
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_buffer_that_is_written_into_lies_in_memory_of_its_own(alias):
+    with pytest.raises(NotTraceable, match=r"shares its memory with (c_model_)?b"):
+        trace(Shared(ALIASES[alias], lambda s: s.a.add_(0)), X)
+    trace(Shared(ALIASES[alias], lambda s: s.a.add(1)), X)  # nothing is written
+    halves = Shared(lambda s: s.register_buffer("b", torch.ones(3)), lambda s: s.a.add_(1))
+    halves._buffers.update(zip("ab", torch.ones(2, 3), strict=True))  # beside one another
+    assert trace(halves, X).updates
+
+
+def test_a_refused_trace_leaves_buffers_as_they_were():
+    norm = nn.BatchNorm1d(3)
+    model = nn.Sequential(nn.Linear(3, 3), norm, nn.Linear(3, 3), norm)
+    before, tensors = copy.deepcopy(model.state_dict()), list(model.buffers())
+    trace(model, X)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(a is b for a, b in zip(tensors, model.buffers(), strict=True))
