@@ -20,7 +20,7 @@ test: $(VENV)/.dev            ## every gate, and beside it (they use one core) t
 	$(MAKE) --no-print-directory -j 2 check suite
 
 suite: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev        ## the suite again, half as slow once more, under its coverage floor: before a release
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)

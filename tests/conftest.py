@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from lop_theory.balls import working_bits
 
 settings.register_profile(
-    "default", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=10_000)
 settings.register_profile(  # for verdicts on mutants: fewer examples, and a failing one is as good as the smallest

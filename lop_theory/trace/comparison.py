@@ -99,10 +99,10 @@ def model_pass(model: nn.Module, given: Arguments, seed: int = 0, *, parameters:
 
 
 def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool = True) -> Pass:
+    wanted = _trainable(model) if parameters else {}
     with random_state(seed, python=seed), caches_off(model), _own_buffers(model) as buffers:
-        found = _pass(
-            lambda args, kwargs: model(*args, **kwargs), given, buffers, _trainable(model) if parameters else {}
-        )
+        found = _pass(lambda args, kwargs: model(*args, **kwargs), given, buffers, wanted)
+        found = found._replace(buffers=dict(model.named_buffers(remove_duplicate=False)))  # it may put others there
     outputs = [t.detach() if isinstance(t, Tensor) else t for t in found.outputs]
     keep(model, given, seed, found._replace(outputs=outputs, gradients={}))
     return found

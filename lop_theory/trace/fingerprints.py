@@ -49,10 +49,11 @@ def _built(module: nn.Module) -> Any:
 
 
 def names_in(code: CodeType | None) -> set[str]:
-    """What the code, and the code of functions within it, names."""
+    """What the code, and the code of functions within it, names, be it in a string."""
     if not isinstance(code, CodeType):
         return set()
-    return {*code.co_names}.union(*(names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {*code.co_names, *(constant for constant in code.co_consts if isinstance(constant, str))}.union(*inner)
 
 
 def _plain_ones(values: Mapping[str, Any]) -> Any:

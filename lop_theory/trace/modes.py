@@ -96,7 +96,7 @@ def _switches(module: nn.Module) -> bool:
 def _functions(model: nn.Module) -> list[FunctionType]:
     """Of all classes that PyTorch does not bring, and what their objects hold."""
     modules = list(model.modules())
-    kinds = [kind for module in modules for kind in type(module).__mro__ if not _is_torch(kind)]
+    kinds = {kind for module in modules for kind in type(module).__mro__ if not _is_torch(kind)}
     values = [value for holder in (*kinds, *modules) for value in vars(holder).values()]
     values += [hook for value in values if isinstance(value, dict) for hook in value.values()]
     values += [getattr(value, "fget", None) or getattr(value, "__func__", None) for value in values]
@@ -105,7 +105,7 @@ def _functions(model: nn.Module) -> list[FunctionType]:
 
 
 def _is_torch(holder: Any) -> bool:
-    return getattr(holder, "__module__", "").partition(".")[0] == "torch"
+    return str(getattr(holder, "__module__", "")).partition(".")[0] == "torch"
 
 
 def _named_by(functions: list[FunctionType]) -> set[str]:

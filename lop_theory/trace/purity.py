@@ -132,7 +132,9 @@ def _pure_form(node: Node) -> Any:
     alike = all(isinstance(t, Tensor) and t.dtype == tensors[0].dtype for t in tensors)
     first, *rest = target._schema.arguments
     writes_first = first.is_write and not any(argument.is_write for argument in rest)
-    return pure if alike and writes_first and _names(pure) == _names(target) and _keeps_dtype(pure, node) else None
+    return (
+        pure if alike and writes_first and _signature(pure) == _signature(target) and _keeps_dtype(pure, node) else None
+    )
 
 
 def _keeps_dtype(pure: Any, node: Node) -> bool:
@@ -142,9 +144,9 @@ def _keeps_dtype(pure: Any, node: Node) -> bool:
         return pure(*args, **kwargs).dtype == args[0].dtype
 
 
-def _names(target: Any) -> list[str] | None:
-    """Of an operator's arguments."""
-    return None if target is None else [argument.name for argument in target._schema.arguments]
+def _signature(target: Any) -> list[tuple[str, str]] | None:
+    """Names and types of an operator's arguments: ``pow.Scalar`` takes a number to the power of a tensor."""
+    return None if target is None else [(argument.name, str(argument.type)) for argument in target._schema.arguments]
 
 
 def _nobody_else_sees(node: Node, target: Node, now: _Rewriting) -> bool:

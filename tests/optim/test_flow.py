@@ -139,7 +139,7 @@ def shift(model, units, unit, by):
         (
             lambda m, x: m.b(nn.functional.batch_norm(r(m.a(x)), None, None, training=True)),
             T,
-            "torn by _native_batch_norm",
+            "torn by batch_norm",
         ),
         (lambda m, x: m.b(r(m.a(x))[:, :1] + torch.ones(4, 8).double()), X, "are repeated by add"),
         (lambda m, x: m.b(r(m.a(x))[:, :4].repeat_interleave(2, 1)), X, "pass through repeat_interleave"),

@@ -108,6 +108,7 @@ MODAL = {
     "by name": lambda: Outer(lambda s, x: x.clamp(-9, 9) if object.__getattribute__(s, "training") else x * 1),
     "vars": lambda: Outer(lambda s, x: x.clamp(-9, 9) if vars(s)["training"] else x * 1),
     "dict": lambda: Outer(lambda s, x: x.clamp(-9, 9) if s.__dict__["training"] else x * 1),
+    "a string": lambda: Outer(lambda s, x: x.clamp(-9, 9) if getattr(s, "__dict__")["training"] else x * 1),  # noqa: B009
     "in a function": lambda: Outer(lambda s, x: x.clamp(-9, 9) if looked_up(s) else x * 1),
     "in a closure": lambda: closed_over(looked_up),
     "a property": Property,

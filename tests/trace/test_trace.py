@@ -168,6 +168,11 @@ def comparison_in_place(s, x):
     return s.o(h + h) * (s.count + s.count + 1)
 
 
+def power_in_place(s, x):
+    s.count.add_(3).pow_(2)
+    return s.o(s.a(x).pow_(2)) * s.count
+
+
 def norm_of_other_momentum(s, x):
     s.norm.momentum, s.norm.eps = 0.3, 0.25
     return s.o(s.norm(s.a(x))) + s.norm.running_var[:3]
@@ -183,7 +188,7 @@ SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
 FRESH = [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
 SOUND += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
-SOUND += [norm_of_other_momentum, one_norm_at_two_places]
+SOUND += [power_in_place, norm_of_other_momentum, one_norm_at_two_places]
 FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
 
 
@@ -199,6 +204,19 @@ def test_values_buffers_and_gradients_are_the_models(function, training):
     assert all(difference(mine.buffers[name], b) is None for name, b in theirs.buffers.items())
     assert all(difference(mine.gradients[name], g) is None for name, g in theirs.gradients.items())
     assert difference(mine.input_gradients[0], theirs.input_gradients[0]) is None
+
+
+@pytest.mark.parametrize("later", [lambda count: count, lambda count: count.mul_(2)])
+def test_a_buffer_that_is_replaced_is_refused(later):
+    def replaced(s, x):
+        s.count = s.count + 1
+        later(s.count)
+        return s.o(s.a(x))
+
+    model = Model(replaced)
+    with pytest.raises(NotTraceable, match="count"):
+        trace(model, X)
+    assert model.count == 0
 
 
 @pytest.mark.parametrize("function", FRESH)

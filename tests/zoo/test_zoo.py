@@ -18,7 +18,7 @@ from tests.zoo.plain import PLAIN  # noqa: E402
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 MODELS = {**FAMILIES, **PLAIN}  # the slow ones first, so that two workers end together
-SAMPLE = ("sac critic", "rotary attention", "u-net", "gated recurrence", "top-k mixture", "gpt2", "llama")
+SAMPLE = ("sac critic", "rotary attention", "u-net", "gated recurrence", "top-k mixture")
 NAMES = list(MODELS) if os.environ.get("ZOO") == "all" else SAMPLE
 
 
