@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from threading import RLock
 from types import CellType, FunctionType
 from typing import Any
@@ -21,17 +21,23 @@ _WATCHING = RLock()
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Generator[None]:
     """Within: training or evaluation mode; afterwards every module's own mode again."""
-    before, switched = {module: module.training for module in model.modules()}, training != model.training
+    before = {module: module.training for module in model.modules()}
     try:
-        if switched:
-            _switch(model, training)
-        yield
+        with nullcontext() if training == model.training else _switched(model, training):
+            yield
     finally:
-        if switched:  # a class may do more than to note it
-            with suppress(NotImplementedError):
-                model.train(before[model])
         for module, was in before.items():
             module.training = was
+
+
+@contextmanager
+def _switched(model: nn.Module, training: bool) -> Generator[None]:
+    """There and back: a class may do more than to note its mode."""
+    _switch(model, training)
+    try:
+        yield
+    finally:
+        _switch(model, not training)
 
 
 def _switch(model: nn.Module, training: bool) -> None:

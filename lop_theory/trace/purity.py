@@ -84,14 +84,16 @@ def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
         elif pure is not None and _nobody_else_sees(node, node.args[0], now):
             node.target = pure
             now.replace(node.args[0], node, after=node)
-        elif _keeps_statistics(node) and all(_nobody_else_sees(node, kept, now) for kept in node.args[3:5]):
+        elif _writes_alone(node, now):
             _update_elsewhere(node, now)
     _return_buffers(now)
     exported.graph_module.recompile()
 
 
-def _keeps_statistics(node: Node) -> bool:
-    return operator_name(node) == "batch_norm" and _updates_statistics(node)
+def _writes_alone(node: Node, now: _Rewriting) -> bool:
+    """Whether it is a ``batch_norm`` that writes running statistics of which nobody holds a view."""
+    writes = operator_name(node) == "batch_norm" and _updates_statistics(node)
+    return writes and all(_nobody_else_sees(node, kept, now) for kept in node.args[3:5])
 
 
 def _update_elsewhere(node: Node, now: _Rewriting) -> None:
@@ -132,9 +134,8 @@ def _pure_form(node: Node) -> Any:
     alike = all(isinstance(t, Tensor) and t.dtype == tensors[0].dtype for t in tensors)
     first, *rest = target._schema.arguments
     writes_first = first.is_write and not any(argument.is_write for argument in rest)
-    return (
-        pure if alike and writes_first and _signature(pure) == _signature(target) and _keeps_dtype(pure, node) else None
-    )
+    same = alike and writes_first and _signature(pure) == _signature(target)
+    return pure if same and _keeps_dtype(pure, node) else None
 
 
 def _keeps_dtype(pure: Any, node: Node) -> bool:

@@ -117,13 +117,13 @@ def _in_this_mode(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any
             return known.program
     refuse_hooks(model)
     with caches_off(model):
-        free = (known for known in alike if not known.modal and _is(model, known.program, args, kwargs))
+        free = (known for known in alike if not known.modal and _describes(model, known.program, args, kwargs))
         shared = next(free, None)
         kept[model.training] = _taken(model, args, kwargs, built) if shared is None else shared._replace(modes=modes)
     return kept[model.training].program
 
 
-def _is(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _describes(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a trace in which nothing asked for the mode is the model in this one, too."""
     try:
         compare(model, program, args, kwargs)

@@ -49,25 +49,19 @@ def refuse_hooks(model: nn.Module) -> None:
 
 def refuse_shared_memory(tensors: Mapping[str, Tensor], written: Iterable[str]) -> None:
     """Raise :class:`NotTraceable` for a tensor that a call writes into while another one lies in the same memory."""
+    spans = {name: _span(tensor) for name, tensor in tensors.items()}
     for name in written:
-        for other, tensor in tensors.items():
-            if tensor is not tensors[name] and _overlap(tensor, tensors[name]):
-                raise NotTraceable(
-                    name,
-                    f"is written into and shares its memory with {other}, which no trace shows",
-                    "clone one of them",
-                )
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether the spans of memory between first and last entries meet."""
-    if torch.strided != one.layout or torch.strided != other.layout or not one.numel() or not other.numel():
-        return False
-    (start, stop), (begin, end) = _span(one), _span(other)
-    return start < end and begin < stop and start > 0  # where there is memory
+        start, stop = spans[name]
+        for other, (begin, end) in spans.items():
+            if start < end and begin < stop and tensors[other] is not tensors[name]:
+                reason = f"is written into and shares its memory with {other}, which no trace shows"
+                raise NotTraceable(name, reason, "clone one of them")
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
+    """Addresses of the first entry and behind the last; (0, 0) of what has no memory in order."""
+    if tensor.layout != torch.strided or not tensor.numel() or not tensor.data_ptr():
+        return 0, 0
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 

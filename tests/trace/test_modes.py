@@ -148,7 +148,7 @@ def test_what_does_not_is_traced_once(name, monkeypatch):
     assert found[True] is found[False]
     assert not hasattr(nn.Module, "training")
     other = SHARED[name]()
-    monkeypatch.setattr(tracing, "_is", lambda *_: False)  # were it not the model in the other mode
+    monkeypatch.setattr(tracing, "_describes", lambda *_: False)  # were it not the model in the other mode
     found = traces(other, X)
     assert found[True] is not found[False]
 
@@ -232,42 +232,3 @@ def test_watches_within_one_another_end_in_order():
         1 / 0  # noqa: B018
     assert not hasattr(nn.Module, "training")
     assert only_asks(nn.Sequential(Clip(), nn.BatchNorm1d(3)))
-
-
-class Shared(nn.Module):
-    def __init__(self, alias, write):
-        super().__init__()
-        self.register_buffer("a", torch.ones(3))
-        alias(self)
-        self.write = write
-
-    def forward(self, x):
-        self.write(self)
-        return x * self.b.sum() + self.a
-
-
-ALIASES = {
-    "a view": lambda s: s.register_buffer("b", s.a[:2]),
-    "detached": lambda s: s.register_buffer("b", s.a.detach()),
-    "a plain attribute": lambda s: setattr(s, "b", s.a[1:]),
-    "a parameter": lambda s: s.register_parameter("b", nn.Parameter(s.a.view(1, 3))),
-}
-
-
-@pytest.mark.parametrize("alias", ALIASES)
-def test_a_buffer_that_is_written_into_lies_in_memory_of_its_own(alias):
-    with pytest.raises(NotTraceable, match=r"shares its memory with (c_model_)?b"):
-        trace(Shared(ALIASES[alias], lambda s: s.a.add_(0)), X)
-    trace(Shared(ALIASES[alias], lambda s: s.a.add(1)), X)  # nothing is written
-    halves = Shared(lambda s: s.register_buffer("b", torch.ones(3)), lambda s: s.a.add_(1))
-    halves._buffers.update(zip("ab", torch.ones(2, 3), strict=True))  # beside one another
-    assert trace(halves, X).updates
-
-
-def test_a_refused_trace_leaves_buffers_as_they_were():
-    norm = nn.BatchNorm1d(3)
-    model = nn.Sequential(nn.Linear(3, 3), norm, nn.Linear(3, 3), norm)
-    before, tensors = copy.deepcopy(model.state_dict()), list(model.buffers())
-    trace(model, X)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert all(a is b for a, b in zip(tensors, model.buffers(), strict=True))

@@ -1,0 +1,249 @@
+"""Writes become pure calls: by our own rewriting where nobody else sees them, else by PyTorch's functionalisation."""
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from lop_theory.trace import NotTraceable, operator_name, purity, trace  # noqa: E402
+from lop_theory.trace.comparison import difference, model_pass, program_pass  # noqa: E402
+from tests.trace.nets import Model, X, buffers_in_a_chain  # noqa: E402
+
+
+def writes_on_views(s, x):
+    h = s.a(x).sin() * 1.0
+    h[:, 0] = 0.0
+    h[:, 1:3] *= 2
+    h.view(-1, 4).add_(1)
+    F.relu(h.flatten(1), inplace=True)
+    return s.o(h)
+
+
+def without_gradient(s, x):
+    with torch.no_grad():
+        weight = s.a(x).abs()
+    return s.o(torch.tanh(s.a(x)) + weight)
+
+
+def lower_precision(s, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        h = s.a(x)
+    return s.o(torch.tanh(s.a(x)) + h)
+
+
+def writes_on_its_input(s, x):
+    x.mul_(2)
+    return s.o(s.a(x))
+
+
+def dropped(s, x):
+    return s.o(F.dropout(s.a(x), 0.5, s.training)) + torch.rand(3, dtype=x.dtype)
+
+
+def writes_on_fresh_values(s, x):
+    k = s.a(x).neg_().add_(1.0)
+    k += x[:, :4]
+    return s.o(F.relu_(s.a(x))), k
+
+
+def view_before_the_write(s, x):
+    h = s.a(x)
+    first = h[:, :2]
+    h.mul_(2)
+    return s.o(h) + first.sum()
+
+
+def detached_before_the_write(s, x):
+    h = s.a(x)
+    target = h.detach()
+    h.add_(1)
+    return s.o(h) - target.sum()
+
+
+def view_after_the_write(s, x):
+    h = s.a(x)
+    h.tanh_()
+    return s.o(h) + h[:, :3]
+
+
+def dropout_in_place(s, x):
+    """In evaluation its result is its argument, here a view."""
+    return s.o(F.dropout(s.a(x).flatten(1), 0.5, s.training, inplace=True))
+
+
+def norm_used_twice(s, x):
+    return s.o(F.relu(s.norm(s.norm(s.a(x))), inplace=True)) + s.norm.running_mean[:3]
+
+
+def norm_without_statistics(s, x):
+    h = F.batch_norm(s.a(x), None, None, s.norm.weight, s.norm.bias, training=True)
+    return s.o(h.mul_(s.norm.running_var))
+
+
+def statistics_given_out(s, x):
+    """The tensor itself, which is what it becomes."""
+    return s.o(s.norm(s.a(x))), s.norm.running_mean, s.norm.num_batches_tracked, s.count.add_(2)
+
+
+def buffer_overwritten(s, x):
+    before = s.norm.running_mean * 1.0
+    s.norm.running_mean.copy_(s.a(x).detach().mean(0)).mul_(0.5)
+    return s.o(s.a(x) - s.norm.running_mean) + before[:3]
+
+
+def view_of_a_buffer_before_the_write(s, x):
+    first = s.norm.running_mean[:3]
+    return s.o(s.norm(s.a(x))) * first
+
+
+def view_of_a_buffer_after_the_write(s, x):
+    h = s.norm(s.a(x))
+    return s.o(h + s.norm.running_mean.unsqueeze(0))
+
+
+def write_on_a_view_of_a_buffer(s, x):
+    s.norm.running_mean[1:].mul_(2)
+    return s.o(s.norm(s.a(x)) + s.norm.running_mean)
+
+
+def view_of_a_variance_before_the_write(s, x):
+    first = s.norm.running_var[:3]
+    return s.o(s.norm(s.a(x))) * first
+
+
+def write_on_a_part_of_a_buffer(s, x):
+    s.norm.running_mean.split(2)[0].add_(1)
+    return s.o(s.norm(s.a(x)) + s.norm.running_mean)
+
+
+def comparison_in_place(s, x):
+    """Numbers become 0 and 1, not truth values."""
+    s.count.gt_(0.5)
+    h = s.a(x).gt_(0.0)
+    return s.o(h + h) * (s.count + s.count + 1)
+
+
+def power_in_place(s, x):
+    s.count.add_(3).pow_(2)
+    return s.o(s.a(x).pow_(2)) * s.count
+
+
+def norm_of_other_momentum(s, x):
+    s.norm.momentum, s.norm.eps = 0.3, 0.25
+    return s.o(s.norm(s.a(x))) + s.norm.running_var[:3]
+
+
+def one_norm_at_two_places(s, x):
+    s.again = s.norm
+    return s.o(s.again(s.norm(s.a(x))))
+
+
+SOUND = [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
+SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
+SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
+FRESH = [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
+SOUND += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
+SOUND += [power_in_place, norm_of_other_momentum, one_norm_at_two_places]
+FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
+
+
+@pytest.mark.parametrize("function", [*SOUND, *FRESH])
+@pytest.mark.parametrize("training", [True, False])
+def test_values_buffers_and_gradients_are_the_models(function, training):
+    """The oracle is the model's own code, on another batch than the traced one."""
+    model = Model(function).train(training)
+    program = trace(model, X)
+    other = ((torch.cat([X, 2 * X])[:9],), {})
+    theirs, mine = model_pass(model, other, seed=3), program_pass(model, program, other, seed=3)
+    assert all(difference(a, b) is None for a, b in zip(mine.outputs, theirs.outputs, strict=True))
+    assert all(difference(mine.buffers[name], b) is None for name, b in theirs.buffers.items())
+    assert all(difference(mine.gradients[name], g) is None for name, g in theirs.gradients.items())
+    assert difference(mine.input_gradients[0], theirs.input_gradients[0]) is None
+
+
+@pytest.mark.parametrize("later", [lambda count: count, lambda count: count.mul_(2)])
+def test_a_buffer_that_is_replaced_is_refused(later):
+    def replaced(s, x):
+        s.count = s.count + 1
+        later(s.count)
+        return s.o(s.a(x))
+
+    model = Model(replaced)
+    with pytest.raises(NotTraceable, match="count"):
+        trace(model, X)
+    assert model.count == 0
+
+
+@pytest.mark.parametrize("function", FRESH)
+def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch):
+    monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
+    names = [operator_name(n) for n in trace(Model(function), X).graph.nodes]
+    assert not any(name.endswith("_") for name in names)
+    monkeypatch.undo()
+    hidden = (view_before_the_write, detached_before_the_write, view_of_a_buffer_before_the_write)
+    for seen in (*hidden, view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place):
+        again = []
+        monkeypatch.setattr(
+            purity, "_functionalised", lambda e, again=again: again.append(1) or e.run_decompositions({})
+        )
+        trace(Model(seen), X)
+        assert again
+        monkeypatch.undo()
+
+
+def test_normalisation_and_casts_need_no_second_trace(monkeypatch):
+    monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
+    assert trace(Model(dropout_in_place).eval(), X)
+    model = Model(lambda s, x: s.o(s.norm(s.a(x)).float().to(x.dtype)))
+    assert "batch_norm" in [operator_name(n) for n in trace(model.eval(), X).graph.nodes]
+    names = [operator_name(n) for n in trace(model.train(), X).graph.nodes]  # in training neither, with its statistics
+    assert {"_native_batch_norm_legit_functional", "add"} <= set(names)
+
+
+def test_only_operators_of_the_graph_are_prepared_and_none_is_decomposed():
+    model = Model(lambda s, x: F.layer_norm(s.norm(s.a(x)), (4,)) @ s.o.weight.mT).train()
+    names = [operator_name(n) for n in trace(model, X).graph.nodes]
+    assert {"linear", "layer_norm", "matmul"} <= set(names)
+    assert not {"addmm", "mm", "native_layer_norm"} & set(names)
+
+
+class Shared(nn.Module):
+    def __init__(self, alias, write):
+        super().__init__()
+        self.register_buffer("a", torch.ones(5))
+        alias(self)
+        self.write = write
+
+    def forward(self, x):
+        self.write(self)
+        return x * self.b.sum() + self.a
+
+
+ALIASES = {
+    "a view": lambda s: s.register_buffer("b", s.a[:2]),
+    "detached": lambda s: s.register_buffer("b", s.a.detach()),
+    "a plain attribute": lambda s: setattr(s, "b", s.a[1:]),
+    "a parameter": lambda s: s.register_parameter("b", nn.Parameter(s.a.view(1, 5))),
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_buffer_that_is_written_into_lies_in_memory_of_its_own(alias):
+    with pytest.raises(NotTraceable, match=r"shares its memory with (c_model_)?b"):
+        trace(Shared(ALIASES[alias], lambda s: s.a.add_(0)), X)
+    trace(Shared(ALIASES[alias], lambda s: s.a.add(1)), X)  # nothing is written
+    halves = Shared(lambda s: s.register_buffer("b", torch.ones(5)), lambda s: s.a.add_(1))
+    halves._buffers.update(zip("ab", torch.ones(2, 5), strict=True))  # beside one another
+    assert trace(halves, X).updates
+
+
+def test_a_trace_leaves_the_buffers_of_a_module_at_two_places_as_they_are():
+    norm = nn.BatchNorm1d(3)
+    model = nn.Sequential(nn.Linear(5, 3), norm, nn.Linear(3, 3), norm).double()
+    before, tensors = copy.deepcopy(model.state_dict()), list(model.buffers())
+    trace(model, X)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(a is b for a, b in zip(tensors, model.buffers(), strict=True))
