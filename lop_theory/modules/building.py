@@ -62,7 +62,7 @@ def _keywords(arguments: str | None) -> dict[str, Any]:
 def from_folder(folder: Path) -> nn.Module:
     """The architecture that a Hugging Face folder's config names, untrained; code in the folder is not run."""
     try:
-        import transformers
+        transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
         raise InvalidInput("checkpoint", str(folder), "needs transformers", "pip install transformers") from error
     try:

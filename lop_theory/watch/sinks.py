@@ -166,8 +166,7 @@ class WandB:
 
 
 def _active_run() -> Any:
-    import wandb
-
+    wandb: Any = import_module("wandb")
     return wandb.run or wandb.init()
 
 
