@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.departure import Departure, Descent, departures
 from lop_theory.stability.escape import Escape, escape_direction
 from lop_theory.stability.found import clones_of
-from lop_theory.stability.inertia import ZERO, Flat, Inertia, Whole, flatness, inertia_of, whole
+from lop_theory.stability.inertia import Flat, Inertia, Whole, flatness, inertia_of, no_curvature, whole
 from lop_theory.stability.krylov import Ritz, Spectrum, extreme_spectrum, lanczos, random_start
 from lop_theory.stability.manifold import Clones, normal, redistributions
 from lop_theory.stability.normal_hessian import Kind, kind_of
@@ -47,8 +47,8 @@ DEFAULT = Settings()
 
 
 class Analysis(NamedTuple):
-    """What was found. ``tangent`` is ‖P∇L‖/‖∇L‖, 0 on the manifold; ``kind`` is ``None`` where the eigenvalues that
-    were computed do not decide."""
+    """What was found. ``tangent`` is ‖P∇L‖/‖∇L‖, 0 on the manifold; curvatures up to ``zero`` are rounding and count as
+    none; ``kind`` is ``None`` where the eigenvalues that were computed do not decide."""
 
     parameters: int
     normal: int
@@ -57,6 +57,7 @@ class Analysis(NamedTuple):
     tangent: float
     on_manifold: bool
     spectrum: Spectrum
+    zero: float
     inertia: Inertia
     flat: Flat
     kind: Kind | None
@@ -82,12 +83,13 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
     _require_smooth(objective_of(model, inputs, loss, dtype=torch.float64))
     space = normal(found, at.coordinates)
     spectrum, all_of_it = _spectrum(at, space, settings)
-    flat = flatness(at, redistributions(found, at.coordinates), spectrum, all_of_it)
+    sharpness = _sharpness(at, spectrum)
+    zero = no_curvature(spectrum, sharpness)
     slope = float(at.gradient.norm())
     tangent = float(space.project(at.gradient).norm()) / slope if slope else 0.0
     limit = TANGENT if settings.precision == torch.float64 else 1e3 * TANGENT
     escape = escape_direction(at, found)
-    step_size = _step_size(at, spectrum, settings.step_size)
+    step_size = _step_size(sharpness, settings.step_size)
     starts = _starts(at, found, space, settings) if tangent <= limit else []
     how = Descent(step_size, settings.start, settings.radius, settings.steps)
     ends = (spectrum.lowest[0].value, spectrum.highest[0].value)
@@ -99,9 +101,10 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
         tangent=tangent,
         on_manifold=tangent <= limit,
         spectrum=spectrum,
-        inertia=inertia_of(spectrum.values, exact=spectrum.complete, zero=ZERO[settings.precision]),
-        flat=flat,
-        kind=_kind(spectrum, ZERO[settings.precision]),
+        zero=zero,
+        inertia=inertia_of(spectrum.values, zero, exact=spectrum.complete),
+        flat=flatness(at, redistributions(found, at.coordinates), sharpness, zero, all_of_it),
+        kind=_kind(spectrum, zero),
         escape=escape,
         step_size=step_size,
         seeds=settings.seeds[: len(starts)],
@@ -140,19 +143,23 @@ def _pair(found: Whole, space: Subspace, which: int) -> Ritz:
 def _kind(spectrum: Spectrum, zero: float) -> Kind | None:
     """From all eigenvalues; from Ritz values, which bound λ_min from above and λ_max from below, only a saddle."""
     low, high = spectrum.lowest[0].value, spectrum.highest[0].value
-    found = kind_of(low, high, tolerance=zero)
+    found = kind_of(low, high, zero)
     return found if spectrum.complete or found == "saddle" else None
 
 
-def _step_size(at: Curvature, spectrum: Spectrum, given: float | None) -> float:
-    """The one given, which must be stable, or half of 1/λ, λ the largest |curvature| in any direction."""
+def _sharpness(at: Curvature, spectrum: Spectrum) -> float:
+    """The largest |curvature| in any direction, normal or not."""
     everything = complement(Subspace(torch.zeros_like, 0, at.coordinates.dimension))
     found = lanczos(at.product, everything, random_start(everything, at.gradient), 20)
-    largest = max(abs(found.lowest.value), abs(found.highest.value), spectrum.largest)
-    if given is not None and given * largest > 2:
-        remedy = f"the default is {0.5 / largest:.3g}"
-        raise InvalidInput("step size", given, f"is above 2/{largest:.3g}: descent diverges", remedy)
-    return given or (0.5 / largest if largest > 0 and math.isfinite(largest) else 1.0)
+    return max(abs(found.lowest.value), abs(found.highest.value), spectrum.largest)
+
+
+def _step_size(sharpness: float, given: float | None) -> float:
+    """The one given, which must be stable, or half of 1/λ, λ the largest |curvature| in any direction."""
+    if given is not None and given * sharpness > 2:
+        remedy = f"the default is {0.5 / sharpness:.3g}"
+        raise InvalidInput("step size", given, f"is above 2/{sharpness:.3g}: descent diverges", remedy)
+    return given or (0.5 / sharpness if sharpness > 0 and math.isfinite(sharpness) else 1.0)
 
 
 def _starts(at: Curvature, clones: Clones, space: Subspace, settings: Settings) -> list[Tensor]:

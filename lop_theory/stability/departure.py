@@ -13,7 +13,9 @@ Three predictions of the first t with ‖δ_t‖ ≥ r, and the truth:
 * *along the manifold*: the recursion itself, one Hessian product a step;
 * *measured*: descent.
 
-For smooth activations the recursion counts to the step; with kinks (ReLU) it holds until units cross theirs.
+For smooth activations the recursion counts to the step; with kinks (ReLU) it holds until units cross theirs. Where the
+loss rises along the manifold, η is above 2/λ there: descent multiplies whatever rounding there is, and nothing that
+comes after is predicted.
 """
 
 import math
@@ -29,6 +31,9 @@ from lop_theory.stability.objective import Objective
 from lop_theory.stability.persistence import growth_factor, steps_to_escape
 from lop_theory.stability.subspace import Subspace
 
+RISE = {torch.float64: 1e-12, torch.float32: 1e-5}
+"""By the precision of the computation: the loss rises if it does by more than this times its first value, and by more
+than it would if the weights changed by this part of them (curvatures are up to 2/η)."""
 LOST = 0.1
 """A start is too near if rounding changes its distance by more than this part of it."""
 
@@ -45,8 +50,9 @@ class Descent(NamedTuple):
 
 
 class Departure(NamedTuple):
-    """Steps to the radius from one start: three predictions and the measurement (``inf``: not within the limit).
-    ``distances``: measured, step by step, in units of ‖θ₀‖; ``linear``: the same by the recursion on the manifold."""
+    """Steps to the radius from one start: three predictions and the measurement (``inf``: not within the limit;
+    ``nan``: not predicted, the loss rises along the manifold before). ``distances``: measured, step by step, in units
+    of ‖θ₀‖; ``linear``: the same by the recursion on the manifold, until the loss rises."""
 
     at_least: float
     here: float
@@ -54,6 +60,11 @@ class Departure(NamedTuple):
     measured: float
     distances: tuple[float, ...]
     linear: tuple[float, ...]
+
+    @property
+    def rises(self) -> int | None:
+        """The step at which the loss rises along the manifold, where that is why nothing is predicted."""
+        return len(self.linear) - 1 if math.isnan(self.along) else None
 
     @property
     def steps(self) -> tuple[float, float, float, float]:
@@ -79,7 +90,7 @@ def departures(
             Departure(
                 steps_to_escape(how.start, how.radius, factor),
                 _constant(values, weights, how),
-                _first(distances, how.radius),
+                _first(distances, how.radius, math.inf if len(distances) > how.limit else math.nan),
                 _first(measured, how.radius),
                 tuple(measured),
                 tuple(distances),
@@ -101,23 +112,28 @@ def _constant(values: Tensor, weights: Tensor, how: Descent) -> float:
     return _first((how.start * (weights @ powers).sqrt()).tolist(), how.radius)
 
 
-def _first(distances: Sequence[float], radius: float) -> float:
-    """The first step at which the radius is reached, ``inf`` if none."""
-    return next((float(t) for t, distance in enumerate(distances) if distance >= radius), math.inf)
+def _first(distances: Sequence[float], radius: float, otherwise: float = math.inf) -> float:
+    """The first step at which the radius is reached, or ``otherwise``."""
+    return next((float(t) for t, distance in enumerate(distances) if distance >= radius), otherwise)
 
 
 def _on_the_manifold(at: Objective, space: Subspace, shifts: Sequence[Tensor], how: Descent) -> list[list[float]]:
-    """Distances by the recursion, until all shifts are at the radius."""
+    """Distances by the recursion, until all shifts are at the radius or the loss rises. The gradient's normal part is
+    rounding, which descent would multiply: the point is moved along the manifold alone."""
     point, found = at.start, [[float(shift.norm())] for shift in shifts]
-    current = list(shifts)
+    current, here = list(shifts), at.curvature(at.start)
+    part = RISE[at.start.dtype]
+    rounding = part * abs(here.value) + (part * float(at.start.norm())) ** 2 / how.step_size
     for _ in range(how.limit):
         if all(distances[-1] >= how.radius for distances in found):
             break
-        here = at.curvature(point)
         current = [shift - how.step_size * space.project(here.product(shift)) for shift in current]
         for distances, shift in zip(found, current, strict=True):
             distances.append(float(shift.norm()))
-        point = point - how.step_size * here.gradient
+        point, before = point - how.step_size * (here.gradient - space.project(here.gradient)), here.value
+        here = at.curvature(point)
+        if here.value > before + rounding:
+            break
     return found
 
 

@@ -16,7 +16,9 @@ from lop_theory.stability.objective import Curvature
 from lop_theory.stability.subspace import Subspace, spanned
 
 ZERO = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero."""
+"""By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero, …"""
+ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5}
+"""… and so do all of less than this times the largest |curvature| in any direction: on N there may be nothing else."""
 INSIDE = 1 - 1e-6
 """A direction lies in a subspace if its projection is at least this long."""
 
@@ -31,7 +33,7 @@ class Inertia(NamedTuple):
 
 
 class Flat(NamedTuple):
-    """``redistributions``: their dimension; ``form``: the largest |curvature| found on them, over that on N.
+    """``redistributions``: their dimension; ``form``: the largest |curvature| on them over that in any direction.
     Of the kernel (``None``: not computed): its dimension, that of its parts within R and within the coordinates on
     which nothing depends, and that of what neither explains (scale invariances, chance)."""
 
@@ -62,24 +64,30 @@ def whole(at: Curvature, space: Subspace) -> Whole:
     return Whole(values, basis, vectors, images)
 
 
-def inertia_of(values: Tensor, *, exact: bool, zero: float = ZERO[torch.float64]) -> Inertia:
-    """Counts of eigenvalues, or of Ritz values (then zeros are not counted)."""
-    limit = zero * float(values.abs().max())
-    low, high = int((values < -limit).sum()), int((values > limit).sum())
+def inertia_of(values: Tensor, zero: float, *, exact: bool) -> Inertia:
+    """Counts of eigenvalues, or of Ritz values (then zeros are not counted); those up to ``zero`` are none."""
+    low, high = int((values < -zero).sum()), int((values > zero).sum())
     return Inertia(low, len(values) - low - high if exact else 0, high, exact)
 
 
-def flatness(at: Curvature, flat: Subspace, spectrum: Spectrum, found: Whole | None, *, products: int = 12) -> Flat:
+def no_curvature(spectrum: Spectrum, sharpness: float) -> float:
+    """The size up to which a curvature counts as none; ``sharpness``: the largest |curvature| in any direction."""
+    precision = spectrum.lowest[0].vector.dtype
+    return max(ZERO[precision] * spectrum.largest, ROUNDING[precision] * sharpness)
+
+
+def flatness(
+    at: Curvature, flat: Subspace, sharpness: float, zero: float, found: Whole | None, *, products: int = 12
+) -> Flat:
     """What of the flat directions is recognised; the form on R by Lanczos' method from a random start."""
     form = 0.0
     if flat.dimension:
         extremes = lanczos(at.product, flat, random_start(flat, at.gradient), products)
-        form = max(abs(extremes.lowest.value), abs(extremes.highest.value)) / max(spectrum.largest, 1e-300)
+        form = max(abs(extremes.lowest.value), abs(extremes.highest.value)) / max(sharpness, 1e-300)
     if found is None:
         return Flat(flat.dimension, form)
-    zero = ZERO[found.values.dtype]
-    kernel = found.basis @ found.vectors[:, found.values.abs() <= zero * float(found.values.abs().max())]
-    rows = found.images.abs().amax(1) <= zero * float(found.images.abs().max())
+    kernel = found.basis @ found.vectors[:, found.values.abs() <= zero]
+    rows = found.images.abs().amax(1) <= zero
     within = torch.stack([flat.project(column) for column in kernel.T], dim=1) if kernel.shape[1] else kernel
     parts = [_inside(kernel, within), _inside(kernel, kernel * rows[:, None])]
     both = torch.linalg.matrix_rank(torch.cat(parts, dim=1), tol=1e-3) if kernel.shape[1] else 0

@@ -36,13 +36,13 @@ def kind(extremes: Extremes, *, tolerance: float = 1e-9) -> Kind:
 
     Measured: curvatures of size below ``tolerance`` × the largest count as zero.
     """
-    return kind_of(extremes.lowest.value, extremes.highest.value, tolerance=tolerance)
+    low, high = extremes.lowest.value, extremes.highest.value
+    return kind_of(low, high, tolerance * max(abs(low), abs(high)))
 
 
-def kind_of(low: float, high: float, *, tolerance: float = 1e-9) -> Kind:
-    """The same for the lowest and the highest eigenvalue."""
-    limit = tolerance * max(abs(low), abs(high))
-    match (low < -limit, high > limit):
+def kind_of(low: float, high: float, zero: float) -> Kind:
+    """The same for the lowest and the highest eigenvalue; those up to ``zero`` are none."""
+    match (low < -zero, high > zero):
         case (True, True):
             return "saddle"
         case (True, False):

@@ -36,7 +36,7 @@ def _spectrum(found: Analysis) -> list[str]:
     how = "all of it" if spectrum.complete else "Lanczos"
     end = "" if spectrum.converged else ", NOT converged"
     least = "" if counts.exact else "at least "
-    zero = f", {counts.zero:,} zero" if counts.exact else ""
+    zero = f", {counts.zero:,} zero (at most {found.zero:.0e} in size)" if counts.exact else ""
     return [
         f"spectrum    on the normal space ({how}, {spectrum.products:,} Hessian products{end}); residuals in brackets",
         f"  lowest    {_pairs(spectrum.lowest)}",
@@ -54,7 +54,7 @@ def _flat(found: Analysis) -> list[str]:
     flat = found.flat
     lines = [
         f"flat        {flat.redistributions:,} redistributions change no loss: largest |curvature| on them "
-        f"{flat.form:.0e} of the largest on the normal space"
+        f"{flat.form:.0e} of the largest in any direction"
     ]
     if flat.kernel is not None:
         lines.append(
@@ -67,7 +67,7 @@ def _flat(found: Analysis) -> list[str]:
 def _escape(found: Analysis) -> list[str]:
     if found.escape is None:
         return ["escape      no weight reads the clones: nothing can part them"]
-    if found.escape.curvature >= 0:
+    if found.escape.curvature >= -found.zero:
         return ["escape      none to second order: moving weight between clones mixes with no other direction (Hv = 0)"]
     way = f"curvature {found.escape.curvature:.4g} along the escape direction (mixing |Hv| = {found.escape.mixing:.3g})"
     return [f"escape      {way}"]
@@ -86,11 +86,14 @@ def _steps(found: Analysis) -> list[str]:
         cells = [_count(steps, settings.steps) for steps in one.steps]
         lines.append(f"  {seed:<9} {cells[0]:>8} {cells[1]:>16} {cells[2]:>20} {cells[3]:>10}")
     means = [_spread([one.steps[k] for one in found.departures]) for k in range(4)]
-    return [*lines, f"  mean±std  {means[0]:>8} {means[1]:>16} {means[2]:>20} {means[3]:>10}"]
+    lines.append(f"  mean±std  {means[0]:>8} {means[1]:>16} {means[2]:>20} {means[3]:>10}")
+    rises = [one.rises for one in found.departures if one.rises is not None]
+    why = "  –         not predicted: the loss rises along the manifold at step {}, this step size is too large there"
+    return [*lines, *map(why.format, rises[:1])]
 
 
 def _count(steps: float, limit: int) -> str:
-    return f"{steps:.0f}" if math.isfinite(steps) else f"> {limit}"
+    return "–" if math.isnan(steps) else f"{steps:.0f}" if math.isfinite(steps) else f"> {limit}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -118,6 +121,7 @@ def as_json(found: Analysis) -> dict[str, Any]:
         "spectrum": {
             **ends, "complete": spectrum.complete, "converged": spectrum.converged, "products": spectrum.products
         },
+        "zero": found.zero,
         "inertia": found.inertia._asdict(),
         "flat": found.flat._asdict(),
         "kind": found.kind,
@@ -128,4 +132,5 @@ def as_json(found: Analysis) -> dict[str, Any]:
 
 
 def _departure(seed: int, one: Departure) -> dict[str, Any]:
-    return {"seed": seed, **{n: v if math.isfinite(v) else None for n, v in zip(STEPS, one.steps, strict=True)}}
+    steps = {n: v if math.isfinite(v) else None for n, v in zip(STEPS, one.steps, strict=True)}
+    return {"seed": seed, **steps, "loss_rises_at": one.rises}

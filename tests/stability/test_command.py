@@ -177,6 +177,7 @@ def test_beside_the_manifold_is_said():
 def test_at_a_minimum_there_is_no_gradient_to_have_a_share_of():
     from lop_theory.modules import expand
     from lop_theory.stability import Settings, analyse
+    from lop_theory.stability.printout import printed
 
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1)).double()
     clone = expand(mlp().double().eval(), 2, example_input=x)
@@ -184,6 +185,10 @@ def test_at_a_minimum_there_is_no_gradient_to_have_a_share_of():
     found = analyse(clone, x, lambda y: (y - reached).square().mean(), settings=Settings(seeds=()))
     assert (found.gradient, found.tangent, found.on_manifold) == (0.0, 0.0, True)
     assert found.kind == "flat"  # outputs do not tell clones apart, so neither does their square
+    assert found.inertia == (0, found.normal, 0, True)
+    assert found.flat.kernel == found.normal
+    assert found.flat.form < 1e-12
+    assert "escape      none to second order" in printed(found)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +367,7 @@ def test_some_eigenvalues_decide_nothing_but_a_saddle_and_count_no_zeros(low, hi
     values = torch.tensor([low, 0.0, high])
     found = Spectrum(*ends, values, complete, converged=True, products=3)
     assert _kind(found, 1e-9) == (kind if complete or kind == "saddle" else None)
-    assert inertia_of(values, exact=complete).zero == int(complete)
+    assert inertia_of(values, 1e-9, exact=complete).zero == int(complete)
 
 
 @pytest.mark.parametrize(("fault", "line"), [

@@ -19,12 +19,13 @@ from lop_theory.stability import (
     normal,
     redistributions,
 )
-from lop_theory.stability.analysis import Settings, _step_size
-from lop_theory.stability.departure import Descent, _quadrature, departures
-from lop_theory.stability.inertia import flatness, whole
+from lop_theory.stability.analysis import Settings, _sharpness, _step_size
+from lop_theory.stability.departure import Descent, _on_the_manifold, _quadrature, departures
+from lop_theory.stability.inertia import flatness, no_curvature, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
-from lop_theory.stability.objective import Curvature, objective_of
+from lop_theory.stability.objective import Curvature, Objective, objective_of
+from lop_theory.stability.printout import as_json, printed
 from lop_theory.stability.subspace import Subspace
 from tests.stability.nets import cloned, dense_hessian
 
@@ -52,7 +53,7 @@ def test_steps_along_the_manifold_are_those_of_descent() -> None:
         case.inputs,
         case.loss,
         case.clones,
-        settings=Settings(start=1e-6, radius=1e-4, steps=2000, seeds=(0, 1)),
+        settings=Settings(start=1e-6, radius=1e-4, steps=2000, seeds=(0, 1), step_size=0.15),
     )
     assert found.on_manifold
     assert found.kind == "saddle"
@@ -60,9 +61,45 @@ def test_steps_along_the_manifold_are_those_of_descent() -> None:
     for one in found.departures:
         assert math.isfinite(one.measured)
         assert abs(one.along - one.measured) <= 1
+        assert one.rises is None
         assert one.measured >= 0.5 * one.at_least
         half = len(one.distances) // 2
         assert one.linear[:half] == pytest.approx(one.distances[:half], rel=1e-4)
+
+
+def test_nothing_is_predicted_after_the_loss_has_risen_along_the_manifold() -> None:
+    """At twice the step descent of the base leaves its valley at step 221: what comes after depends on rounding."""
+    case = cloned()
+    settings = Settings(start=1e-6, radius=1e-4, steps=2000, seeds=(0, 1))
+    found = analyse(case.model, case.inputs, case.loss, case.clones, settings=settings)
+    late, soon = found.departures
+    assert late.rises is not None
+    assert 215 < late.rises < 225
+    assert len(late.linear) == late.rises + 1
+    assert max(late.linear) < 1e-4
+    assert math.isnan(late.along)
+    assert late.measured > late.rises
+    assert (soon.rises, soon.along) == (None, soon.measured)
+    assert f"not predicted: the loss rises along the manifold at step {late.rises}" in printed(found)
+    assert "nan" not in printed(found)
+    rows = as_json(found)["departures"]
+    assert [(row["along"], row["loss_rises_at"]) for row in rows] == [(None, late.rises), (soon.along, None)]
+
+
+def test_the_recursion_stays_on_the_manifold_however_unstable_that_is() -> None:
+    case = cloned()
+    space, points = normal(case.clones, case.where), list[torch.Tensor]()
+
+    class Noted(Objective):
+        def curvature(self, point: torch.Tensor) -> Curvature:
+            points.append(point)
+            return super().curvature(point)
+
+    at = Noted(*objective_of(case.model, case.inputs, case.loss))
+    shift = space.project(random_start(space, at.start))
+    _on_the_manifold(at, space, [1e-30 * shift], Descent(0.15, limit=400))
+    assert len(points) > 400
+    assert float(space.project(points[-1] - at.start).norm()) < 5e-15  # 4e-13 by the gradient as it comes
 
 
 def test_where_the_base_rests_the_curvature_here_predicts_too() -> None:
@@ -138,22 +175,24 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     found = whole(at, everything)
     spectrum = extreme_spectrum(at.product, everything, torch.ones(5).double())
     assert found.values.tolist() == pytest.approx([-1, 0, 0, 0, 3], abs=1e-12)
-    result = flatness(at, flat, spectrum, found)
+    result = flatness(at, flat, 3.0, 1e-9, found)
     assert result[2:] == (3, 1, 1, 1)
     assert result.redistributions == 1
+    assert no_curvature(spectrum, 3.0) == pytest.approx(3e-9)
+    assert no_curvature(spectrum, 1e6) == pytest.approx(1e-6)  # rounding of what is steep beside N
     assert result.form < 1e-12
-    assert flatness(at, flat, spectrum, None)[2:] == (None,) * 4
+    assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4
     steep = turned[:, 4]
-    other = flatness(at, Subspace(lambda v: (steep @ v) * steep, 1, 5), spectrum, found)
+    other = flatness(at, Subspace(lambda v: (steep @ v) * steep, 1, 5), 3.0, 1e-9, found)
     assert other[2:] == (3, 0, 1, 2)
     assert other.form == pytest.approx(1 / 3)
-    none = flatness(at, Subspace(torch.zeros_like, 0, 5), spectrum, found)
+    none = flatness(at, Subspace(torch.zeros_like, 0, 5), 3.0, 1e-9, found)
     assert none[:2] == (0, 0.0)
     regular = torch.diag(torch.tensor([1.0, -2.0, 3.0, 4.0, 5.0]).double())
     bent = at._replace(product=lambda v: regular @ v)
-    assert flatness(bent, flat, spectrum, whole(bent, everything))[2:] == (0, 0, 0, 0)
+    assert flatness(bent, flat, 5.0, 1e-9, whole(bent, everything))[2:] == (0, 0, 0, 0)
     level = at._replace(product=torch.zeros_like)  # no curvature at all: all of it is kernel
-    assert flatness(level, flat, spectrum, whole(level, everything))[2:] == (5, 1, 5, 0)
+    assert flatness(level, flat, 0.0, 0.0, whole(level, everything))[2:] == (5, 1, 5, 0)
 
 
 @pytest.mark.parametrize(
@@ -163,10 +202,11 @@ def test_the_step_of_a_form(curved, given, step) -> None:
     at = Curvature(Coordinates(("w",), ((5,),)), 0.0, torch.ones(5).double(), lambda v: curved * v)
     everything = Subspace(lambda v: v, 5, 5)
     spectrum = extreme_spectrum(at.product, everything, torch.ones(5).double())
-    assert _step_size(at, spectrum, given) == pytest.approx(step)
+    assert _sharpness(at, spectrum) == pytest.approx(curved)
+    assert _step_size(curved, given) == pytest.approx(step)
     if curved:
         with pytest.raises(InvalidInput, match=r"step size=0\.51: is above 2/4"):
-            _step_size(at, spectrum, 0.51)
+            _step_size(curved, 0.51)
 
 
 def test_the_default_step_is_half_of_one_over_the_largest_curvature() -> None:

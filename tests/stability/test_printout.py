@@ -25,7 +25,7 @@ SPECTRUM = Spectrum(
 )  # fmt: skip
 FOUND = Analysis(
     parameters=12345, normal=5, loss=0.75, gradient=0.125, tangent=2e-9, on_manifold=True, spectrum=SPECTRUM,
-    inertia=Inertia(2, 1, 3000, exact=True), flat=Flat(1001, 3e-12, 1002, 1003, 1004, 1005), kind="saddle",
+    zero=8e-9, inertia=Inertia(2, 1, 3000, exact=True), flat=Flat(1001, 3e-12, 1002, 1003, 1004, 1005), kind="saddle",
     escape=Escape(torch.ones(2), -0.375, 0.625, torch.ones(2)), step_size=0.0625, seeds=(3, 7),
     departures=(
         Departure(11.0, 12.0, 13.0, 14.0, (1e-5, 4e-4, 2e-3), (1e-5, 5e-4)),
@@ -42,10 +42,10 @@ def test_the_text_says_each_number_once() -> None:
         "spectrum    on the normal space (all of it, 1,234 Hessian products); residuals in brackets",
         "  lowest    -2.5 (1e-03)  -1.5 (2e-03)",
         "  highest   8 (3e-03)  7 (4e-03)",
-        "inertia     2 negative, 1 zero, 3,000 positive",
+        "inertia     2 negative, 1 zero (at most 8e-09 in size), 3,000 positive",
         "kind        saddle: the loss falls along some normal directions and rises along others",
-        "flat        1,001 redistributions change no loss: largest |curvature| on them 3e-12 of the largest on the "
-        "normal space",
+        "flat        1,001 redistributions change no loss: largest |curvature| on them 3e-12 of the largest in any "
+        "direction",
         "  kernel    1,002 directions with Hv = 0: 1,003 of them redistributions, 1,004 on weights that nothing "
         "depends on, 1,005 not explained",
         "escape      curvature -0.375 along the escape direction (mixing |Hv| = 0.625)",
@@ -73,6 +73,8 @@ def test_the_text_says_what_is_not_known() -> None:
         assert words in text
     assert "kernel" not in text
     assert "zero" not in text.replace("(Hv = 0)", "")
+    assert "none to second order" in printed(FOUND._replace(escape=FOUND.escape._replace(curvature=-8e-9)))
+    assert "curvature -9e-09 along" in printed(FOUND._replace(escape=FOUND.escape._replace(curvature=-9e-9)))
     assert "no weight reads the clones" in printed(rough._replace(escape=None))
     assert "none to second order" not in printed(rough._replace(escape=FOUND.escape))
 
@@ -87,9 +89,10 @@ def test_json_has_every_number_and_null_for_what_was_not_reached() -> None:
     assert found["inertia"] == {"negative": 2, "zero": 1, "positive": 3000, "exact": True}
     assert found["escape"] == {"curvature": -0.375, "mixing": 0.625}
     assert found["departures"] == [
-        {"seed": 3, "at_least": 11, "here": 12, "along": 13, "measured": 14},
-        {"seed": 7, "at_least": 21, "here": 26, "along": 17, "measured": None},
+        {"seed": 3, "at_least": 11, "here": 12, "along": 13, "measured": 14, "loss_rises_at": None},
+        {"seed": 7, "at_least": 21, "here": 26, "along": 17, "measured": None, "loss_rises_at": None},
     ]
+    assert found["zero"] == 8e-9
     assert (found["parameters"], found["normal"], found["loss"], found["gradient"]) == (12345, 5, 0.75, 0.125)
     assert (found["normal_share_of_gradient"], found["on_manifold"], found["step_size"]) == (2e-9, True, 0.0625)
     assert (found["kind"], found["flat"]["kernel"]) == ("saddle", 1002)
