@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 
 import mpmath as mp
 import numpy as np
@@ -36,23 +37,27 @@ MP_ACTIVATIONS: dict[str, tuple[Callable, list[float]]] = {
 
 
 def mp_hermite(k: int, x: mp.mpf) -> mp.mpf:
-    """he_k by mpmath's physicists' polynomials."""
-    return mp.hermite(k, x / mp.sqrt(2)) / mp.sqrt(mp.mpf(2) ** k * mp.factorial(k))
+    """he_k by its recurrence, √(n+1) he_{n+1} = x he_n − √n he_{n−1}."""
+    before, found = mp.mpf(0), mp.mpf(1)
+    for n in range(k):
+        before, found = found, (x * found - mp.sqrt(n) * before) / mp.sqrt(n + 1)
+    return found
 
 
-def mp_expect(function: Callable, kinks: list[float]) -> mp.mpf:
+def mp_expect(function: Callable, kinks: list[float], density: Callable = mp.npdf) -> mp.mpf:
     """E function(Z) by mpmath.quad on the line cut at kinks and at ±16."""
     points = sorted({-16, -8, -3, 0, 3, 8, 16, *kinks})
-    return mp.quad(lambda x: function(x) * mp.npdf(x), points)
+    return mp.quad(lambda x: function(x) * density(x), points)
 
 
 def mp_coefficients(name: str, orders: list[int], digits: int = 22) -> list[mp.mpf]:
     """a_k of the standardised activation, k in ``orders``."""
     function, kinks = MP_ACTIVATIONS[name]
+    value, density = cache(function), cache(mp.npdf)  # the nodes are the same each time
     with mp.workdps(digits):
-        mean = mp_expect(function, kinks)
-        deviation = mp.sqrt(mp_expect(lambda x: (function(x) - mean) ** 2, kinks))
-        return [mp_expect(lambda x, k=k: function(x) * mp_hermite(k, x), kinks) / deviation for k in orders]
+        mean = mp_expect(value, kinks, density)
+        deviation = mp.sqrt(mp_expect(lambda x: (value(x) - mean) ** 2, kinks, density))
+        return [mp_expect(lambda x, k=k: value(x) * mp_hermite(k, x), kinks, density) / deviation for k in orders]
 
 
 def fraction(text: str) -> Fraction:
