@@ -320,7 +320,6 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words):
 
 def test_other_commands():
     assert "gap" in command("lop_theory").stdout
-    assert "NOT monotone" in command("lop_theory.tension").stdout
     assert "P(frozen), standardised" in command("lop_theory.tension", "--act", "tanh", "--scale", "3").stdout
     assert command("lop_theory.tension", "--act", "tahn").returncode == 2
 
