@@ -25,6 +25,7 @@ PACKAGES = {
     "metrics": ("tests/metrics",),
     "stability": ("tests/stability",),
     "modules": ("tests/modules",),
+    "trace": ("tests/trace", "tests/modules"),
 }
 
 
