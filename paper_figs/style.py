@@ -44,5 +44,5 @@ def headline(figure: Figure, *lines: str) -> str:
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.pdf without dates, so that the same data give the same bytes; laid out once for both."""
     figure.savefig(f"{stem}.png", dpi=170, metadata={"Software": None})
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})

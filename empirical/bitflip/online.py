@@ -50,8 +50,11 @@ def _initial(seed: int, inputs: int, hidden: int, bound: float) -> np.ndarray:
     size = inputs * hidden
     draws = symmetric(key(seed, INITIAL), size + hidden, 1.0)
     weights = np.zeros(size + 2 * hidden + 1)
-    weights[:size] = bound * draws[:size]
-    weights[size + hidden : -1] = np.sqrt(3.0 / hidden) * draws[size:]
+    outgoing_bound = np.sqrt(3.0 / hidden)
+    for k in range(size):  # number by number: to assign a slice, Numba compiles an error message for seconds
+        weights[k] = bound * draws[k]
+    for k in range(hidden):
+        weights[size + hidden + k] = outgoing_bound * draws[size + k]
     return weights
 
 
@@ -178,7 +181,9 @@ def _gradient(
         delta[i] *= slope * outgoing[i]
         rows[rows.shape[0] - 1, i] = slope * h[i]
     for a in range(active.size):
-        rows[active[a]] = delta
+        row = rows[active[a]]
+        for i in range(h.size):
+            row[i] = delta[i]
     gradient[-1] = slope
 
 

@@ -26,9 +26,8 @@ def resized(images: np.ndarray, side: int) -> np.ndarray:
 def area_sums(values: np.ndarray, new: int) -> np.ndarray:
     """(…, new) sums over the new pixels of (…, old) integers, times ``new``."""
     old = values.shape[-1]
-    padded = np.zeros((*values.shape[:-1], old + 1), np.int64)
-    running = np.zeros_like(padded)
-    padded[..., :-1] = values
+    running = np.zeros((*values.shape[:-1], old + 1), np.int64)
     np.cumsum(values, axis=-1, out=running[..., 1:])
     whole, part = np.divmod(np.arange(new + 1) * old, new)
-    return np.diff(new * running[..., whole] + part * padded[..., whole])
+    begun = values[..., np.minimum(whole, old - 1)]  # after the last pixel none begins, and its part is 0
+    return np.diff(new * running[..., whole] + part * begun)

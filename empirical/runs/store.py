@@ -44,12 +44,10 @@ class Record(NamedTuple):
 
     def columns(self, *names: str) -> tuple[np.ndarray, ...]:
         """Columns as float64 arrays, missing values as NaN."""
-        from pyarrow import BufferReader, parquet
-
         body = self.data()
         if body is None:
             raise InvalidInput("record", str(self.folder), "has no data", "restore it, or delete it and run it anew")
-        table = parquet.ParquetFile(BufferReader(body)).read(columns=list(names), use_threads=False)  # half the time
+        table = _table(body)
         return tuple(table.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in names)
 
     def data(self) -> bytes | None:
@@ -59,6 +57,14 @@ class Record(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             shard = shard_of(self.folder)
             return None if shard is None else shard.data(self.folder.name)
+
+
+@lru_cache(maxsize=256)
+def _table(body: bytes) -> Any:
+    """What a Parquet file holds. Claims and figures ask for a few columns at a time, again and again."""
+    from pyarrow import BufferReader, parquet
+
+    return parquet.ParquetFile(BufferReader(body)).read(use_threads=False)  # half the time
 
 
 def canonical(config: Mapping[str, Any]) -> str:
@@ -172,16 +178,15 @@ def _copied(record: Record, seen: dict[str, str]) -> str | None:
     from pyarrow import ArrowInvalid
 
     try:
-        first = seen.setdefault(_rows(record), record.folder.name)
+        first = seen.setdefault(_digest_of_rows(record.data() or b""), record.folder.name)
     except ArrowInvalid:
         return "has data that are no Parquet"
     return None if first == record.folder.name else f"has the data of {first}"
 
 
-def _rows(record: Record) -> str:
-    from pyarrow import BufferReader, parquet
-
-    table = parquet.ParquetFile(BufferReader(record.data())).read(use_threads=False)
+@lru_cache(maxsize=256)
+def _digest_of_rows(body: bytes) -> str:
+    table = _table(body)
     digest = hashlib.sha256()
     for name in sorted(table.column_names):
         values = table.column(name).to_numpy(zero_copy_only=False)

@@ -138,11 +138,14 @@ def numpy_run(s: Setting) -> Trained:
         back = 2 * error * w2 * slope
         gradients = [np.outer(x, back), back, 2 * error * h, np.array([2 * error])]
         for p, g, m, v, count in zip(parameters, gradients, *moments, strict=True):
+            if not s.adam:
+                p[...] -= s.step_size * g
+                continue
             m[...] = 0.9 * m + 0.1 * g
             v[...] = 0.999 * v + 0.001 * g**2
             count[...] += 1
             fade, slow = 1 - 0.9**count, 1 - 0.999**count
-            p[...] -= s.step_size * ((m / fade) / (np.sqrt(v / slow) + 1e-8) if s.adam else g)
+            p[...] -= s.step_size * (m / fade) / (np.sqrt(v / slow) + 1e-8)
         if step >= s.start:
             replaced += continual.step(step, parameters, moments, h)
     return Trained(np.array(errors), replaced, tuple(parameters))

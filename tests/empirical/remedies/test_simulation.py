@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import Tensor, nn  # noqa: E402
+from torch import nn  # noqa: E402
 
 from empirical.__main__ import main  # noqa: E402
 from empirical.remedies import command, records  # noqa: E402
@@ -19,6 +19,8 @@ from empirical.runs.execution import Execution  # noqa: E402
 from empirical.runs.report import carry_out_all  # noqa: E402
 from empirical.runs.run import Job, Lease, Outcome  # noqa: E402
 from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.optim import companion  # noqa: E402
+from tests.empirical.found import units  # noqa: E402
 
 SMOKE = REMEDIES_PRESETS["smoke"]
 STEPS, BATCH = 140, 32
@@ -102,14 +104,21 @@ def test_nothing_is_chosen_when_the_time_is_spent_in_tuning_and_both_halves_shar
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 
-def trial(name: str) -> tuple[nn.Sequential, torch.optim.Optimizer, RemedyRun, Tensor]:
-    """A small network in float64 with a remedy, at the strongest setting."""
+def trial(name: str) -> tuple[nn.Sequential, RemedyRun]:
+    """A small network in float64 for a remedy, at the strongest setting."""
     run = replace(run_of(name), network=NetworkOptions(12, 3))
     run = replace(run, strength=0.05) if name == "cbp" else run  # so often that some unit's turn comes
     torch.manual_seed(1)
-    model = build(run, (3, 2, 2), 4).double()
-    example = torch.randn(2, 3, 2, 2, dtype=torch.float64)
-    return model, optimiser(model, run, example), run, example
+    return build(run, (3, 2, 2), 4).double(), run
+
+
+def remedied(model: nn.Sequential, run: RemedyRun) -> torch.optim.Optimizer:
+    return optimiser(model, run, torch.ones(2, 3, 2, 2, dtype=torch.float64))
+
+
+@pytest.fixture
+def _units_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(companion, "find_units", units)
 
 
 def train(model: nn.Sequential, inner: torch.optim.Optimizer, run: RemedyRun) -> None:
@@ -150,12 +159,12 @@ def parted(model: nn.Sequential) -> float:
 
 
 @pytest.mark.claim("optimiser-closure")
+@pytest.mark.usefixtures("_units_are_found_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_clones_part_where_theory_says_that_they_can(name: str) -> None:
-    model, _, run, example = trial(name)
+    model, run = trial(name)
     clone_pairs(model, paired=name in ("crelu", "fourier"))
-    inner = optimiser(model, run, example)
-    train(model, inner, run)
+    train(model, remedied(model, run), run)
     assert (parted(model) > 1e-4) == REMEDIES[name].unclones, parted(model)
 
 
@@ -175,10 +184,12 @@ def test_lazy_training_moves_the_weights_less_and_the_output_as_fast() -> None:
 
 
 @pytest.mark.claim("frozen-unit")
+@pytest.mark.usefixtures("_units_are_found_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dead_layer_moves_where_theory_says_that_it_does(name: str) -> None:
     """The last affine map before an activation sinks to −100 in the middle layer, after the optimiser was made."""
-    model, inner, run, _ = trial(name)
+    model, run = trial(name)
+    inner = remedied(model, run)
     places = [k for k, m in enumerate(model) if isinstance(m, nn.Linear)]
     affine = model[places[1] + 1] if isinstance(model[places[1] + 1], nn.LayerNorm) else model[places[1]]
     with torch.no_grad():

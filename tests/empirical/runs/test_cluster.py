@@ -30,8 +30,8 @@ def started(port: int, own: str, log: Path) -> subprocess.Popen[bytes] | None:
     """A cluster's head; ``None`` if it gave up, as Ray does on a busy machine after 30 s."""
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
-        "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats",
-        "--node-ip-address=127.0.0.1", f"--temp-dir={own}",
+        "--include-dashboard=false", "--include-log-monitor=false", "--object-store-memory=80000000",
+        "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--temp-dir={own}",
     ]  # fmt: skip
     with log.open("w") as file:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -155,7 +155,6 @@ def test_more_pictures_leave_the_others_as_they_are() -> None:
 
 DIGEST = """
 import hashlib
-from empirical.training.feed import normalised
 from empirical.training.options import DataOptions
 from empirical.streams.tasks import open_source, task
 options = [DataOptions(source, 16, per_class=6, probe_per_class=4) for source in ("glyphs", "scenes")]

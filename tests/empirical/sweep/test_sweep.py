@@ -219,6 +219,9 @@ def test_the_plan_counts_nodes_bytes_and_the_longest_chain() -> None:
     assert plan.planned([], lambda _: 1.0, {}, execution, 1).longest is None
     mlp = next(run for run in runs if run not in vits)
     assert estimate.parameters(mlp) == (3 * 64 * 64 + 1) * 128 + 4 * (128 + 1) * 128 + (128 + 1) * 10
+    cloning = next(r for r in CLONING["paper"].runs() if r.model.name == "mlp" and r.control)
+    base, clone = ((3 * 32 * 32 + 1) * w + 4 * (w + 1) * w + 5 * 2 * w + (w + 1) * 10 for w in (128, 256))  # BatchNorm
+    assert estimate.parameters(cloning) == base + 2 * clone  # the control is as wide
 
 
 def test_a_dry_run_prints_the_plan(

@@ -133,7 +133,8 @@ def test_bf16_and_fp32_learn_alike_over_seeds() -> None:
     (t(11) = 3.11): a precision that cost an eighth of the accuracy would fail."""
     options = Continual(
         models=("mlp",), normalisations=("none",), arms=("continual",), seeds=tuple(range(12)), tasks=2, steps=50,
-        batch=32, side=8, scale=2, per_class=12, probe_per_class=2, permuted=True, theory=False, step_sizes=(5e-3,),
+        window=50, batch=32, side=8, scale=2, per_class=12, probe_per_class=2, permuted=True, theory=False,
+        step_sizes=(5e-3,),
     )  # fmt: skip
     exact, coarse = (_accuracies(replace(options, precision=precision)) for precision in ("fp32", "bf16"))
     assert not np.array_equal(exact, coarse)
