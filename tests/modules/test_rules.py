@@ -19,6 +19,7 @@ IMAGES = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator(
 SIGNAL = torch.randn(3, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+STEPS = TOKENS[:, :3]  # a recurrent layer is traced step by step
 
 
 def parameter(*shape):
@@ -151,11 +152,11 @@ MODELS = {
     "grouped-query attention": (Function(grouped_query, q=lin(4, 8), k=lin(4, 4), v=lin(4, 4), o=lin(8, 2)), TOKENS),
     "transformer layer": (nn.Sequential(nn.TransformerEncoderLayer(4, 2, 6, 0.0, batch_first=True), nn.Linear(4, 2)), TOKENS),
     "resampling": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(392, 2)), IMAGES),
-    "lstm": (Function(lambda m, x: m.o(m.r(x)[0][:, -1]), r=nn.LSTM(4, 3, batch_first=True), o=lin(3, 2)), TOKENS),
-    "gru both ways": (Function(lambda m, x: m.o(m.r(x)[0][1]), r=nn.GRU(4, 3, 2, bidirectional=True), o=lin(6, 2)), TOKENS),
-    "rnn without biases": (Function(lambda m, x: m.o(m.r(x)[1][0]), r=nn.RNN(4, 3, bias=False, nonlinearity="relu"), o=lin(3, 2)), TOKENS),
-    "lstm of one sequence": (Function(lambda m, x: m.o(m.r(m.e(x))[1][1][0] * m.r(x)[0]), e=lin(4, 4), r=nn.LSTM(4, 3), o=lin(3, 2)), ROWS),
-    "lstm from a state": (Function(lambda m, x: m.o(m.r(x, (m.s(x[:, 0])[None], m.s(x[:, 1])[None]))[0]), r=nn.LSTM(4, 3, batch_first=True), s=lin(4, 3), o=lin(3, 2)), TOKENS),
+    "lstm": (Function(lambda m, x: m.o(m.r(x)[0][:, -1]), r=nn.LSTM(4, 3, batch_first=True), o=lin(3, 2)), STEPS),
+    "gru both ways": (Function(lambda m, x: m.o(m.r(x)[0][1]), r=nn.GRU(4, 3, 2, bidirectional=True), o=lin(6, 2)), STEPS),
+    "rnn without biases": (Function(lambda m, x: m.o(m.r(x)[1][0]), r=nn.RNN(4, 3, bias=False, nonlinearity="relu"), o=lin(3, 2)), STEPS),
+    "lstm of one sequence": (Function(lambda m, x: m.o(m.r(m.e(x))[1][1][0] * m.r(x)[0]), e=lin(4, 4), r=nn.LSTM(4, 3), o=lin(3, 2)), ROWS[:3]),
+    "lstm from a state": (Function(lambda m, x: m.o(m.r(x, (m.s(x[:, 0])[None], m.s(x[:, 1])[None]))[0]), r=nn.LSTM(4, 3, batch_first=True), s=lin(4, 3), o=lin(3, 2)), STEPS),
     "weight norm": (nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.Tanh(), torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 2), dim=1)), ROWS),
     "weight norm of convolutions": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Tanh(), torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 3, 3)), nn.Tanh(), head2d(3)), IMAGES),
     "bilinear of tokens": (Function(lambda m, x: m.o(m.b(m.a(x), m.c(x)).tanh()), a=lin(4, 3), c=lin(4, 4), b=nn.Bilinear(3, 4, 3), o=lin(3, 2)), TOKENS),
