@@ -191,7 +191,8 @@ def _process(rank, port, results):
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_replace_the_same_units_by_the_same_weights(one_thread):
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_replace_the_same_units_by_the_same_weights():
     import socket
 
     import numpy as np

@@ -100,6 +100,10 @@ def looking(s, x):
 STEPS = {"clip": (0, looking)}
 
 
+def by_table(s, x):
+    return STEPS["clip"][1](s, x)
+
+
 def hooked():
     model = nn.Sequential(nn.Identity())
     model.register_forward_hook(lambda module, _given, output: output.clamp(-9, 9) if module.training else output * 1)
@@ -126,7 +130,7 @@ MODAL = {
     "in a partial call": lambda: Outer(partial(clipped_where, looked_up)),
     "in a list": lambda: Outer(lambda s, x: s.steps[0](s, x), steps=[looking]),
     "in a table of pairs": lambda: Outer(lambda s, x: s.steps["clip"][1](s, x), steps={"clip": (0, looking)}),
-    "in a global table": lambda: Outer(lambda s, x: STEPS["clip"][1](s, x)),
+    "in a global table": lambda: Outer(by_table),
     "a property": Property,
     "train": Switched,
     "set": Told,
