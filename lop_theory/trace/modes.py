@@ -1,8 +1,9 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from threading import RLock
 from types import CellType, FunctionType
 from typing import Any
@@ -103,11 +104,24 @@ def _functions(model: nn.Module) -> list[FunctionType]:
     """Of all classes that PyTorch does not bring, and what their objects hold."""
     modules = list(model.modules())
     kinds = {kind for module in modules for kind in type(module).__mro__ if not _is_torch(kind)}
-    values = [value for holder in (*kinds, *modules) for value in vars(holder).values()]
-    values += [hook for value in values if isinstance(value, dict) for hook in value.values()]
+    values = [part for holder in (*kinds, *modules) for value in vars(holder).values() for part in _parts(value)]
     values += [getattr(value, "fget", None) or getattr(value, "__func__", None) for value in values]
     values += [vars(type(value)).get("__call__") for value in values]
     return [value for value in values if isinstance(value, FunctionType)]
+
+
+def _parts(value: Any, depth: int = 4) -> Iterator[Any]:
+    """The value, and what containers and partial calls hold. (Tables of transformers import entries when asked.)"""
+    yield value
+    inner: Iterable[Any] = ()
+    if isinstance(value, partial):
+        inner = (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, dict) and type(value).__module__.partition(".")[0] != "transformers":
+        inner = list(value.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inner = list(value)
+    for item in inner if depth else ():
+        yield from _parts(item, depth - 1)
 
 
 def _is_torch(holder: Any) -> bool:
@@ -125,6 +139,7 @@ def _named_by(functions: list[FunctionType]) -> set[str]:
         own = names_in(function.__code__)
         held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
         named = [function.__globals__[name] for name in own if name in function.__globals__]
-        functions += [other for other in (*held, *named) if isinstance(other, FunctionType)]
+        others = [part for value in (*held, *named) for part in _parts(value)]
+        functions += [other for other in others if isinstance(other, FunctionType)]
         names |= own
     return names

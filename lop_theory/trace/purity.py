@@ -87,7 +87,6 @@ def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
         elif _writes_alone(node, now):
             _update_elsewhere(node, now)
     _return_buffers(now)
-    exported.graph_module.recompile()
 
 
 def _writes_alone(node: Node, now: _Rewriting) -> bool:

@@ -18,15 +18,17 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Generator, Mapping, MutableMapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from inspect import Parameter, Signature
 from io import StringIO
 from typing import Any, NamedTuple, cast
+from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx import config as fx_config
 from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
@@ -178,9 +180,15 @@ def _quiet() -> Generator[None]:
         structured.handlers = handlers
 
 
+def _without_stacks() -> AbstractContextManager[Any]:
+    """Nodes do not note the lines that made them, which nothing here reads: walking the call stack for each is a tenth
+    of a trace, and more where that is deep. Versions of PyTorch that always note them do not ask."""
+    return patch.object(fx_config, "do_not_emit_stack_traces", True, create=True)
+
+
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], export: Export) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
-    with _quiet(), random_state():
+    with _quiet(), _without_stacks(), random_state():
         try:
             pure = purified(export(_Whole(model, args, kwargs), args, kwargs))
         except Exception as error:

@@ -1,5 +1,9 @@
 """A model of any function between two linear layers, how far a clone is from its base, and steps of training."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -28,6 +32,17 @@ def stepped(model, optimizer, steps, x=X, target=0.0):
         optimizer.zero_grad()
         (model(x) - target).square().mean().backward()
         optimizer.step()
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[nn.Module]:
+    """Afterwards its values and its mode are as they were: tests may share one model, whose traces are kept."""
+    before, training = copy.deepcopy(model.state_dict()), model.training
+    try:
+        yield model
+    finally:
+        model.load_state_dict(before)
+        model.train(training).zero_grad()
 
 
 class Several(nn.Module):

@@ -1,6 +1,7 @@
 """Certificates: planted violations are found and named, RA.4's list has a verdict per row, near-ties decide nothing."""
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lop_theory.modules import Profile, certificate, certify, expand  # noqa: E4
 from lop_theory.modules.growth import profile_of_clone  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
-from tests.modules.nets import Model, X  # noqa: E402
+from tests.modules.nets import Model, X, restored  # noqa: E402
 
 ROWS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.randn(3, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -34,7 +35,7 @@ def images(normalisation):
 
 @pytest.fixture(scope="module")
 def pair():
-    """A base and its clone; copied by those who change them."""
+    """A base and its clone, traced once; put back by those who change them."""
     torch.manual_seed(0)
     base = network()
     return base, expand(base, 2, example_input=ROWS)
@@ -53,11 +54,11 @@ VIOLATIONS = {  # parameter, index of the entries to move -> module named, condi
 @pytest.mark.claim("module-certificate")
 @pytest.mark.parametrize("name", VIOLATIONS)
 def test_a_planted_violation_is_named_with_module_condition_and_units(name, pair):
-    clone = copy.deepcopy(pair[1])
     index, module, condition = VIOLATIONS[name]
-    with torch.no_grad():
-        state_of(clone)[name][index] += 1e-6
-    verdict = certify(clone, example_input=ROWS)
+    with restored(pair[1]) as clone:
+        with torch.no_grad():
+            state_of(clone)[name][index] += 1e-6
+        verdict = certify(clone, example_input=ROWS)
     assert isinstance(verdict, Fails)
     assert (verdict.witness.module, verdict.witness.condition) == (module, condition)
     assert index[-1 if condition == "MC2" else 0] in verdict.witness.units
@@ -66,11 +67,11 @@ def test_a_planted_violation_is_named_with_module_condition_and_units(name, pair
 
 def test_outgoing_sums_alone_break_the_backward_half_only(pair):
     """In-equitable but not out-equitable: forward values stay cloned, adjoints do not."""
-    clone = copy.deepcopy(pair[1])
-    with torch.no_grad():
-        state_of(clone)["3.weight"][:, 0] += 0.1
-        state_of(clone)["3.weight"][:, 1] -= 0.1
-    result = certificate(clone, example_input=ROWS)
+    with restored(pair[1]) as clone:
+        with torch.no_grad():
+            state_of(clone)["3.weight"][:, 0] += 0.1
+            state_of(clone)["3.weight"][:, 1] -= 0.1
+        result = certificate(clone, example_input=ROWS)
     assert not result
     conditions = {offence.condition for offence in (*result.symbolic, *result.numeric)}
     assert conditions == {"MC2", "MC3"}
@@ -95,8 +96,9 @@ def test_weights_of_one_output_are_read_backwards_too():
 
 def test_numeric_half_agrees_with_the_symbolic_one_on_random_perturbations():
     """Within the equitable space the certificate holds, at a random distance from it both halves fail."""
+    base = network()
     for seed, size in enumerate([0.0, 1e-6, 1e-3, 1.0]):
-        clone = expand(network(), 3, example_input=ROWS, redistribute=seed)
+        clone = expand(base, 3, example_input=ROWS, redistribute=seed)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             weight = state_of(clone)["3.weight"]
@@ -133,21 +135,27 @@ def laid_by_hand(base, origin):
     return wide
 
 
+@lru_cache
+def one_unit_twice():
+    torch.default_generator.manual_seed(0)
+    base = nn.Sequential(nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 2)).double()
+    return base, expand(base, {"0": (2, 1, 1, 1)}, example_input=ROWS)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
 @pytest.mark.parametrize("place", ["0.weight", "0.bias", "2.weight"])
 def test_what_is_not_finite_in_a_unit_without_a_clone_fails_as_such(value, place):
     """The unit is alone in its block; beside it are blocks of clones."""
-    base = nn.Sequential(nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 2)).double()
-    wide = expand(base, {"0": (2, 1, 1, 1)}, example_input=ROWS)
-    tensor = wide.get_parameter(place)
-    with torch.no_grad():
-        tensor[(0, 3) if place == "2.weight" else 3] = value
-    verdict = certify(wide, base=base, example_input=ROWS)
-    assert isinstance(verdict, Fails)
-    assert verdict.witness.condition in ("finite", "base")
-    with torch.no_grad():
-        wide[0].bias[1] += 0.5  # and one that differs from its clone
-    assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)
+    base, clone = one_unit_twice()
+    with restored(clone) as wide:
+        with torch.no_grad():
+            wide.get_parameter(place)[(0, 3) if place == "2.weight" else 3] = value
+        verdict = certify(wide, base=base, example_input=ROWS)
+        assert isinstance(verdict, Fails)
+        assert verdict.witness.condition in ("finite", "base")
+        with torch.no_grad():
+            wide[0].bias[1] += 0.5  # and one that differs from its clone
+        assert isinstance(certify(wide, base=base, example_input=ROWS), Fails)
 
 
 def test_a_certificate_does_not_depend_on_what_memory_held():
@@ -191,13 +199,13 @@ def test_clones_of_another_network_are_no_clones_of_this_one(name, pair):
     base, clone = pair
     profile = profile_of_clone(clone)
     assert certify(clone, base=base, example_input=ROWS, profile=profile)
-    other = copy.deepcopy(base)
-    with torch.no_grad():
-        other.get_parameter(name).view(-1)[1] += 1e-6
-    verdict = certify(clone, base=other, example_input=ROWS, profile=profile)
-    assert isinstance(verdict, Fails)
-    assert certify(clone, example_input=ROWS, profile=profile)
-    assert certify(expand(other, 2, example_input=ROWS), base=other, example_input=ROWS)
+    with restored(base) as other:
+        with torch.no_grad():
+            other.get_parameter(name).view(-1)[1] += 1e-6
+        verdict = certify(clone, base=other, example_input=ROWS, profile=profile)
+        assert isinstance(verdict, Fails)
+        assert certify(clone, example_input=ROWS, profile=profile)
+        assert certify(expand(other, 2, example_input=ROWS), base=other, example_input=ROWS)
 
 
 def test_an_example_without_samples_shows_nothing(pair):
@@ -230,14 +238,15 @@ def test_profiles_of_other_sizes_and_names_are_refused(what, pair):
 
 def test_blocks_may_have_any_numbers(pair):
     """Gradients of clones are compared, too, where their numbers leave gaps."""
-    clone = copy.deepcopy(pair[1])
+    base, clone = pair
     profile = profile_of_clone(clone)
     numbered = {name: [[9 - 3 * k for k in index] for index in maps] for name, maps in profile.state.items()}
     other = profile._replace(state=numbered)
-    assert certify(clone, pair[0], example_input=ROWS, profile=other)
-    with torch.no_grad():
-        clone[5].weight[:, 0] += 1e-3
-    mine, theirs = (certificate(clone, example_input=ROWS, profile=p) for p in (profile, other))
+    assert certify(clone, base, example_input=ROWS, profile=other)
+    with restored(clone):
+        with torch.no_grad():
+            clone[5].weight[:, 0] += 1e-3
+        mine, theirs = (certificate(clone, example_input=ROWS, profile=p) for p in (profile, other))
     assert mine.numeric == theirs.numeric
     assert {o.condition for o in theirs.numeric} == {"MC2", "MC3"}
 
@@ -255,12 +264,12 @@ def test_constants_among_the_outputs_are_not_numbers_left_out():
 
 @pytest.mark.filterwarnings("ignore:dropout option adds dropout")
 def test_dropout_behind_the_last_recurrent_layer_does_not_exist():
-    base = Model(lambda s, x: s.o(s.r(x[None])[0][0])).double().train()
+    base, steps = Model(lambda s, x: s.o(s.r(x[None])[0][0])).double().train(), X[:3]
     base.r = nn.GRU(base.a.in_features, base.o.in_features, 1, dropout=0.5, batch_first=True).double()
-    clone = expand(base, 2, example_input=X)
-    assert certify(clone, base=base, example_input=X)
+    clone = expand(base, 2, example_input=steps)
+    assert certify(clone, base=base, example_input=steps)
     base.r = nn.GRU(base.a.in_features, base.o.in_features, 2, dropout=0.5, batch_first=True).double()
-    assert not certify(expand(base, 2, example_input=X), example_input=X)
+    assert not certify(expand(base, 2, example_input=steps), example_input=steps)
 
 
 def test_profiles_that_do_not_match_at_an_interface_are_refused(pair):
@@ -402,12 +411,13 @@ def test_row_pooling_ties_between_pixels_are_broken_alike_in_all_clones():
 
 
 @pytest.mark.claim("coverage")
-def test_row_linear_needs_scaling_and_duplicated_biases():
-    clone = expand(network(), 2, example_input=ROWS)
-    with torch.no_grad():
-        state_of(clone)["3.weight"].mul_(2)  # tiling without the scaling: still equitable, so still a clone ...
-    assert certify(clone, example_input=ROWS)
-    verdict = certify(clone, base=network(), example_input=ROWS)
+def test_row_linear_needs_scaling_and_duplicated_biases(pair):
+    base, clone = pair
+    with restored(clone):
+        with torch.no_grad():
+            state_of(clone)["3.weight"].mul_(2)  # tiling without the scaling: still equitable, so still a clone ...
+        assert certify(clone, example_input=ROWS)
+        verdict = certify(clone, base=base, example_input=ROWS)
     assert isinstance(verdict, Fails)  # ... of another base
     assert verdict.witness.condition == "base"
 
@@ -420,9 +430,10 @@ def test_a_weight_that_is_also_summed_over_alone(equation):
 
     def forward(s, x):
         h = torch.tanh(s.a(x))
-        return s.o(torch.tanh(torch.einsum(equation, *((s.w, h) if first else (h, s.w)))))
+        return s.o(torch.tanh(torch.einsum(s.equation, *((s.w, h) if s.first else (h, s.w)))))
 
     base = Model(forward)
+    base.equation, base.first = equation, first  # no closure: its trace is kept
     term = terms[0] if first else terms[1]
     base.w = nn.Parameter(torch.randn([sizes[letter] for letter in term], generator=torch.Generator().manual_seed(0)))
     base = base.double()

@@ -1,7 +1,6 @@
 """Models that nobody here wrote, built from config without downloads: ResNet, ConvNeXt, MobileNetV2, ViT, BERT,
 GPT-2."""
 
-import copy
 import logging
 
 import pytest
@@ -13,6 +12,7 @@ from torch import nn  # noqa: E402
 from lop_theory.modules import certify, detect, expand  # noqa: E402
 from lop_theory.trace import state_of  # noqa: E402
 from lop_theory.verdict import Fails  # noqa: E402
+from tests.modules.nets import restored  # noqa: E402
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 IMAGES = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -99,7 +99,7 @@ def train(model, batch, steps=5):
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Bases and their clones, made once; copied by those who train or change them."""
+    """Bases and their clones, made and traced once; put back by those who train them."""
     made = {}
 
     def pair(name, jitter):
@@ -117,12 +117,12 @@ def pairs():
 @pytest.mark.parametrize("name", BUILDERS)
 def test_widened_certified_trained_and_found_again(name, pairs, jitter):
     base, clone, batch = pairs(name, jitter)
-    clone = copy.deepcopy(clone)
     verdict = certify(clone, base=base, example_input=batch)
     assert verdict, verdict
-    train(clone.train(), batch)
-    assert certify(clone, example_input=batch)
-    layers = detect(clone.eval(), batch).layers
+    with restored(clone):
+        train(clone.train(), batch)
+        assert certify(clone, example_input=batch)
+        layers = detect(clone.eval(), batch).layers
     assert len(layers) >= 4
     assert all(layer.cloned == layer.moving for layer in layers)
     assert "trapped" in {block.kind for layer in layers for block in layer.verdicts}
@@ -142,9 +142,8 @@ def test_the_state_loads_into_the_same_class_built_wider(name, pairs, jitter):
 
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("name", ["vit", "bert"])
-def test_wider_heads_with_the_scale_folded_into_the_queries(name, jitter):
-    base, batch = BUILDERS[name]()
-    jitter(base, 0.1).eval()
+def test_wider_heads_with_the_scale_folded_into_the_queries(name, pairs, jitter):
+    base, _, batch = pairs(name, jitter)
     clone = expand(base, 2, example_input=batch, attention="width")
     assert certify(clone, base=base, example_input=batch)
     wide = TRANSFORMERS[name](2, heads=2)[0].double().eval()
@@ -154,11 +153,10 @@ def test_wider_heads_with_the_scale_folded_into_the_queries(name, jitter):
 
 @pytest.mark.claim("coverage")
 @pytest.mark.parametrize("factor", [2, 3])
-def test_naive_attention_widening_is_off_by_the_square_root_of_the_factor(factor, jitter):
+def test_naive_attention_widening_is_off_by_the_square_root_of_the_factor(factor, pairs, jitter):
     """Tiled weights with a fixed head count: a clone (MC1–MC3 hold), but of a base whose logits are sqrt(factor)
     times larger."""
-    base, batch = vit()
-    jitter(base, 0.1).eval()
+    base, _, batch = pairs("vit", jitter)
     naive = expand(base, factor, example_input=batch, attention="uncorrected")
     assert certify(naive, example_input=batch)
     verdict = certify(naive, base=base, example_input=batch)
@@ -177,11 +175,10 @@ def test_naive_attention_widening_is_off_by_the_square_root_of_the_factor(factor
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_tied_and_fused_weights_under_every_widening(name, jitter):
+def test_tied_and_fused_weights_under_every_widening(name, pairs, jitter):
     """GPT-2 reads one embedding as a table and as the output layer: the activation is rescaled instead of the
     weight."""
-    base, batch = BUILDERS[name]()
-    jitter(base, 0.1).eval()
+    base, _, batch = pairs(name, jitter)
     for attention in ("heads", "width"):
         clone = expand(base, 3, example_input=batch, attention=attention, redistribute=1)
         assert certify(clone, base=base, example_input=batch)

@@ -175,7 +175,7 @@ def test_masks_of_attention_and_between_recurrent_layers_part_clones():
             self.r, self.o = nn.LSTM(5, 4, count, dropout=p), nn.Linear(4, 2)
 
         def forward(self, x):
-            return self.o(self.r(x.view(4, 4, 5))[0])
+            return self.o(self.r(x.view(2, 8, 5))[0])
 
     for base, reason in ((Heads(0.5), "one mask a head"), (Layers(0.5), "dropout p=0.5 between layers")):
         clone = expand(base.double().train(), 2, example_input=X, traced=True)

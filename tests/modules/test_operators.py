@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import fx  # noqa: E402
+from torch._guards import TracingContext, tracing  # noqa: E402
+from torch._subclasses import FakeTensorMode  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 from torch.utils import _pytree as pytree  # noqa: E402
@@ -35,10 +37,15 @@ MOST = 16
 COVERED = {overload._schema.name.removeprefix("aten::") for overload in RULES if hasattr(overload, "_schema")}
 
 
+DESCRIPTIONS = FakeTensorMode(allow_fallback_kernels=True)
+
+
 def captured(function, tensors):
-    """The pure graph of one call; None if it has in-place calls or no tensor."""
+    """The pure graph of one call; None if it has in-place calls or no tensor. One mode describes all values: by default
+    each gets its own, which notes the call stack, in most of the time of a capture."""
     try:
-        graph = make_fx(function, pre_dispatch=True)(*tensors).graph
+        with tracing(TracingContext(DESCRIPTIONS)):
+            graph = make_fx(function, pre_dispatch=True)(*tensors).graph
     except Exception:
         return None
     for node in graph.nodes:
@@ -174,9 +181,9 @@ def calls(entry):
             return entry.op(first, *args, **kwargs)
 
         tensors = [leaves[k].detach() for k in places]
-        graph = captured(function, tensors)
         usable = all(t.numel() and not t.is_complex() for t in tensors)
-        if graph is not None and usable:
+        graph = captured(function, tensors) if usable else None
+        if graph is not None:
             yield program_of(graph, tensors), tensors
 
 

@@ -1,5 +1,6 @@
 """Optimizers: state that differs between clones, state that nobody here can read, and steps that part clones."""
 
+from functools import lru_cache
 from types import MethodType
 
 import numpy as np
@@ -13,11 +14,23 @@ from lop_theory.modules.equitable import structure  # noqa: E402
 from lop_theory.modules.optimizer import UNKNOWN, optimizer_offences  # noqa: E402
 from lop_theory.modules.training import training_rule  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
-from tests.modules.nets import Model, X, stepped, tanh  # noqa: E402
+from tests.modules.nets import Model, X, restored, stepped, tanh  # noqa: E402
 
 
-def test_state_of_the_optimizer_that_differs_between_clones_is_an_offence():
-    clone = expand(Model(tanh).double(), 2, example_input=X)
+@lru_cache
+def widened(dtype):
+    torch.default_generator.manual_seed(0)
+    return expand(Model(tanh).to(dtype), 2, example_input=X.to(dtype))
+
+
+@pytest.fixture
+def clone():
+    """One that is traced once, put back after every test; what gets hooks is not shared."""
+    with restored(widened(torch.float64)) as model:
+        yield model
+
+
+def test_state_of_the_optimizer_that_differs_between_clones_is_an_offence(clone):
     optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
     stepped(clone, optimizer, 3)
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
@@ -29,8 +42,7 @@ def test_state_of_the_optimizer_that_differs_between_clones_is_an_offence():
     assert isinstance(certify(clone, example_input=X), Holds)
 
 
-def trained(optimizer):
-    clone = expand(Model(tanh).double(), 2, example_input=X)
+def trained(clone, optimizer):
     stepper = optimizer(clone.parameters())
 
     def closure():
@@ -41,24 +53,27 @@ def trained(optimizer):
 
     for _ in range(2):
         stepper.step(closure)
-    return clone, stepper
+    return stepper
 
 
-def test_factored_moments_are_looked_at_and_other_layouts_are_not_called_alike():
-    clone, optimizer = trained(torch.optim.Adafactor)
+def test_factored_moments_are_looked_at(clone):
+    optimizer = trained(clone, torch.optim.Adafactor)
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
     optimizer.state[clone.a.weight]["row_var"][1] *= 1.5
     verdict = certify(clone, example_input=X, optimizer=optimizer)
     assert "row_var differs between clones" in verdict.witness.reason
-    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
+
+
+def test_other_layouts_are_not_called_alike(clone):
+    optimizer = trained(clone, lambda p: torch.optim.LBFGS(p, max_iter=2))
     verdict = certify(clone, example_input=X, optimizer=optimizer)
     assert isinstance(verdict, Undecided)
     assert "not known" in str(verdict)
 
 
-def test_what_is_wrong_is_said_before_what_is_not_known():
+def test_what_is_wrong_is_said_before_what_is_not_known(clone):
     base = Model(tanh).double()
-    clone, optimizer = trained(lambda p: torch.optim.LBFGS(p, max_iter=2))
+    optimizer = trained(clone, lambda p: torch.optim.LBFGS(p, max_iter=2))
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Undecided)
     assert "base" in str(certify(clone, base=base, example_input=X, optimizer=optimizer).witness)
 
@@ -75,8 +90,8 @@ def state_that_differs(kind, shape):
     ("kind", "verdict"),
     [("list", Fails), ("complex", Fails), ("array", Fails), ("codes", Undecided), ("own layout", Undecided)],
 )
-def test_no_tensor_of_the_state_is_passed_over(kind, verdict):
-    clone, optimizer = trained(torch.optim.Adam)
+def test_no_tensor_of_the_state_is_passed_over(kind, verdict, clone):
+    optimizer = trained(clone, torch.optim.Adam)
     weight = clone.a.weight
     optimizer.state[weight]["extra"] = state_that_differs(kind, weight.shape)
     found = certify(clone, example_input=X, optimizer=optimizer)
@@ -101,8 +116,8 @@ def test_a_parameter_without_entries_is_alike():
     assert {v.kind for v in detect(clone, X, optimizer=optimizer).layers[0].verdicts} == {"trapped"}
 
 
-def test_state_of_no_parameter_is_not_called_alike():
-    clone, optimizer = trained(torch.optim.Adam)
+def test_state_of_no_parameter_is_not_called_alike(clone):
+    optimizer = trained(clone, torch.optim.Adam)
     optimizer.state["step"] = {"count": torch.tensor(2)}
     assert isinstance(certify(clone, example_input=X, optimizer=optimizer), Holds)
     optimizer.state["shared"] = {"moments": torch.randn(40)}
@@ -126,7 +141,9 @@ def test_a_small_second_moment_is_no_rounding_of_a_large_one_beside_it():
     assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Fails)
 
 
+@lru_cache
 def two_layers(redistribute):
+    torch.default_generator.manual_seed(0)
     base = Model(lambda s, x: s.o(torch.tanh(s.b(torch.tanh(s.a(x))))))
     base.b = nn.Linear(4, 4)
     return expand(base.double(), 3, example_input=X, redistribute=redistribute)
@@ -144,13 +161,13 @@ def two_layers(redistribute):
 )
 def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, redistribute, kept):
     """And the steps are really run."""
-    clone = two_layers(redistribute)
-    stepper = optimizer(clone.parameters(), 1e-2, weight_decay=0.1)
-    verdict = certify(clone, example_input=X, optimizer=stepper)
-    assert isinstance(verdict, Holds if kept else Fails)
-    assert kept or "divides the decay of" in str(verdict)
-    stepped(clone, stepper, 20)
-    values = clone.b(torch.tanh(clone.a(X))).unflatten(1, (4, 3))
+    with restored(two_layers(redistribute)) as clone:
+        stepper = optimizer(clone.parameters(), 1e-2, weight_decay=0.1)
+        verdict = certify(clone, example_input=X, optimizer=stepper)
+        assert isinstance(verdict, Holds if kept else Fails)
+        assert kept or "divides the decay of" in str(verdict)
+        stepped(clone, stepper, 20)
+        values = clone.b(torch.tanh(clone.a(X))).unflatten(1, (4, 3))
     assert bool((values.amax(2) - values.amin(2) < 1e-9).all()) == kept
 
 
@@ -164,22 +181,21 @@ def test_weight_decay_that_parts_redistributed_clones_is_an_offence(optimizer, r
 )
 def test_sums_of_redistributed_weights_are_alike_as_the_weights_are(optimizer):
     """And the steps are really run."""
-    clone = two_layers(1)
-    stepper = optimizer(clone.parameters())
-    stepped(clone, stepper, 3)
-    assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
-    stepped(clone, stepper, 10)
-    assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
-    state = stepper.state[clone.b.weight]
-    state.get("momentum_buffer", state.get("ax"))[1, 2] += 0.1
-    assert "differs between clones" in certify(clone, example_input=X, optimizer=stepper).witness.reason
+    with restored(two_layers(1)) as clone:
+        stepper = optimizer(clone.parameters())
+        stepped(clone, stepper, 3)
+        assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
+        stepped(clone, stepper, 10)
+        assert isinstance(certify(clone, example_input=X, optimizer=stepper), Holds)
+        state = stepper.state[clone.b.weight]
+        state.get("momentum_buffer", state.get("ax"))[1, 2] += 0.1
+        assert "differs between clones" in certify(clone, example_input=X, optimizer=stepper).witness.reason
 
 
-def test_an_optimizer_that_nobody_here_knows_is_not_certified():
+def test_an_optimizer_that_nobody_here_knows_is_not_certified(clone):
     class Own(torch.optim.SGD):
         pass
 
-    clone = expand(Model(tanh).double(), 2, example_input=X)
     verdict = certify(clone, example_input=X, optimizer=Own(clone.parameters(), 0.1))
     assert isinstance(verdict, Undecided)
     assert "whether Own treats all units alike is not known" in str(verdict)
@@ -231,12 +247,12 @@ def test_a_step_that_is_not_the_optimizer_s_own_is_not_certified(change):
 )
 def test_a_small_moment_is_no_rounding_of_a_large_one_beside_it(optimizer, key):
     x = X.float() * torch.tensor([1e-3, 1, 1, 1, 1])
-    clone = expand(Model(tanh), 2, example_input=x)
-    stepper = optimizer(clone.parameters(), 1e-2)
-    stepped(clone, stepper, 3, x, target=1)
-    assert isinstance(certify(clone, example_input=x, optimizer=stepper), Holds)
-    stepper.state[clone.a.weight][key][1, 0] *= -3
-    verdict = certify(clone, example_input=x, optimizer=stepper)
+    with restored(widened(torch.float32)) as clone:
+        stepper = optimizer(clone.parameters(), 1e-2)
+        stepped(clone, stepper, 3, x, target=1)
+        assert isinstance(certify(clone, example_input=x, optimizer=stepper), Holds)
+        stepper.state[clone.a.weight][key][1, 0] *= -3
+        verdict = certify(clone, example_input=x, optimizer=stepper)
     assert isinstance(verdict, Undecided)
     assert f"single entries of {key}" in str(verdict)
 
@@ -245,17 +261,17 @@ def test_a_small_moment_is_no_rounding_of_a_large_one_beside_it(optimizer, key):
 def test_moments_of_few_bits_are_not_alike_whatever_they_are(factor):
     """100 × the tolerance of a weight in bfloat16 would be three times the moment itself."""
     x = X.bfloat16()
-    clone = expand(Model(tanh).bfloat16(), 2, example_input=x)
-    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
-    stepped(clone, optimizer, 1, x)
-    assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
-    optimizer.state[clone.a.weight]["exp_avg"][1] *= factor
-    assert "exp_avg differs" in str(certify(clone, example_input=x, optimizer=optimizer))
+    with restored(widened(torch.bfloat16)) as clone:
+        optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
+        stepped(clone, optimizer, 1, x)
+        assert isinstance(certify(clone, example_input=x, optimizer=optimizer), Holds)
+        optimizer.state[clone.a.weight]["exp_avg"][1] *= factor
+        assert "exp_avg differs" in str(certify(clone, example_input=x, optimizer=optimizer))
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.Rprop])
-def test_moments_that_are_not_finite_are_an_offence_without_clones_too(optimizer):
-    clone, stepper = trained(optimizer)
+def test_moments_that_are_not_finite_are_an_offence_without_clones_too(optimizer, clone):
+    stepper = trained(clone, optimizer)
     state = stepper.state[clone.o.bias]
     key = next(key for key, value in state.items() if value.dim())
     state[key][0] = torch.nan

@@ -202,7 +202,8 @@ BRANCHES = {
 
 @pytest.mark.parametrize("branch", BRANCHES.values(), ids=BRANCHES)
 def test_a_branch_on_a_size_is_not_taken_for_all_sizes(branch):
-    base = Model(lambda s, x: tanh(s, x) * (2.0 if branch(x.shape[0]) else 1.0)).double()
+    base = Model(lambda s, x: tanh(s, x) * (2.0 if s.branch(x.shape[0]) else 1.0)).double()
+    base.branch = branch  # no closure: its trace is kept
     clone = expand(base, 2, example_input=X, traced=True)
     torch.testing.assert_close(clone(X), base(X), rtol=0, atol=1e-12)
     with pytest.raises(InvalidInput):
@@ -289,15 +290,15 @@ ROWS_OF_A_TABLE = {
 
 @pytest.mark.parametrize("rows", ROWS_OF_A_TABLE.values(), ids=ROWS_OF_A_TABLE)
 def test_rows_that_data_or_their_number_choose(rows):
-    base = Model(lambda s, x: s.o(torch.tanh(s.a(x) + rows(s, x))))
+    base = Model(lambda s, x: s.o(torch.tanh(s.a(x) + s.rows(s, x))))
+    base.rows = rows  # no closure: its trace is kept
     base.table = nn.Parameter(torch.randn(20, 4))
     base.register_buffer("place", torch.tensor(9))
     base = base.double()
-    for traced in (False, True):
-        clone = expand(base, 2, example_input=X, traced=traced)
+    own, rewritten = (expand(base, 2, example_input=X, traced=traced) for traced in (False, True))
+    for clone in (own, rewritten):
         assert isinstance(certify(clone, base=base, example_input=X), Holds)
         torch.testing.assert_close(clone(X), base(X), rtol=0, atol=1e-12)
-    own = expand(base, 2, example_input=X)
     assert own.table.shape == (20, 8)
     torch.testing.assert_close(own(X[:7]), base(X[:7]), rtol=0, atol=1e-12)
     smaller = compress(own, detect(own, X)).model

@@ -1,6 +1,7 @@
 """What widening multiplies weights and activations by: divisors that two uses agree on or not, noise, rows that carry a
 constant, what is inserted where no weight can carry it."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -239,15 +240,15 @@ def test_data_is_rescaled_where_the_weight_is_computed(factor, inserted):
 
 def attention(project):
     """Queries as ``project`` makes them, two heads of two."""
+    return partial(attending, project)  # no closure: its trace is kept
 
-    def function(s, x):
-        q, rest = project(s, x)
-        k = s.a(x)
-        q, k = (t.view(4, 4, 2, 2).transpose(1, 2) for t in (q, k))
-        y = s.o(F.scaled_dot_product_attention(q, k, k).transpose(1, 2).reshape(16, 4))
-        return y if rest is None else (y, rest)
 
-    return function
+def attending(project, s, x):
+    q, rest = project(s, x)
+    k = s.a(x)
+    q, k = (t.view(4, 4, 2, 2).transpose(1, 2) for t in (q, k))
+    y = s.o(F.scaled_dot_product_attention(q, k, k).transpose(1, 2).reshape(16, 4))
+    return y if rest is None else (y, rest)
 
 
 def bare(s, x):

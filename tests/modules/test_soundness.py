@@ -1,6 +1,7 @@
 """False certificates that were once given: each case stands for its kind."""
 
 from collections import namedtuple
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from torch import nn  # noqa: E402
 from lop_theory.modules import certify, expand, expansion  # noqa: E402
 from lop_theory.trace import NotTraceable  # noqa: E402
 from lop_theory.verdict import Fails, Holds, Undecided  # noqa: E402
-from tests.modules.nets import Model, X, gap, tanh  # noqa: E402
+from tests.modules.nets import Model, X, gap, restored, tanh  # noqa: E402
 
 
 class Lie(torch.autograd.Function):
@@ -70,12 +71,13 @@ def test_one_large_unit_hides_no_other(ratio, dtype):
     with torch.no_grad():
         base[0].weight[3] *= ratio
         base[2].weight[:, 3] /= ratio
+    clone = expand(base, 2, example_input=X.to(dtype))
     for name in ("0.weight", "2.weight", "4.weight"):
-        clone = expand(base, 2, example_input=X.to(dtype))
-        with torch.no_grad():
-            weight = clone.get_parameter(name)
-            (weight[0] if name != "4.weight" else weight[:, 0]).mul_(1.02)
-        assert isinstance(certify(clone, example_input=X.to(dtype)), Fails)
+        with restored(clone):
+            with torch.no_grad():
+                weight = clone.get_parameter(name)
+                (weight[0] if name != "4.weight" else weight[:, 0]).mul_(1.02)
+            assert isinstance(certify(clone, example_input=X.to(dtype)), Fails)
 
 
 def test_minimum_and_maximum_of_two_tensors_are_elementwise():
@@ -145,20 +147,21 @@ OUTPUTS = {
 @pytest.mark.parametrize(("theirs", "mine"), OUTPUTS.values(), ids=OUTPUTS)
 def test_outputs_that_the_base_does_not_have_are_not_equal_to_it(theirs, mine):
     """The second one has no gradient, so nothing inside shows it."""
-
-    def both(answer):
-        return lambda s, x: answer(tanh(s, x), tanh(s, x).detach() + 1)
-
-    base = Model(both(theirs)).double()
+    base = Model(lambda s, x: s.answer(tanh(s, x), tanh(s, x).detach() + 1)).double()
+    base.answer = theirs  # no closure: its trace is kept
     clone = expand(base, 2, example_input=X)
     assert isinstance(certify(clone, base=base, example_input=X), Holds)
-    clone.function = both(mine)
+    clone.answer = mine
     reason = certify(clone, base=base, example_input=X).witness.reason
     assert "laid out" in reason or "the base's is" in reason
 
 
 def beside(function):
-    return lambda s, x: (tanh(s, x), function(s, x))
+    return partial(pair_with, function)
+
+
+def pair_with(function, s, x):
+    return tanh(s, x), function(s, x)
 
 
 GRADIENTS = {

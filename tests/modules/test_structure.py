@@ -1,6 +1,7 @@
 """The coarsest equitable partition of a model against refinement by loops."""
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -53,6 +54,13 @@ def refined(weights, biases, both):
             return colours
 
 
+@lru_cache
+def perceptron(shapes, biased):
+    """Of these sizes; it is traced once, and every example gives it its weights."""
+    first, second, third = (nn.Linear(b, a, bias=biased) for a, b in shapes)
+    return nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), third).double()
+
+
 entries = st.integers(-1, 1)
 
 
@@ -69,13 +77,12 @@ def test_blocks_are_those_of_refinement_by_loops(data, first, second, biased):
     biases = [
         np.array(data.draw(st.lists(entries, min_size=a, max_size=a))) if biased else np.zeros(a) for a, _ in shapes
     ]
-    layers = [nn.Linear(b, a, bias=biased) for a, b in shapes]
+    model = perceptron(tuple(shapes), biased)
     with torch.no_grad():
-        for layer, weight, bias in zip(layers, weights, biases, strict=True):
+        for layer, weight, bias in zip(model[::2], weights, biases, strict=True):
             layer.weight.copy_(torch.as_tensor(weight))
             if biased:
                 layer.bias.copy_(torch.as_tensor(bias))
-    model = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2]).double()
     found = structure(model, X)
     for both, maps in ((True, found.blocks), (False, found.forward)):
         colours = refined(weights, biases, both)

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from functools import lru_cache
 from itertools import product
 
 import pytest
@@ -16,6 +17,7 @@ from lop_theory.modules.numeric import signals  # noqa: E402
 from lop_theory.modules.zoo import Options, ViT, cnn, mlp, resnet18  # noqa: E402
 from lop_theory.optim import NoisySGD  # noqa: E402
 from lop_theory.verdict import Fails  # noqa: E402
+from tests.modules.nets import restored  # noqa: E402
 
 IMAGE = (2, 8, 8)
 STEPS = 50
@@ -49,7 +51,8 @@ MODELS = {
 NORMALISATIONS = "none", "batch", "layer"
 PAIRS = list(product(MODELS, NORMALISATIONS))
 EVERY = [(*pair, name, k) for pair in PAIRS for name in ACTIVATIONS for k in (2, 3)]
-CELLS = EVERY if HEAVY else [(*pair, *(("relu", 2), ("gelu", 3))[place % 2]) for place, pair in enumerate(PAIRS)]
+IN_TURN = {pair: (("relu", 2), ("gelu", 3))[place % 2] for place, pair in enumerate(PAIRS)}
+CELLS = EVERY if HEAVY else [(*pair, *chosen) for pair, chosen in IN_TURN.items()]
 
 
 def batches(count=STEPS, size=6):
@@ -57,6 +60,19 @@ def batches(count=STEPS, size=6):
     for _ in range(count):
         x = torch.randn(size, *IMAGE, generator=generator, dtype=torch.float64)
         yield x, torch.randint(0, 4, (size,), generator=generator)
+
+
+@lru_cache
+def base_of(name, normalisation, activation):
+    """Shared by those who leave it as it is: it is traced once."""
+    torch.manual_seed(0)
+    return MODELS[name](Options(normalisation, ACTIVATIONS[activation])).double()
+
+
+@lru_cache
+def clone_of(name, normalisation, activation, factor):
+    """Put back by those who train it."""
+    return expand(base_of(name, normalisation, activation), factor, example_input=next(batches())[0])
 
 
 def train(model, optimiser, count=STEPS):
@@ -69,36 +85,33 @@ def train(model, optimiser, count=STEPS):
 @pytest.mark.claim("composition")
 @pytest.mark.parametrize(("name", "normalisation", "activation", "factor"), CELLS)
 def test_certificate_survives_training(name, normalisation, activation, factor):
-    base = MODELS[name](Options(normalisation, ACTIVATIONS[activation])).double()
+    base, clone = base_of(name, normalisation, activation), clone_of(name, normalisation, activation, factor)
     x, _ = next(batches())
-    clone = expand(base, factor, example_input=x)
     assert certify(clone, base=base, example_input=x)
     start = copy.deepcopy(clone.state_dict())
     for optimiser in OPTIMISERS.values():
-        clone.load_state_dict(start)  # in place, so that its trace still holds
-        train(clone, optimiser(clone.parameters()))
-        assert any(not torch.equal(p, start[name]) for name, p in clone.named_parameters())
-        verdict = certify(clone, example_input=x)
-        assert verdict, verdict
+        with restored(clone):
+            train(clone, optimiser(clone.parameters()))
+            assert any(not torch.equal(p, start[name]) for name, p in clone.named_parameters())
+            verdict = certify(clone, example_input=x)
+            assert verdict, verdict
 
 
 @pytest.mark.claim("composition")
 @pytest.mark.parametrize("name", MODELS)
 def test_redistributed_clones_survive_every_optimiser_without_coupled_decay(name):
-    base = MODELS[name](Options("layer", nn.GELU)).double()
     x, _ = next(batches())
-    clone = expand(base, 3, example_input=x, redistribute=5)
-    start = copy.deepcopy(clone.state_dict())
+    clone = expand(base_of(name, "layer", IN_TURN[name, "layer"][0]), 3, example_input=x, redistribute=5)
     for optimiser in OPTIMISERS.values():
-        clone.load_state_dict(start)
-        train(clone, optimiser(clone.parameters()), 3)  # the manifold is unstable: rounding grows tenfold a step here
-        assert certify(clone, example_input=x)
+        with restored(clone):
+            train(clone, optimiser(clone.parameters()), 3)  # the manifold is unstable: rounding grows tenfold a step
+            assert certify(clone, example_input=x)
 
 
 @pytest.mark.claim("composition")
 def test_coupled_decay_under_adam_breaks_redistributed_clones_but_not_copies():
     """theory.md §6: Adam with coupled L2 is not linear in w, so blocks of weights that differ drift apart."""
-    base = MODELS["mlp"](Options("none", nn.GELU)).double()
+    base = base_of("mlp", "none", "gelu")
     x, _ = next(batches())
     for seed, survives in ((None, True), (5, False)):
         clone = expand(base, 3, example_input=x, redistribute=seed)
@@ -109,11 +122,10 @@ def test_coupled_decay_under_adam_breaks_redistributed_clones_but_not_copies():
 @pytest.mark.claim("module-certificate")
 @pytest.mark.parametrize("name", MODELS)
 def test_noise_breaks_the_certificate_with_a_witness(name):
-    base = MODELS[name](Options("layer", nn.ReLU)).double()
-    x, _ = next(batches())
-    clone = expand(base, 2, example_input=x)
-    train(clone, NoisySGD(clone.parameters(), 0.01, sigma=0.01), 3)
-    verdict = certify(clone, example_input=x)
+    clone, (x, _) = clone_of(name, "layer", *IN_TURN[name, "layer"]), next(batches())
+    with restored(clone):
+        train(clone, NoisySGD(clone.parameters(), 0.01, sigma=0.01), 3)
+        verdict = certify(clone, example_input=x)
     assert isinstance(verdict, Fails)
     assert verdict.witness.module in dict(clone.named_modules())
     assert len(verdict.witness.units) == 2
@@ -137,8 +149,7 @@ def test_dropout_is_the_identity_in_evaluation_and_breaks_the_certificate_in_tra
 @pytest.mark.parametrize("name", MODELS)
 def test_every_layer_forward_and_backward(name):
     """The paper's test_activation_cloning, layer by layer: h = h̃, R² = 1 exactly up to rounding, and |S| δ = δ̃."""
-    base = MODELS[name](Options("layer", nn.Tanh)).double()
-    x, _ = next(batches())
+    base, (x, _) = base_of(name, "layer", IN_TURN[name, "layer"][0]), next(batches())
     clone = expand(base, 3, example_input=x, traced=True)
     others = (clone, expand(base, 1, example_input=x, traced=True))
     wide, narrow = (signals(m.program, m.state(), [x], seed=0) for m in others)

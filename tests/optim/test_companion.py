@@ -177,8 +177,9 @@ def test_sharded_parameters_are_refused_with_a_clear_word():
 
 def _process(rank, port, results):
     torch.set_num_threads(1)
-    where, patience = f"tcp://127.0.0.1:{port}", timedelta(seconds=240)
-    torch.distributed.init_process_group("gloo", init_method=where, timeout=patience, rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2, timeout=timedelta(seconds=240)
+    )
     model, _ = build()
     parallel = nn.parallel.DistributedDataParallel(model)
     optimiser = ContinualBackprop(
@@ -202,9 +203,9 @@ def test_two_processes_replace_the_same_units_by_the_same_weights():
         port = free.getsockname()[1]
     context = mp.get_context("spawn")
     results = context.Queue()
-    second = context.Process(target=_process, args=(1, port, results))
+    second = context.Process(target=_process, args=(1, port, results), daemon=True)
     second.start()
-    _process(0, port, results)  # this process is the first of the two
+    _process(0, port, results)  # this is the first of the two: a process imports everything anew
     found = sorted((results.get(timeout=240) for _ in range(2)), key=lambda item: item[0])
     second.join(60)
     (_, one, weights), (_, other, theirs) = found

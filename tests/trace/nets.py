@@ -11,7 +11,7 @@ X = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_se
 class Model(nn.Module):
     def __init__(self, function):
         super().__init__()
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         self.function = function
         self.a, self.norm, self.o = nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
         self.register_buffer("count", torch.zeros(()))

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from functools import partial
 
 import pytest
 
@@ -88,6 +89,21 @@ def closed_over(look):
     return Outer(lambda s, x: x.clamp(-9, 9) if look(s) else x * 1)
 
 
+def clipped_where(look, s, x):
+    return x.clamp(-9, 9) if look(s) else x * 1
+
+
+def looking(s, x):
+    return clipped_where(looked_up, s, x)
+
+
+STEPS = {"clip": (0, looking)}
+
+
+def by_table(s, x):
+    return STEPS["clip"][1](s, x)
+
+
 def hooked():
     model = nn.Sequential(nn.Identity())
     model.register_forward_hook(lambda module, _given, output: output.clamp(-9, 9) if module.training else output * 1)
@@ -111,6 +127,10 @@ MODAL = {
     "a string": lambda: Outer(lambda s, x: x.clamp(-9, 9) if getattr(s, "__dict__")["training"] else x * 1),  # noqa: B009
     "in a function": lambda: Outer(lambda s, x: x.clamp(-9, 9) if looked_up(s) else x * 1),
     "in a closure": lambda: closed_over(looked_up),
+    "in a partial call": lambda: Outer(partial(clipped_where, looked_up)),
+    "in a list": lambda: Outer(lambda s, x: s.steps[0](s, x), steps=[looking]),
+    "in a table of pairs": lambda: Outer(lambda s, x: s.steps["clip"][1](s, x), steps={"clip": (0, looking)}),
+    "in a global table": lambda: Outer(by_table),
     "a property": Property,
     "train": Switched,
     "set": Told,

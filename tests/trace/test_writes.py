@@ -1,6 +1,8 @@
 """Writes become pure calls: by our own rewriting where nobody else sees them, else by PyTorch's functionalisation."""
 
 import copy
+from functools import lru_cache
+from unittest.mock import patch
 
 import pytest
 
@@ -150,12 +152,23 @@ SOUND += [power_in_place, norm_of_other_momentum, one_norm_at_two_places]
 FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
 
 
+SEEN = [view_before_the_write, detached_before_the_write, view_of_a_buffer_before_the_write]
+SEEN += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
+
+
+@lru_cache
+def traced(function, training=True):
+    """The model, its trace, and how often PyTorch's functionalisation traced it again."""
+    model = Model(function).train(training)
+    with patch.object(purity, "_functionalised", wraps=purity._functionalised) as again:
+        return model, trace(model, X), again.call_count
+
+
 @pytest.mark.parametrize("function", [*SOUND, *FRESH])
 @pytest.mark.parametrize("training", [True, False])
 def test_values_buffers_and_gradients_are_the_models(function, training):
     """The oracle is the model's own code, on another batch than the traced one."""
-    model = Model(function).train(training)
-    program = trace(model, X)
+    model, program, _ = traced(function, training)
     other = ((torch.cat([X, 2 * X])[:9],), {})
     theirs, mine = model_pass(model, other, seed=3), program_pass(model, program, other, seed=3)
     assert all(difference(a, b) is None for a, b in zip(mine.outputs, theirs.outputs, strict=True))
@@ -178,20 +191,16 @@ def test_a_buffer_that_is_replaced_is_refused(later):
 
 
 @pytest.mark.parametrize("function", FRESH)
-def test_writes_that_nobody_else_sees_need_no_second_trace(function, monkeypatch):
-    monkeypatch.setattr(purity, "_functionalised", lambda _: pytest.fail("traced twice"))
-    names = [operator_name(n) for n in trace(Model(function), X).graph.nodes]
-    assert not any(name.endswith("_") for name in names)
-    monkeypatch.undo()
-    hidden = (view_before_the_write, detached_before_the_write, view_of_a_buffer_before_the_write)
-    for seen in (*hidden, view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place):
-        again = []
-        monkeypatch.setattr(
-            purity, "_functionalised", lambda e, again=again: again.append(1) or e.run_decompositions({})
-        )
-        trace(Model(seen), X)
-        assert again
-        monkeypatch.undo()
+def test_writes_that_nobody_else_sees_need_no_second_trace(function):
+    _, program, again = traced(function)
+    assert not again
+    assert not any(operator_name(n).endswith("_") for n in program.graph.nodes)
+
+
+@pytest.mark.parametrize("function", SEEN)
+def test_writes_that_a_view_may_see_are_traced_again(function):
+    _, _, again = traced(function)
+    assert again
 
 
 def test_normalisation_and_casts_need_no_second_trace(monkeypatch):
