@@ -13,9 +13,9 @@ Three predictions of the first t with ‖δ_t‖ ≥ r, and the truth:
 * *along the manifold*: the recursion itself, one Hessian product a step;
 * *measured*: descent.
 
-For smooth activations the recursion counts to the step; with kinks (ReLU) it holds until units cross theirs. Where the
-loss rises along the manifold, η is above 2/λ there: descent multiplies whatever rounding there is, and nothing that
-comes after is predicted.
+For smooth activations the recursion counts to the step; with kinks (ReLU) it holds until units cross theirs. Where η is
+above 2/λ descent multiplies its rounding, by the same recursion within the manifold: once that has grown to a visible
+part of the weights, nothing that comes after is predicted.
 """
 
 import math
@@ -29,11 +29,10 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.krylov import Operator, krylov_space
 from lop_theory.stability.objective import Objective
 from lop_theory.stability.persistence import growth_factor, steps_to_escape
-from lop_theory.stability.subspace import Subspace
+from lop_theory.stability.subspace import Subspace, complement
 
-RISE = {torch.float64: 1e-12, torch.float32: 1e-5}
-"""By the precision of the computation: the loss rises if it does by more than this times its first value, and by more
-than it would if the weights changed by this part of them (curvatures are up to 2/η)."""
+VISIBLE = 1e-3
+"""The part of ‖θ₀‖ to which rounding may grow along the manifold while steps are still predicted."""
 LOST = 0.1
 """A start is too near if rounding changes its distance by more than this part of it."""
 
@@ -51,8 +50,8 @@ class Descent(NamedTuple):
 
 class Departure(NamedTuple):
     """Steps to the radius from one start: three predictions and the measurement (``inf``: not within the limit;
-    ``nan``: not predicted, the loss rises along the manifold before). ``distances``: measured, step by step, in units
-    of ‖θ₀‖; ``linear``: the same by the recursion on the manifold, until the loss rises."""
+    ``nan``: not predicted, rounding decides before). ``distances``: measured, step by step, in units of ‖θ₀‖;
+    ``linear``: the same by the recursion on the manifold, until rounding decides."""
 
     at_least: float
     here: float
@@ -62,8 +61,8 @@ class Departure(NamedTuple):
     linear: tuple[float, ...]
 
     @property
-    def rises(self) -> int | None:
-        """The step at which the loss rises along the manifold, where that is why nothing is predicted."""
+    def predictable(self) -> int | None:
+        """The last step before rounding decides, where that is why nothing is predicted."""
         return len(self.linear) - 1 if math.isnan(self.along) else None
 
     @property
@@ -118,23 +117,29 @@ def _first(distances: Sequence[float], radius: float, otherwise: float = math.in
 
 
 def _on_the_manifold(at: Objective, space: Subspace, shifts: Sequence[Tensor], how: Descent) -> list[list[float]]:
-    """Distances by the recursion, until all shifts are at the radius or the loss rises. The gradient's normal part is
-    rounding, which descent would multiply: the point is moved along the manifold alone."""
+    """Distances by the recursion, until all shifts are at the radius or rounding is visible. The normal part of the
+    gradient is rounding, which descent would multiply: the point is moved along the manifold alone."""
+    along = complement(space).project
     point, found = at.start, [[float(shift.norm())] for shift in shifts]
-    current, here = list(shifts), at.curvature(at.start)
-    part = RISE[at.start.dtype]
-    rounding = part * abs(here.value) + (part * float(at.start.norm())) ** 2 / how.step_size
-    for _ in range(how.limit):
+    current, rounding = list(shifts), torch.zeros_like(point)
+    for step in range(how.limit):
         if all(distances[-1] >= how.radius for distances in found):
             break
+        here = at.curvature(point)
         current = [shift - how.step_size * space.project(here.product(shift)) for shift in current]
+        rounding = rounding - how.step_size * along(here.product(rounding)) + along(_rounded(at.start, step))
+        if not float(rounding.norm()) <= VISIBLE * float(at.start.norm()):
+            break
         for distances, shift in zip(found, current, strict=True):
             distances.append(float(shift.norm()))
-        point, before = point - how.step_size * (here.gradient - space.project(here.gradient)), here.value
-        here = at.curvature(point)
-        if here.value > before + rounding:
-            break
+        point = point - how.step_size * along(here.gradient)
     return found
+
+
+def _rounded(weights: Tensor, seed: int) -> Tensor:
+    """As much as one step rounds weights by, in a random direction."""
+    draw = torch.randn(weights.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(weights)
+    return torch.finfo(weights.dtype).eps * float(weights.norm()) * draw / draw.norm()
 
 
 def _descend(at: Objective, space: Subspace, point: Tensor, how: Descent) -> list[float]:

@@ -87,9 +87,9 @@ def _steps(found: Analysis) -> list[str]:
         lines.append(f"  {seed:<9} {cells[0]:>8} {cells[1]:>16} {cells[2]:>20} {cells[3]:>10}")
     means = [_spread([one.steps[k] for one in found.departures]) for k in range(4)]
     lines.append(f"  mean±std  {means[0]:>8} {means[1]:>16} {means[2]:>20} {means[3]:>10}")
-    rises = [one.rises for one in found.departures if one.rises is not None]
-    why = "  –         not predicted: the loss rises along the manifold at step {}, this step size is too large there"
-    return [*lines, *map(why.format, rises[:1])]
+    last = [one.predictable for one in found.departures if one.predictable is not None]
+    why = "  –         not predicted: after step {} rounding decides (this step size multiplies it)"
+    return [*lines, *map(why.format, last[:1])]
 
 
 def _count(steps: float, limit: int) -> str:
@@ -133,4 +133,4 @@ def as_json(found: Analysis) -> dict[str, Any]:
 
 def _departure(seed: int, one: Departure) -> dict[str, Any]:
     steps = {n: v if math.isfinite(v) else None for n, v in zip(STEPS, one.steps, strict=True)}
-    return {"seed": seed, **steps, "loss_rises_at": one.rises}
+    return {"seed": seed, **steps, "predictable_until": one.predictable}

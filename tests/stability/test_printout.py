@@ -89,8 +89,8 @@ def test_json_has_every_number_and_null_for_what_was_not_reached() -> None:
     assert found["inertia"] == {"negative": 2, "zero": 1, "positive": 3000, "exact": True}
     assert found["escape"] == {"curvature": -0.375, "mixing": 0.625}
     assert found["departures"] == [
-        {"seed": 3, "at_least": 11, "here": 12, "along": 13, "measured": 14, "loss_rises_at": None},
-        {"seed": 7, "at_least": 21, "here": 26, "along": 17, "measured": None, "loss_rises_at": None},
+        {"seed": 3, "at_least": 11, "here": 12, "along": 13, "measured": 14, "predictable_until": None},
+        {"seed": 7, "at_least": 21, "here": 26, "along": 17, "measured": None, "predictable_until": None},
     ]
     assert found["zero"] == 8e-9
     assert (found["parameters"], found["normal"], found["loss"], found["gradient"]) == (12345, 5, 0.75, 0.125)
