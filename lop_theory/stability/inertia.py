@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lop_theory.stability.krylov import Spectrum, lanczos, random_start
 from lop_theory.stability.objective import Curvature
-from lop_theory.stability.subspace import Subspace, spanned
+from lop_theory.stability.subspace import Subspace, complement, spanned
 
 ZERO = {torch.float64: 1e-9, torch.float32: 1e-4}
 """By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero, …"""
-ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5}
-"""… and so do all of less than this times the largest |curvature| in any direction: on N there may be nothing else."""
+ROUNDINGS = 10
+"""… and so do all of less than this times the rounding of a Hessian product: on N there may be nothing else."""
 INSIDE = 1 - 1e-6
 """A direction lies in a subspace if its projection is at least this long."""
 
@@ -70,10 +70,15 @@ def inertia_of(values: Tensor, zero: float, *, exact: bool) -> Inertia:
     return Inertia(low, len(values) - low - high if exact else 0, high, exact)
 
 
-def no_curvature(spectrum: Spectrum, sharpness: float) -> float:
-    """The size up to which a curvature counts as none; ``sharpness``: the largest |curvature| in any direction."""
-    precision = spectrum.lowest[0].vector.dtype
-    return max(ZERO[precision] * spectrum.largest, ROUNDING[precision] * sharpness)
+def no_curvature(spectrum: Spectrum, rounding: float) -> float:
+    """The size up to which a curvature counts as none."""
+    return max(ZERO[spectrum.lowest[0].vector.dtype] * spectrum.largest, ROUNDINGS * rounding)
+
+
+def rounding_of(at: Curvature, space: Subspace) -> float:
+    """‖T H v‖ for a random unit v in N, T the projection onto the manifold: on it H maps N into N, and this is 0."""
+    draw = space.project(random_start(space, at.gradient, seed=1))
+    return float(complement(space).project(at.product(draw / draw.norm())).norm())
 
 
 def flatness(
@@ -87,7 +92,7 @@ def flatness(
     if found is None:
         return Flat(flat.dimension, form)
     kernel = found.basis @ found.vectors[:, found.values.abs() <= zero]
-    rows = found.images.abs().amax(1) <= zero
+    rows = (found.images == 0).all(1)
     within = torch.stack([flat.project(column) for column in kernel.T], dim=1) if kernel.shape[1] else kernel
     parts = [_inside(kernel, within), _inside(kernel, kernel * rows[:, None])]
     both = torch.linalg.matrix_rank(torch.cat(parts, dim=1), tol=1e-3) if kernel.shape[1] else 0

@@ -67,9 +67,13 @@ def _flat(found: Analysis) -> list[str]:
 def _escape(found: Analysis) -> list[str]:
     if found.escape is None:
         return ["escape      no weight reads the clones: nothing can part them"]
-    if found.escape.curvature >= -found.zero:
-        return ["escape      none to second order: moving weight between clones mixes with no other direction (Hv = 0)"]
-    way = f"curvature {found.escape.curvature:.4g} along the escape direction (mixing |Hv| = {found.escape.mixing:.3g})"
+    bent, mixing = found.escape.curvature, found.escape.mixing
+    if mixing <= found.zero:
+        words = "none to second order: moving weight between clones mixes with no other direction"
+        return [f"escape      {words} (|Hv| = {mixing:.0e}, at most {found.zero:.0e})"]
+    if bent >= -found.zero:
+        return [f"escape      not told from rounding: curvature {bent:.1g}, mixing |Hv| = {mixing:.3g}"]
+    way = f"curvature {bent:.4g} along the escape direction (mixing |Hv| = {mixing:.3g})"
     return [f"escape      {way}"]
 
 

@@ -22,7 +22,7 @@ from lop_theory.stability import (
 )
 from lop_theory.stability.analysis import Settings, _sharpness, _step_size
 from lop_theory.stability.departure import Descent, _on_the_manifold, _quadrature, departures
-from lop_theory.stability.inertia import flatness, no_curvature, whole
+from lop_theory.stability.inertia import flatness, no_curvature, rounding_of, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.objective import Curvature, Objective, objective_of
@@ -143,6 +143,49 @@ def test_the_recursion_stays_on_the_manifold_however_unstable_that_is() -> None:
     assert float(space.project(points[-1] - at.start).norm()) < 5e-15  # 4e-13 by the gradient as it comes
 
 
+@pytest.mark.parametrize(
+    ("error", "precision", "kind"),
+    [
+        (1e-2, torch.float64, "saddle"),
+        (1e-12, torch.float64, "saddle"),
+        (0.0, torch.float64, "flat"),
+        (1e-5, torch.float32, "saddle"),
+        (0.0, torch.float32, "flat"),
+    ],
+)
+def test_curvature_is_told_from_rounding_however_near_to_a_minimum(error, precision, kind) -> None:
+    """The curvature normal to the manifold is as large as the error; that along it stays."""
+    case = cloned()
+    draw = torch.randn(7, 2, generator=torch.Generator().manual_seed(1)).double()
+    targets = case.model(case.inputs).detach().to(precision).double() + error * draw
+    if not error:
+        targets = case.model.to(precision)(case.inputs.to(precision)).detach().double()
+    settings = Settings(seeds=(), precision=precision)
+    found = analyse(
+        case.model.double(), case.inputs, lambda y: (y - targets.to(y)).square().mean(), case.clones, settings=settings
+    )
+    assert found.kind == kind
+    assert found.flat.inactive == 0
+    if precision == torch.float64:
+        assert found.inertia[:3] == ((14, 6, 15) if error else (0, 35, 0))
+
+
+def test_what_is_steep_elsewhere_hides_no_curvature() -> None:
+    class Steep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.clone, self.scale = case.model, nn.Parameter(torch.ones(1).double())
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.clone(x), 1e7 * self.scale * x[:, :1]
+
+    case = cloned()
+    alone = analyse(case.model, case.inputs, case.loss, case.clones, settings=Settings(seeds=()))
+    found = analyse(Steep(), case.inputs, lambda y: case.loss(y[0]) + y[1].square().mean(), settings=Settings(seeds=()))
+    assert (found.kind, found.inertia) == (alone.kind, alone.inertia) == ("saddle", (14, 6, 15, True))
+    assert found.zero == pytest.approx(alone.zero)
+
+
 def test_where_the_base_rests_the_curvature_here_predicts_too() -> None:
     """L = ½ xᵀAx from 0: the manifold is the first axis, the base does not move."""
 
@@ -219,8 +262,12 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     result = flatness(at, flat, 3.0, 1e-9, found)
     assert result[2:] == (3, 1, 1, 1)
     assert result.redistributions == 1
-    assert no_curvature(spectrum, 3.0) == pytest.approx(3e-9)
-    assert no_curvature(spectrum, 1e6) == pytest.approx(1e-6)  # rounding of what is steep beside N
+    assert no_curvature(spectrum, 1e-16) == pytest.approx(3e-9)
+    assert no_curvature(spectrum, 1e-3) == pytest.approx(1e-2)  # all of it is rounding
+    assert rounding_of(at, Subspace(lambda v: turned[:, 3:] @ (turned[:, 3:].T @ v), 2, 5)) < 1e-14
+    assert rounding_of(at, Subspace(lambda v: v * torch.tensor([0.0, 1, 0, 0, 0]), 1, 5)) == pytest.approx(
+        float(matrix[1, [0, 2, 3, 4]].norm())
+    )
     assert result.form < 1e-12
     assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4
     steep = turned[:, 4]

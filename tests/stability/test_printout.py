@@ -62,7 +62,7 @@ def test_the_text_says_what_is_not_known() -> None:
     rough = FOUND._replace(
         spectrum=SPECTRUM._replace(complete=False, converged=False),
         inertia=Inertia(2, 0, 3, exact=False), flat=Flat(4, 0.0), kind=None, on_manifold=False, departures=(), seeds=(),
-        escape=FOUND.escape._replace(curvature=0.0),
+        escape=FOUND.escape._replace(curvature=0.0, mixing=0.0),
     )  # fmt: skip
     text = printed(rough)
     for words in (
@@ -72,9 +72,13 @@ def test_the_text_says_what_is_not_known() -> None:
     ):  # fmt: skip
         assert words in text
     assert "kernel" not in text
-    assert "zero" not in text.replace("(Hv = 0)", "")
-    assert "none to second order" in printed(FOUND._replace(escape=FOUND.escape._replace(curvature=-8e-9)))
-    assert "curvature -9e-09 along" in printed(FOUND._replace(escape=FOUND.escape._replace(curvature=-9e-9)))
+    assert "zero" not in text
+    for escape, words in (
+        (FOUND.escape._replace(mixing=8e-9), "no other direction (|Hv| = 8e-09, at most 8e-09)"),
+        (FOUND.escape._replace(curvature=-8e-9), "not told from rounding: curvature -8e-09, mixing |Hv| = 0.625"),
+        (FOUND.escape._replace(curvature=-9e-9), "curvature -9e-09 along the escape direction"),
+    ):
+        assert words in printed(FOUND._replace(escape=escape))
     assert "no weight reads the clones" in printed(rough._replace(escape=None))
     assert "none to second order" not in printed(rough._replace(escape=FOUND.escape))
 
