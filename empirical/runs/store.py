@@ -28,6 +28,9 @@ DATA, MANIFEST = "record.parquet", "manifest.json"
 PACKAGES = ("numpy", "numba", "pyarrow", "torch")
 _FIELDS = {"id": str, "config": dict, "seed": int, "status": str}
 """What a manifest has at least."""
+NO_PARQUET = "has data that are no Parquet"
+SMALL = 2**17
+"""Bytes of a file whose table is kept in memory."""
 LATER = {"later": True}
 """Metadata of a field that runs had no need of before it existed: at its default it is no part of their identity."""
 
@@ -48,6 +51,8 @@ class Record(NamedTuple):
         if body is None:
             raise InvalidInput("record", str(self.folder), "has no data", "restore it, or delete it and run it anew")
         table = _table(body)
+        if table is None:
+            raise InvalidInput("record", str(self.folder), NO_PARQUET, "restore it, or delete it and run it anew")
         return tuple(table.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in names)
 
     def data(self) -> bytes | None:
@@ -59,12 +64,22 @@ class Record(NamedTuple):
             return None if shard is None else shard.data(self.folder.name)
 
 
-@lru_cache(maxsize=256)
 def _table(body: bytes) -> Any:
-    """What a Parquet file holds. Claims and figures ask for a few columns at a time, again and again."""
-    from pyarrow import BufferReader, parquet
+    """What a Parquet file holds, ``None`` if it is none. Claims and figures ask for a few columns at a time, again and
+    again: small tables are kept."""
+    return _kept_table(body) if len(body) <= SMALL else _read_table(body)
 
-    return parquet.ParquetFile(BufferReader(body)).read(use_threads=False)  # half the time
+
+def _read_table(body: bytes) -> Any:
+    from pyarrow import ArrowInvalid, BufferReader, parquet
+
+    try:
+        return parquet.ParquetFile(BufferReader(body)).read(use_threads=False)  # half the time
+    except (ArrowInvalid, OSError):
+        return None
+
+
+_kept_table = lru_cache(maxsize=256)(_read_table)
 
 
 def canonical(config: Mapping[str, Any]) -> str:
@@ -175,18 +190,18 @@ def in_its_place(record: Record) -> bool:
 
 def _copied(record: Record, seen: dict[str, str]) -> str | None:
     """``seen`` maps rows to the folder that first had them, however their file was written."""
-    from pyarrow import ArrowInvalid
-
-    try:
-        first = seen.setdefault(_digest_of_rows(record.data() or b""), record.folder.name)
-    except ArrowInvalid:
-        return "has data that are no Parquet"
+    digest = _digest_of_rows(record.data() or b"")
+    if digest is None:
+        return NO_PARQUET
+    first = seen.setdefault(digest, record.folder.name)
     return None if first == record.folder.name else f"has the data of {first}"
 
 
 @lru_cache(maxsize=256)
-def _digest_of_rows(body: bytes) -> str:
+def _digest_of_rows(body: bytes) -> str | None:
     table = _table(body)
+    if table is None:
+        return None
     digest = hashlib.sha256()
     for name in sorted(table.column_names):
         values = table.column(name).to_numpy(zero_copy_only=False)

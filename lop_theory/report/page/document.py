@@ -39,7 +39,7 @@ def whole_page(claims: Sequence[Claim], findings: Mapping[str, Sequence[str]], p
         graph=claims_graph({claim.id: claim.uses for claim in claims}),
         figures="\n".join(_figure(figures, name) for name in sorted(shown)),
         example=escape(asset("example.json")),
-        data=json.dumps({"activations": dict(activations())}).replace("<", "\\u003c"),
+        data=json.dumps({"activations": activations()}).replace("<", "\\u003c"),
         scripts="\n".join(f"<script>{asset(name)}</script>" for name in _SCRIPTS),
     )
 

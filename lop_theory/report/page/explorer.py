@@ -1,8 +1,7 @@
 """What the page's own programs start from: the catalogue as formulas, with certified λ and κ."""
 
-from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from lop_theory.activations import CATALOGUE, Activation, activation
@@ -12,11 +11,15 @@ from lop_theory.gap import correlation_kernel, sharp_constant
 _DIGITS = 8
 
 
-@cache
-def activations() -> Mapping[str, Any]:
+def activations() -> dict[str, Any]:
     """Label → formula, λ and κ as pairs of decimals, for every nonlinear activation of the catalogue."""
+    return deepcopy(_activations())
+
+
+@cache
+def _activations() -> dict[str, Any]:
     found = (activation(name) for name in CATALOGUE)
-    return MappingProxyType({act.label: row for act in found if (row := _row(act)) is not None})
+    return {act.label: row for act in found if (row := _row(act)) is not None}
 
 
 def _row(act: Activation) -> dict[str, Any] | None:

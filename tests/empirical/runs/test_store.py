@@ -1,5 +1,6 @@
 """Records: content addresses, resume after a real kill -9, skipping, named failures, one process at a time."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -29,6 +30,11 @@ def go(config: BitflipRun, root: Path) -> store.Record:
     record = outcome_of(config, root).record
     assert record is not None
     return record
+
+
+def _in_the_middle(body: bytes) -> bytes:
+    """One column is something else; what says where it lies is left."""
+    return body[:8] + bytes(b ^ 255 for b in body[8:400]) + body[400:]
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +164,30 @@ def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "x" / store.MANIFEST).write_text("{")
     with pytest.raises(InvalidInput, match=r"manifest\.json"):
         store.records(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, store.SMALL])
+@pytest.mark.parametrize("damage", [lambda body: body[:0], lambda body: body[: len(body) // 2], _in_the_middle])
+def test_data_that_are_no_parquet_are_named(whole, tmp_path, monkeypatch, kept, damage) -> None:
+    monkeypatch.setattr(store, "SMALL", kept)
+    body = whole.data()
+    assert body is not None
+    place = tmp_path / whole.folder.name
+    place.mkdir()
+    (place / store.DATA).write_bytes(damage(body))
+    forged = whole.manifest | {"sha256": hashlib.sha256(damage(body)).hexdigest()}
+    broken = store.Record(place, forged)
+    for read in (lambda: broken.columns("step"), lambda: store.require_intact([broken])):
+        with pytest.raises(InvalidInput, match="has data that are no Parquet; restore it"):
+            read()
+
+
+def test_small_tables_are_kept_and_nobody_can_write_into_them(whole, monkeypatch) -> None:
+    body = whole.data()
+    assert body is not None
+    assert store._table(body) is store._table(bytes(bytearray(body)))
+    (first,) = whole.columns("step")
+    first[:] = -1.0
+    assert (whole.columns("step")[0] >= 0).all()
+    monkeypatch.setattr(store, "SMALL", len(body) - 1)
+    assert store._table(body) is not store._table(body)
