@@ -188,7 +188,8 @@ def _without_stacks() -> AbstractContextManager[Any]:
 
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], export: Export) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
-    args, kwargs = pytree.tree_map_only(Tensor, _alone, (args, kwargs))
+    # A view of another input comes alone: export takes the sizes of what it is a view of for those of inputs, too.
+    args, kwargs = pytree.tree_map_only(Tensor, Tensor.detach, (args, kwargs))
     with _quiet(), _without_stacks(), random_state():
         try:
             pure = purified(export(_Whole(model, args, kwargs), args, kwargs))
@@ -199,11 +200,6 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], exp
                 "see torch.export's documentation",
             ) from error
     return _program(model, pure, args, kwargs)
-
-
-def _alone(tensor: Tensor) -> Tensor:
-    """Without what it is a view of: if that is an input, too, export takes its sizes for those of the inputs."""
-    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def _of_this_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:

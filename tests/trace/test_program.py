@@ -237,13 +237,15 @@ def test_precision_holds_for_all_that_is_floating():
         "given": (aten.to.dtype, ("x", "dtype"), {}),
     }
     inputs = (TABLE, Input("dtype", "dtype", None, None, torch.float16))
-    given = {"inputs": inputs, "state": {"w": "w"}, "out": ["low", "whole", "plane", "more", "best", "given"]}
+    out = ["low", "whole", "plane", "more", "best", "given", "x", "w"]
+    given = {"inputs": inputs, "state": {"w": "w"}, "out": out}
     program = written(calls, "w", "x", "dtype", **given)
-    dtypes = {}
+    dtypes, x = {}, (ROWS / 3).float()
     state = {"w": torch.ones(2), "unused": torch.ones(())}
     for precision in (None, torch.float64):
-        low, whole, plane, more, best, as_given = run(program, state, [ROWS, torch.float16], precision=precision)
-        dtypes[precision] = [t.dtype for t in (low, whole, plane, more, *best, as_given)]
+        found = pytree.tree_leaves(run(program, state, [x, torch.float16], precision=precision))
+        dtypes[precision] = [t.dtype for t in found]
     f16, f32, f64, i64 = torch.float16, torch.float32, torch.float64, torch.int64
-    assert dtypes[None] == [f16, torch.int32, torch.complex64, f32, f64, i64, f16]
-    assert dtypes[torch.float64] == [f64, torch.int32, torch.complex128, f64, f64, i64, f64]
+    assert dtypes[None] == [f16, torch.int32, torch.complex64, f32, f32, i64, f16, f32, f32]
+    assert dtypes[torch.float64] == [f64, torch.int32, torch.complex128, f64, f64, i64, f64, f64, f64]
+    assert torch.equal(found[0], x.double())  # and was not rounded in between

@@ -1,0 +1,225 @@
+"""What a trace is called, which sizes are free in it, when it is taken anew, and that taking it says nothing."""
+
+import logging
+import warnings
+from contextlib import nullcontext
+from unittest.mock import patch
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import fx, nn  # noqa: E402
+from torch.utils._sympy.numbers import int_oo  # noqa: E402
+from torch.utils._sympy.value_ranges import ValueRanges  # noqa: E402
+
+from lop_theory.errors import InvalidInput  # noqa: E402
+from lop_theory.trace import NotTraceable, flat_inputs, run, state_of, trace, traces, tracing  # noqa: E402
+from lop_theory.trace.comparison import difference  # noqa: E402
+from tests.trace.nets import Model, X  # noqa: E402
+
+
+def plain(s, x):
+    return s.o(torch.tanh(s.a(x)))
+
+
+def sizes(program):
+    return [i.shape for i in program.inputs]
+
+
+def calls(program):
+    return [n for n in program.graph.nodes if n.op == "call_function"]
+
+
+class Nested(nn.Module):
+    """Two modules deep, one tensor under two names, sizes computed, a buffer overwritten."""
+
+    def __init__(self):
+        super().__init__()
+        torch.default_generator.manual_seed(0)
+        self.inner = nn.Sequential(nn.Linear(5, 4), nn.Sequential(nn.Tanh()))
+        self.tied = nn.Linear(5, 4)
+        self.tied.weight = self.inner[0].weight
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("again", self.mean)
+        self.table = torch.ones(4, dtype=torch.float64)
+        self.double()
+
+    def forward(self, x):
+        h = self.inner(x) + self.tied(x)
+        self.mean.copy_(h.detach().mean(0))
+        return h.view(x.shape[0] * 2, 2).to(torch.float64), h + self.mean + self.table
+
+
+@pytest.fixture(scope="module")
+def nested():
+    model = Nested()
+    return model, trace(model, X)
+
+
+def test_a_graph_holds_what_is_used_named_by_operator_and_module(nested):
+    model, program = nested
+    assert program.modules.items() >= {
+        "linear": "inner.0", "tanh": "inner.1.0", "linear_1": "tied", "add": "", "reshape": ""
+    }.items()  # fmt: skip
+    assert program.modules.keys() == {n.name for n in calls(program)}
+    named = {n.name.rstrip("_0123456789") for n in calls(program)}
+    assert not named & {"view", "copy", "_assert_tensor_metadata"}
+    assert all(n.users or n.name in program.updates.values() for n in calls(program))
+    assert set(program.state.values()) <= state_of(model).keys()
+    assert len(program.constants) == 1
+    assert list(program.graph.nodes)[-1].name == "output"
+    other = torch.cat([X, X])[:9]
+    with torch.random.fork_rng():
+        expected, before = Nested()(other), model.mean.clone()
+    for mine, theirs in zip(run(program, state_of(model), flat_inputs(program, other)), expected, strict=True):
+        assert difference(mine, theirs) is None
+    assert torch.equal(model.mean, before)
+
+
+def test_sizes_are_free_from_two_on(nested):
+    (ends,) = nested[1].ranges.values()
+    assert ends == (2, 4611686018427387904)
+    two = trace(Model(plain), X[:2])
+    assert not any("stack_trace" in n.meta for n in calls(two))
+    assert sizes(two) == [(*two.ranges, 5)]
+    assert sizes(trace(Model(plain), X[:1])) == [(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("says", "holds"),
+    [((0, int_oo), (2, 2**62)), ((3, 7), (3, 7)), ((0, 2**63), (2, 4611686018427387904)), ((5, 200), (5, 200))],
+)
+def test_the_range_of_a_size(says, holds):
+    found = tracing._range(ValueRanges(*says))
+    assert found == holds
+    assert [type(end) for end in found] == [int, int]
+
+
+def between(s, x):
+    return plain(s, x) if 4 <= x.shape[0] <= 100 else -plain(s, x)
+
+
+def remainder(s, x):
+    return plain(s, x) if x.shape[0] % 2 else -plain(s, x)
+
+
+def fixed(s, x):
+    return plain(s, x) + torch.arange(6)[:, None]
+
+
+@pytest.mark.parametrize(("function", "ranges"), [(between, [(4, 100)]), (remainder, []), (fixed, [])])
+def test_what_a_forward_supposes_of_a_size_is_a_range_or_the_size(function, ranges):
+    program = trace(Model(function), X)
+    assert list(program.ranges.values()) == ranges
+    assert sizes(program) == [(*(program.ranges or [6]), 5)]
+
+
+def test_inputs_without_a_batch_leave_that_of_the_others_free():
+    model = Model(lambda s, x, scale, power: plain(s, x) * scale**power)
+    program = trace(model, {"x": X, "scale": torch.ones((), dtype=torch.float64), "power": 2.0})
+    assert sizes(program) == [(*program.ranges, 5), (), None]
+    assert program.inputs[-1][2:] == (None, None, 2.0)
+
+
+def test_a_view_of_another_input_has_a_size_of_its_own():
+    model = Model(lambda s, x, y: plain(s, x).sum() + plain(s, y))
+    model.forward = lambda x, y: model.function(model, x, y)
+    program = trace(model, (X[:3], X))
+    one, other = program.ranges
+    assert sizes(program) == [(one, 5), (other, 5)]
+
+
+def test_calls_without_entries_are_refused_and_those_without_tensors_are_not():
+    model = Model(lambda s, x, y: plain(s, x) + y.sum())
+    model.forward = lambda x, y: model.function(model, x, y)
+    with pytest.raises(InvalidInput, match="has no entries"):
+        trace(model, (X[:0], X[:0]))
+    assert sizes(trace(model, (X, X[:0])))[1] == (0, 5)
+    assert sizes(trace(Model(lambda s, n: s.o.weight * n), {"n": 2})) == [None]
+
+
+def test_a_call_that_forward_does_not_take_is_said():
+    model = Model(plain)
+    model.forward = lambda x: model.function(model, x)
+    with pytest.raises(InvalidInput, match="does not fit the model's forward"):
+        trace(model, {"picture": X})
+
+
+def test_both_modes_are_one_trace_where_nothing_asks():
+    model = Model(plain)
+    both = traces(model, X)
+    assert list(both) == [True, False]
+    assert both[True] is both[False]
+    assert trace(model, X) is trace(model, X, training=False) is both[True]
+    with patch.object(tracing, "_traced", side_effect=AssertionError), patch.object(tracing, "compare") as compared:
+        assert traces(model, X) == both
+        assert not compared.called
+    dropping = Model(lambda s, x: nn.functional.dropout(s.a(x), 0.5, s.training))
+    both = traces(dropping, X)
+    assert [calls(both[mode])[-1].args[1:] for mode in both] == [(0.5, True), (0.5, False)]
+    assert trace(dropping.eval(), X) is trace(dropping, X, training=False) is both[False]
+    assert trace(dropping, X, training=True) is both[True]
+
+
+def test_a_trace_that_is_not_the_model_in_the_other_mode_is_not_its(monkeypatch):
+    """Whatever was thought of what it asks for."""
+    monkeypatch.setattr(tracing, "only_asks", lambda _: True)
+    model = Model(lambda s, x: plain(s, x) if vars(s)["training"] else plain(s, x).sin())
+    both = traces(model, X)
+    assert [n.name for n in calls(both[False])] == [*(n.name for n in calls(both[True])), "sin"]
+
+
+def test_a_model_whose_making_is_not_known_is_traced_anew():
+    model = Model(plain)
+    model.what = object()
+    assert trace(model, X) is not trace(model, X)
+
+
+def test_a_call_that_overwrites_what_the_trace_cannot_follow_is_refused():
+    graph = fx.Graph()
+    graph.call_function(torch.ops.aten.add_.Tensor, (graph.placeholder("x"), 1))
+    for stack, where in (({}, "Sequential"), ({"0": ("model.a.b", None)}, r"a\.b")):
+        list(graph.nodes)[-1].meta = {"nn_module_stack": stack}
+        with pytest.raises(NotTraceable, match=rf"model='{where}': aten\.add_\.Tensor overwrites"):
+            tracing._refuse_impure(nn.Sequential(), graph)
+
+
+def noisy(s, x):
+    if torch.compiler.is_exporting():
+        warnings.warn("beside the point", stacklevel=1)
+        logging.getLogger("torch").critical("beside the point")
+    return plain(s, x)
+
+
+@pytest.mark.parametrize("function", [noisy, lambda s, x: noisy(s, x) if x.sum() > 0 else x])
+def test_taking_a_trace_says_nothing_and_leaves_logs_as_they_were(function, caplog):
+    structured, handler = logging.getLogger("torch.__trace"), logging.NullHandler()
+    before = list(structured.handlers)
+    structured.addHandler(handler)
+    logging.disable(logging.DEBUG)
+    try:
+        with warnings.catch_warnings(), nullcontext() if function is noisy else pytest.raises(NotTraceable):
+            warnings.simplefilter("error")
+            trace(Model(function), X)
+        assert logging.root.manager.disable == logging.DEBUG
+        assert structured.handlers == [*before, handler]
+    finally:
+        logging.disable(logging.NOTSET)
+        structured.removeHandler(handler)
+    assert not caplog.records
+
+
+def test_stacks_are_left_out_where_pytorch_has_no_setting_for_it(monkeypatch):
+    name = "do_not_emit_stack_traces"
+    plain_config = type("Config", (), {})()
+    monkeypatch.setattr(tracing, "fx_config", plain_config)
+    with tracing._without_stacks():
+        assert getattr(plain_config, name) is True
+    assert not hasattr(plain_config, name)
+
+
+def test_a_cache_of_fake_tensors_that_is_off_stays_off(monkeypatch):
+    config = pytest.importorskip("torch._dynamo").config
+    monkeypatch.setattr(tracing, "REPEATED", 0)
+    with config.patch(fake_tensor_cache_enabled=False), tracing._cache_of_fake_tensors(nn.Linear(1, 1)):
+        assert not config.fake_tensor_cache_enabled
