@@ -242,6 +242,23 @@ def test_a_difference_is_said(said, pair):
         compare(Model(DIFFERENT[said]), pair, *GIVEN)
 
 
+def test_a_trace_of_one_batch_size_is_compared_on_it(program):
+    fixed = program._replace(inputs=(program.inputs[0]._replace(shape=(6, 5)),))
+    compare(Model(plain), fixed, *GIVEN)
+    with pytest.raises(NotTraceable, match="output 0 differs"):
+        compare(Model(lambda s, x: 2 * plain(s, x)), fixed, *GIVEN)
+
+
+def test_hooks_on_values_are_refused_whatever_they_do(program):
+    def hooked(s, x):
+        h = plain(s, x)
+        h.register_hook(lambda g: g)
+        return h
+
+    with pytest.raises(NotTraceable, match="its forward registers a hook on a tensor"):
+        compare(Model(hooked), program, *GIVEN)
+
+
 def test_another_batch_size_is_compared_unless_the_model_refuses_it(program):
     sizes = []
 
@@ -316,6 +333,7 @@ def test_passes_are_known_by_their_call():
         ((X,), {}),
         ((), {"x": X}),
         ((X, 1), {}),
+        ((X, 2), {}),
         ((X.float().double(), 2.5), {}),
         ((X.float(), 2.5), {}),
         ((X.float().double(), "2.5"), {}),
@@ -330,10 +348,10 @@ def test_passes_are_known_by_their_call():
         for k, given in enumerate(calls):
             assert kept(model, given, 0) is None
             keep(model, given, 0, k)
-        assert [kept(model, given, 0) for given in calls[:6]] == list(range(6))
-        assert kept(model, ((X.float().double(), float("2.5")), {}), 0) == 3
-        assert kept(model, ((whole, None), {}), 0) == 7
-        assert kept(model, ((1, 1), {}), 0) == 9
+        assert [kept(model, given, 0) for given in calls[:7]] == list(range(7))
+        assert kept(model, ((X.float().double(), float("2.5")), {}), 0) == 4
+        assert kept(model, ((whole, None), {}), 0) == 8
+        assert kept(model, ((1, 1), {}), 0) == 10
         assert kept(model, ((X.float().double(), {1}), {}), 0) is None  # sets may change
         assert kept(other, calls[0], 0) is kept(model, calls[0], 1) is None
         assert kept(model.eval(), calls[0], 0) is None
