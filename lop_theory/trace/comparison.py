@@ -185,8 +185,8 @@ def _pass(
 def _gradients(outputs: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
     """Those of a random linear function of the outputs (None if nothing in them can be differentiated)."""
     outputs = [t for t in outputs if t.requires_grad]
-    if not outputs or not wanted:
-        return [None] * len(wanted)
+    if not wanted:
+        return []
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(t.shape, generator=generator, dtype=torch.float32).to(t) for t in outputs]
     return list(torch.autograd.grad(outputs, wanted, weights, allow_unused=True))

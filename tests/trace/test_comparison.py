@@ -109,6 +109,10 @@ def test_a_part_that_one_of_them_has_alone_is_a_difference():
     assert difference(weight * 2, None) == "is there for one of them only"
 
 
+def test_a_trace_is_its_model(program):
+    compare(Model(plain), program, *GIVEN)
+
+
 def test_the_other_call_has_one_row_more(program):
     symbol = program.inputs[0].shape[0]
     (x,), kwargs = another_call(program, ((X[:3],), {}))
@@ -186,6 +190,12 @@ def test_gradients_that_are_sent_are_not_kept(program):
     theirs = model_pass(model, GIVEN)
     _agree(model, program, GIVEN, theirs)
     assert not theirs.gradients  # nor are the model's, once they are compared
+
+
+def test_a_program_writes_into_copies_of_buffers():
+    model = Model(lambda s, x: s.a(x) * s.count.add_(1))
+    assert program_pass(model, trace(model, X), GIVEN).buffers["count"] == 1
+    assert model.count == 0
 
 
 def test_an_answer_is_that_of_a_pass_and_leaves_the_call_as_it_is():

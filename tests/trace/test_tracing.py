@@ -3,7 +3,7 @@
 import logging
 import warnings
 from contextlib import nullcontext
-from unittest.mock import patch
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +28,32 @@ def sizes(program):
 
 def calls(program):
     return [n for n in program.graph.nodes if n.op == "call_function"]
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Traces that cost nothing: a list of those taken; what they ask for, and whether they are the model in another
+    mode, is set."""
+
+    class StandIn:
+        modal, describes = False, True
+
+        def __init__(self):
+            self.taken, self.compared = [], 0
+
+        def take(self, model, _args, _kwargs, built):
+            self.taken.append(f"{len(self.taken)}, {model.training}")
+            return tracing._Kept(built, tracing.modes_of(model), self.taken[-1], self.modal)
+
+        def compare(self, *_):
+            self.compared += 1
+            if not self.describes:
+                raise NotTraceable("", "")
+
+    found = StandIn()
+    monkeypatch.setattr(tracing, "_taken", found.take)
+    monkeypatch.setattr(tracing, "compare", found.compare)
+    return found
 
 
 class Nested(nn.Module):
@@ -79,10 +105,25 @@ def test_a_graph_holds_what_is_used_named_by_operator_and_module(nested):
 def test_sizes_are_free_from_two_on(nested):
     (ends,) = nested[1].ranges.values()
     assert ends == (2, 4611686018427387904)
-    two = trace(Model(plain), X[:2])
-    assert not any("stack_trace" in n.meta for n in calls(two))
+    two = trace(Model(lambda _, x: x.sin()), X[:2])
     assert sizes(two) == [(*two.ranges, 5)]
-    assert sizes(trace(Model(plain), X[:1])) == [(1, 5)]
+    assert not any("stack_trace" in n.meta for n in calls(two))
+
+
+def test_a_size_of_one_is_fixed():
+    assert sizes(trace(Model(lambda _, x: x.sin()), X[:1])) == [(1, 5)]
+
+
+@pytest.mark.parametrize("guards", [None, [], ["L['x'].size()[0] <= 100", "4 <= L['y'][0].size()[1]"]])
+def test_a_trace_may_suppose_ranges(guards):
+    tracing._require_ranges(SimpleNamespace(_guards_code=guards))
+    tracing._require_ranges(SimpleNamespace())  # versions that do not say
+
+
+def test_a_trace_may_suppose_nothing_else():
+    guards = ["L['x'].size()[0] <= 100", "(L['x'].size()[0] % 2) == 0"]
+    with pytest.raises(ValueError, match=r"it supposes .* % 2"):
+        tracing._require_ranges(SimpleNamespace(_guards_code=guards))
 
 
 @pytest.mark.parametrize(
@@ -115,26 +156,33 @@ def test_what_a_forward_supposes_of_a_size_is_a_range_or_the_size(function, rang
 
 
 def test_inputs_without_a_batch_leave_that_of_the_others_free():
-    model = Model(lambda s, x, scale, power: plain(s, x) * scale**power)
+    model = Model(lambda _, x, scale, power: x * scale**power)
     program = trace(model, {"x": X, "scale": torch.ones((), dtype=torch.float64), "power": 2.0})
     assert sizes(program) == [(*program.ranges, 5), (), None]
     assert program.inputs[-1][2:] == (None, None, 2.0)
 
 
 def test_a_view_of_another_input_has_a_size_of_its_own():
-    model = Model(lambda s, x, y: plain(s, x).sum() + plain(s, y))
+    model = Model(lambda _, x, y: x.sum() + y.sin())
     model.forward = lambda x, y: model.function(model, x, y)
     program = trace(model, (X[:3], X))
     one, other = program.ranges
     assert sizes(program) == [(one, 5), (other, 5)]
 
 
-def test_calls_without_entries_are_refused_and_those_without_tensors_are_not():
-    model = Model(lambda s, x, y: plain(s, x) + y.sum())
-    model.forward = lambda x, y: model.function(model, x, y)
-    with pytest.raises(InvalidInput, match="has no entries"):
-        trace(model, (X[:0], X[:0]))
-    assert sizes(trace(model, (X, X[:0])))[1] == (0, 5)
+def test_calls_without_entries_are_refused():
+    for given in (X[:0], (X[:0], X[:, :0]), (X[:0], 2.0)):
+        with pytest.raises(InvalidInput, match="has no entries"):
+            trace(Model(plain), given)
+
+
+def test_calls_with_some_entries_or_without_tensors_are_not(stand_in):
+    for given in ((X, X[:0]), (X[:0], X), {"n": 2}, X[:1]):
+        assert trace(Model(plain), given)
+    assert len(stand_in.taken) == 4
+
+
+def test_a_model_may_be_called_with_numbers_alone():
     assert sizes(trace(Model(lambda s, n: s.o.weight * n), {"n": 2})) == [None]
 
 
@@ -145,34 +193,56 @@ def test_a_call_that_forward_does_not_take_is_said():
         trace(model, {"picture": X})
 
 
-def test_both_modes_are_one_trace_where_nothing_asks():
+def test_both_modes_are_one_trace_where_nothing_asks(stand_in):
     model = Model(plain)
-    both = traces(model, X)
-    assert list(both) == [True, False]
-    assert both[True] is both[False]
-    assert trace(model, X) is trace(model, X, training=False) is both[True]
-    with patch.object(tracing, "_traced", side_effect=AssertionError), patch.object(tracing, "compare") as compared:
-        assert traces(model, X) == both
-        assert not compared.called
-    dropping = Model(lambda s, x: nn.functional.dropout(s.a(x), 0.5, s.training))
-    both = traces(dropping, X)
-    assert [calls(both[mode])[-1].args[1:] for mode in both] == [(0.5, True), (0.5, False)]
-    assert trace(dropping.eval(), X) is trace(dropping, X, training=False) is both[False]
-    assert trace(dropping, X, training=True) is both[True]
+    assert traces(model, X) == {True: "0, True", False: "0, True"}
+    assert stand_in.compared == 1
+    assert trace(model, X) == trace(model, X, training=False) == trace(model.eval(), X) == "0, True"
+    assert list(traces(model, X)) == [True, False]
+    assert stand_in.compared == len(stand_in.taken) == 1
+    model.a.bias = None
+    assert trace(model, X) == "1, False"
 
 
-def test_a_trace_that_is_not_the_model_in_the_other_mode_is_not_its(monkeypatch):
+def test_both_modes_are_two_traces_where_something_asks(stand_in):
+    model, stand_in.modal = Model(plain), True
+    for _ in range(2):
+        assert traces(model, X) == {True: "0, True", False: "1, False"}
+    assert trace(model.eval(), X) == trace(model, X, training=False) == "1, False"
+    assert trace(model, X, training=True) == trace(model.train(), X) == "0, True"
+    model.a.eval()
+    assert trace(model, X) == "2, True"
+    assert not stand_in.compared
+
+
+def test_a_trace_that_is_not_the_model_in_the_other_mode_is_not_its(stand_in):
     """Whatever was thought of what it asks for."""
-    monkeypatch.setattr(tracing, "only_asks", lambda _: True)
-    model = Model(lambda s, x: plain(s, x) if vars(s)["training"] else plain(s, x).sin())
-    both = traces(model, X)
-    assert [n.name for n in calls(both[False])] == [*(n.name for n in calls(both[True])), "sin"]
+    model, stand_in.describes = Model(plain), False
+    for _ in range(2):
+        assert traces(model, X) == {True: "0, True", False: "1, False"}
+    assert stand_in.compared == 1
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_a_model_whose_making_is_not_known_is_traced_anew():
     model = Model(plain)
     model.what = object()
-    assert trace(model, X) is not trace(model, X)
+    assert traces(model, X) == {True: "0, True", False: "0, True"}  # in one call it is the same
+    assert [trace(model, X) for _ in range(2)] == ["1, True", "2, True"]
+
+
+@pytest.mark.parametrize(("asks", "only_asks"), [(True, True), (False, True), (False, False), (True, False)])
+def test_a_trace_is_of_its_mode_if_that_was_asked_for_or_may_have_been(asks, only_asks, monkeypatch):
+    monkeypatch.setattr(tracing, "_agreeing", lambda model, *_: asks and model.training)
+    monkeypatch.setattr(tracing, "only_asks", lambda _: only_asks)
+    taken = tracing._taken(nn.Linear(1, 1), (), {}, "built")
+    assert taken == ("built", (True,), asks, asks or not only_asks)
+
+
+def test_dropout_is_traced_in_each_mode():
+    model = Model(lambda s, x: nn.functional.dropout(x, 0.5, s.training))
+    both = traces(model, X)
+    assert [calls(both[mode])[-1].args[1:] for mode in both] == [(0.5, True), (0.5, False)]
 
 
 def test_a_call_that_overwrites_what_the_trace_cannot_follow_is_refused():
