@@ -82,6 +82,10 @@ def nested():
     return model, trace(model, X)
 
 
+def test_a_trace_of_nothing_calls_nothing():
+    assert not calls(trace(nn.Identity(), X))
+
+
 def test_a_graph_holds_what_is_used_named_by_operator_and_module(nested):
     model, program = nested
     assert program.modules.items() >= {
@@ -186,6 +190,12 @@ def test_a_model_may_be_called_with_numbers_alone():
     assert sizes(trace(Model(lambda s, n: s.o.weight * n), {"n": 2})) == [None]
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_torchscript_is_refused_before_anything_is_traced():
+    with pytest.raises(NotTraceable, match="model='1': is TorchScript"):
+        trace(nn.Sequential(nn.Linear(5, 4), torch.jit.ScriptModule()), X)
+
+
 def test_a_call_that_forward_does_not_take_is_said():
     model = Model(plain)
     model.forward = lambda x: model.function(model, x)
@@ -288,8 +298,78 @@ def test_stacks_are_left_out_where_pytorch_has_no_setting_for_it(monkeypatch):
     assert not hasattr(plain_config, name)
 
 
-def test_a_cache_of_fake_tensors_that_is_off_stays_off(monkeypatch):
+@pytest.mark.parametrize(("limit", "before", "within"), [(0, True, True), (0, False, False), (1, True, False)])
+def test_the_cache_of_fake_tensors_is_on_for_large_models_if_it_was(limit, before, within, monkeypatch):
     config = pytest.importorskip("torch._dynamo").config
-    monkeypatch.setattr(tracing, "REPEATED", 0)
-    with config.patch(fake_tensor_cache_enabled=False), tracing._cache_of_fake_tensors(nn.Linear(1, 1)):
-        assert not config.fake_tensor_cache_enabled
+    monkeypatch.setattr(tracing, "REPEATED", limit)
+    with config.patch(fake_tensor_cache_enabled=before):
+        with tracing._cache_of_fake_tensors(nn.Linear(1, 1)):
+            assert config.fake_tensor_cache_enabled is within
+        assert config.fake_tensor_cache_enabled is before
+
+
+class Small(nn.Module):
+    """A function of an input, a buffer, and a view of its memory."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.register_buffer("held", torch.zeros(2, 5))
+        self.seen = self.held[1]
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def traced(function):
+    """As it is before it is compared, of this batch: what each part of the way does."""
+    return tracing._traced(Small(function), (X[:2].float(),), {}, tracing._of_this_batch)
+
+
+def test_views_become_shapes_and_calls_alone_have_modules():
+    program = traced(lambda _, x: x.view(5, 2))
+    assert program.modules == {"reshape": ""}
+    assert calls(program)[0].target is torch.ops.aten.reshape.default
+
+
+def test_copies_become_their_source():
+    program = traced(lambda s, x: s.held.copy_(x) + 1)
+    assert [n.name for n in calls(program)] == ["to", "expand_as", "add"]
+    assert program.updates == {"b_model_held": "expand_as"}
+
+
+def test_what_is_not_used_is_left_out_and_not_counted():
+    assert [n.name for n in calls(traced(lambda _, x: (x.sin() + 1, x.sin())[1]))] == ["sin"]
+
+
+def test_assertions_are_left_out():
+    assert [n.name for n in calls(traced(lambda _, x: x.to(torch.float64)))] == ["to"]
+
+
+def test_inputs_that_are_overwritten_are_updates():
+    assert traced(lambda _, x: x.mul_(2)).updates == {"args_0": "mul"}
+
+
+def test_memory_that_a_written_buffer_shares_is_refused():
+    with pytest.raises(NotTraceable, match="shares its memory"):
+        traced(lambda s, x: x + s.held.add_(1) + s.seen)
+
+
+def test_writes_that_are_left_are_refused(monkeypatch):
+    monkeypatch.setattr(tracing, "purified", lambda exported: exported)
+    with pytest.raises(NotTraceable, match=r"model='Small': aten\.add_\.Tensor overwrites"):
+        traced(lambda _, x: x.sin().add_(1))
+
+
+def exported(function, *args):
+    return tracing._of_any_batch(tracing._Whole(Model(function), args, {}), args, {})
+
+
+def test_every_batch_that_there_is_is_exported_as_a_symbol():
+    found = exported(lambda _, x, scale, t: x * scale * t, X, torch.ones(()), 2.0)
+    assert [str(r) for r in found.range_constraints.values()] == ["VR[2, int_oo]"]
+
+
+def test_an_export_that_supposes_a_remainder_is_none():
+    with pytest.raises(ValueError, match=r"it supposes .*%"):
+        exported(lambda _, x: x.sin() if x.shape[0] % 2 else x.cos(), X)
