@@ -264,6 +264,16 @@ def test_a_call_that_overwrites_what_the_trace_cannot_follow_is_refused():
             tracing._refuse_impure(nn.Sequential(), graph)
 
 
+@pytest.mark.parametrize(
+    ("paths", "innermost"),
+    [(None, ""), ([], ""), (["", "model"], ""), (["", "model", "model.a"], "a"), (["model", "model.a.b"], "a.b")],
+)
+def test_a_call_is_of_the_innermost_module(paths, innermost):
+    """Below the one that export is given."""
+    meta = {} if paths is None else {"nn_module_stack": {str(k): (path, object) for k, path in enumerate(paths)}}
+    assert tracing._path(SimpleNamespace(meta=meta)) == innermost
+
+
 def noisy(s, x):
     if torch.compiler.is_exporting():
         warnings.warn("beside the point", stacklevel=1)
