@@ -210,8 +210,7 @@ def _of_any_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     shapes = torch.export.ShapesCollection()
     for tensor in tensors:
-        if tensor.dim():
-            shapes[tensor] = {0: torch.export.Dim.AUTO}
+        shapes[tensor] = {0: torch.export.Dim.AUTO}  # where it has such a dimension
     dynamic = shapes.dynamic_shapes(whole, args, kwargs)
     with _cache_of_fake_tensors(whole):
         exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
