@@ -6,6 +6,7 @@ in another order. Whatever differs by more is not the model, and no certificate 
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -100,24 +101,24 @@ def model_pass(model: nn.Module, given: Arguments, seed: int = 0, *, parameters:
 
 def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool = True) -> Pass:
     wanted = _trainable(model) if parameters else {}
-    with random_state(seed, python=seed), caches_off(model), _own_buffers(model) as buffers:
-        found = _pass(lambda args, kwargs: model(*args, **kwargs), given, buffers, wanted)
-        found = found._replace(buffers=dict(model.named_buffers(remove_duplicate=False)))  # it may put others there
+    with random_state(seed, python=seed), caches_off(model), _own_buffers(model):
+        found = _pass(lambda args, kwargs: model(*args, **kwargs), given, wanted)
+        found = found._replace(buffers=dict(model.named_buffers(remove_duplicate=False)))
     outputs = [t.detach() if isinstance(t, Tensor) else t for t in found.outputs]
     keep(model, given, seed, found._replace(outputs=outputs, gradients={}))
     return found
 
 
 @contextmanager
-def _own_buffers(model: nn.Module) -> Generator[Mapping[str, Tensor]]:
-    """Within: calls write into copies of the buffers, which are given by name."""
+def _own_buffers(model: nn.Module) -> Generator[None]:
+    """Within: calls write into copies of the buffers, and may put others there."""
     tables = [(module._buffers, dict(module._buffers)) for module in model.modules()]
     buffers = [buffer for _, table in tables for buffer in table.values() if buffer is not None]
     copies = {id(buffer): buffer.detach().clone() for buffer in buffers}
     for table, before in tables:
         table.update({name: copies.get(id(buffer)) for name, buffer in before.items()})
     try:
-        yield dict(model.named_buffers(remove_duplicate=False))
+        yield
     finally:
         for table, before in tables:
             table.clear()
@@ -135,8 +136,9 @@ def program_pass(
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return run(program, state, program.flat(args, kwargs), update=True)
 
-    with random_state(seed, python=seed):
-        return _pass(call, given, state, {name: leaves[id(p)] for name, p in _trainable(model).items()}, receive)
+    with random_state(seed):
+        found = _pass(call, given, {name: leaves[id(p)] for name, p in _trainable(model).items()}, receive)
+    return found._replace(buffers=state)
 
 
 def _own_leaf(tensor: Tensor) -> Tensor:
@@ -153,10 +155,10 @@ def _trainable(model: nn.Module) -> dict[str, Tensor]:
 def _pass(
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any],
     given: Arguments,
-    buffers: Mapping[str, Tensor],
     parameters: Mapping[str, Tensor],
     receive: Receiver | None = None,
 ) -> Pass:
+    """All but the buffers."""
     roots: list[Tensor] = []
 
     def fresh(value: Any) -> Any:
@@ -172,56 +174,44 @@ def _pass(
         args, kwargs = pytree.tree_map(fresh, given)
         with GradientFlags():
             output = call(args, kwargs)
-        with _received(parameters, receive):
-            gradients = _gradients(floating(output), [*parameters.values(), *roots])
+        if receive is not None:
+            _send(parameters, receive)
+        gradients = _gradients(floating(output), [*parameters.values(), *roots])
     outputs, structure = pytree.tree_flatten(output)
     named = dict(zip(parameters, gradients, strict=False))
-    return Pass(outputs, buffers, named, gradients[len(parameters) :], structure)
+    return Pass(outputs, {}, named, gradients[len(parameters) :], structure)
 
 
 def _gradients(outputs: list[Tensor], wanted: list[Tensor]) -> list[Tensor | None]:
     """Those of a random linear function of the outputs (None if nothing in them can be differentiated)."""
     outputs = [t for t in outputs if t.requires_grad]
-    if not outputs or not wanted:
-        return [None] * len(wanted)
+    if not wanted:
+        return []
     generator = torch.Generator().manual_seed(0)
-    weights = [_normal(t, generator) for t in outputs]
+    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float32).to(t) for t in outputs]
     return list(torch.autograd.grad(outputs, wanted, weights, allow_unused=True))
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.randn(like.shape, generator=generator, dtype=dtype).to(like)
-
-
-@contextmanager
-def _received(parameters: Mapping[str, Tensor], receive: Receiver | None) -> Generator[None]:
-    """Within: ``receive`` sees gradients as they are computed, and they take no memory afterwards."""
+def _send(parameters: Mapping[str, Tensor], receive: Receiver) -> None:
+    """``receive`` sees gradients as they are computed, and they take no memory afterwards."""
 
     def given(name: str) -> Callable[[Tensor], Tensor]:
         def hook(gradient: Tensor) -> Tensor:
-            assert receive is not None
             receive(name, gradient)
             return gradient.new_zeros(()).expand_as(gradient)
 
         return hook
 
-    handles = [] if receive is None else [p.register_hook(given(name)) for name, p in parameters.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    for name, parameter in parameters.items():
+        parameter.register_hook(given(name))
 
 
 def _refuse_custom(model: nn.Module, given: Arguments, seen: Pass) -> None:
     name = custom_function(floating(seen.outputs))
     if name is None:
         return
-    args, kwargs = given
-    with random_state(0, python=0), torch.enable_grad():
-        found = outputs_of_modules(model, lambda: model_pass(model, (args, kwargs)))
-        where = next((path for path, tensors in found if custom_function(tensors)), "")
+    found = outputs_of_modules(model, lambda: model_pass(model, given))
+    where = next((path for path, tensors in found if custom_function(tensors)), "")
     raise NotTraceable(
         where or type(model).__name__,
         f"torch.autograd.Function {name} has a backward of its own, which no rule covers",
@@ -318,7 +308,7 @@ def another_call(program: Program, given: Arguments) -> Arguments | None:
         return None
     leaves, structure = pytree.tree_flatten(given)
     grown = [
-        _grown(leaf, expected.shape) if isinstance(leaf, Tensor) and expected.shape is not None else leaf
+        leaf if expected.shape is None else _grown(leaf, expected.shape)
         for leaf, expected in zip(leaves, program.inputs, strict=True)
     ]
     return pytree.tree_unflatten(grown, structure)
@@ -332,27 +322,23 @@ def _grown(tensor: Tensor, shape: tuple[Any, ...]) -> Tensor:
     return tensor
 
 
-def _first_module(model: nn.Module, program: Program, given: Arguments) -> str | None:
-    """The first module whose output is not found among the values that the trace has for it."""
+def _first_module(model: nn.Module, program: Program, given: Arguments) -> str:
+    """The first module whose output is not found among the values that the trace has for it; "" where that is the
+    model itself, or none."""
     values: dict[str, list[Tensor]] = {}
 
     def observe(node: Any, value: Any) -> Any:
-        path = program.modules.get(node.name)
-        for part in _ancestors(path) if path is not None else ():
+        path = program.modules.get(node.name, "")
+        for part in {"", *accumulate(path.split("."), "{}.{}".format)}:
             values.setdefault(part, []).extend(floating(value))
         return value
 
     with torch.no_grad():
         theirs = list(outputs_of_modules(model, lambda: model_pass(model, given)))
-        with random_state(0, python=0):
+        with random_state(0):
             run(program, {n: t.detach() for n, t in state_of(model).items()}, program.flat(*given), observe)
     for path, outputs in theirs:
         mine = values.get(path)
         if mine is not None and any(all(difference(m, t) is not None for m in mine) for t in outputs):
-            return path or type(model).__name__
-    return None
-
-
-def _ancestors(path: str) -> list[str]:
-    parts = path.split(".") if path else []
-    return ["", *(".".join(parts[: k + 1]) for k in range(len(parts)))]
+            return path
+    return ""

@@ -54,6 +54,8 @@ def _same(mine: Any, theirs: Any) -> bool:
 
 
 def _same_leaf(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
     if isinstance(x, Tensor) and isinstance(y, Tensor):
-        return x is y or (x.dtype == y.dtype and x.device == y.device and torch.equal(x, y))
-    return x is y or (type(x) is type(y) and isinstance(x, (int, float, str, bool)) and x == y)
+        return x.dtype == y.dtype and x.device == y.device and torch.equal(x, y)
+    return type(x) is type(y) and isinstance(x, (int, float, str, bool)) and x == y

@@ -66,21 +66,22 @@ class Program(NamedTuple):
         for path in given.keys() - known:
             if not _same(given[path], usual.get(path, _ABSENT)):
                 raise _other_call(path, given[path], "was left out when the model was traced")
-        bound: dict[str, int] = {}
+        bound: dict[Extent, int] = {}
         return [self._fitting(i, given.get(i.path, usual.get(i.path, _ABSENT)), bound) for i in self.inputs]
 
-    def _fitting(self, expected: Input, value: Any, bound: dict[str, int]) -> Any:
+    def _fitting(self, expected: Input, value: Any, bound: dict[Extent, int]) -> Any:
         if expected.shape is None:
             if not _same(value, expected.value):
                 raise _other_call(expected.path, value, f"was {expected.value!r} when the model was traced")
             return value
         if not isinstance(value, Tensor) or value.dim() != len(expected.shape):
             raise _other_call(expected.path, value, f"must be a tensor of {len(expected.shape)} dimensions")
-        if value.dtype.is_floating_point != (expected.dtype or value.dtype).is_floating_point:
+        assert expected.dtype is not None  # as its shape is
+        if value.dtype != expected.dtype and not (value.dtype.is_floating_point and expected.dtype.is_floating_point):
             raise _other_call(expected.path, value.dtype, f"must be of dtype {expected.dtype}")
         for extent, size in zip(expected.shape, value.shape, strict=True):
             low, high = self.ranges[extent] if isinstance(extent, str) else (extent, extent)
-            if not low <= size <= high or (isinstance(extent, str) and bound.setdefault(extent, size) != size):
+            if not low <= size <= high or bound.setdefault(extent, size) != size:
                 raise _other_call(expected.path, tuple(value.shape), f"must have the shape {expected.shape}")
         return value
 
@@ -93,7 +94,7 @@ _ABSENT = object()
 
 
 def _same(value: Any, other: Any) -> bool:
-    if isinstance(value, Tensor) or isinstance(other, Tensor):
+    if isinstance(value, Tensor):
         return value is other
     return value is other or (type(value) is type(other) and bool(value == other))
 
@@ -177,10 +178,8 @@ def _made(value: Any) -> Any:
     return value.make() if isinstance(value, Deferred) else value
 
 
-def _in(precision: torch.dtype | None, value: Any) -> Any:
+def _in(precision: torch.dtype, value: Any) -> Any:
     """Floating tensors and dtypes in ``precision``, all else as it is."""
-    if precision is None:
-        return value
     if isinstance(value, torch.dtype):
         return precision if value.is_floating_point else precision.to_complex() if value.is_complex else value
     return value.to(precision) if isinstance(value, Tensor) and value.is_floating_point() else value
@@ -216,12 +215,12 @@ def _bind(
         if node.name in program.state:
             value = state[program.state[node.name]]
         elif node.name in program.constants:
-            value = program.constants[node.name].to(device) if device else program.constants[node.name]
+            value = program.constants[node.name].to(device=device)
         else:
             value = given[node.name]
         if node.name in program.updates:
             value = value.clone()  # what autograd saves of it must not be overwritten at the end
-        values[node] = _in(precision, value)
+        values[node] = value if precision is None else _in(precision, value)
     return values
 
 
@@ -235,6 +234,6 @@ def _last_uses(program: Program) -> dict[Node, list[Node]]:
             last[argument] = node
     release: dict[Node, list[Node]] = {}
     for value, user in last.items():
-        if user.op != "output" and value.name not in kept:
+        if value.name not in kept:
             release.setdefault(user, []).append(value)
     return release

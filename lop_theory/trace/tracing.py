@@ -188,6 +188,8 @@ def _without_stacks() -> AbstractContextManager[Any]:
 
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], export: Export) -> Program:
     positions(signature_of(model), args, kwargs)  # a call that forward does not take is said before export says it
+    # A view of another input comes alone: export takes the sizes of what it is a view of for those of inputs, too.
+    args, kwargs = pytree.tree_map_only(Tensor, Tensor.detach, (args, kwargs))
     with _quiet(), _without_stacks(), random_state():
         try:
             pure = purified(export(_Whole(model, args, kwargs), args, kwargs))
@@ -208,8 +210,7 @@ def _of_any_batch(whole: _Whole, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     shapes = torch.export.ShapesCollection()
     for tensor in tensors:
-        if tensor.dim() and tensor.shape[0] > 1:
-            shapes[tensor] = {0: torch.export.Dim.AUTO}
+        shapes[tensor] = {0: torch.export.Dim.AUTO}  # where it has such a dimension
     dynamic = shapes.dynamic_shapes(whole, args, kwargs)
     with _cache_of_fake_tensors(whole):
         exported = torch.export.export(whole, args, kwargs, dynamic_shapes=dynamic, strict=False)
@@ -267,7 +268,7 @@ def _program(
         modules,
         updates,
         signature,
-        {str(s): (int(max(r.lower, 2)), _bounded(r.upper)) for s, r in exported.range_constraints.items()},
+        {str(s): _range(r) for s, r in exported.range_constraints.items()},
     )
 
 
@@ -275,9 +276,7 @@ def _lifted(
     model: nn.Module, exported: torch.export.ExportedProgram, renamed: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Placeholders of the model's own tensors (by name), and of tensors that belong to no module."""
-    signature = exported.graph_signature
-    owned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    owned |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    signature, owned = exported.graph_signature, state_of(model)
     state: dict[str, str] = {}
     constants: dict[str, Any] = {}
     for group in (
@@ -303,20 +302,19 @@ def _replace_copies(graph: fx.Graph) -> None:
     """``copy(target, source)`` is the source in the target's shape and dtype; PyTorch has no derivative for it."""
     ops = torch.ops.aten
     for node in [n for n in graph.nodes if operator_name(n) == "copy"]:
-        target, source = node.args[:2]
+        target, source, *_ = node.args
         with graph.inserting_before(node):
             cast = graph.call_function(ops.to.dtype, (source, target.meta["val"].dtype))
             shaped = graph.call_function(ops.expand_as.default, (cast, target))
         cast.meta, shaped.meta = dict(node.meta), dict(node.meta)
         node.replace_all_uses_with(shaped)
-        graph.erase_node(node)
 
 
 def _updates(exported: torch.export.ExportedProgram, graph: fx.Graph, renamed: dict[str, str]) -> dict[str, str]:
     """Placeholder -> node with its new value; these leave the outputs, and assertions leave the graph."""
     signature = exported.graph_signature
     holder = {target: name for name, target in signature.inputs_to_buffers.items()}
-    output = next(n for n in graph.nodes if n.op == "output")
+    output = next(reversed(graph.nodes))
     targets = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
     found = {
         renamed[holder.get(target, target)]: node.name for target, node in zip(targets, output.args[0], strict=False)
@@ -337,7 +335,7 @@ def _numbered(graph: fx.Graph, updates: dict[str, str]) -> tuple[fx.Graph, dict[
     fresh, copies = fx.Graph(), dict[Node, Node]()
     for node in graph.nodes:
         args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), copies.__getitem__)
-        name = node.name if node.op == "placeholder" else operator_name(node) or node.name
+        name = operator_name(node) or node.name
         copies[node] = fresh.create_node(node.op, node.target, args, kwargs, name, node.type)
         copies[node].meta = node.meta
     names = {old.name: new.name for old, new in copies.items()}
@@ -359,13 +357,14 @@ def _inputs(placeholders: list[Node], places: dict[str, int], given: dict[str, A
 def _input(path: str, node: Node, value: Any) -> Input:
     if not isinstance(value, Tensor):
         return Input(path, node.name, None, None, value)
-    sizes = [size if isinstance(size, int) else size.node.expr for size in node.meta["val"].shape]
-    shape = tuple(int(size) if isinstance(size, int) or size.is_number else str(size) for size in sizes)
+    sizes = map(str, node.meta["val"].shape)
+    shape = tuple(int(size) if size.isdigit() else size for size in sizes)
     return Input(path, node.name, shape, value.dtype, None)
 
 
-def _bounded(upper: Any) -> int:
-    return int(upper) if upper.is_number and upper.is_finite and upper < 2**62 else 2**62
+def _range(sizes: Any) -> tuple[int, int]:
+    """As of a size of which export has supposed that it is neither 0 nor 1, whatever range it says."""
+    return int(max(sizes.lower, 2)), int(min(sizes.upper, 2**62))
 
 
 def _path(node: Node) -> str:
