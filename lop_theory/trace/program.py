@@ -77,7 +77,7 @@ class Program(NamedTuple):
         if not isinstance(value, Tensor) or value.dim() != len(expected.shape):
             raise _other_call(expected.path, value, f"must be a tensor of {len(expected.shape)} dimensions")
         assert expected.dtype is not None  # as its shape is
-        if value.dtype != expected.dtype and not (value.dtype.is_floating_point and expected.dtype.is_floating_point):
+        if not _alike(value.dtype, expected.dtype):
             raise _other_call(expected.path, value.dtype, f"must be of dtype {expected.dtype}")
         for extent, size in zip(expected.shape, value.shape, strict=True):
             low, high = self.ranges[extent] if isinstance(extent, str) else (extent, extent)
@@ -91,6 +91,12 @@ def _restored(steps: tuple[Step, ...], *rest: Any) -> Program:
 
 
 _ABSENT = object()
+
+
+def _alike(one: torch.dtype, other: torch.dtype) -> bool:
+    """One dtype, or two precisions of real or of complex numbers."""
+    kinds = (one.is_floating_point, one.is_complex)
+    return one == other or (any(kinds) and kinds == (other.is_floating_point, other.is_complex))
 
 
 def _same(value: Any, other: Any) -> bool:
