@@ -48,12 +48,11 @@ def _built(module: nn.Module) -> Any:
     return type(module), forward, _plain_ones(named), _attributes(module)
 
 
-def names_in(code: CodeType | None) -> set[str]:
-    """What the code, and the code of functions within it, names, be it in a string."""
+def names_in(code: Any) -> set[Any]:
+    """What the code, and the code of functions within it, names, be it in a string; other constants are no names."""
     if not isinstance(code, CodeType):
         return set()
-    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return {*code.co_names, *(constant for constant in code.co_consts if isinstance(constant, str))}.union(*inner)
+    return {*code.co_names, *code.co_consts}.union(*map(names_in, code.co_consts))
 
 
 def _plain_ones(values: Mapping[str, Any]) -> Any:

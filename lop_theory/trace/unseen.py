@@ -60,7 +60,7 @@ def refuse_shared_memory(tensors: Mapping[str, Tensor], written: Iterable[str]) 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
     """Addresses of the first entry and behind the last; (0, 0) of what has no memory in order."""
-    if tensor.layout != torch.strided or not tensor.numel() or not tensor.data_ptr():
+    if tensor.layout != torch.strided or not tensor.data_ptr():
         return 0, 0
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
@@ -70,10 +70,7 @@ class HookWatch(TorchFunctionMode):
     """While active, notes whether ``forward`` registers hooks on tensors that it computes."""
 
     NAMES = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = False
+    seen = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
