@@ -16,7 +16,7 @@ from lop_theory.trace.unseen import NotTraceable, one_line
 COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made of
 SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
 LOOKING = frozenset("__dict__ vars __getstate__ __reduce__ __reduce_ex__ getattr_static".split())
-IMPLIED = frozenset("__call__ __init__ forward func __wrapped__".split())  # what code runs without naming it
+IMPLIED = frozenset[str]("__call__ __init__ forward func __wrapped__".split())  # what code runs without naming it
 FOREIGN = frozenset(("torch", *sys.stdlib_module_names))
 _WATCHING = RLock()
 

@@ -1,13 +1,15 @@
 """Writes become pure calls: by our own rewriting where nobody else sees them, else by PyTorch's functionalisation."""
 
 import copy
+import math
+import operator
 from functools import lru_cache
 from unittest.mock import patch
 
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import fx, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.trace import NotTraceable, operator_name, purity, trace  # noqa: E402
@@ -143,10 +145,44 @@ def one_norm_at_two_places(s, x):
     return s.o(s.again(s.norm(s.a(x))))
 
 
-SOUND = [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
+def masks_sizes_and_numbers(s, x):
+    """The result has the type of what is written into, whatever the others have."""
+    h = s.a(x).masked_fill_(x[:, :4] > 1, 0.5).mul_(x.shape[0]).add_(x[:, :4].float())
+    return s.o(h.mul_(x[:, :4] > -1)), F.linear(x.float(), s.a.weight.float()).mul_(s.count + 1.1)
+
+
+def lists_in_place(s, x):
+    h, k = s.a(x), s.a(2 * x)
+    torch._foreach_mul_([h, k], 3.0)
+    return s.o(h * k)
+
+
+def noise_in_place(s, x):
+    return s.o(F.rrelu(s.a(x), training=True, inplace=True))
+
+
+def gradients_within_none(s, x):
+    """Of the region without gradients one value is given out, and one has gradients nevertheless."""
+    with torch.no_grad():
+        weight = s.a(x).exp()
+    with torch.enable_grad():
+        h = s.a(x) * weight
+        h[:, 0] = 0.0
+    return s.o(h), weight
+
+
+def sorted_in_place(s, x):
+    """A pair of results, of which one is written into."""
+    h, places = s.a(x).sort(1)
+    return s.o(h.mul_(2)), places
+
+
+SOUND = [lists_in_place, noise_in_place, gradients_within_none]
+SOUND += [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
 SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
-FRESH = [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
+FRESH = [masks_sizes_and_numbers, sorted_in_place]
+FRESH += [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
 SOUND += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
 SOUND += [power_in_place, norm_of_other_momentum, one_norm_at_two_places]
 FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
@@ -201,6 +237,44 @@ def test_writes_that_nobody_else_sees_need_no_second_trace(function):
 def test_writes_that_a_view_may_see_are_traced_again(function):
     _, _, again = traced(function)
     assert again
+
+
+OPS = torch.ops.aten
+ALIASING = {
+    OPS.view.default: True, OPS.einsum.default: True, OPS.dropout.default: True, OPS.reshape.default: True,
+    OPS.relu_.default: True, OPS.split.Tensor: True, operator.getitem: True, OPS._foreach_add_.Scalar: True,
+    OPS.linear.default: False, OPS.batch_norm.default: False, OPS.add.Tensor: False, OPS.var_mean.correction: False,
+}  # fmt: skip
+
+
+def test_what_may_alias_is_what_says_so_and_what_does_not_say_otherwise():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    assert purity._may_alias(x)
+    assert {target: purity._may_alias(graph.call_function(target, (x,))) for target in ALIASING} == ALIASING
+
+
+PURE = {
+    OPS.add.Tensor: True, OPS.view.default: True, OPS.reshape.default: True, OPS.linear.default: True,
+    operator.getitem: True, math.ceil: True, OPS._assert_tensor_metadata.default: True, OPS.split.Tensor: True,
+    OPS.add_.Tensor: False, OPS.chunk.default: True, OPS.expand_as.default: False, OPS.lift_fresh_copy.default: False,
+    OPS.instance_norm.default: False, torch.ops.higher_order.wrap_with_set_grad_enabled: False,
+}  # fmt: skip
+
+
+def test_what_is_pure_as_it_is():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    assert {target: purity._is_pure_call(graph.call_function(target, (x,))) for target in PURE} == PURE
+    assert not purity._is_pure_call(graph.create_node("get_attr", "region"))
+    for mean, training, pure in ((None, True, True), (x, True, False), (x, False, True), (None, False, True)):
+        call = graph.call_function(OPS.batch_norm.default, (x, None, None, mean, mean, training, 0.1, 1e-5, False))
+        assert purity._is_pure_call(call) is pure
+
+
+def test_operators_between_sizes_write_nothing():
+    call = fx.Graph().call_function(operator.and_, (True, False))
+    assert purity._pure_form(call) is None
 
 
 def test_normalisation_and_casts_need_no_second_trace(monkeypatch):
