@@ -109,8 +109,8 @@ def _names(model: nn.Module) -> set[str]:
     holders = {*modules, *(kind for module in modules for kind in type(module).__mro__ if not _is_foreign(kind))}
     values = [value for holder in holders for value in vars(holder).values()]
     names = set(IMPLIED)
-    while not (found := _named_by(list(values), names)) <= names:
-        names |= found
+    while more := _named_by(list(values), names) - names:
+        names |= more
     return names
 
 

@@ -147,7 +147,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "other"), PLAIN, ids=str)
+@pytest.mark.parametrize(("one", "other"), PLAIN, ids=range(len(PLAIN)))
 def test_plain_values_are_told_apart(model, one, other):
     found = []
     for value in (one, other, one):

@@ -338,6 +338,9 @@ def test_what_is_held_and_cannot_be_called_looks_nothing_up():
 
 
 def test_modes_and_what_a_class_does_with_them_are_put_back():
+    mixed = nn.Sequential(nn.ReLU(), nn.ReLU().eval())
+    with mode(mixed, training=True):
+        assert modes_of(mixed) == (True, True, False)
     model = Switched()
     with mode(model, training=False):
         assert not model.clipped

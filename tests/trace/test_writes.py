@@ -256,7 +256,8 @@ def test_what_may_alias_is_what_says_so_and_what_does_not_say_otherwise():
 
 PURE = {
     OPS.add.Tensor: True, OPS.view.default: True, OPS.reshape.default: True, OPS.linear.default: True,
-    operator.getitem: True, math.ceil: True, OPS._assert_tensor_metadata.default: True, OPS.split.Tensor: True,
+    operator.getitem: True, math.ceil: True, OPS._validate_sparse_coo_tensor_args.default: True,
+    OPS._assert_tensor_metadata.default: True, OPS.split.Tensor: True,
     OPS.add_.Tensor: False, OPS.chunk.default: True, OPS.expand_as.default: False, OPS.lift_fresh_copy.default: False,
     OPS.instance_norm.default: False, torch.ops.higher_order.wrap_with_set_grad_enabled: False,
 }  # fmt: skip
