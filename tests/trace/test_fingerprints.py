@@ -158,6 +158,13 @@ def test_plain_values_are_told_apart(model, one, other):
     assert fingerprint(nn.Identity(), (X, one)) != fingerprint(nn.Identity(), (X, other))
 
 
+def test_a_constant_that_a_forward_reads_is_seen(model, monkeypatch):
+    before = fingerprint(model, X)
+    monkeypatch.setitem(Net.forward.__globals__, "FACTOR", 3.0)
+    monkeypatch.setitem(Net.forward.__globals__, "F", object())
+    assert fingerprint(model, X) not in (None, before)
+
+
 def test_which_name_is_whose_is_seen_where_one_has_two(model):
     def found(name, value):
         setattr(model, name, value)
@@ -208,8 +215,10 @@ def test_a_recurrence_runs_on_its_own_parameters():
 
 
 def test_tensors_without_strides_are_given_too(model):
-    dense, sparse = fingerprint(model, X), fingerprint(model, X.to_sparse())
-    assert dense != sparse == fingerprint(model, X.to_sparse()) is not None
+    found = [fingerprint(model, x) for x in (X, X.to_sparse(), X.to_sparse_csr(), X.to_sparse(), X.to_sparse_csr())]
+    assert None not in found
+    assert found[1:3] == found[3:]
+    assert found[0] != found[2] != found[1] != found[0]
     assert fingerprint(model, torch.ones(2, 3)) != fingerprint(model, torch.ones(3, 2).t())
 
 
