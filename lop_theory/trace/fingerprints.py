@@ -81,8 +81,8 @@ def _tensors(model: nn.Module) -> Any:
 
 def _described(tensor: Tensor) -> Any:
     """Of a tensor whose numbers a trace does not hold."""
-    strides = tensor.stride() if tensor.layout == torch.strided else ()
-    return tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
+    layout = tensor.stride() if tensor.layout == torch.strided else tensor.layout
+    return tuple(tensor.shape), layout, tensor.dtype, tensor.device, tensor.requires_grad
 
 
 def _plain(value: Any, depth: int = 4) -> Any:
