@@ -58,9 +58,6 @@ class _Rewriting(NamedTuple):
     def replace(self, old: Node, new: Node, after: Node) -> None:
         """``new`` for who asks for ``old`` after a write."""
         old.replace_all_uses_with(new, delete_user_cb=lambda user: self.order[user] > self.order[after])
-        for result in self.exported.graph_signature.output_specs:
-            if result.arg.name == old.name:
-                result.arg = TensorArgument(new.name)
         if old in self.holders:
             self.holders[new] = self.holders.pop(old)
 
@@ -193,5 +190,4 @@ def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
                 cut = graph.call_function(torch.ops.aten.detach.default, (value,))
             cut.meta = dict(value.meta)
             value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
-            exported.graph_signature.replace_all_uses(value.name, cut.name)
     exported.graph_module.recompile()

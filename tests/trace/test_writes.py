@@ -4,6 +4,7 @@ import copy
 import math
 import operator
 from functools import lru_cache
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -177,7 +178,14 @@ def sorted_in_place(s, x):
     return s.o(h.mul_(2)), places
 
 
-SOUND = [lists_in_place, noise_in_place, gradients_within_none]
+def given_out_before_a_view(s, x):
+    """Both ways: a write elsewhere, whose result is given out, and one that is traced again."""
+    h = s.a(x).neg_()
+    h.t().mul_(2)
+    return h, s.o(h), s.count.add_(1), s.norm.running_mean
+
+
+SOUND = [given_out_before_a_view, lists_in_place, noise_in_place, gradients_within_none]
 SOUND += [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
 SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
@@ -271,6 +279,20 @@ def test_what_is_pure_as_it_is():
     for mean, training, pure in ((None, True, True), (x, True, False), (x, False, True), (None, False, True)):
         call = graph.call_function(OPS.batch_norm.default, (x, None, None, mean, mean, training, 0.1, 1e-5, False))
         assert purity._is_pure_call(call) is pure
+
+
+@pytest.mark.parametrize("names", [["relu", "add"], ["relu", "relu_", "add"], ["relu_"]])
+def test_a_graph_is_functionalised_where_a_call_is_not_pure(names, monkeypatch):
+    for name in ("_write_elsewhere", "_cut_gradients"):
+        monkeypatch.setattr(purity, name, lambda _: None)
+    monkeypatch.setattr(purity, "_functionalised", lambda _: "another")
+    graph = fx.Graph()
+    value = graph.placeholder("x")
+    for name in names:
+        value = graph.call_function({"add": OPS.add.Tensor, "relu": OPS.relu.default, "relu_": OPS.relu_.default}[name])
+    graph.output(value)
+    exported = SimpleNamespace(graph=graph)
+    assert purity.purified(exported) == ("another" if "relu_" in names else exported)
 
 
 def test_operators_between_sizes_write_nothing():
