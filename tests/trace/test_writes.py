@@ -3,8 +3,10 @@
 import copy
 import math
 import operator
+import re
 from functools import lru_cache
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -293,6 +295,123 @@ def test_a_graph_is_functionalised_where_a_call_is_not_pure(names, monkeypatch):
     graph.output(value)
     exported = SimpleNamespace(graph=graph)
     assert purity.purified(exported) == ("another" if "relu_" in names else exported)
+
+
+HELD = ("x", "mean", "var")
+
+
+def rewritten(*calls):
+    """A graph after ``_write_elsewhere``: of calls (operator, arguments), where a letter is an input or a buffer and
+    ``[k]`` the result of call k; afterwards the names of what the buffers become."""
+    graph, nodes = fx.Graph(), dict[Any, fx.Node]()
+    for name, value in zip(HELD, (torch.ones(3, 3), torch.ones(3), torch.ones(3)), strict=True):
+        nodes[name] = graph.placeholder(name)
+        nodes[name].meta["val"] = value
+    for k, (target, *given) in enumerate(calls):
+        args = [nodes[a if isinstance(a, str) else a[0]] if isinstance(a, (str, list)) else a for a in given]
+        nodes[k] = graph.call_function(target, tuple(args))
+        nodes[k].meta["val"] = target(*fx.map_arg(args, lambda node: copy.deepcopy(node.meta["val"])))
+    graph.output((nodes[len(calls) - 1],))
+    signature = SimpleNamespace(inputs_to_buffers={"mean": "model.mean", "var": "model.var"}, output_specs=[])
+    purity._write_elsewhere(SimpleNamespace(graph=graph, graph_signature=signature))
+    graph.lint()
+    for item in graph.find_nodes(op="call_function", target=operator.getitem):
+        assert item.meta["val"].shape == item.args[0].meta["val"][item.args[1]].shape
+    found = [f"{operator_name(n) or n.op}{n.args}" for n in graph.nodes if n.op != "placeholder"]
+    found = [re.sub("_(default|tensor)", "", text) for text in found]
+    return [*found, *(f"{spec.target} = {spec.arg.name}" for spec in signature.output_specs)]
+
+
+LINEAR, RELU, ADD, DROP = OPS.linear.default, OPS.relu_.default, OPS.add.Tensor, OPS.dropout_.default
+VIEW, SORT, GT, ITEM, NORM = OPS.t.default, OPS.sort.default, OPS.gt_.Scalar, operator.getitem, OPS.batch_norm.default
+
+
+def test_who_asks_after_a_write_gets_its_result():
+    start = (LINEAR, "x", "x")
+    assert rewritten(start, (ADD, [0], "x"), (RELU, [0]), (ADD, [0], [2])) == [
+        "linear(x, x)",
+        "add(linear, x)",
+        "relu(linear,)",
+        "add(relu_, relu_)",
+        "output((add_1,),)",
+    ]
+    assert rewritten(start, (DROP, [0], 0.5, False), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "add(linear, linear)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (DROP, [0], 0.5, True), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "dropout_(linear, 0.5, True)",
+        "add(linear, dropout_)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (VIEW, [0]), (RELU, [0]), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "t(linear,)",
+        "relu_(linear,)",
+        "add(linear, t)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (RELU, [0]), (VIEW, [0])) == ["linear(x, x)", "relu(linear,)", "t(relu_,)", "output((t,),)"]
+    assert rewritten((SORT, "x"), (ITEM, [0], 0), (RELU, [1])) == [
+        "sort(x,)",
+        "getitem(sort, 0)",
+        "relu(getitem,)",
+        "output((relu_,),)",
+    ]
+    assert rewritten((RELU, "x"), (ADD, "x", "x")) == ["relu_(x,)", "add(x, x)", "output((add,),)"]
+    assert rewritten(start, (GT, [0], 0.5), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "gt_(linear, 0.5)",
+        "add(linear, gt__scalar)",
+        "output((add,),)",
+    ]
+
+
+def test_buffers_become_what_is_written_into_them():
+    assert rewritten((RELU, "mean"), (ADD, "x", "mean")) == [
+        "relu(mean,)",
+        "add(x, relu_)",
+        "output((relu_, add),)",
+        "model.mean = relu__default",
+    ]
+    assert rewritten((ADD, "mean", "x"), (RELU, "var"), (RELU, "mean"), (RELU, "mean")) == [
+        "add(mean, x)",
+        "relu(var,)",
+        "relu(mean,)",
+        "relu(relu__1,)",
+        "output((relu_, relu__2, relu__2),)",
+        "model.var = relu__default",
+        "model.mean = relu__default_2",
+    ]
+    assert rewritten((VIEW, "mean"), (RELU, "mean")) == ["t(mean,)", "relu_(mean,)", "output((relu_,),)"]
+    norm = (NORM, "x", None, None, "mean", "var")
+    assert rewritten((*norm, True, 0.1, 1e-5, False), (ADD, "mean", "var")) == [
+        "_native_batch_norm_legit_functional(x, None, None, mean, var, True, 0.1, 1e-05)",
+        "getitem(_native_batch_norm_legit_functional, 0)",
+        "getitem(_native_batch_norm_legit_functional, 3)",
+        "getitem(_native_batch_norm_legit_functional, 4)",
+        "add(getitem_1, getitem_2)",
+        "output((getitem_1, getitem_2, add),)",
+        "model.mean = getitem_1",
+        "model.var = getitem_2",
+    ]
+    assert rewritten((*norm, False, 0.1, 1e-5, False), (ADD, "mean", "var")) == [
+        "batch_norm(x, None, None, mean, var, False, 0.1, 1e-05, False)",
+        "add(mean, var)",
+        "output((add,),)",
+    ]
+    assert rewritten((VIEW, "var"), (*norm, True, 0.1, 1e-5, False)) == [
+        "t(var,)",
+        "batch_norm(x, None, None, mean, var, True, 0.1, 1e-05, False)",
+        "output((batch_norm,),)",
+    ]
+    assert rewritten((VIEW, "mean"), (*norm, True, 0.1, 1e-5, False)) == [
+        "t(mean,)",
+        "batch_norm(x, None, None, mean, var, True, 0.1, 1e-05, False)",
+        "output((batch_norm,),)",
+    ]
 
 
 def test_operators_between_sizes_write_nothing():
