@@ -48,12 +48,11 @@ def _built(module: nn.Module) -> Any:
     return type(module), forward, _plain_ones(named), _attributes(module)
 
 
-def names_in(code: CodeType | None) -> set[str]:
-    """What the code, and the code of functions within it, names, be it in a string."""
+def names_in(code: Any) -> set[Any]:
+    """What the code, and the code of functions within it, names, be it in a string; other constants are no names."""
     if not isinstance(code, CodeType):
         return set()
-    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return {*code.co_names, *(constant for constant in code.co_consts if isinstance(constant, str))}.union(*inner)
+    return {*code.co_names, *code.co_consts}.union(*map(names_in, code.co_consts))
 
 
 def _plain_ones(values: Mapping[str, Any]) -> Any:
@@ -82,8 +81,8 @@ def _tensors(model: nn.Module) -> Any:
 
 def _described(tensor: Tensor) -> Any:
     """Of a tensor whose numbers a trace does not hold."""
-    strides = tensor.stride() if tensor.layout == torch.strided else ()
-    return tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
+    layout = tensor.stride() if tensor.layout == torch.strided else tensor.layout
+    return tuple(tensor.shape), layout, tensor.dtype, tensor.device, tensor.requires_grad
 
 
 def _plain(value: Any, depth: int = 4) -> Any:

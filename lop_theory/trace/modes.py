@@ -1,11 +1,11 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,8 @@ from lop_theory.trace.unseen import NotTraceable, one_line
 COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made of
 SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
 LOOKING = frozenset("__dict__ vars __getstate__ __reduce__ __reduce_ex__ getattr_static".split())
+IMPLIED = frozenset[str]("__call__ __init__ forward func __wrapped__".split())  # what code runs without naming it
+FOREIGN = frozenset(("torch", *sys.stdlib_module_names))
 _WATCHING = RLock()
 
 
@@ -91,8 +93,8 @@ def watched_mode() -> Generator[list[type]]:
 
 def only_asks(model: nn.Module) -> bool:
     """Whether all that ``train()`` does to its modules is to set their attribute, and their code can only ask for it:
-    nothing in the functions that it names looks into an object's attributes."""
-    return not any(map(_switches, model.modules())) and not LOOKING & _named_by(_functions(model))
+    nothing in the functions that it may run looks into an object's attributes."""
+    return not any(map(_switches, model.modules())) and not LOOKING & _names(model)
 
 
 def _switches(module: nn.Module) -> bool:
@@ -100,46 +102,56 @@ def _switches(module: nn.Module) -> bool:
     return any(SWITCHING & vars(kind).keys() for kind in kinds) or bool(SWITCHING & vars(module).keys() - {"training"})
 
 
-def _functions(model: nn.Module) -> list[FunctionType]:
-    """Of all classes that PyTorch does not bring, and what their objects hold."""
+def _names(model: nn.Module) -> set[str]:
+    """All names in the code that a call of the model may run: methods of all classes of its modules, and what these
+    name or hold; of other objects only what has a name that occurs there."""
     modules = list(model.modules())
-    kinds = {kind for module in modules for kind in type(module).__mro__ if not _is_torch(kind)}
-    values = [part for holder in (*kinds, *modules) for value in vars(holder).values() for part in _parts(value)]
-    values += [getattr(value, "fget", None) or getattr(value, "__func__", None) for value in values]
-    values += [vars(type(value)).get("__call__") for value in values]
-    return [value for value in values if isinstance(value, FunctionType)]
-
-
-def _parts(value: Any, depth: int = 4) -> Iterator[Any]:
-    """The value, and what containers and partial calls hold. (Tables of transformers import entries when asked.)"""
-    yield value
-    inner: Iterable[Any] = ()
-    if isinstance(value, partial):
-        inner = (value.func, *value.args, *value.keywords.values())
-    elif isinstance(value, dict) and type(value).__module__.partition(".")[0] != "transformers":
-        inner = list(value.values())
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        inner = list(value)
-    for item in inner if depth else ():
-        yield from _parts(item, depth - 1)
-
-
-def _is_torch(holder: Any) -> bool:
-    return str(getattr(holder, "__module__", "")).partition(".")[0] == "torch"
-
-
-def _named_by(functions: list[FunctionType]) -> set[str]:
-    """All names in the code of functions, and of those that they name or hold."""
-    names, met = set[str](), set[int]()
-    while functions:
-        function = functions.pop()
-        if id(function) in met or _is_torch(function):
-            continue
-        met.add(id(function))
-        own = names_in(function.__code__)
-        held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
-        named = [function.__globals__[name] for name in own if name in function.__globals__]
-        others = [part for value in (*held, *named) for part in _parts(value)]
-        functions += [other for other in others if isinstance(other, FunctionType)]
-        names |= own
+    holders = {*modules, *(kind for module in modules for kind in type(module).__mro__ if not _is_foreign(kind))}
+    values = [value for holder in holders for value in vars(holder).values()]
+    names = set(IMPLIED)
+    while more := _named_by(list(values), names) - names:
+        names |= more
     return names
+
+
+def _named_by(values: list[Any], names: set[str]) -> set[str]:
+    """All names in the code of functions among the values, and of those that they hold under one of the names."""
+    found, met = set[str](), dict[int, Any]()
+    while values:
+        value = values.pop()
+        if id(value) in met or (isinstance(value, FunctionType) and _is_foreign(value)):
+            continue
+        met[id(value)] = value
+        if isinstance(value, FunctionType):
+            found |= names_in(value.__code__)
+        values += _held_by(value, names)
+    return found
+
+
+def _held_by(value: Any, names: set[str]) -> list[Any]:
+    """What the value may call or pass on."""
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+        return cells + _under(names_in(value.__code__), value.__globals__)
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, dict):
+        return list(dict.values(value))  # tables of transformers import entries when asked themselves
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, property):
+        return [value.fget]
+    if isinstance(value, (staticmethod, classmethod, MethodType)):
+        return [value.__func__]
+    kinds = (value if isinstance(value, type) else type(value)).__mro__
+    tables = [vars(kind) for kind in kinds if not _is_foreign(kind)]
+    return [held for table in (*tables, getattr(value, "__dict__", {})) for held in _under(names, table)]
+
+
+def _under(names: set[str], table: Mapping[str, Any]) -> list[Any]:
+    return [table[name] for name in names if name in table]
+
+
+def _is_foreign(holder: Any) -> bool:
+    """Whether PyTorch or Python brings it, which do not look a mode up unasked."""
+    return str(getattr(holder, "__module__", "")).partition(".")[0] in FOREIGN

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
 
 from lop_theory.trace.program import Node, operator_name
@@ -35,7 +35,7 @@ def _is_pure_call(node: Node) -> bool:
     """An operator that writes nothing, and that functionalisation leaves or that has a rule as it is."""
     target, name = node.target, operator_name(node)
     if not isinstance(target, torch._ops.OpOverload):
-        return node.op == "call_function" and getattr(target, "__module__", "") in ("_operator", "math", "torch.sym")
+        return getattr(target, "__module__", "") in ("_operator", "math")
     aliases = any(result.alias_info is not None for result in target._schema.returns)
     changed = aliases and _is_composite(target) and name not in KEPT
     writes = target._schema.is_mutable or (name in WRITES_UNSEEN and _updates_statistics(node))
@@ -55,13 +55,9 @@ class _Rewriting(NamedTuple):
     order: dict[Node, int]
     holders: dict[Node, Node]  # where a buffer's present value stands -> its placeholder
 
-    def replace(self, old: Node, new: Node, after: Node | None = None) -> None:
-        """``new`` for who asks for ``old``, or for who does so after a write."""
-        place = -1 if after is None else self.order[after]
-        old.replace_all_uses_with(new, delete_user_cb=lambda user: self.order[user] > place)
-        for result in self.exported.graph_signature.output_specs:
-            if result.arg.name == old.name:
-                result.arg = TensorArgument(new.name)
+    def replace(self, old: Node, new: Node, after: Node) -> None:
+        """``new`` for who asks for ``old`` after a write."""
+        old.replace_all_uses_with(new, delete_user_cb=lambda user: self.order[user] > self.order[after])
         if old in self.holders:
             self.holders[new] = self.holders.pop(old)
 
@@ -74,12 +70,12 @@ def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
     now = _Rewriting(
         exported,
         {node: place for place, node in enumerate(nodes)},
-        {node: node for node in nodes if node.op == "placeholder" and node.name in buffers},
+        {node: node for node in nodes if node.name in buffers},
     )
     for node in nodes:
         pure = _pure_form(node)
         if operator_name(node) == "dropout_" and node.args[2] is False:  # in evaluation it is its argument
-            now.replace(node, node.args[0])
+            now.replace(node, node.args[0], after=node)
             exported.graph.erase_node(node)
         elif pure is not None and _nobody_else_sees(node, node.args[0], now):
             node.target = pure
@@ -105,7 +101,7 @@ def _update_elsewhere(node: Node, now: _Rewriting) -> None:
     for made, value in zip((call, *results), (tuple(values), values[0], *values[3:]), strict=True):
         made.meta = {**node.meta, "val": value}
         now.order[made] = now.order[node]
-    now.replace(node, results[0])
+    now.replace(node, results[0], after=node)
     graph.erase_node(node)
     for old, new in zip((mean, variance), results[1:], strict=True):
         now.replace(old, new, after=call)
@@ -115,7 +111,6 @@ def _return_buffers(now: _Rewriting) -> None:
     """The new values of buffers as further results, as the functionalisation gives them."""
     signature, output = now.exported.graph_signature, next(n for n in now.exported.graph.nodes if n.op == "output")
     written = [(node, kept) for node, kept in now.holders.items() if node is not kept]
-    written.sort(key=lambda pair: now.order[pair[1]])
     output.args = ((*(node for node, _ in written), *output.args[0]),)
     signature.output_specs[:0] = [
         OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(node.name), signature.inputs_to_buffers[kept.name])
@@ -124,17 +119,12 @@ def _return_buffers(now: _Rewriting) -> None:
 
 
 def _pure_form(node: Node) -> Any:
-    """The operator that computes what an in-place one writes into its first argument, in one precision."""
+    """The operator that computes what an in-place one writes into its first argument, in the precision of that."""
     target, name = node.target, operator_name(node)
     if not isinstance(target, torch._ops.OpOverload) or not name.endswith("_") or name.startswith("_"):
         return None
     pure = getattr(getattr(torch.ops.aten, name[:-1], None), target._overloadname, None)
-    tensors = [other.meta.get("val") for other in node.all_input_nodes]
-    alike = all(isinstance(t, Tensor) and t.dtype == tensors[0].dtype for t in tensors)
-    first, *rest = target._schema.arguments
-    writes_first = first.is_write and not any(argument.is_write for argument in rest)
-    same = alike and writes_first and _signature(pure) == _signature(target)
-    return pure if same and _keeps_dtype(pure, node) else None
+    return pure if _signature(pure) == _signature(target) and _keeps_dtype(pure, node) else None
 
 
 def _keeps_dtype(pure: Any, node: Node) -> bool:
@@ -157,8 +147,7 @@ def _nobody_else_sees(node: Node, target: Node, now: _Rewriting) -> bool:
 
 
 def _is_fresh(value: Node) -> bool:
-    call = value.args[0] if value.target is getitem else value
-    return isinstance(call.target, torch._ops.OpOverload) and not _may_alias(call)
+    return not _may_alias(value.args[0] if value.target is getitem else value)
 
 
 def _may_alias(node: Node) -> bool:
@@ -201,5 +190,4 @@ def _cut_gradients(exported: torch.export.ExportedProgram) -> None:
                 cut = graph.call_function(torch.ops.aten.detach.default, (value,))
             cut.meta = dict(value.meta)
             value.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
-            exported.graph_signature.replace_all_uses(value.name, cut.name)
     exported.graph_module.recompile()

@@ -51,29 +51,26 @@ def refuse_shared_memory(tensors: Mapping[str, Tensor], written: Iterable[str]) 
     """Raise :class:`NotTraceable` for a tensor that a call writes into while another one lies in the same memory."""
     spans = {name: _span(tensor) for name, tensor in tensors.items()}
     for name in written:
-        start, stop = spans[name]
-        for other, (begin, end) in spans.items():
-            if start < end and begin < stop and tensors[other] is not tensors[name]:
+        for other, span in spans.items():
+            meet = max(span.start, spans[name].start) < min(span.stop, spans[name].stop)
+            if meet and tensors[other] is not tensors[name]:
                 reason = f"is written into and shares its memory with {other}, which no trace shows"
                 raise NotTraceable(name, reason, "clone one of them")
 
 
-def _span(tensor: Tensor) -> tuple[int, int]:
-    """Addresses of the first entry and behind the last; (0, 0) of what has no memory in order."""
-    if tensor.layout != torch.strided or not tensor.numel() or not tensor.data_ptr():
-        return 0, 0
+def _span(tensor: Tensor) -> range:
+    """Addresses from the first entry to the last; none of what has no memory in order."""
+    if tensor.layout != torch.strided or not tensor.data_ptr():
+        return range(0)
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+    return range(tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size())
 
 
 class HookWatch(TorchFunctionMode):
     """While active, notes whether ``forward`` registers hooks on tensors that it computes."""
 
     NAMES = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = False
+    seen = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -1,8 +1,12 @@
 """Training and evaluation share a trace where nothing asks for the mode; where anything might, each has its own."""
 
 import copy
+import logging
 import threading
-from functools import partial
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, partial
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -79,6 +83,10 @@ class Hidden(nn.Module):
 
     def forward(self, x):
         return self.held[0](x)
+
+
+class Inherited(Switched):
+    pass
 
 
 def looked_up(module):
@@ -158,6 +166,7 @@ SHARED = {
     "mlp": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
     "layer norm": lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)),
     "no fingerprint": lambda: Outer(lambda s, x: s.l(x).tanh(), l=nn.Linear(3, 4), odd=threading.Lock()),
+    "a write on a view": lambda: Outer(lambda s, x: s.l(x).t().mul_(2).t(), l=nn.Linear(3, 4)),  # copies its graph
 }
 
 
@@ -224,6 +233,132 @@ def test_a_module_may_answer_for_its_mode_itself():
     torch.testing.assert_close(run(program, {}, [FAR]), model(FAR))
 
 
+class Helper:
+    def look(self, s, x):
+        return clipped_where(looked_up, s, x)
+
+    def walk(self, s, x):
+        return self.look(s, x)
+
+
+class Inheriting(Helper):
+    pass
+
+
+class Called:
+    def __call__(self, s, x):
+        return looking(s, x)
+
+
+class Again(Called):
+    pass
+
+
+class Made:
+    def __init__(self, module):
+        self.clipped = looked_up(module)
+
+
+class MadeAgain(Made):
+    pass
+
+
+class Answers(nn.Module):
+    clipped = property(looked_up)
+    on_instances = staticmethod(looked_up)
+    on_classes = classmethod(lambda _, module: looked_up(module))
+
+
+def only(name):
+    """A class with one of the attributes."""
+    return type("Only", (nn.Module,), {name: vars(Answers)[name]})()
+
+
+def in_a_module():
+    helpers = ModuleType("helpers")
+    helpers.look_up = looked_up
+    return Outer(lambda s, x: x.clamp(-9, 9) if helpers.look_up(s) else x * 1)
+
+
+LOOKS = {
+    "a method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Helper()),
+    "an inherited method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Inheriting()),
+    "a method of a method": lambda: Outer(lambda s, x: s.h.walk(s, x), h=Helper()),
+    "a method that is held": lambda: Outer(lambda s, x: s.h(s, x), h=Helper().look),
+    "an object in an object": lambda: Outer(lambda s, x: s.h.inner.look(s, x), h=SimpleNamespace(inner=Helper())),
+    "a call": lambda: Outer(lambda s, x: s.h(s, x), h=Called()),
+    "an inherited call": lambda: Outer(lambda s, x: s.h(s, x), h=Again()),
+    "an object that is made": lambda: Outer(lambda s, x: x.clamp(-9, 9) if MadeAgain(s).clipped else x * 1),
+    "a function of a module": in_a_module,
+    "a cached function": lambda: Outer(lambda s, x: x.clamp(-9, 9) if s.h(s) else x * 1, h=cache(looked_up)),
+    "a keyword of a partial call": lambda: Outer(partial(lambda s, x, look: clipped_where(look, s, x), look=looked_up)),
+    "the function of a partial call": lambda: Outer(partial(looking)),
+    "a set": lambda: Outer(lambda s, x: next(iter(s.h))(s, x), h={looking}),
+    "a frozen set": lambda: Outer(lambda s, x: next(iter(s.h))(s, x), h=frozenset({looking})),
+    "many lists": lambda: Outer(lambda s, x: s.h[0][0][0][0][0][0](s, x), h=[[[[[[looking]]]]]]),
+    "a property": lambda: only("clipped"),
+    "a static method": lambda: only("on_instances"),
+    "a class method": lambda: only("on_classes"),
+    "a child": lambda: nn.Sequential(nn.ReLU(), nn.Sequential(Outer(looking))),
+    "train": lambda: nn.Sequential(nn.ReLU(), Inherited()),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_whatever_code_may_run_is_asked_whether_it_looks_a_mode_up(name):
+    assert not only_asks(LOOKS[name]())
+
+
+def test_a_module_may_have_a_train_of_its_own():
+    model = nn.Sequential(Clip())
+    assert only_asks(model)
+    model[0].train = lambda *_: model[0]
+    assert not only_asks(model)
+
+
+@dataclass
+class Sizes:
+    width: int = 3
+
+    def shown(self):
+        return str(vars(self))
+
+
+class Kind(Enum):
+    FIRST = 1
+
+    def shown(self):
+        return str(vars(self))
+
+
+def test_what_is_held_and_cannot_be_called_looks_nothing_up():
+    """Configurations, members of enumerations, loggers and objects of which no method is named."""
+    held = {"sizes": Sizes(), "kind": Kind.FIRST, "log": logging.getLogger("x"), "helper": Helper(), "ring": []}
+    held["ring"].append(held["ring"])
+    model = Outer(lambda s, x: s.log.info(s.kind.name) or (x * s.sizes.width, s.helper, copy.copy(x), later), **held)
+    assert only_asks(model)  # ``later`` is not there yet
+    later = looked_up
+    assert not only_asks(model)
+
+
+def test_modes_and_what_a_class_does_with_them_are_put_back():
+    mixed = nn.Sequential(nn.ReLU(), nn.ReLU().eval())
+    with mode(mixed, training=True):
+        assert modes_of(mixed) == (True, True, False)
+    model = Switched()
+    with mode(model, training=False):
+        assert not model.clipped
+    assert model.clipped
+    with pytest.raises(ZeroDivisionError), mode(model, training=False):
+        1 / 0  # noqa: B018
+    assert model.clipped
+    assert model.training
+    del model.training
+    with pytest.raises(AttributeError, match="no attribute 'training'"):
+        modes_of(model)
+    assert modes_of(Property()) == (True,)
+
+
 def test_threads_that_trace_leave_modules_as_they_are():
     failed = []
 
@@ -243,11 +378,15 @@ def test_threads_that_trace_leave_modules_as_they_are():
 
 
 def test_watches_within_one_another_end_in_order():
+    without = nn.Identity()
+    del without.training
     with watched_mode() as outer:
         with watched_mode() as inner:
             assert Clip().training
         assert Clip().training
-    assert (len(outer), len(inner)) == (1, 1)
+        assert only_asks(nn.Sequential(Clip()))  # whoever else is watching
+        assert not hasattr(without, "training")
+    assert (outer, inner) == ([Clip, nn.Identity], [Clip])
     with pytest.raises(ZeroDivisionError), watched_mode():
         1 / 0  # noqa: B018
     assert not hasattr(nn.Module, "training")

@@ -1,13 +1,18 @@
 """Writes become pure calls: by our own rewriting where nobody else sees them, else by PyTorch's functionalisation."""
 
 import copy
+import math
+import operator
+import re
 from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import fx, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from lop_theory.trace import NotTraceable, operator_name, purity, trace  # noqa: E402
@@ -143,10 +148,51 @@ def one_norm_at_two_places(s, x):
     return s.o(s.again(s.norm(s.a(x))))
 
 
-SOUND = [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
+def masks_sizes_and_numbers(s, x):
+    """The result has the type of what is written into, whatever the others have."""
+    h = s.a(x).masked_fill_(x[:, :4] > 1, 0.5).mul_(x.shape[0]).add_(x[:, :4].float())
+    return s.o(h.mul_(x[:, :4] > -1)), F.linear(x.float(), s.a.weight.float()).mul_(s.count + 1.1)
+
+
+def lists_in_place(s, x):
+    h, k = s.a(x), s.a(2 * x)
+    torch._foreach_mul_([h, k], 3.0)
+    return s.o(h * k)
+
+
+def noise_in_place(s, x):
+    return s.o(F.rrelu(s.a(x), training=True, inplace=True))
+
+
+def gradients_within_none(s, x):
+    """Of the region without gradients one value is given out, and one has gradients nevertheless."""
+    with torch.no_grad():
+        weight = s.a(x).exp()
+    with torch.enable_grad():
+        h = s.a(x) * weight
+        h[:, 0] = 0.0
+    return s.o(h), weight
+
+
+def sorted_in_place(s, x):
+    """A pair of results, of which one is written into."""
+    h, places = s.a(x).sort(1)
+    return s.o(h.mul_(2)), places
+
+
+def given_out_before_a_view(s, x):
+    """Both ways: a write elsewhere, whose result is given out, and one that is traced again."""
+    h = s.a(x).neg_()
+    h.t().mul_(2)
+    return h, s.o(h), s.count.add_(1), s.norm.running_mean
+
+
+SOUND = [given_out_before_a_view, lists_in_place, noise_in_place, gradients_within_none]
+SOUND += [writes_on_views, without_gradient, lower_precision, writes_on_its_input, dropped]
 SOUND += [view_before_the_write, detached_before_the_write, dropout_in_place]
 SOUND += [view_of_a_buffer_before_the_write, write_on_a_view_of_a_buffer]
-FRESH = [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
+FRESH = [masks_sizes_and_numbers, sorted_in_place]
+FRESH += [writes_on_fresh_values, view_after_the_write, buffers_in_a_chain, norm_used_twice, norm_without_statistics]
 SOUND += [view_of_a_variance_before_the_write, write_on_a_part_of_a_buffer, comparison_in_place]
 SOUND += [power_in_place, norm_of_other_momentum, one_norm_at_two_places]
 FRESH += [statistics_given_out, buffer_overwritten, view_of_a_buffer_after_the_write]
@@ -201,6 +247,176 @@ def test_writes_that_nobody_else_sees_need_no_second_trace(function):
 def test_writes_that_a_view_may_see_are_traced_again(function):
     _, _, again = traced(function)
     assert again
+
+
+OPS = torch.ops.aten
+ALIASING = {
+    OPS.view.default: True, OPS.einsum.default: True, OPS.dropout.default: True, OPS.reshape.default: True,
+    OPS.relu_.default: True, OPS.split.Tensor: True, operator.getitem: True, OPS._foreach_add_.Scalar: True,
+    OPS.linear.default: False, OPS.batch_norm.default: False, OPS.add.Tensor: False, OPS.var_mean.correction: False,
+}  # fmt: skip
+
+
+def test_what_may_alias_is_what_says_so_and_what_does_not_say_otherwise():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    assert purity._may_alias(x)
+    assert {target: purity._may_alias(graph.call_function(target, (x,))) for target in ALIASING} == ALIASING
+
+
+PURE = {
+    OPS.add.Tensor: True, OPS.view.default: True, OPS.reshape.default: True, OPS.linear.default: True,
+    operator.getitem: True, math.ceil: True, OPS._validate_sparse_coo_tensor_args.default: True,
+    OPS._assert_tensor_metadata.default: True, OPS.split.Tensor: True,
+    OPS.add_.Tensor: False, OPS.chunk.default: True, OPS.expand_as.default: False, OPS.lift_fresh_copy.default: False,
+    OPS.instance_norm.default: False, torch.ops.higher_order.wrap_with_set_grad_enabled: False,
+}  # fmt: skip
+
+
+def test_what_is_pure_as_it_is():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    assert {target: purity._is_pure_call(graph.call_function(target, (x,))) for target in PURE} == PURE
+    assert not purity._is_pure_call(graph.create_node("get_attr", "region"))
+    for mean, training, pure in ((None, True, True), (x, True, False), (x, False, True), (None, False, True)):
+        call = graph.call_function(OPS.batch_norm.default, (x, None, None, mean, mean, training, 0.1, 1e-5, False))
+        assert purity._is_pure_call(call) is pure
+
+
+@pytest.mark.parametrize("names", [["relu", "add"], ["relu", "relu_", "add"], ["relu_"]])
+def test_a_graph_is_functionalised_where_a_call_is_not_pure(names, monkeypatch):
+    for name in ("_write_elsewhere", "_cut_gradients"):
+        monkeypatch.setattr(purity, name, lambda _: None)
+    monkeypatch.setattr(purity, "_functionalised", lambda _: "another")
+    graph = fx.Graph()
+    value = graph.placeholder("x")
+    for name in names:
+        value = graph.call_function({"add": OPS.add.Tensor, "relu": OPS.relu.default, "relu_": OPS.relu_.default}[name])
+    graph.output(value)
+    exported = SimpleNamespace(graph=graph)
+    assert purity.purified(exported) == ("another" if "relu_" in names else exported)
+
+
+HELD = ("x", "mean", "var")
+
+
+def rewritten(*calls):
+    """A graph after ``_write_elsewhere``: of calls (operator, arguments), where a letter is an input or a buffer and
+    ``[k]`` the result of call k; afterwards the names of what the buffers become."""
+    graph, nodes = fx.Graph(), dict[Any, fx.Node]()
+    for name, value in zip(HELD, (torch.ones(3, 3), torch.ones(3), torch.ones(3)), strict=True):
+        nodes[name] = graph.placeholder(name)
+        nodes[name].meta["val"] = value
+    for k, (target, *given) in enumerate(calls):
+        args = [nodes[a if isinstance(a, str) else a[0]] if isinstance(a, (str, list)) else a for a in given]
+        nodes[k] = graph.call_function(target, tuple(args))
+        nodes[k].meta["val"] = target(*fx.map_arg(args, lambda node: copy.deepcopy(node.meta["val"])))
+    graph.output((nodes[len(calls) - 1],))
+    signature = SimpleNamespace(inputs_to_buffers={"mean": "model.mean", "var": "model.var"}, output_specs=[])
+    purity._write_elsewhere(SimpleNamespace(graph=graph, graph_signature=signature))
+    graph.lint()
+    for item in graph.find_nodes(op="call_function", target=operator.getitem):
+        assert item.meta["val"].shape == item.args[0].meta["val"][item.args[1]].shape
+    found = [f"{operator_name(n) or n.op}{n.args}" for n in graph.nodes if n.op != "placeholder"]
+    found = [re.sub("_(default|tensor)", "", text) for text in found]
+    return [*found, *(f"{spec.target} = {spec.arg.name}" for spec in signature.output_specs)]
+
+
+LINEAR, RELU, ADD, DROP = OPS.linear.default, OPS.relu_.default, OPS.add.Tensor, OPS.dropout_.default
+VIEW, SORT, GT, ITEM, NORM = OPS.t.default, OPS.sort.default, OPS.gt_.Scalar, operator.getitem, OPS.batch_norm.default
+
+
+def test_who_asks_after_a_write_gets_its_result():
+    start = (LINEAR, "x", "x")
+    assert rewritten(start, (ADD, [0], "x"), (RELU, [0]), (ADD, [0], [2])) == [
+        "linear(x, x)",
+        "add(linear, x)",
+        "relu(linear,)",
+        "add(relu_, relu_)",
+        "output((add_1,),)",
+    ]
+    assert rewritten(start, (DROP, [0], 0.5, False), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "add(linear, linear)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (DROP, [0], 0.5, True), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "dropout_(linear, 0.5, True)",
+        "add(linear, dropout_)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (VIEW, [0]), (RELU, [0]), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "t(linear,)",
+        "relu_(linear,)",
+        "add(linear, t)",
+        "output((add,),)",
+    ]
+    assert rewritten(start, (RELU, [0]), (VIEW, [0])) == ["linear(x, x)", "relu(linear,)", "t(relu_,)", "output((t,),)"]
+    assert rewritten((SORT, "x"), (ITEM, [0], 0), (RELU, [1])) == [
+        "sort(x,)",
+        "getitem(sort, 0)",
+        "relu(getitem,)",
+        "output((relu_,),)",
+    ]
+    assert rewritten((RELU, "x"), (ADD, "x", "x")) == ["relu_(x,)", "add(x, x)", "output((add,),)"]
+    assert rewritten(start, (GT, [0], 0.5), (ADD, [0], [1])) == [
+        "linear(x, x)",
+        "gt_(linear, 0.5)",
+        "add(linear, gt__scalar)",
+        "output((add,),)",
+    ]
+
+
+def test_buffers_become_what_is_written_into_them():
+    assert rewritten((RELU, "mean"), (ADD, "x", "mean")) == [
+        "relu(mean,)",
+        "add(x, relu_)",
+        "output((relu_, add),)",
+        "model.mean = relu__default",
+    ]
+    assert rewritten((ADD, "mean", "x"), (RELU, "var"), (RELU, "mean"), (RELU, "mean")) == [
+        "add(mean, x)",
+        "relu(var,)",
+        "relu(mean,)",
+        "relu(relu__1,)",
+        "output((relu_, relu__2, relu__2),)",
+        "model.var = relu__default",
+        "model.mean = relu__default_2",
+    ]
+    assert rewritten((VIEW, "mean"), (RELU, "mean")) == ["t(mean,)", "relu_(mean,)", "output((relu_,),)"]
+    norm = (NORM, "x", None, None, "mean", "var")
+    assert rewritten((*norm, True, 0.1, 1e-5, False), (ADD, "mean", "var")) == [
+        "_native_batch_norm_legit_functional(x, None, None, mean, var, True, 0.1, 1e-05)",
+        "getitem(_native_batch_norm_legit_functional, 0)",
+        "getitem(_native_batch_norm_legit_functional, 3)",
+        "getitem(_native_batch_norm_legit_functional, 4)",
+        "add(getitem_1, getitem_2)",
+        "output((getitem_1, getitem_2, add),)",
+        "model.mean = getitem_1",
+        "model.var = getitem_2",
+    ]
+    assert rewritten((*norm, False, 0.1, 1e-5, False), (ADD, "mean", "var")) == [
+        "batch_norm(x, None, None, mean, var, False, 0.1, 1e-05, False)",
+        "add(mean, var)",
+        "output((add,),)",
+    ]
+    assert rewritten((VIEW, "var"), (*norm, True, 0.1, 1e-5, False)) == [
+        "t(var,)",
+        "batch_norm(x, None, None, mean, var, True, 0.1, 1e-05, False)",
+        "output((batch_norm,),)",
+    ]
+    assert rewritten((VIEW, "mean"), (*norm, True, 0.1, 1e-5, False)) == [
+        "t(mean,)",
+        "batch_norm(x, None, None, mean, var, True, 0.1, 1e-05, False)",
+        "output((batch_norm,),)",
+    ]
+
+
+def test_operators_between_sizes_write_nothing():
+    call = fx.Graph().call_function(operator.and_, (True, False))
+    assert purity._pure_form(call) is None
 
 
 def test_normalisation_and_casts_need_no_second_trace(monkeypatch):
