@@ -1,6 +1,7 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
 import sys
+import sysconfig
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -17,7 +18,7 @@ COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made 
 SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
 LOOKING = frozenset("__dict__ vars __getstate__ __reduce__ __reduce_ex__ getattr_static".split())
 IMPLIED = frozenset[str]("__call__ __init__ forward func __wrapped__".split())  # what code runs without naming it
-FOREIGN = frozenset(("torch", *sys.stdlib_module_names))
+LIBRARY = sysconfig.get_path("stdlib")
 _WATCHING = RLock()
 
 
@@ -153,5 +154,12 @@ def _under(names: set[str], table: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_foreign(holder: Any) -> bool:
-    """Whether PyTorch or Python brings it, which do not look a mode up unasked."""
-    return str(getattr(holder, "__module__", "")).partition(".")[0] in FOREIGN
+    """Whether PyTorch or Python brings it, which do not look a mode up unasked. (A wrapper has the name of the module
+    that it wraps, and a folder of the user's may be called as one of Python's.)"""
+    module = (
+        holder.__globals__.get("__name__") if isinstance(holder, FunctionType) else getattr(holder, "__module__", "")
+    )
+    package = str(module).partition(".")[0]
+    origin = getattr(getattr(sys.modules.get(package), "__spec__", None), "origin", None) or ""
+    pythons = package in sys.stdlib_module_names and (origin in ("built-in", "frozen") or origin.startswith(LIBRARY))
+    return package == "torch" or pythons

@@ -1,11 +1,13 @@
 """Training and evaluation share a trace where nothing asks for the mode; where anything might, each has its own."""
 
 import copy
+import inspect
 import logging
+import sys
 import threading
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache, partial
+from functools import cache, partial, wraps
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -133,6 +135,7 @@ MODAL = {
     "vars": lambda: Outer(lambda s, x: x.clamp(-9, 9) if vars(s)["training"] else x * 1),
     "dict": lambda: Outer(lambda s, x: x.clamp(-9, 9) if s.__dict__["training"] else x * 1),
     "a string": lambda: Outer(lambda s, x: x.clamp(-9, 9) if getattr(s, "__dict__")["training"] else x * 1),  # noqa: B009
+    "statically": lambda: Outer(lambda s, x: x.clamp(-9, 9) if inspect.getattr_static(s, "training") else x * 1),
     "in a function": lambda: Outer(lambda s, x: x.clamp(-9, 9) if looked_up(s) else x * 1),
     "in a closure": lambda: closed_over(looked_up),
     "in a partial call": lambda: Outer(partial(clipped_where, looked_up)),
@@ -280,7 +283,13 @@ def in_a_module():
     return Outer(lambda s, x: x.clamp(-9, 9) if helpers.look_up(s) else x * 1)
 
 
+@wraps(torch.relu)
+def wrapping(s, x):
+    return looking(s, x)
+
+
 LOOKS = {
+    "what wraps a function of PyTorch's": lambda: Outer(wrapping),
     "a method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Helper()),
     "an inherited method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Inheriting()),
     "a method of a method": lambda: Outer(lambda s, x: s.h.walk(s, x), h=Helper()),
@@ -307,6 +316,16 @@ LOOKS = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_whatever_code_may_run_is_asked_whether_it_looks_a_mode_up(name):
     assert not only_asks(LOOKS[name]())
+
+
+def test_a_folder_may_bear_the_name_of_a_module_of_pythons(tmp_path, monkeypatch):
+    (tmp_path / "code.py").write_text("def looking(s, x):\n    return x.abs() if vars(s)['training'] else x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "code", raising=False)
+    import code
+
+    assert not only_asks(Outer(code.looking))
+    monkeypatch.delitem(sys.modules, "code")
 
 
 def test_a_module_may_have_a_train_of_its_own():

@@ -89,6 +89,15 @@ def test_integers_of_another_type_are_another_call():
             program.flat((torch.tensor([0, 1]).to(other),), {})
 
 
+def test_precisions_of_real_and_of_complex_numbers_are_one_call():
+    for one, other in ((torch.float32, torch.bfloat16), (torch.complex64, torch.complex128)):
+        program = doubled(inputs=(Input("x", "x", (2,), one, None),))
+        assert program.flat((torch.ones(2).to(other),), {})
+    for one, other in ((torch.float32, torch.complex64), (torch.complex64, torch.float32)):
+        with pytest.raises(InvalidInput, match="must be of dtype"):
+            doubled(inputs=(Input("x", "x", (2,), one, None),)).flat((torch.ones(2).to(other),), {})
+
+
 def test_one_symbol_is_one_size():
     inputs = (Input("x", "x", ("s0",), torch.float32, None), Input("y", "y", ("s0", 3), torch.float32, None))
     program = written({"sum": (aten.add.Tensor, ("y", 1.0), {})}, "x", "y", inputs=inputs)
