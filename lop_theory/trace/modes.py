@@ -1,11 +1,11 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -104,7 +104,7 @@ def _switches(module: nn.Module) -> bool:
 
 def _names(model: nn.Module) -> set[str]:
     """All names in the code that a call of the model may run: methods of all classes of its modules, and what these
-    name or hold; of other objects only what has a name that occurs there."""
+    name or hold; of other objects only what has a name that occurs there, and of those of libraries only calls."""
     modules = list(model.modules())
     holders = {*modules, *(kind for module in modules for kind in type(module).__mro__ if not _is_foreign(kind))}
     values = [value for holder in holders for value in vars(holder).values()]
@@ -143,13 +143,22 @@ def _held_by(value: Any, names: set[str]) -> list[Any]:
         return [value.fget]
     if isinstance(value, (staticmethod, classmethod, MethodType)):
         return [value.__func__]
+    if isinstance(value, ModuleType):
+        return [] if _is_installed(value.__name__) else _under(names, vars(value))
     kinds = (value if isinstance(value, type) else type(value)).__mro__
-    tables = [vars(kind) for kind in kinds if not _is_foreign(kind)]
-    return [held for table in (*tables, getattr(value, "__dict__", {})) for held in _under(names, table)]
+    tables = [(kinds[0], getattr(value, "__dict__", {})), *((kind, vars(kind)) for kind in kinds)]
+    found = [(IMPLIED if _is_installed(kind.__module__) else names, table) for kind, table in tables]
+    return [held for wanted, table in found for held in _under(wanted, table)]
 
 
-def _under(names: set[str], table: Mapping[str, Any]) -> list[Any]:
+def _under(names: Set[str], table: Mapping[str, Any]) -> list[Any]:
     return [table[name] for name in names if name in table]
+
+
+def _is_installed(module: str) -> bool:
+    """Whether it is of a library, of whose objects only calls are looked into."""
+    file = str(getattr(sys.modules.get(module), "__file__", ""))
+    return module.partition(".")[0] in FOREIGN or "site-packages" in file
 
 
 def _is_foreign(holder: Any) -> bool:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
@@ -234,6 +234,9 @@ def test_a_module_may_answer_for_its_mode_itself():
 
 
 class Helper:
+    def __init__(self, inner=None):
+        self.inner = inner
+
     def look(self, s, x):
         return clipped_where(looked_up, s, x)
 
@@ -285,7 +288,7 @@ LOOKS = {
     "an inherited method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Inheriting()),
     "a method of a method": lambda: Outer(lambda s, x: s.h.walk(s, x), h=Helper()),
     "a method that is held": lambda: Outer(lambda s, x: s.h(s, x), h=Helper().look),
-    "an object in an object": lambda: Outer(lambda s, x: s.h.inner.look(s, x), h=SimpleNamespace(inner=Helper())),
+    "an object in an object": lambda: Outer(lambda s, x: s.h.inner.look(s, x), h=Helper(Helper())),
     "a call": lambda: Outer(lambda s, x: s.h(s, x), h=Called()),
     "an inherited call": lambda: Outer(lambda s, x: s.h(s, x), h=Again()),
     "an object that is made": lambda: Outer(lambda s, x: x.clamp(-9, 9) if MadeAgain(s).clipped else x * 1),
