@@ -338,7 +338,9 @@ def test_what_is_held_and_cannot_be_called_looks_nothing_up():
     """Configurations, members of enumerations, loggers and objects of which no method is named."""
     held = {"sizes": Sizes(), "kind": Kind.FIRST, "log": logging.getLogger("x"), "helper": Helper(), "ring": []}
     held["ring"].append(held["ring"])
-    model = Outer(lambda s, x: s.log.info(s.kind.name) or (x * s.sizes.width, s.helper, copy.copy(x), later), **held)
+    model = Outer(
+        lambda s, x: s.log.info(s.kind.name) or (torch.tanh(x) * s.sizes.width, s.helper, copy.copy(x), later), **held
+    )
     assert only_asks(model)  # ``later`` is not there yet
     later = looked_up
     assert not only_asks(model)
