@@ -2,11 +2,11 @@
 
 import sys
 import sysconfig
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -105,7 +105,7 @@ def _switches(module: nn.Module) -> bool:
 
 def _names(model: nn.Module) -> set[str]:
     """All names in the code that a call of the model may run: methods of all classes of its modules, and what these
-    name or hold; of other objects only what has a name that occurs there."""
+    name or hold; of other objects only what has a name that occurs there, and of those of libraries only calls."""
     modules = list(model.modules())
     holders = {*modules, *(kind for module in modules for kind in type(module).__mro__ if not _is_foreign(kind))}
     values = [value for holder in holders for value in vars(holder).values()]
@@ -144,21 +144,33 @@ def _held_by(value: Any, names: set[str]) -> list[Any]:
         return [value.fget]
     if isinstance(value, (staticmethod, classmethod, MethodType)):
         return [value.__func__]
+    if isinstance(value, ModuleType):
+        return [] if _is_installed(value.__name__) else _under(names, vars(value))
     kinds = (value if isinstance(value, type) else type(value)).__mro__
-    tables = [vars(kind) for kind in kinds if not _is_foreign(kind)]
-    return [held for table in (*tables, getattr(value, "__dict__", {})) for held in _under(names, table)]
+    tables = [(kinds[0], getattr(value, "__dict__", {})), *((kind, vars(kind)) for kind in kinds)]
+    found = [(IMPLIED if _is_installed(kind.__module__) else names, table) for kind, table in tables]
+    return [held for wanted, table in found for held in _under(wanted, table)]
 
 
-def _under(names: set[str], table: Mapping[str, Any]) -> list[Any]:
+def _under(names: Set[str], table: Mapping[str, Any]) -> list[Any]:
     return [table[name] for name in names if name in table]
 
 
+def _is_installed(module: str) -> bool:
+    """Whether it is of a library, of whose objects only calls are looked into."""
+    return _is_known(module) or "site-packages" in str(getattr(sys.modules.get(module), "__file__", ""))
+
+
 def _is_foreign(holder: Any) -> bool:
-    """Whether PyTorch or Python brings it, which do not look a mode up unasked. (A wrapper has the name of the module
-    that it wraps, and a folder of the user's may be called as one of Python's.)"""
-    module = (
-        holder.__globals__.get("__name__") if isinstance(holder, FunctionType) else getattr(holder, "__module__", "")
-    )
+    """Whether PyTorch or Python brings it, which do not look a mode up unasked. (A wrapper has the ``__module__`` of
+    what it wraps.)"""
+    if isinstance(holder, FunctionType):
+        return _is_known(holder.__globals__.get("__name__"))
+    return _is_known(getattr(holder, "__module__", ""))
+
+
+def _is_known(module: Any) -> bool:
+    """Whether it is PyTorch's or Python's; a folder of the user's may be called as one of Python's."""
     package = str(module).partition(".")[0]
     origin = getattr(getattr(sys.modules.get(package), "__spec__", None), "origin", None) or ""
     pythons = package in sys.stdlib_module_names and (origin in ("built-in", "frozen") or origin.startswith(LIBRARY))

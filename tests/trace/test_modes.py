@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial, wraps
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
@@ -237,6 +237,9 @@ def test_a_module_may_answer_for_its_mode_itself():
 
 
 class Helper:
+    def __init__(self, inner=None):
+        self.inner = inner
+
     def look(self, s, x):
         return clipped_where(looked_up, s, x)
 
@@ -294,7 +297,7 @@ LOOKS = {
     "an inherited method": lambda: Outer(lambda s, x: s.h.look(s, x), h=Inheriting()),
     "a method of a method": lambda: Outer(lambda s, x: s.h.walk(s, x), h=Helper()),
     "a method that is held": lambda: Outer(lambda s, x: s.h(s, x), h=Helper().look),
-    "an object in an object": lambda: Outer(lambda s, x: s.h.inner.look(s, x), h=SimpleNamespace(inner=Helper())),
+    "an object in an object": lambda: Outer(lambda s, x: s.h.inner.look(s, x), h=Helper(Helper())),
     "a call": lambda: Outer(lambda s, x: s.h(s, x), h=Called()),
     "an inherited call": lambda: Outer(lambda s, x: s.h(s, x), h=Again()),
     "an object that is made": lambda: Outer(lambda s, x: x.clamp(-9, 9) if MadeAgain(s).clipped else x * 1),
@@ -354,7 +357,9 @@ def test_what_is_held_and_cannot_be_called_looks_nothing_up():
     """Configurations, members of enumerations, loggers and objects of which no method is named."""
     held = {"sizes": Sizes(), "kind": Kind.FIRST, "log": logging.getLogger("x"), "helper": Helper(), "ring": []}
     held["ring"].append(held["ring"])
-    model = Outer(lambda s, x: s.log.info(s.kind.name) or (x * s.sizes.width, s.helper, copy.copy(x), later), **held)
+    model = Outer(
+        lambda s, x: s.log.info(s.kind.name) or (torch.tanh(x) * s.sizes.width, s.helper, copy.copy(x), later), **held
+    )
     assert only_asks(model)  # ``later`` is not there yet
     later = looked_up
     assert not only_asks(model)
