@@ -1,24 +1,19 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
 import sys
-import sysconfig
-from collections.abc import Generator, Mapping, Set
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-from types import CellType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from lop_theory.trace.fingerprints import names_in
 from lop_theory.trace.unseen import NotTraceable, one_line
 
 COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made of
 SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
-LOOKING = frozenset("__dict__ vars __getstate__ __reduce__ __reduce_ex__ getattr_static".split())
-IMPLIED = frozenset[str]("__call__ __init__ forward func __wrapped__".split())  # what code runs without naming it
-LIBRARY = sysconfig.get_path("stdlib")
+OURS = frozenset(("torch", "lop_theory"))
 _WATCHING = RLock()
 
 
@@ -65,113 +60,126 @@ def _mode_of(module: nn.Module) -> bool:
         return module.training
 
 
+class _Attributes(dict[str, Any]):
+    """A module's own: by name they are found as ever, but who looks into the table for the mode is noted."""
+
+    def __init__(self, held: dict[str, Any], note: Callable[[], None]) -> None:
+        super().__init__(held)
+        self.note = note
+
+    def _noted(self) -> None:
+        if str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0] not in OURS:
+            self.note()
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "training":
+            self._noted()
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key == "training":
+            self._noted()
+        return super().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:  # also of dict(…), {**…} and what pickles
+        self._noted()
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self._noted()
+        return super().items()
+
+    def values(self) -> Any:
+        self._noted()
+        return super().values()
+
+    def copy(self) -> dict[str, Any]:
+        self._noted()
+        return super().copy()
+
+
+class _Asking(property):
+    """What a static look-up finds in place of the mode."""
+
+    found = False
+
+    def __bool__(self) -> bool:
+        self.found = True
+        return True
+
+
+class Watch(NamedTuple):
+    """The classes of modules that were ``asked`` for their mode; ``misled``: whether someone took the watch for it."""
+
+    asked: list[type]
+    asking: _Asking
+
+    @property
+    def misled(self) -> bool:
+        return self.asking.found
+
+
 @contextmanager
-def watched_mode() -> Generator[list[type]]:
-    """Gives the classes of all modules that are asked for their mode within, whoever holds them."""
+def watched_mode(model: nn.Module) -> Generator[Watch]:
+    """Notes which modules are asked for their mode within, whoever holds them, and in whose tables of attributes, of
+    the model's, it is looked up."""
     asked: list[type] = []
 
     def ask(module: nn.Module) -> Any:
         if sys._getframe(1).f_globals.get("__name__") != COPYING:
             asked.append(type(module))
-        if "training" not in vars(module):
-            raise AttributeError("training")  # perhaps its class answers that
-        return vars(module)["training"]
+        try:
+            return dict.__getitem__(vars(module), "training")
+        except KeyError:
+            raise AttributeError("training") from None  # perhaps its class answers that
 
-    def note(module: nn.Module, training: bool) -> None:
+    def tell(module: nn.Module, training: bool) -> None:
         vars(module)["training"] = training
 
-    with _WATCHING:
-        before = vars(nn.Module).get("training")
-        nn.Module.training = property(ask, note)  # type: ignore[assignment]  # goes before an instance's attribute
-        try:
-            yield asked
-        finally:
-            if before is None:
-                del nn.Module.training
-            else:
-                nn.Module.training = before
+    def state(module: nn.Module) -> Any:
+        if isinstance(vars(module), _Attributes):
+            asked.append(type(module))
+        return own_state(module)
+
+    own_state = nn.Module.__getstate__
+    watch = Watch(asked, _Asking(ask, tell))
+    with _WATCHING, _watched_tables(model, asked), _instead(training=watch.asking, __getstate__=state):
+        yield watch
+
+
+@contextmanager
+def _instead(**attributes: Any) -> Generator[None]:
+    """Within, all modules have these; a property goes before what an instance has."""
+    before = {name: vars(nn.Module)[name] for name in attributes if name in vars(nn.Module)}
+    for name, attribute in attributes.items():
+        setattr(nn.Module, name, attribute)
+    try:
+        yield
+    finally:
+        for name in attributes:
+            setattr(nn.Module, name, before[name]) if name in before else delattr(nn.Module, name)
+
+
+@contextmanager
+def _watched_tables(model: nn.Module, asked: list[type]) -> Generator[None]:
+    own = {module: vars(module) for module in model.modules()}
+    for module, table in own.items():
+        object.__setattr__(module, "__dict__", _Attributes(table, partial(asked.append, type(module))))
+    try:
+        yield
+    finally:
+        for module, table in own.items():
+            now = dict(dict.items(vars(module)))
+            table.clear()
+            table.update(now)
+            object.__setattr__(module, "__dict__", table)
 
 
 def only_asks(model: nn.Module) -> bool:
-    """Whether all that ``train()`` does to its modules is to set their attribute, and their code can only ask for it:
-    nothing in the functions that it may run looks into an object's attributes."""
-    return not any(map(_switches, model.modules())) and not LOOKING & _names(model)
+    """Whether all that ``train()`` does to its modules is to set their attribute."""
+    return not any(map(_switches, model.modules()))
 
 
 def _switches(module: nn.Module) -> bool:
     kinds = [kind for kind in type(module).__mro__ if kind not in (nn.Module, object)]
     return any(SWITCHING & vars(kind).keys() for kind in kinds) or bool(SWITCHING & vars(module).keys() - {"training"})
-
-
-def _names(model: nn.Module) -> set[str]:
-    """All names in the code that a call of the model may run: methods of all classes of its modules, and what these
-    name or hold; of other objects only what has a name that occurs there, and of those of libraries only calls."""
-    modules = list(model.modules())
-    holders = {*modules, *(kind for module in modules for kind in type(module).__mro__ if not _is_foreign(kind))}
-    values = [value for holder in holders for value in vars(holder).values()]
-    names = set(IMPLIED)
-    while more := _named_by(list(values), names) - names:
-        names |= more
-    return names
-
-
-def _named_by(values: list[Any], names: set[str]) -> set[str]:
-    """All names in the code of functions among the values, and of those that they hold under one of the names."""
-    found, met = set[str](), dict[int, Any]()
-    while values:
-        value = values.pop()
-        if id(value) in met or (isinstance(value, FunctionType) and _is_foreign(value)):
-            continue
-        met[id(value)] = value
-        if isinstance(value, FunctionType):
-            found |= names_in(value.__code__)
-        values += _held_by(value, names)
-    return found
-
-
-def _held_by(value: Any, names: set[str]) -> list[Any]:
-    """What the value may call or pass on."""
-    if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
-        return cells + _under(names_in(value.__code__), value.__globals__)
-    if isinstance(value, partial):
-        return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, dict):
-        return list(dict.values(value))  # tables of transformers import entries when asked themselves
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return list(value)
-    if isinstance(value, property):
-        return [value.fget]
-    if isinstance(value, (staticmethod, classmethod, MethodType)):
-        return [value.__func__]
-    if isinstance(value, ModuleType):
-        return [] if _is_installed(value.__name__) else _under(names, vars(value))
-    kinds = (value if isinstance(value, type) else type(value)).__mro__
-    tables = [(kinds[0], getattr(value, "__dict__", {})), *((kind, vars(kind)) for kind in kinds)]
-    found = [(IMPLIED if _is_installed(kind.__module__) else names, table) for kind, table in tables]
-    return [held for wanted, table in found for held in _under(wanted, table)]
-
-
-def _under(names: Set[str], table: Mapping[str, Any]) -> list[Any]:
-    return [table[name] for name in names if name in table]
-
-
-def _is_installed(module: str) -> bool:
-    """Whether it is of a library, of whose objects only calls are looked into."""
-    return _is_known(module) or "site-packages" in str(getattr(sys.modules.get(module), "__file__", ""))
-
-
-def _is_foreign(holder: Any) -> bool:
-    """Whether PyTorch or Python brings it, which do not look a mode up unasked. (A wrapper has the ``__module__`` of
-    what it wraps.)"""
-    if isinstance(holder, FunctionType):
-        return _is_known(holder.__globals__.get("__name__"))
-    return _is_known(getattr(holder, "__module__", ""))
-
-
-def _is_known(module: Any) -> bool:
-    """Whether it is PyTorch's or Python's; a folder of the user's may be called as one of Python's."""
-    package = str(module).partition(".")[0]
-    origin = getattr(getattr(sys.modules.get(package), "__spec__", None), "origin", None) or ""
-    pythons = package in sys.stdlib_module_names and (origin in ("built-in", "frozen") or origin.startswith(LIBRARY))
-    return package == "torch" or pythons

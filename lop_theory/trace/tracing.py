@@ -18,7 +18,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Generator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from inspect import Parameter, Signature
 from io import StringIO
@@ -135,10 +135,12 @@ def _describes(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs
 
 
 def _taken(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> _Kept:
-    modes, may_be_watched = modes_of(model), only_asks(model)
-    with watched_mode() if may_be_watched else nullcontext([nn.Module]) as asked:
+    modes = modes_of(model)
+    with watched_mode(model) as watch:
         program = _agreeing(model, args, kwargs)
-    return _Kept(built, modes, program, bool(asked))
+    if watch.misled:
+        program = _agreeing(model, args, kwargs)
+    return _Kept(built, modes, program, watch.misled or bool(watch.asked) or not only_asks(model))
 
 
 def _require_entries(given: Any) -> None:

@@ -3,11 +3,10 @@
 import copy
 import inspect
 import logging
-import sys
+import pickle
 import threading
-from dataclasses import dataclass
-from enum import Enum
 from functools import cache, partial, wraps
+from operator import attrgetter
 from types import ModuleType
 
 import pytest
@@ -276,8 +275,10 @@ class Answers(nn.Module):
 
 
 def only(name):
-    """A class with one of the attributes."""
-    return type("Only", (nn.Module,), {name: vars(Answers)[name]})()
+    """A class with one of the attributes, which its forward asks."""
+    answer = (lambda s: s.clipped) if name == "clipped" else (lambda s: getattr(s, name)(s))
+    forward = {"forward": lambda s, x: x.clamp(-9, 9) if answer(s) else x * 1}
+    return type("Only", (nn.Module,), {name: vars(Answers)[name], **forward})()
 
 
 def in_a_module():
@@ -318,17 +319,8 @@ LOOKS = {
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_whatever_code_may_run_is_asked_whether_it_looks_a_mode_up(name):
-    assert not only_asks(LOOKS[name]())
-
-
-def test_a_folder_may_bear_the_name_of_a_module_of_pythons(tmp_path, monkeypatch):
-    (tmp_path / "code.py").write_text("def looking(s, x):\n    return x.abs() if vars(s)['training'] else x\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "code", raising=False)
-    import code
-
-    assert not only_asks(Outer(code.looking))
-    monkeypatch.delitem(sys.modules, "code")
+    model = LOOKS[name]()
+    assert trace(model, X, training=True) is not trace(model, X, training=False)
 
 
 def test_a_module_may_have_a_train_of_its_own():
@@ -338,31 +330,54 @@ def test_a_module_may_have_a_train_of_its_own():
     assert not only_asks(model)
 
 
-@dataclass
-class Sizes:
-    width: int = 3
-
-    def shown(self):
-        return str(vars(self))
-
-
-class Kind(Enum):
-    FIRST = 1
-
-    def shown(self):
-        return str(vars(self))
+def test_what_is_held_and_does_not_look_needs_no_second_trace():
+    """Nobody reads code: what could look a mode up and does not is no reason."""
+    held = {"helper": Helper(), "log": logging.getLogger("x")}
+    model = Outer(lambda s, x: s.log.info("") or (torch.tanh(x), s.helper, vars(s)["helper"], looked_up)[0], **held)
+    found = traces(model, X)
+    assert found[True] is found[False]
 
 
-def test_what_is_held_and_cannot_be_called_looks_nothing_up():
-    """Configurations, members of enumerations, loggers and objects of which no method is named."""
-    held = {"sizes": Sizes(), "kind": Kind.FIRST, "log": logging.getLogger("x"), "helper": Helper(), "ring": []}
-    held["ring"].append(held["ring"])
-    model = Outer(
-        lambda s, x: s.log.info(s.kind.name) or (torch.tanh(x) * s.sizes.width, s.helper, copy.copy(x), later), **held
-    )
-    assert only_asks(model)  # ``later`` is not there yet
-    later = looked_up
-    assert not only_asks(model)
+LOOKUPS = {
+    "get": lambda s: vars(s).get("training"),
+    "with a default": lambda s: vars(s).get("training", True),
+    "items": lambda s: dict(vars(s).items())["training"],
+    "values": lambda s: True in [v for v in vars(s).values() if isinstance(v, bool)],
+    "a dict": lambda s: dict(vars(s))["training"],
+    "keywords": lambda s: dict(**vars(s))["training"],
+    "unpacked": lambda s: {**vars(s)}["training"],
+    "copied": lambda s: vars(s).copy()["training"],
+    "state": lambda s: s.__getstate__()["training"],
+    "pickled": lambda s: pickle.loads(pickle.dumps(nn.Sequential(*s.children()).train(s.inner.training)))[0].training,
+    "a copy": lambda s: vars(copy.copy(s))["training"],
+    "a reader": lambda s: attrgetter("__" + "dict__")(s)["training"],
+    "whether": lambda s: vars(s)["training"] is True,
+}
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_a_mode_is_seen_to_be_looked_up_in_a_table(name):
+    look = LOOKUPS[name]
+    model = Outer(lambda s, x: x.clamp(-9, 9) if look(s) else x * 1, inner=nn.Identity())
+    tables = {module: vars(module) for module in model.modules()}
+    for training in (True, False):
+        program = trace(model, X, training=training)
+        torch.testing.assert_close(run(program, {}, [FAR]), model.train(training)(FAR))
+    assert all(vars(module) is table and type(table) is dict for module, table in tables.items())
+
+
+def test_after_a_watch_all_is_as_it_was_but_for_what_was_written():
+    model, state = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Module.__getstate__
+    table, weight = vars(model[0]), model[0].weight
+    with watched_mode(model) as watch:
+        assert (model[0].weight is weight, vars(model[0])["in_features"]) == (True, 2)
+        model[0].written, vars(model[0])["another"] = 1, 2
+        del model[0].in_features
+        assert watch.asked == []
+    assert vars(model[0]) is table
+    assert type(table) is dict
+    assert (model[0].written, model[0].another, hasattr(model[0], "in_features")) == (1, 2, False)
+    assert nn.Module.__getstate__ is state
 
 
 def test_modes_and_what_a_class_does_with_them_are_put_back():
@@ -404,14 +419,16 @@ def test_threads_that_trace_leave_modules_as_they_are():
 def test_watches_within_one_another_end_in_order():
     without = nn.Identity()
     del without.training
-    with watched_mode() as outer:
-        with watched_mode() as inner:
-            assert Clip().training
-        assert Clip().training
+    asking = Clip()
+    with watched_mode(without) as outer:
+        with watched_mode(nn.Identity()) as inner:
+            assert asking.training
+        assert asking.training
         assert only_asks(nn.Sequential(Clip()))  # whoever else is watching
         assert not hasattr(without, "training")
-    assert (outer, inner) == ([Clip, nn.Identity], [Clip])
-    with pytest.raises(ZeroDivisionError), watched_mode():
+    assert (outer.asked, inner.asked) == ([Clip, nn.Identity], [Clip])
+    assert (outer.misled, inner.misled) == (False, False)
+    with pytest.raises(ZeroDivisionError), watched_mode(asking):
         1 / 0  # noqa: B018
     assert not hasattr(nn.Module, "training")
     assert only_asks(nn.Sequential(Clip(), nn.BatchNorm1d(3)))
