@@ -25,7 +25,7 @@ PACKAGES = {
     "metrics": ("tests/metrics",),
     "stability": ("tests/stability",),
     "modules": ("tests/modules",),
-    "trace": ("tests/trace", "tests/modules"),
+    "trace": ("tests/trace",),
 }
 
 
