@@ -137,8 +137,7 @@ def watched_mode(model: nn.Module) -> Generator[Watch]:
         vars(module)["training"] = training
 
     def state(module: nn.Module) -> Any:
-        if isinstance(vars(module), _Attributes):
-            asked.append(type(module))
+        asked.append(type(module))
         return own_state(module)
 
     own_state = nn.Module.__getstate__

@@ -156,8 +156,10 @@ MODAL = {
 def test_what_depends_on_the_mode_is_traced_in_both(name, first):
     model = MODAL[name]()
     one, other = trace(model, X, training=first), trace(model, X, training=not first)
+    together = traces(model.train(first), X)
     assert one is not other
-    for training, program in ((first, one), (not first, other)):
+    assert together[True] is not together[False]
+    for training, program in ((first, one), (not first, other), *together.items()):
         torch.manual_seed(0)
         mine = run(program, state_of(model), program.flat((FAR,), {}))
         torch.manual_seed(0)
@@ -319,8 +321,8 @@ LOOKS = {
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_whatever_code_may_run_is_asked_whether_it_looks_a_mode_up(name):
-    model = LOOKS[name]()
-    assert trace(model, X, training=True) is not trace(model, X, training=False)
+    found = traces(LOOKS[name](), X)
+    assert found[True] is not found[False]
 
 
 def test_a_module_may_have_a_train_of_its_own():
@@ -328,12 +330,16 @@ def test_a_module_may_have_a_train_of_its_own():
     assert only_asks(model)
     model[0].train = lambda *_: model[0]
     assert not only_asks(model)
+    assert not only_asks(nn.Sequential(nn.ReLU(), Switched()))
 
 
 def test_what_is_held_and_does_not_look_needs_no_second_trace():
     """Nobody reads code: what could look a mode up and does not is no reason."""
     held = {"helper": Helper(), "log": logging.getLogger("x")}
-    model = Outer(lambda s, x: s.log.info("") or (torch.tanh(x), s.helper, vars(s)["helper"], looked_up)[0], **held)
+    model = Outer(
+        lambda s, x: s.log.info("") or (torch.tanh(x), s.helper, vars(s)["helper"], vars(s).get("log"), looked_up)[0],
+        **held,
+    )
     found = traces(model, X)
     assert found[True] is found[False]
 
@@ -341,7 +347,8 @@ def test_what_is_held_and_does_not_look_needs_no_second_trace():
 LOOKUPS = {
     "get": lambda s: vars(s).get("training"),
     "with a default": lambda s: vars(s).get("training", True),
-    "items": lambda s: dict(vars(s).items())["training"],
+    "items": lambda s: next(value for name, value in vars(s).items() if name == "training"),
+    "names": lambda s: next(dict.get(vars(s), name) for name in vars(s) if name == "training"),
     "values": lambda s: True in [v for v in vars(s).values() if isinstance(v, bool)],
     "a dict": lambda s: dict(vars(s))["training"],
     "keywords": lambda s: dict(**vars(s))["training"],
@@ -360,9 +367,8 @@ def test_a_mode_is_seen_to_be_looked_up_in_a_table(name):
     look = LOOKUPS[name]
     model = Outer(lambda s, x: x.clamp(-9, 9) if look(s) else x * 1, inner=nn.Identity())
     tables = {module: vars(module) for module in model.modules()}
-    for training in (True, False):
-        program = trace(model, X, training=training)
-        torch.testing.assert_close(run(program, {}, [FAR]), model.train(training)(FAR))
+    for training, program in traces(model, X).items():
+        torch.testing.assert_close(run(program, {}, [FAR]), copy.deepcopy(model).train(training)(FAR))
     assert all(vars(module) is table and type(table) is dict for module, table in tables.items())
 
 
