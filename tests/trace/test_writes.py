@@ -312,14 +312,16 @@ def rewritten(*calls):
         nodes[k] = graph.call_function(target, tuple(args))
         nodes[k].meta["val"] = target(*fx.map_arg(args, lambda node: copy.deepcopy(node.meta["val"])))
     graph.output((nodes[len(calls) - 1],))
-    signature = SimpleNamespace(inputs_to_buffers={"mean": "model.mean", "var": "model.var"}, output_specs=[])
+    signature = SimpleNamespace(inputs_to_buffers={"mean": "model.mean", "var": "model.var"}, output_specs=["result"])
     purity._write_elsewhere(SimpleNamespace(graph=graph, graph_signature=signature))
     graph.lint()
     for item in graph.find_nodes(op="call_function", target=operator.getitem):
         assert item.meta["val"].shape == item.args[0].meta["val"][item.args[1]].shape
     found = [f"{operator_name(n) or n.op}{n.args}" for n in graph.nodes if n.op != "placeholder"]
     found = [re.sub("_(default|tensor)", "", text) for text in found]
-    return [*found, *(f"{spec.target} = {spec.arg.name}" for spec in signature.output_specs)]
+    *updated, result = signature.output_specs
+    assert result == "result"
+    return [*found, *(f"{spec.target} = {spec.arg.name}" for spec in updated)]
 
 
 LINEAR, RELU, ADD, DROP = OPS.linear.default, OPS.relu_.default, OPS.add.Tensor, OPS.dropout_.default
@@ -417,6 +419,34 @@ def test_buffers_become_what_is_written_into_them():
 def test_operators_between_sizes_write_nothing():
     call = fx.Graph().call_function(operator.and_, (True, False))
     assert purity._pure_form(call) is None
+
+
+def test_lists_are_written_into_by_no_pure_form():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["val"] = torch.ones(2)
+    assert purity._pure_form(graph.call_function(OPS._foreach_add_.Scalar, ([x], 1.0))) is None
+    assert purity._pure_form(graph.call_function(OPS.add_.Tensor, (x, 1.0))) is OPS.add.Tensor
+
+
+@pytest.mark.parametrize(("enabled", "cut"), [(False, ["detach"]), (True, [])])
+def test_what_leaves_a_region_without_gradients_is_cut(enabled, cut):
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    region = graph.call_function(torch.ops.higher_order.wrap_with_set_grad_enabled, (enabled, None, x))
+    graph.output((graph.call_function(operator.getitem, (region, 0)),))
+    purity._cut_gradients(SimpleNamespace(graph=graph))
+    graph.lint()
+    names = [operator_name(node) for node in graph.nodes if node.op == "call_function"]
+    assert names == ["wrap_with_set_grad_enabled", "getitem", *cut]
+    assert operator_name(next(n for n in graph.nodes if n.op == "output").args[0][0]) == [*names][-1]
+
+
+def test_graphs_are_those_of_regions_too():
+    inner, outer = (fx.GraphModule(nn.Module(), fx.Graph()) for _ in range(2))
+    outer.add_module("region", inner)
+    outer.add_module("other", nn.ReLU())
+    assert purity._graphs(outer) == [outer.graph, inner.graph]
 
 
 def test_normalisation_and_casts_need_no_second_trace(monkeypatch):
