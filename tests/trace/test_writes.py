@@ -435,8 +435,12 @@ def test_what_leaves_a_region_without_gradients_is_cut(enabled, cut):
     x = graph.placeholder("x")
     region = graph.call_function(torch.ops.higher_order.wrap_with_set_grad_enabled, (enabled, None, x))
     graph.output((graph.call_function(operator.getitem, (region, 0)),))
-    purity._cut_gradients(SimpleNamespace(graph=graph))
+    compiled = fx.GraphModule(nn.Module(), graph)
+    graph = compiled.graph
+    signature = SimpleNamespace(replace_all_uses=lambda *_: None)
+    purity._cut_gradients(SimpleNamespace(graph=graph, graph_module=compiled, graph_signature=signature))
     graph.lint()
+    assert ("aten.detach" in compiled.code) == bool(cut)
     names = [operator_name(node) for node in graph.nodes if node.op == "call_function"]
     assert names == ["wrap_with_set_grad_enabled", "getitem", *cut]
     assert operator_name(next(n for n in graph.nodes if n.op == "output").args[0][0]) == [*names][-1]
