@@ -81,6 +81,11 @@ class _Attributes(dict[str, Any]):
             self._noted()
         return super().get(key, default)
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key == "training":
+            self._noted()
+        return super().setdefault(key, default)
+
     def __iter__(self) -> Iterator[str]:  # also of dict(…), {**…} and what pickles
         self._noted()
         return super().__iter__()

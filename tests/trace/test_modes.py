@@ -347,6 +347,7 @@ def test_what_is_held_and_does_not_look_needs_no_second_trace():
 LOOKUPS = {
     "get": lambda s: vars(s).get("training"),
     "with a default": lambda s: vars(s).get("training", True),
+    "put there if missing": lambda s: vars(s).setdefault("training", True),
     "items": lambda s: next(value for name, value in vars(s).items() if name == "training"),
     "names": lambda s: next(dict.get(vars(s), name) for name in vars(s) if name == "training"),
     "values": lambda s: True in [v for v in vars(s).values() if isinstance(v, bool)],
