@@ -48,11 +48,10 @@ class Record(NamedTuple):
     def columns(self, *names: str) -> tuple[np.ndarray, ...]:
         """Columns as float64 arrays, missing values as NaN."""
         body = self.data()
-        if body is None:
-            raise InvalidInput("record", str(self.folder), "has no data", "restore it, or delete it and run it anew")
-        table = _table(body)
+        table = None if body is None else _table(body)
         if table is None:
-            raise InvalidInput("record", str(self.folder), NO_PARQUET, "restore it, or delete it and run it anew")
+            problem = "has no data" if body is None else NO_PARQUET
+            raise InvalidInput("record", str(self.folder), problem, "restore it, or delete it and run it anew")
         return tuple(table.column(n).to_numpy(zero_copy_only=False).astype(np.float64) for n in names)
 
     def data(self) -> bytes | None:

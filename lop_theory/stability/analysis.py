@@ -47,8 +47,9 @@ DEFAULT = Settings()
 
 
 class Analysis(NamedTuple):
-    """What was found. ``tangent`` is ‖P∇L‖/‖∇L‖, 0 on the manifold; curvatures up to ``zero`` are rounding and count as
-    none; ``kind`` is ``None`` where the eigenvalues that were computed do not decide."""
+    """What was found. ``tangent`` is ‖P∇L‖/‖∇L‖, 0 on the manifold; curvatures up to ``zero`` (rounding, or hardly
+    anything beside the largest) count as none; ``kind`` is ``None`` where the eigenvalues that were computed do not
+    decide."""
 
     parameters: int
     normal: int

@@ -35,7 +35,7 @@ def kind(extremes: Extremes, *, tolerance: float = 1e-9) -> Kind:
     """Definition A.2, read modulo flat directions.  [flat-directions] [saddle]
 
     Measured: curvatures of size below ``tolerance`` × the largest count as zero. (Where N has no curvature at all the
-    largest is rounding: :func:`~lop_theory.stability.analysis.analyse` looks at all directions.)
+    largest is rounding: :func:`~lop_theory.stability.analysis.analyse` measures that.)
     """
     low, high = extremes.lowest.value, extremes.highest.value
     return kind_of(low, high, tolerance * max(abs(low), abs(high)))

@@ -67,23 +67,21 @@ class _Attributes(dict[str, Any]):
         super().__init__(held)
         self.note = note
 
-    def _noted(self) -> None:
-        if str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0] not in OURS:
+    def _noted(self, key: str = "training") -> None:
+        asks = str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0]
+        if key == "training" and asks not in OURS:
             self.note()
 
     def __getitem__(self, key: str) -> Any:
-        if key == "training":
-            self._noted()
+        self._noted(key)
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        if key == "training":
-            self._noted()
+        self._noted(key)
         return super().get(key, default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        if key == "training":
-            self._noted()
+        self._noted(key)
         return super().setdefault(key, default)
 
     def __iter__(self) -> Iterator[str]:  # also of dict(…), {**…} and what pickles
@@ -167,9 +165,9 @@ def _instead(**attributes: Any) -> Generator[None]:
 @contextmanager
 def _watched_tables(model: nn.Module, asked: list[type]) -> Generator[None]:
     own = {module: vars(module) for module in model.modules()}
-    for module, table in own.items():
-        object.__setattr__(module, "__dict__", _Attributes(table, partial(asked.append, type(module))))
     try:
+        for module, table in own.items():
+            object.__setattr__(module, "__dict__", _Attributes(table, partial(asked.append, type(module))))
         yield
     finally:
         for module, table in own.items():

@@ -1,4 +1,4 @@
-"""A model of any function, with a normalisation and a buffer."""
+"""A model of any function, with a normalisation and a buffer; a function with a wrong backward of its own."""
 
 import pytest
 
@@ -19,6 +19,16 @@ class Model(nn.Module):
 
     def forward(self, *args, **kwargs):
         return self.function(self, *args, **kwargs)
+
+
+class Lie(torch.autograd.Function):
+    @staticmethod
+    def forward(_, h):
+        return torch.tanh(h)
+
+    @staticmethod
+    def backward(_, g):
+        return 2 * g
 
 
 def buffers_in_a_chain(s, x):

@@ -22,7 +22,7 @@ from lop_theory.trace import (  # noqa: E402
 )
 from lop_theory.trace.comparison import compare, difference, model_pass  # noqa: E402
 from lop_theory.trace.passes import passes_kept  # noqa: E402
-from tests.trace.nets import Model, X, buffers_in_a_chain  # noqa: E402
+from tests.trace.nets import Lie, Model, X, buffers_in_a_chain  # noqa: E402
 
 
 def hidden_view_before_the_write(s, x):
@@ -67,16 +67,6 @@ def test_calls_are_named_by_operator_and_number():
     names = [[n.name for n in trace(Model(reshaped), x).graph.nodes if n.op != "placeholder"] for x in (X, X[:1])]
     calls = [[n for n in found if not n.startswith(("sym_size", "mul"))] for found in names]
     assert calls[0] == calls[1] == ["reshape", "linear", "sin", "linear_1", "sin_1", "add", "linear_2", "output"]
-
-
-class Lie(torch.autograd.Function):
-    @staticmethod
-    def forward(_, h):
-        return torch.tanh(h)
-
-    @staticmethod
-    def backward(_, g):
-        return 2 * g
 
 
 def lying_gradient(s, x):
