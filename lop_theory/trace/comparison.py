@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.caches import attributes_kept, caches_off
+from lop_theory.trace.modes import watched_mode
 from lop_theory.trace.passes import keep, kept
 from lop_theory.trace.program import Program, run, state_of
 from lop_theory.trace.random import random_state
@@ -107,6 +108,17 @@ def _own_pass(model: nn.Module, given: Arguments, seed: int, *, parameters: bool
     outputs = [t.detach() if isinstance(t, Tensor) else t for t in found.outputs]
     keep(model, given, seed, found._replace(outputs=outputs, gradients={}))
     return found
+
+
+def asks(model: nn.Module, given: Arguments) -> bool:
+    """Whether a pass of the model, which serves nothing else, asks for its mode; one that fails when watched may."""
+    as_it_was = attributes_kept(model)
+    try:
+        with random_state(0, python=0), as_it_was, caches_off(model), _own_buffers(model), watched_mode(model) as asked:
+            _pass(lambda args, kwargs: model(*args, **kwargs), given, {})
+    except Exception:
+        return True
+    return bool(asked)
 
 
 @contextmanager

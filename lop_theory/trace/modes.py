@@ -1,32 +1,41 @@
 """Training and evaluation: every module's own mode, and whether a forward pass asks for it."""
 
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from lop_theory.trace.unseen import NotTraceable, one_line
 
-COPYING = "torch.fx.graph_module"  # gives a graph the mode of what it was made of
 SWITCHING = frozenset("train training children named_children __setattr__ __getattribute__".split())
-OURS = frozenset(("torch", "lop_theory"))
 _WATCHING = RLock()
+
+
+def everyone(model: nn.Module) -> list[nn.Module]:
+    """The model's modules, each once, where ``train`` finds them (a class may say otherwise, or that two are equal)."""
+    found, waiting = dict[int, nn.Module](), [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]
+    return list(found.values())
 
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Generator[None]:
     """Within: training or evaluation mode; afterwards every module's own mode again."""
-    before = {module: module.training for module in model.modules()}
+    before = [(module, module.training) for module in everyone(model)]
     try:
         with nullcontext() if training == model.training else _switched(model, training):
             yield
     finally:
-        for module, was in before.items():
-            module.training = was
+        for module, was in before:
+            if module.training != was:
+                module.training = was
 
 
 @contextmanager
@@ -50,7 +59,7 @@ def _switch(model: nn.Module, training: bool) -> None:
 
 def modes_of(model: nn.Module) -> tuple[bool, ...]:
     """Every module's mode, looked up where nobody is asked for it."""
-    return tuple(map(_mode_of, model.modules()))
+    return tuple(map(_mode_of, everyone(model)))
 
 
 def _mode_of(module: nn.Module) -> bool:
@@ -58,6 +67,41 @@ def _mode_of(module: nn.Module) -> bool:
         return vars(module)["training"]
     except KeyError:  # a property of its class
         return module.training
+
+
+class _Noted:
+    """A mode that notes who looks at it."""
+
+    def __init__(self, mode: bool, note: Callable[[], None]) -> None:
+        self.mode, self.note = mode, note
+
+    def __bool__(self) -> bool:
+        self.note()
+        return self.mode
+
+    def __eq__(self, other: object) -> bool:
+        self.note()
+        return self.mode == other
+
+    def __hash__(self) -> int:
+        self.note()
+        return hash(self.mode)
+
+    def __repr__(self) -> str:
+        self.note()
+        return repr(self.mode)
+
+
+class _Asked(property, _Noted):
+    """What a static look-up finds in place of the mode."""
+
+    def __init__(self, ask: Any, tell: Any, note: Callable[[], None]) -> None:
+        property.__init__(self, ask, tell)
+        _Noted.__init__(self, True, note)
+
+
+def _said(value: Any) -> Any:
+    return value.mode if isinstance(value, _Noted) else value
 
 
 class _Attributes(dict[str, Any]):
@@ -68,21 +112,20 @@ class _Attributes(dict[str, Any]):
         self.note = note
 
     def _noted(self, key: str = "training") -> None:
-        asks = str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0]
-        if key == "training" and asks not in OURS:
+        if key == "training":
             self.note()
 
     def __getitem__(self, key: str) -> Any:
         self._noted(key)
-        return super().__getitem__(key)
+        return _said(super().__getitem__(key))
 
     def get(self, key: str, default: Any = None) -> Any:
         self._noted(key)
-        return super().get(key, default)
+        return _said(super().get(key, default))
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         self._noted(key)
-        return super().setdefault(key, default)
+        return _said(super().setdefault(key, default))
 
     def __iter__(self) -> Iterator[str]:  # also of dict(…), {**…} and what pickles
         self._noted()
@@ -101,85 +144,65 @@ class _Attributes(dict[str, Any]):
         return super().copy()
 
 
-class _Asking(property):
-    """What a static look-up finds in place of the mode."""
-
-    found = False
-
-    def __bool__(self) -> bool:
-        self.found = True
-        return True
-
-
-class Watch(NamedTuple):
-    """The classes of modules that were ``asked`` for their mode; ``misled``: whether someone took the watch for it."""
-
-    asked: list[type]
-    asking: _Asking
-
-    @property
-    def misled(self) -> bool:
-        return self.asking.found
-
-
 @contextmanager
-def watched_mode(model: nn.Module) -> Generator[Watch]:
-    """Notes which modules are asked for their mode within, whoever holds them, and in whose tables of attributes, of
-    the model's, it is looked up."""
+def watched_mode(model: nn.Module) -> Generator[list[type]]:
+    """Gives the classes of all modules that are asked for their mode within, whoever holds them, and of the model's in
+    whose tables of attributes it is looked up. What is computed within is good for nothing else: not all that looks
+    finds what it would elsewhere."""
     asked: list[type] = []
 
     def ask(module: nn.Module) -> Any:
-        if sys._getframe(1).f_globals.get("__name__") != COPYING:
-            asked.append(type(module))
-        try:
-            return dict.__getitem__(vars(module), "training")
-        except KeyError:
-            raise AttributeError("training") from None  # perhaps its class answers that
+        asked.append(type(module))
+        found = dict.get(vars(module), "training", module)
+        if found is module:
+            raise AttributeError("training")  # perhaps its class answers that
+        return _said(found)
 
     def tell(module: nn.Module, training: bool) -> None:
-        vars(module)["training"] = training
+        dict.__setitem__(vars(module), "training", training)
 
-    def state(module: nn.Module) -> Any:
-        asked.append(type(module))
-        return own_state(module)
-
-    own_state = nn.Module.__getstate__
-    watch = Watch(asked, _Asking(ask, tell))
-    with _WATCHING, _watched_tables(model, asked), _instead(training=watch.asking, __getstate__=state):
-        yield watch
-
-
-@contextmanager
-def _instead(**attributes: Any) -> Generator[None]:
-    """Within, all modules have these; a property goes before what an instance has."""
-    before = {name: vars(nn.Module)[name] for name in attributes if name in vars(nn.Module)}
-    for name, attribute in attributes.items():
-        setattr(nn.Module, name, attribute)
-    try:
-        yield
-    finally:
-        for name in attributes:
-            setattr(nn.Module, name, before[name]) if name in before else delattr(nn.Module, name)
+    with _WATCHING, _watched_tables(model, asked):
+        before = vars(nn.Module).get("training")
+        nn.Module.training = _Asked(ask, tell, partial(asked.append, nn.Module))  # type: ignore[assignment]
+        try:
+            yield asked
+        finally:
+            if before is None:
+                del nn.Module.training
+            else:
+                nn.Module.training = before
 
 
 @contextmanager
 def _watched_tables(model: nn.Module, asked: list[type]) -> Generator[None]:
-    own = {module: vars(module) for module in model.modules()}
+    """Within, a mode is noted in the tables and in what is kept of them from before."""
+    modules = everyone(model)
+    tables = {id(module): vars(module) for module in modules}
+    modes: dict[int, Any] = {id(table): dict.get(table, "training") for table in tables.values()}
+    watched = dict[int, _Attributes]()
     try:
-        for module, table in own.items():
-            object.__setattr__(module, "__dict__", _Attributes(table, partial(asked.append, type(module))))
+        for module in modules:
+            table, note = tables[id(module)], partial(asked.append, type(module))
+            if isinstance(modes[id(table)], bool):
+                table["training"] = _Noted(modes[id(table)], note)
+            watched.setdefault(id(table), _Attributes(table, note))
+            object.__setattr__(module, "__dict__", watched[id(table)])
         yield
     finally:
-        for module, table in own.items():
-            now = dict(dict.items(vars(module)))
-            table.clear()
-            table.update(now)
+        for module in modules:
+            table = tables[id(module)]
+            now = dict(dict.items(watched.get(id(table), {})))
+            if now:
+                table.clear()
+                table.update(now)
+            if isinstance(dict.get(table, "training"), _Noted):
+                table["training"] = modes[id(table)]
             object.__setattr__(module, "__dict__", table)
 
 
 def only_asks(model: nn.Module) -> bool:
     """Whether all that ``train()`` does to its modules is to set their attribute."""
-    return not any(map(_switches, model.modules()))
+    return not any(map(_switches, everyone(model)))
 
 
 def _switches(module: nn.Module) -> bool:

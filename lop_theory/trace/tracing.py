@@ -34,9 +34,9 @@ from torch.utils import _pytree as pytree
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.arguments import as_arguments, leaves, positions, signature_of
 from lop_theory.trace.caches import attributes_kept, caches_off
-from lop_theory.trace.comparison import compare
+from lop_theory.trace.comparison import asks, compare
 from lop_theory.trace.fingerprints import fingerprint
-from lop_theory.trace.modes import mode, modes_of, only_asks, watched_mode
+from lop_theory.trace.modes import mode, modes_of, only_asks
 from lop_theory.trace.program import Input, Node, Program, operator_name, state_of
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
@@ -135,12 +135,8 @@ def _describes(model: nn.Module, program: Program, args: tuple[Any, ...], kwargs
 
 
 def _taken(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], built: Any) -> _Kept:
-    modes = modes_of(model)
-    with watched_mode(model) as watch:
-        program = _agreeing(model, args, kwargs)
-    if watch.misled:
-        program = _agreeing(model, args, kwargs)
-    return _Kept(built, modes, program, watch.misled or bool(watch.asked) or not only_asks(model))
+    modal = not only_asks(model) or asks(model, (args, kwargs))  # before anyone keeps what it found
+    return _Kept(built, modes_of(model), _agreeing(model, args, kwargs), modal)
 
 
 def _require_entries(given: Any) -> None:

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from contextlib import nullcontext
-from inspect import getattr_static
 from types import SimpleNamespace
 
 import pytest
@@ -244,22 +243,11 @@ def test_a_model_whose_making_is_not_known_is_traced_anew():
 
 @pytest.mark.parametrize(("asks", "only_asks"), [(True, True), (False, True), (False, False), (True, False)])
 def test_a_trace_is_of_its_mode_if_that_was_asked_for_or_may_have_been(asks, only_asks, monkeypatch):
-    monkeypatch.setattr(tracing, "_agreeing", lambda model, *_: asks and model.training)
+    monkeypatch.setattr(tracing, "_agreeing", lambda *_: "program")
+    monkeypatch.setattr(tracing, "asks", lambda *_: asks)
     monkeypatch.setattr(tracing, "only_asks", lambda _: only_asks)
     taken = tracing._taken(nn.Linear(1, 1), (), {}, "built")
-    assert taken == ("built", (True,), asks, asks or not only_asks)
-
-
-def test_what_was_traced_when_someone_took_the_watch_for_a_mode_is_traced_again(monkeypatch):
-    found = []
-
-    def agreeing(model, *_):
-        found.append(bool(getattr_static(model, "training")))
-        return found[-1]
-
-    monkeypatch.setattr(tracing, "_agreeing", agreeing)
-    assert tracing._taken(nn.Linear(1, 1).eval(), (), {}, "built") == ("built", (False,), False, True)
-    assert found == [True, False]
+    assert taken == ("built", (True,), "program", asks or not only_asks)
 
 
 def test_dropout_is_traced_in_each_mode():
