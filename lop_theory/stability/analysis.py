@@ -12,11 +12,12 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.departure import Departure, Descent, departures
 from lop_theory.stability.escape import Escape, escape_direction
 from lop_theory.stability.found import clones_of
-from lop_theory.stability.inertia import Flat, Inertia, Whole, flatness, inertia_of, no_curvature, rounding_of, whole
+from lop_theory.stability.inertia import Flat, Inertia, Whole, flatness, inertia_of, no_curvature, whole
 from lop_theory.stability.krylov import Ritz, Spectrum, extreme_spectrum, lanczos, random_start
 from lop_theory.stability.manifold import Clones, normal, redistributions
 from lop_theory.stability.normal_hessian import Kind, kind_of
 from lop_theory.stability.objective import Curvature, Loss, Objective, objective_of
+from lop_theory.stability.rounding import rounding_of
 from lop_theory.stability.subspace import Subspace, complement
 
 TANGENT = 1e-6
@@ -88,7 +89,7 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
     slope = float(at.gradient.norm())
     tangent = float(space.project(at.gradient).norm()) / slope if slope else 0.0
     limit = TANGENT if settings.precision == torch.float64 else 1e3 * TANGENT
-    zero = no_curvature(spectrum, rounding_of(at, space) if tangent <= limit else 0.0)
+    zero = no_curvature(spectrum, rounding_of(objective, at.product, space))
     escape = escape_direction(at, found)
     step_size = _step_size(sharpness, settings.step_size)
     starts = _starts(at, found, space, settings) if tangent <= limit else []

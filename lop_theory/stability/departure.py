@@ -29,6 +29,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.krylov import Operator, krylov_space
 from lop_theory.stability.objective import Objective
 from lop_theory.stability.persistence import growth_factor, steps_to_escape
+from lop_theory.stability.rounding import rounded
 from lop_theory.stability.subspace import Subspace, complement
 
 VISIBLE = 1e-3
@@ -127,19 +128,13 @@ def _on_the_manifold(at: Objective, space: Subspace, shifts: Sequence[Tensor], h
             break
         here = at.curvature(point)
         current = [shift - how.step_size * space.project(here.product(shift)) for shift in current]
-        rounding = rounding - how.step_size * along(here.product(rounding)) + along(_rounded(at.start, step))
+        rounding = rounding - how.step_size * along(here.product(rounding)) + rounded(at.start, space, step)
         if not float(rounding.norm()) <= VISIBLE * float(at.start.norm()):
             break
         for distances, shift in zip(found, current, strict=True):
             distances.append(float(shift.norm()))
         point = point - how.step_size * along(here.gradient)
     return found
-
-
-def _rounded(weights: Tensor, seed: int) -> Tensor:
-    """As much as one step rounds weights by, in a random direction."""
-    draw = torch.randn(weights.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(weights)
-    return torch.finfo(weights.dtype).eps * float(weights.norm()) * draw / draw.norm()
 
 
 def _descend(at: Objective, space: Subspace, point: Tensor, how: Descent) -> list[float]:

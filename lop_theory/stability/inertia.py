@@ -13,12 +13,13 @@ from torch import Tensor
 
 from lop_theory.stability.krylov import Spectrum, lanczos, random_start
 from lop_theory.stability.objective import Curvature
-from lop_theory.stability.subspace import Subspace, complement, spanned
+from lop_theory.stability.subspace import Subspace, spanned
 
 ZERO = {torch.float64: 1e-9, torch.float32: 1e-4}
 """By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero, …"""
-ROUNDINGS = 10
-"""… and so do all of less than this times the rounding of a Hessian product: on N there may be nothing else."""
+ROUNDINGS = 3
+"""… and so do all of less than this times what rounding changes H|_N by: at a minimum there may be nothing else. (Of
+1,200 exact minima the computed curvature was 1.2 times that, at most.)"""
 INSIDE = 1 - 1e-6
 """A direction lies in a subspace if its projection is at least this long."""
 
@@ -73,12 +74,6 @@ def inertia_of(values: Tensor, zero: float, *, exact: bool) -> Inertia:
 def no_curvature(spectrum: Spectrum, rounding: float) -> float:
     """The size up to which a curvature counts as none."""
     return max(ZERO[spectrum.lowest[0].vector.dtype] * spectrum.largest, ROUNDINGS * rounding)
-
-
-def rounding_of(at: Curvature, space: Subspace) -> float:
-    """‖T H v‖ for a random unit v in N, T the projection onto the manifold: on it H maps N into N, and this is 0."""
-    draw = space.project(random_start(space, at.gradient, seed=1))
-    return float(complement(space).project(at.product(draw / draw.norm())).norm())
 
 
 def flatness(

@@ -22,7 +22,7 @@ from lop_theory.stability import (
 )
 from lop_theory.stability.analysis import Settings, _sharpness, _step_size
 from lop_theory.stability.departure import Descent, _on_the_manifold, _quadrature, departures
-from lop_theory.stability.inertia import flatness, no_curvature, rounding_of, whole
+from lop_theory.stability.inertia import flatness, no_curvature, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.objective import Curvature, Objective, objective_of
@@ -144,16 +144,17 @@ def test_the_recursion_stays_on_the_manifold_however_unstable_that_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "precision", "kind"),
+    ("error", "precision", "counts"),
     [
-        (1e-2, torch.float64, "saddle"),
-        (1e-12, torch.float64, "saddle"),
-        (0.0, torch.float64, "flat"),
-        (1e-5, torch.float32, "saddle"),
-        (0.0, torch.float32, "flat"),
+        (1e-2, torch.float64, (14, 6, 15)),
+        (1e-11, torch.float64, (14, 6, 15)),
+        (1e-12, torch.float64, (13, 7, 15)),  # one is 2e-16; the rounding of the weights makes 1e-16 of 0
+        (0.0, torch.float64, (0, 35, 0)),
+        (1e-5, torch.float32, None),  # as float64 says, or less
+        (0.0, torch.float32, (0, 35, 0)),
     ],
 )
-def test_curvature_is_told_from_rounding_however_near_to_a_minimum(error, precision, kind) -> None:
+def test_curvature_is_told_from_rounding_however_near_to_a_minimum(error, precision, counts) -> None:
     """The curvature normal to the manifold is as large as the error; that along it stays."""
     case = cloned()
     draw = torch.randn(7, 2, generator=torch.Generator().manual_seed(1)).double()
@@ -164,10 +165,13 @@ def test_curvature_is_told_from_rounding_however_near_to_a_minimum(error, precis
     found = analyse(
         case.model.double(), case.inputs, lambda y: (y - targets.to(y)).square().mean(), case.clones, settings=settings
     )
-    assert found.kind == kind
+    assert found.kind == ("saddle" if error else "flat")
     assert found.flat.inactive == 0
-    if precision == torch.float64:
-        assert found.inertia[:3] == ((14, 6, 15) if error else (0, 35, 0))
+    if counts is None:
+        assert found.inertia.negative <= 14
+        assert found.inertia.positive <= 15
+    else:
+        assert found.inertia[:3] == counts
 
 
 def test_what_is_steep_elsewhere_hides_no_curvature() -> None:
@@ -263,11 +267,7 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     assert result[2:] == (3, 1, 1, 1)
     assert result.redistributions == 1
     assert no_curvature(spectrum, 1e-16) == pytest.approx(3e-9)
-    assert no_curvature(spectrum, 1e-3) == pytest.approx(1e-2)  # all of it is rounding
-    assert rounding_of(at, Subspace(lambda v: turned[:, 3:] @ (turned[:, 3:].T @ v), 2, 5)) < 1e-14
-    assert rounding_of(at, Subspace(lambda v: v * torch.tensor([0.0, 1, 0, 0, 0]), 1, 5)) == pytest.approx(
-        float(matrix[1, [0, 2, 3, 4]].norm())
-    )
+    assert no_curvature(spectrum, 1e-3) == pytest.approx(3e-3)  # all of it is rounding
     assert result.form < 1e-12
     assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4
     steep = turned[:, 4]
