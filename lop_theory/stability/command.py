@@ -155,7 +155,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0][:100]
+        reason = str(error).splitlines()[0]
         raise InvalidInput("--device", name, f"is not there ({reason})", "give --device cpu") from None
     return device
 

@@ -74,8 +74,7 @@ def krylov_space(
         rest = _orthogonal(space.project(_orthogonal(image, basis[: k + 1])), basis[: k + 1])
         beside.append(float(rest.norm()))
         closed = beside[-1] <= CLOSED * max(scale, torch.finfo(rest.dtype).tiny)
-        last = closed or k == most - 1
-        if last or (k % LOOK == LOOK - 1 and enough(*_solved(diagonal, beside)[::2])):
+        if closed or (k % LOOK == LOOK - 1 and enough(*_solved(diagonal, beside)[::2])):
             break
         basis[k + 1] = rest / beside[-1]
     values, vectors, residuals = _solved(diagonal, beside)
@@ -83,10 +82,9 @@ def krylov_space(
 
 
 def _solved(diagonal: list[float], beside: list[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvalues, eigenvectors and residuals of the tridiagonal matrix."""
-    off = torch.tensor(beside[:-1], dtype=torch.float64)
-    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
-    values, vectors = torch.linalg.eigh(matrix)
+    """Eigenvalues, eigenvectors and residuals of the tridiagonal matrix, of which its lower half tells all."""
+    middle, off = torch.tensor(diagonal, dtype=torch.float64), torch.tensor(beside[:-1], dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(torch.diag(middle) + torch.diag(off, -1), UPLO="L")
     return values, vectors, beside[-1] * vectors[-1].abs()
 
 

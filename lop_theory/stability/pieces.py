@@ -5,6 +5,7 @@ sign of its input, the place of a maximum. θ lies on a kink if an arbitrarily s
 1e-9 of the norm to either side along a random direction. A unit that is 0 whatever the weights are does not count.
 """
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -25,13 +26,11 @@ def _sign(args: Any, _: Any) -> Tensor:
 
 def _bounds(args: Any, _: Any) -> Tensor:
     low, high = (*args[1:3], None, None)[:2]
-    x = args[0]
-    below = torch.zeros_like(x) if low is None else (x - low).sign()
-    return below + 3 * (torch.zeros_like(x) if high is None else (x - high).sign())
+    return sum(((args[0] - end).sign() for end in (low, high) if end is not None), torch.zeros_like(args[0]))
 
 
 def _between(low: float, high: float) -> Piece:
-    return lambda args, _: (args[0] - low).sign() + 3 * (args[0] - high).sign()
+    return lambda args, _: (args[0] - low).sign() + (args[0] - high).sign()
 
 
 def _difference(args: Any, _: Any) -> Tensor:
@@ -59,23 +58,38 @@ def _unsqueezed(result: Tensor, dims: Any, total: int) -> Tensor:
     return result
 
 
+def _norm(args: Any, result: Any) -> Tensor:
+    order = args[1] if len(args) > 1 else 2
+    if math.isinf(order):
+        return _extreme((args[0].abs(), *args[2:4]), result)
+    return (args[0] if order < 2 else result).sign()
+
+
+def _huber(args: Any, _: Any) -> Tensor:
+    (width,) = args[3:] or (1.0,)
+    return ((args[0] - args[1]).abs() - width).sign()
+
+
 _PIECES: dict[str, Piece] = {
     **dict.fromkeys(("relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "_prelu_kernel", "elu", "elu_", "celu",
-                     "abs", "abs_", "rrelu_with_noise", "sgn", "sign"), _sign),
+                     "abs", "abs_", "rrelu_with_noise", "sgn", "sign", "heaviside"), _sign),
     **dict.fromkeys(("hardtanh", "hardtanh_", "clamp", "clamp_"), _bounds),
     **dict.fromkeys(("hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_"), _between(-3.0, 3.0)),
     **dict.fromkeys(("softshrink", "hardshrink"), lambda args, _: (args[0].abs() - (*args[1:], 0.5)[0]).sign()),
-    "threshold": lambda args, _: (args[0] - args[1]).sign(),
+    **dict.fromkeys(("threshold", "threshold_"), _difference),
+    "copysign": lambda args, _: args[1].sign(),
     "relu6": _between(0.0, 6.0),
     **dict.fromkeys(("clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "maximum", "minimum", "fmax", "fmin"),
                     _difference),
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "max", "min", "sort",
-                     "topk", "median", "adaptive_max_pool3d", "cummax", "kthvalue"), _places),
+                     "topk", "median", "nanmedian", "adaptive_max_pool3d", "cummax", "cummin", "kthvalue"), _places),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "floor", "ceil", "round", "trunc", "argmax", "argmin",
                      "argsort", "bucketize", "searchsorted", "floor_divide"), _whole),
     "frac": lambda args, _: args[0].floor(),
     **dict.fromkeys(("fmod", "remainder"), lambda args, _: (args[0] / args[1]).floor()),
     **dict.fromkeys(("amax", "amin"), _extreme),
+    "linalg_vector_norm": _norm,
+    **dict.fromkeys(("huber_loss", "smooth_l1_loss"), _huber),
 }  # fmt: skip
 """Operator of ATen → what shows the piece, from arguments and result."""
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import command
+from lop_theory.stability.__main__ import main as entry
 from lop_theory.stability.analysis import Settings, _kind
-from lop_theory.stability.command import _settings, main, parser
+from lop_theory.stability.command import _device, _settings, main, parser
 from lop_theory.stability.inertia import inertia_of
 from lop_theory.stability.krylov import Ritz, Spectrum
 
@@ -335,7 +336,7 @@ def test_without_torch_it_is_one_line():
     ("function", "what"),
     [
         ("hypot", "is the second derivative"),
-        ("norm", "is the second derivative"),
+        ("norm", "model='linalg_vector_norm': has a kink"),
         ("heaviside", "has no derivative"),
         ("fmod", "model='fmod': has a kink"),
         ("frac", "model='frac': has a kink"),
@@ -346,6 +347,15 @@ def test_what_has_no_derivative_at_the_point_is_refused(function, what, files, c
     code, out, err = run(capsys, *asked(files, "--args", json.dumps({"function": function}), model=model))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert what in err
+
+
+def test_the_module_is_the_command(capsys):
+    assert entry(["missing.pt", "--data", "x.pt"]) == 2
+    assert "missing.pt" in capsys.readouterr().err
+
+
+def test_a_device_is_the_one_that_is_named():
+    assert _device("cpu") == torch.device("cpu")
 
 
 def test_rounding_of_float32_is_no_curvature(files, capsys):

@@ -1,5 +1,7 @@
 """Spectra against dense matrices; steps to leave: predictions against descent; what is flat, and why."""
 
+import contextlib
+import copy
 import math
 from collections.abc import Callable
 
@@ -21,7 +23,7 @@ from lop_theory.stability import (
     redistributions,
 )
 from lop_theory.stability.analysis import Settings, _sharpness, _step_size
-from lop_theory.stability.departure import Descent, _on_the_manifold, _quadrature, departures
+from lop_theory.stability.departure import Descent, _constant, _descend, _on_the_manifold, _quadrature, departures
 from lop_theory.stability.inertia import flatness, no_curvature, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
@@ -125,6 +127,55 @@ def test_a_loss_that_rises_is_predicted_and_chaos_is_not(base, start, step_size,
     else:
         assert one.predictable is None
         assert one.along == one.measured
+
+
+def test_the_last_step_counts() -> None:
+    """Distance 2ᵗ from 1: 32 is reached at the fifth step, and not within four."""
+    values, weights = torch.tensor([-1.0]).double(), torch.ones(1).double()
+    assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 5)) == 5
+    assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 4)) == math.inf
+
+
+@pytest.mark.parametrize(("start", "lost"), [(2.4e-16, False), (2.6e-16, True)])
+def test_a_start_of_which_rounding_takes_a_tenth_is_too_near(start, lost) -> None:
+    """Beside 1 there are only multiples of 2.2e-16."""
+    at = objective_of(Along(lambda a, _: a**2, 0.0), torch.tensor(0.0).double(), lambda y: y)
+    at = at._replace(start=torch.tensor([1.0, 0.0, 0.0]).double())
+    point, how = at.start + torch.tensor([start, 0.0, 0.0]).double(), Descent(0.1, start, 1e-3, 1)
+    space = Subspace(lambda v: v * torch.tensor([1.0, 0.0, 0.0]).to(v), 1, 3)
+    with pytest.raises(InvalidInput, match="lost in the rounding") if lost else contextlib.nullcontext():
+        _descend(at, space, point, how)
+
+
+def test_all_outer_eigenvalues_converge_before_it_is_enough() -> None:
+    """Steep ones first: of 60, the lowest five lie close together."""
+    steep = torch.cat([torch.arange(0, 55).double() / 1e4, torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]).double()])
+    everything = Subspace(lambda v: v, 60, 60)
+    draw = torch.randn(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = extreme_spectrum(lambda v: steep * v, everything, draw, count=3, tolerance=1e-5)
+    assert found.converged
+    assert found.products < 60
+    assert max(pair.residual for pair in (*found.lowest, *found.highest)) <= 1e-5 * found.largest
+
+
+def test_when_rounding_is_visible_does_not_depend_on_the_scale_of_the_weights() -> None:
+    """L = −a x₀²/2: each step of size 1 multiplies rounding by 1 + a = 3, from 2e-16 of x₀ to 1e-3 of it."""
+
+    class Ridge(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([scale, 0.0]).double())
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return (values * self.x**2).sum() / 2
+
+    space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
+    steps = []
+    for scale in (1.0, 1e-3, 1e3):
+        at = objective_of(Ridge(scale), torch.tensor([-2.0, 0.01]).double(), lambda y: y)
+        away = torch.tensor([0.0, 1e-5]).double()
+        steps.append(len(_on_the_manifold(at, space, [away], Descent(1.0, limit=60))[0]) - 1)
+    assert steps[0] == steps[1] == steps[2] == pytest.approx(math.log(1e-3 / 2.2e-16) / math.log(3), abs=2)
 
 
 def test_the_recursion_stays_on_the_manifold_however_unstable_that_is() -> None:
@@ -380,6 +431,13 @@ def test_redistributions_are_tested_not_guessed() -> None:
     assert analysis.flat.form < 1e-9
 
 
+def test_without_redistributions_nothing_departs() -> None:
+    case = cloned()
+    found = analyse(case.model, case.inputs, case.loss, case.clones._replace(summed={}))
+    assert (found.escape, found.departures, found.seeds, found.flat.redistributions) == (None, (), (), 0)
+    assert "escape" in printed(found)
+
+
 def test_weights_of_one_output_are_redistributed_too() -> None:
     """y = v·tanh(W x): moving weight of v from clone to clone changes nothing, and is a way out."""
 
@@ -396,6 +454,10 @@ def test_weights_of_one_output_are_redistributed_too() -> None:
     model = expand(Vector().double(), 2, example_input=x)
     clones = clones_of(model, x)
     assert clones.summed == {"v": 0}
+    with torch.no_grad():
+        steep = copy.deepcopy(model)
+        steep.v.mul_(1e14)
+    assert clones_of(steep, x).summed == {"v": 0}
     at = curvature(model, x, lambda y: (y - 1).square().mean())
     flat = redistributions(clones, at.coordinates)
     assert flat.dimension == 2

@@ -70,6 +70,11 @@ def test_the_distance_to_life_is_reached_and_not_undercut(seed: int) -> None:
         assert (x @ (w[unit] + best[:3]) + b[unit] + best[3] > 0).any()
 
 
+def test_a_unit_without_weights_rests_on_its_kink_and_is_not_certified() -> None:
+    (mask,) = certified_frozen([(torch.zeros(2, 3), torch.tensor([0.0, -1.0]))], -1.0, 1.0)
+    assert mask.tolist() == [False, True]
+
+
 @given(st.integers(0, 300), st.floats(0, 3))
 def test_certificates_are_those_of_the_exact_graph(seed: int, shift: float) -> None:
     model = stack(seed, shift=shift)

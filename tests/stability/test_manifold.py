@@ -8,6 +8,7 @@ from torch import nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import clones_of_layers, coordinates, normal, redistributions, spanned, tangent
+from lop_theory.stability.subspace import Subspace
 from tests.stability.nets import cloned, indicator_basis, profile_labels
 
 
@@ -42,6 +43,10 @@ def test_dimensions_and_orthogonality_for_any_blocks(first: list[int], second: l
             sums = torch.zeros(moved[name].shape[0], 3).double().index_add_(1, torch.tensor(block), moved[name])
             assert sums.abs().max() < 1e-12
         assert all(not moved[name].any() for name in where.names if name not in ("2.weight", "4.weight"))
+
+
+def test_where_nothing_is_cloned_nothing_spans() -> None:
+    assert spanned(Subspace(torch.zeros_like, 0, 4)).shape == (4, 0)
 
 
 def test_convolutions_flatten_and_normalisation_carry_the_blocks() -> None:

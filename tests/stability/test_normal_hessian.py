@@ -159,6 +159,16 @@ def test_few_eigenvalues_are_halved_between_both_ends(count: int) -> None:
         assert found.largest == pytest.approx(size)
 
 
+def test_all_eigenvalues_have_converged_in_float32_too() -> None:
+    """What is left behind the last one is rounding, more than that of float64."""
+    basis, _ = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(0)))
+    matrix = basis @ torch.diag(torch.arange(1.0, 8.0)) @ basis.T
+    everything = complement(Subspace(torch.zeros_like, 0, 7))
+    found = extreme_spectrum(lambda v: matrix @ v, everything, torch.ones(7), count=4)
+    assert found.values.tolist() == pytest.approx(list(range(1, 8)), rel=1e-5)
+    assert (found.complete, found.converged) == (True, True)
+
+
 def test_an_eigenvalue_of_two_copies_is_seen_once_and_is_not_the_whole_spectrum() -> None:
     matrix = torch.diag(torch.tensor([-3.0, 1.0, 1.0, 2.0]).double())
     everything = complement(Subspace(torch.zeros_like, 0, 4))

@@ -1,5 +1,7 @@
 """What has a second derivative and what has none: fused attention, shared weights, noise, kinks, losses."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import curvature, objective_of
+from lop_theory.stability.attention import math_attention
 from lop_theory.stability.pieces import small_step
 
 
@@ -37,6 +40,16 @@ def test_fused_attention_has_the_curvature_of_its_formula() -> None:
     assert torch.allclose(found[0].gradient, found[1].gradient, atol=1e-12)
     assert torch.allclose(found[0].product(v), found[1].product(v), atol=1e-12)
     assert found[0].product(v).norm() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4), (2, 3, 5, 4)])
+def test_attention_lies_in_memory_as_its_kernel_leaves_it(shape: tuple[int, ...]) -> None:
+    heads = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fused = nn.functional.scaled_dot_product_attention(heads, heads, heads)
+    with math_attention():
+        found = nn.functional.scaled_dot_product_attention(heads, heads, heads)
+    assert torch.allclose(found, fused)
+    assert (found.transpose(1, 2) if len(shape) == 4 else found).is_contiguous()
 
 
 def test_a_trace_with_views_behind_fused_attention() -> None:
@@ -204,6 +217,21 @@ KINKED = {
     "hardswish": lambda z: nn.functional.hardswish(z - 3),
     "in place": lambda z: torch.relu_(z.clone()),
     "prelu": lambda z: nn.functional.prelu(z, torch.tensor([0.3], dtype=z.dtype)),
+    "clamp elsewhere": lambda z: (z + 5).clamp(5.0, 9.0),
+    "hardtanh as it comes": lambda z: nn.functional.hardtanh(z + 1),
+    "threshold in place": lambda z: nn.functional.threshold_(z.clone(), 0.0, 0.0),
+    "cummin": lambda z: torch.stack([z, 2 * z]).cummin(0).values,
+    "fmod": lambda z: torch.fmod(z + 0.7, 0.7),
+    "copysign": lambda z: torch.copysign(z + 1, z),
+    "heaviside": lambda z: z + torch.heaviside(z, 0 * z),
+    "norm of order 1": lambda z: torch.linalg.vector_norm(z, 1) + z.sum(),
+    "norm of order 3/2": lambda z: torch.linalg.vector_norm(z, 1.5) + z.sum(),
+    "largest entry": lambda z: torch.linalg.vector_norm(torch.stack([z + 1, 1 - z]), math.inf, dim=0),
+    "norm of nothing": lambda z: torch.linalg.vector_norm(z[:1]) + z.sum(),
+    "norm of nothing, of order 4": lambda z: torch.linalg.vector_norm(z[:1], 4) + z.sum(),
+    "huber": lambda z: nn.functional.huber_loss(z, torch.ones_like(z)) + z.sum(),
+    "huber, wide": lambda z: nn.functional.huber_loss(z, 2 * torch.ones_like(z), delta=2.0) + z.sum(),
+    "smooth_l1": lambda z: nn.functional.smooth_l1_loss(z, 0.25 * torch.ones_like(z), beta=0.25) + z.sum(),
 }
 
 
