@@ -172,6 +172,23 @@ def test_moments_of_geometric_brownian_motion(order, h, s):
     assert moment_rate(order, h, s, "stratonovich") == -order * h + order**2 * s / 2
 
 
+@pytest.mark.claim("later-stochastic-collapse")
+def test_without_noise_the_curvature_decides():
+    assert isinstance(attracts(1.0, 0.0), Holds)
+    assert isinstance(attracts(-1.0, 0.0), Fails)
+
+
+def test_the_exponents_error_is_that_of_twenty_batches():
+    """log|1 − h| of the draws themselves, batch by batch."""
+    hessians = np.array([[[0.5]], [[-0.25]]])
+    rng = np.random.default_rng(3)
+    rng.normal(size=1)
+    growth = np.log([0.5, 1.25])[rng.integers(0, 2, 400)]
+    value, error = sgd_lyapunov_exponent(hessians, 1.0, steps=400, seed=3)
+    assert value == pytest.approx(growth.mean())
+    assert error == pytest.approx(growth.reshape(20, 20).mean(1).std(ddof=1) / math.sqrt(20))
+
+
 def test_the_exponent_takes_twenty_steps_and_refuses_nineteen():
     hessians = np.array([[[0.5]], [[-0.25]]])
     value, error = sgd_lyapunov_exponent(hessians, 1.0, steps=20)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from unittest.mock import Mock
 
 import pytest
@@ -347,6 +348,44 @@ def test_what_has_no_derivative_at_the_point_is_refused(function, what, files, c
     code, out, err = run(capsys, *asked(files, "--args", json.dumps({"function": function}), model=model))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert what in err
+
+
+def test_a_folder_tells_its_model_itself(tmp_path, monkeypatch):
+    """And what is loaded is the folder's, whatever the factory drew."""
+    given, seen = nn.Linear(2, 2), []
+    monkeypatch.setattr(command, "from_folder", lambda path: seen.append(path) or given)
+    monkeypatch.setattr(command, "load_state", lambda model, path: seen.append((model, path)))
+    assert command._model(Namespace(model=str(tmp_path), factory=None, args=None)) is given
+    assert seen == [tmp_path, (given, tmp_path)]
+
+
+def test_few_normal_dimensions_are_halved_between_both_ends():
+    from lop_theory.modules import expand
+    from lop_theory.stability import analyse
+
+    model = expand(nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1)), 2, example_input=torch.ones(3, 1))
+    found = analyse(model, torch.ones(3, 1), lambda y: y.square().mean(), settings=Settings(seeds=()))
+    assert (found.normal, len(found.spectrum.lowest), len(found.spectrum.highest)) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(("share", "on"), [(0.7e-6, True), (1.5e-6, False), (3e-6, False)])
+def test_a_millionth_of_the_gradient_may_leave_the_manifold(share, on):
+    from lop_theory.modules import expand
+    from lop_theory.stability import analyse, clones_of
+
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1)).double()
+    clone = expand(mlp().eval().double(), 2, example_input=x)
+    clones, weight = clones_of(clone, x), clone[0].weight.detach().clone()
+
+    def at(shift):
+        with torch.no_grad():
+            clone[0].weight.copy_(weight)
+            clone[0].weight[0] += shift
+        return analyse(clone, x, lambda y: (y - 1).square().mean(), clones, settings=Settings(seeds=()))
+
+    found = at(1e-6 * share / at(1e-6).tangent)
+    assert found.tangent == pytest.approx(share, rel=1e-2)
+    assert found.on_manifold == on
 
 
 def test_the_module_is_the_command(capsys):

@@ -23,7 +23,15 @@ from lop_theory.stability import (
     redistributions,
 )
 from lop_theory.stability.analysis import Settings, _sharpness, _step_size
-from lop_theory.stability.departure import Descent, _constant, _descend, _on_the_manifold, _quadrature, departures
+from lop_theory.stability.departure import (
+    Descent,
+    _check,
+    _constant,
+    _descend,
+    _on_the_manifold,
+    _quadrature,
+    departures,
+)
 from lop_theory.stability.inertia import flatness, no_curvature, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
@@ -134,6 +142,7 @@ def test_the_last_step_counts() -> None:
     values, weights = torch.tensor([-1.0]).double(), torch.ones(1).double()
     assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 5)) == 5
     assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 4)) == math.inf
+    _check(Descent(1.0, 1.0, 32.0, limit=1, products=1))
 
 
 @pytest.mark.parametrize(("start", "lost"), [(2.4e-16, False), (2.6e-16, True)])
@@ -327,6 +336,10 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     assert other.form == pytest.approx(1 / 3)
     none = flatness(at, Subspace(torch.zeros_like, 0, 5), 3.0, 1e-9, found)
     assert none[:2] == (0, 0.0)
+    for off, inside in ((0.7e-6, 1), (1.5e-6, 0)):  # a projection of length 1 − off
+        bent = (1 - off) * moved + math.sqrt(2 * off - off**2) * steep
+        leaning = Subspace(lambda v, bent=bent: (bent @ v) * bent, 1, 5)
+        assert flatness(at, leaning, 3.0, 1e-9, found).redistributed == inside
     regular = torch.diag(torch.tensor([1.0, -2.0, 3.0, 4.0, 5.0]).double())
     bent = at._replace(product=lambda v: regular @ v)
     assert flatness(bent, flat, 5.0, 1e-9, whole(bent, everything))[2:] == (0, 0, 0, 0)

@@ -159,6 +159,33 @@ def test_few_eigenvalues_are_halved_between_both_ends(count: int) -> None:
         assert found.largest == pytest.approx(size)
 
 
+def test_five_at_each_end_to_a_thousandth_unless_asked_otherwise() -> None:
+    """After ten products the residuals are 1.5e-3 of the largest."""
+    matrix = torch.cat([torch.arange(-5.0, 0), torch.linspace(-0.1, 0.1, 30), torch.arange(1.0, 6)]).double()
+    everything, start = Subspace(lambda v: v, 40, 40), torch.ones(40).double()
+    start[5:35] = 1.5e-3
+    found = extreme_spectrum(lambda v: matrix * v, everything, start)
+    assert (len(found.lowest), len(found.highest)) == (5, 5)
+    assert (found.products, found.converged) == (15, True)
+    assert extreme_spectrum(lambda v: matrix * v, everything, start, tolerance=2e-3).products == 10
+
+
+def test_ten_eigenvalues_can_be_five_at_each_end() -> None:
+    matrix = torch.cat([torch.arange(1.0, 11), torch.tensor([1e-9, 2e-9])]).double()
+    start = torch.cat([torch.ones(10), torch.full((2,), 1e-6)]).double()
+    found = extreme_spectrum(lambda v: matrix * v, Subspace(lambda v: v, 12, 12), start, count=5)
+    assert (found.products, found.converged, found.complete) == (10, True, False)
+    assert [p.value for p in found.lowest] == pytest.approx([1, 2, 3, 4, 5])
+
+
+def test_thirty_products_unless_asked_otherwise() -> None:
+    case, vectors = cloned(), list[torch.Tensor]()
+    at = case.at
+    counted = at._replace(product=lambda v: (vectors.append(v), at.product(v))[1])
+    normal_extremes(counted, normal(case.clones, case.where))
+    assert len(vectors) == 30
+
+
 def test_all_eigenvalues_have_converged_in_float32_too() -> None:
     """What is left behind the last one is rounding, more than that of float64."""
     basis, _ = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(0)))

@@ -253,6 +253,15 @@ def test_zeros_whatever_the_weights_are_no_kinks() -> None:
     assert objective_of(dead, torch.ones(2), lambda y: y.sum() + (dead.w * 0).sum(), dtype=torch.float64).kinks() == ()
 
 
+def test_a_parameter_that_nothing_reads_has_neither_slope_nor_curvature() -> None:
+    layer = Layer(torch.sin)
+    layer.idle = nn.Parameter(torch.ones(3))
+    at = objective_of(layer, torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64)
+    idle = at.coordinates.flatten({"w": torch.zeros(2), "idle": torch.ones(3)}).double()
+    assert float(at.gradient(at.start) @ idle) == 0.0 < float(at.gradient(at.start).norm())
+    assert not at.curvature(at.start).product(idle).any()
+
+
 def test_a_step_to_a_kink_is_a_billionth_of_the_weights() -> None:
     for point in (torch.zeros(5), 7 * torch.ones(5).double(), torch.tensor([1e6])):
         step = small_step(point)
