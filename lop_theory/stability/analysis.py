@@ -110,7 +110,7 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
         escape=escape,
         step_size=step_size,
         seeds=settings.seeds[: len(starts)],
-        departures=tuple(departures(objective, space, starts, ends, how)) if starts else (),
+        departures=tuple(departures(objective, space, starts, ends, how)),
         settings=settings,
     )
 

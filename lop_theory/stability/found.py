@@ -64,7 +64,7 @@ def _tested(model: nn.Module, inputs: Any, clones: Clones, found: Structure) -> 
     before, kept = _outputs(at, at.start), dict[str, int]()
     for name in clones.labels:
         for dim in summed_dimensions(found, name):
-            if name not in kept and clones.labels[name][dim] is not None:
+            if clones.labels[name][dim] is not None:
                 one = clones._replace(summed={name: dim})
                 if _is_flat(at, before, one, at.coordinates):
                     kept[name] = dim

@@ -171,7 +171,7 @@ def _derivatives() -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        lacking = re.search(r"derivative for (\S+) is not implemented", str(error))
+        lacking = re.search(r"derivative for '?([\w:]+)'? is not implemented", str(error))
         if lacking is None:
             raise
         what = "has no second derivative" if lacking.group(1).endswith("_backward") else "has no derivative"

@@ -359,13 +359,15 @@ def test_a_folder_tells_its_model_itself(tmp_path, monkeypatch):
     assert seen == [tmp_path, (given, tmp_path)]
 
 
-def test_few_normal_dimensions_are_halved_between_both_ends():
+@pytest.mark.parametrize("sources", [1, 2])
+def test_few_normal_dimensions_are_halved_between_both_ends(sources):
     from lop_theory.modules import expand
     from lop_theory.stability import analyse
 
-    model = expand(nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1)), 2, example_input=torch.ones(3, 1))
-    found = analyse(model, torch.ones(3, 1), lambda y: y.square().mean(), settings=Settings(seeds=()))
-    assert (found.normal, len(found.spectrum.lowest), len(found.spectrum.highest)) == (3, 2, 2)
+    x = torch.randn(5, sources, generator=torch.Generator().manual_seed(0))
+    model = expand(nn.Sequential(nn.Linear(sources, 1), nn.Tanh(), nn.Linear(1, 1)), 2, example_input=x)
+    found = analyse(model, x, lambda y: y.square().mean(), settings=Settings(seeds=()))
+    assert (found.normal, len(found.spectrum.lowest), len(found.spectrum.highest)) == (sources + 2, 2, 2)
 
 
 @pytest.mark.parametrize(("share", "on"), [(0.7e-6, True), (1.5e-6, False), (3e-6, False)])

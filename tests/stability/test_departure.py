@@ -234,6 +234,13 @@ def test_curvature_is_told_from_rounding_however_near_to_a_minimum(error, precis
         assert found.inertia[:3] == counts
 
 
+def test_what_is_flat_elsewhere_is_sharp_all_the_same() -> None:
+    """The largest |curvature| in any direction, normal or not: of two, the second."""
+    at = Curvature(Coordinates(("w",), ((2,),)), 0.0, torch.ones(2).double(), lambda v: v * torch.tensor([1.0, 5.0]))
+    level = extreme_spectrum(torch.zeros_like, Subspace(lambda v: v, 2, 2), torch.ones(2).double())
+    assert _sharpness(at, level) == pytest.approx(5)
+
+
 def test_what_is_steep_elsewhere_hides_no_curvature() -> None:
     class Steep(nn.Module):
         def __init__(self) -> None:
@@ -416,6 +423,18 @@ def test_from_a_detection_a_profile_or_nothing_it_is_one_manifold() -> None:
     assert redistributions(found[0], where).dimension > 0
     with pytest.raises(InvalidInput, match="no units that compute the same"):
         clones_of(base, x)
+
+
+def test_a_profile_tells_its_own_clones_alone() -> None:
+    """Two units of the base are the same, too, which a trace finds."""
+    base, x = mlp(nn.Tanh)
+    with torch.no_grad():
+        base[0].weight[1], base[0].bias[1] = base[0].weight[0], base[0].bias[0]
+        base[2].weight[:, 1] = base[2].weight[:, 0]
+    clone = expand(base, 2, example_input=x, traced=True)
+    where = coordinates(clone)
+    told, traced = (normal(clones_of(clone, x, given), where).dimension for given in (clone.profile, None))
+    assert told < traced
 
 
 class Stored(nn.Module):

@@ -253,6 +253,19 @@ def test_zeros_whatever_the_weights_are_no_kinks() -> None:
     assert objective_of(dead, torch.ones(2), lambda y: y.sum() + (dead.w * 0).sum(), dtype=torch.float64).kinks() == ()
 
 
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda z: nn.functional.embedding_bag(torch.tensor([[0, 1]]), z.reshape(2, 1)), "_embedding_bag_backward"),
+        (lambda z: torch.cdist(z[None], z[None] + 1, p=3), "_cdist_backward"),
+    ],
+)
+def test_what_has_a_first_derivative_alone_is_said_so(function, name) -> None:
+    at = objective_of(Layer(function), torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64)
+    with pytest.raises(InvalidInput, match=f"model='{name}': has no second derivative"):
+        at.check_second_order()
+
+
 def test_a_parameter_that_nothing_reads_has_neither_slope_nor_curvature() -> None:
     layer = Layer(torch.sin)
     layer.idle = nn.Parameter(torch.ones(3))
@@ -270,7 +283,9 @@ def test_a_step_to_a_kink_is_a_billionth_of_the_weights() -> None:
     assert not torch.equal(small_step(torch.ones(3)), small_step(torch.ones(3), 1))
 
 
-@pytest.mark.parametrize("function", [torch.tanh, nn.functional.gelu, nn.functional.silu, torch.sin])
+@pytest.mark.parametrize(
+    "function", [torch.tanh, nn.functional.gelu, nn.functional.silu, torch.sin, torch.linalg.vector_norm]
+)
 def test_smooth_functions_have_none(function) -> None:
     assert objective_of(Layer(function), torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64).kinks() == ()
 
