@@ -12,7 +12,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.stability.departure import Departure, Descent, departures
 from lop_theory.stability.escape import Escape, escape_direction
 from lop_theory.stability.found import clones_of
-from lop_theory.stability.inertia import Flat, Inertia, Whole, flatness, inertia_of, no_curvature, whole
+from lop_theory.stability.inertia import ZERO, Flat, Inertia, Whole, flatness, inertia_of, no_curvature, whole
 from lop_theory.stability.krylov import Ritz, Spectrum, extreme_spectrum, lanczos, random_start
 from lop_theory.stability.manifold import Clones, normal, redistributions
 from lop_theory.stability.normal_hessian import Kind, kind_of
@@ -77,8 +77,10 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
     nothing: they are looked for). ``loss(output)`` is a scalar. The model is not touched.
 
     Raises ``InvalidInput``: no clones, a loss that is no scalar, random numbers (dropout), a kink at the point, an
-    operator without second derivative.
+    operator without second derivative, another precision than float64 and float32.
     """
+    if settings.precision not in ZERO:
+        raise InvalidInput("precision", settings.precision, "must be torch.float64 or torch.float32")
     objective = objective_of(model, inputs, loss, dtype=settings.precision)
     at = objective.curvature(objective.start)
     found = clones_of(model, inputs, clones)

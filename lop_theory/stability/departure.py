@@ -79,6 +79,10 @@ def departures(
     on N at θ₀. Raises ``InvalidInput``."""
     _check(how)
     norm = float(at.start.norm())
+    if starts and not norm:
+        raise InvalidInput(
+            "model", 0.0, "is the norm of its weights, the unit of distances", "give --seeds 0 (seeds=())"
+        )
     first = at.curvature(at.start)
     linear = _on_the_manifold(at, space, [how.start * d for d in starts], how)
     found = []

@@ -390,6 +390,28 @@ def test_a_millionth_of_the_gradient_may_leave_the_manifold(share, on):
     assert found.on_manifold == on
 
 
+def test_weights_of_no_length_are_no_unit_of_distances():
+    from lop_theory.modules import expand
+    from lop_theory.stability import analyse
+
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
+    clone = expand(mlp().eval(), 2, example_input=x)
+    for parameter in clone.parameters():
+        nn.init.zeros_(parameter)
+    with pytest.raises(InvalidInput, match="is the norm of its weights, the unit of distances; give --seeds 0"):
+        analyse(clone, x, lambda y: (y - 1).square().mean())
+    found = analyse(clone, x, lambda y: (y - 1).square().mean(), settings=Settings(seeds=()))
+    assert found.kind == "saddle"
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.int64])
+def test_other_precisions_are_refused(precision):
+    from lop_theory.stability import analyse
+
+    with pytest.raises(InvalidInput, match=r"must be torch\.float64 or torch\.float32"):
+        analyse(mlp(), torch.ones(2, 4), torch.sum, settings=Settings(precision=precision))
+
+
 def test_the_module_is_the_command(capsys):
     assert entry(["missing.pt", "--data", "x.pt"]) == 2
     assert "missing.pt" in capsys.readouterr().err

@@ -32,7 +32,7 @@ from lop_theory.stability.departure import (
     _quadrature,
     departures,
 )
-from lop_theory.stability.inertia import flatness, no_curvature, whole
+from lop_theory.stability.inertia import flatness, inertia_of, no_curvature, whole
 from lop_theory.stability.krylov import random_start
 from lop_theory.stability.layout import Coordinates
 from lop_theory.stability.objective import Curvature, Objective, objective_of
@@ -335,6 +335,9 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     assert result.redistributions == 1
     assert no_curvature(spectrum, 1e-16) == pytest.approx(3e-9)
     assert no_curvature(spectrum, 1e-3) == pytest.approx(3e-3)  # all of it is rounding
+    single = extreme_spectrum(lambda v: 3 * v, everything, torch.ones(5))
+    assert no_curvature(single, 0.0) == pytest.approx(3e-4)  # in float32
+    assert inertia_of(torch.tensor([-1.0, -0.5, 0.0, 0.5]), 0.5, exact=True)[:3] == (1, 3, 0)
     assert result.form < 1e-12
     assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4
     steep = turned[:, 4]

@@ -1,22 +1,31 @@
 """Curvature on N that rounding alone makes is none: at exact minima, and where outputs are large beside errors."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lop_theory.stability import analyse, normal
+from lop_theory.stability import analyse, normal, rounding
 from lop_theory.stability.analysis import Settings
-from lop_theory.stability.objective import objective_of
-from lop_theory.stability.rounding import rounded, rounding_of
+from lop_theory.stability.krylov import Operator
+from lop_theory.stability.objective import Objective, objective_of
+from lop_theory.stability.rounding import Roundings, rounded, rounding_of
 from lop_theory.stability.subspace import Subspace, complement
 from tests.stability.nets import cloned
 
+Loss = Callable[[Tensor], Tensor]
+Asked = tuple[nn.Module, Tensor, Loss]
 
-def copies(width: int, times: int, seed: int, *, offset: float = 0.0) -> tuple[nn.Module, nn.Module, Tensor]:
-    """3 → width → 1, the same with every unit ``times`` times, and inputs."""
+
+def copies(
+    width: int, times: int, seed: int, *, outputs: int = 1, offset: float = 0.0
+) -> tuple[nn.Module, nn.Module, Tensor]:
+    """3 → width → outputs, the same with every unit ``times`` times, and inputs."""
     draw = torch.Generator().manual_seed(seed)
     small, large = (
-        nn.Sequential(nn.Linear(3, units), nn.Tanh(), nn.Linear(units, 1)).double() for units in (width, width * times)
+        nn.Sequential(nn.Linear(3, units), nn.Tanh(), nn.Linear(units, outputs)).double()
+        for units in (width, width * times)
     )
     with torch.no_grad():
         for parameter in small.parameters():
@@ -65,6 +74,98 @@ def test_float32_counts_no_curvature_that_is_not_there(offset) -> None:
     assert seen.kind == ("saddle" if offset <= 10 else "flat")
 
 
+def mse(target: Tensor) -> Loss:
+    return lambda y: (y - target.to(y)).square().mean()
+
+
+def frozen_below(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    """Of the last layer alone every squared error is convex, and flat along redistributions."""
+    large[0].requires_grad_(False)
+    return large, inputs, mse(small(inputs).detach() + 1)
+
+
+def saturated(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    large[0].bias.data.add_(50)
+    return large, inputs, mse(small(inputs).detach())
+
+
+def nothing(_: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    nn.init.zeros_(large[2].weight)
+    nn.init.zeros_(large[2].bias)
+    return large, inputs, mse(torch.zeros(1))
+
+
+class Shifted(nn.Module):
+    """By a number that is not trained."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.shift = inner, nn.Parameter(torch.tensor(1e3).double(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + self.shift
+
+
+class Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(nn.functional.layer_norm(x, x.shape[1:]))
+
+
+def shifted(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    return Shifted(large), inputs, mse(Shifted(small)(inputs).detach())
+
+
+def residual(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    inputs = 300 * inputs
+    return Residual(large), inputs, mse(Residual(small)(inputs).detach())
+
+
+def centred(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    """What float32 rounds of the inputs is much of what is left after their mean is taken off."""
+    inputs, norm = inputs + 1e4, nn.LayerNorm(3).double()
+    return nn.Sequential(norm, large), inputs, mse(small(norm(inputs)).detach())
+
+
+def distilled(small: nn.Module, large: nn.Module, inputs: Tensor) -> Asked:
+    """p − q is as exact as q, though p hardly depends on the weights where it is nearly 0 or 1."""
+    for model in (small, large):
+        model[2].weight.data.mul_(100)
+        model[2].bias.data.mul_(100)
+    classes = small(inputs).softmax(1).detach()
+    return large, inputs, lambda y: nn.functional.cross_entropy(y, classes.to(y))
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32])
+@pytest.mark.parametrize("case", [frozen_below, saturated, nothing, shifted, residual, centred, distilled])
+def test_what_rounding_alone_bends_is_flat(case, precision) -> None:
+    for seed in range(4):
+        outputs = {residual: 3, distilled: 4}.get(case, 1)
+        model, inputs, loss = case(*copies(2, 2, seed, outputs=outputs))
+        found = analyse(model, inputs, loss, settings=Settings(seeds=(), precision=precision))
+        assert found.kind == "flat"
+        assert found.inertia[:3] == (0, found.normal, 0)
+
+
+def test_float32_takes_no_digit_of_a_saturated_class_for_curvature() -> None:
+    """The loss rounds to 0: 1 − p is less than a unit of p, and so is every curvature."""
+    small, large, inputs = copies(2, 2, 0, outputs=2)
+    with torch.no_grad():
+        for model in (small, large):
+            model[2].weight.mul_(40)
+    best = small(inputs).argmax(1)
+    there, seen = (
+        analyse(large, inputs, lambda y: nn.functional.cross_entropy(y, best), settings=Settings(seeds=(), precision=p))
+        for p in (torch.float64, torch.float32)
+    )
+    assert there.kind == "saddle"
+    assert seen.inertia.negative <= there.inertia.negative
+    assert seen.inertia.positive <= there.inertia.positive
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_weights_are_rounded_along_the_manifold_each_in_proportion(dtype) -> None:
     case = cloned()
@@ -83,8 +184,67 @@ def test_weights_are_rounded_along_the_manifold_each_in_proportion(dtype) -> Non
     assert not rounded(torch.zeros_like(weights), space, 0).any()
 
 
+class Terms(nn.Module):
+    """Two views, one write in place, one product, one copy that nothing trains."""
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        product = w * x
+        return product, product.reshape(-1)[1:], product.clone().add_(0.0), 2 * x, (w > 0).double()
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_change_of_a_form_is_its_largest(dtype) -> None:
+def test_what_depends_on_weights_is_off_by_a_unit_and_nothing_else(dtype) -> None:
+    x, w = torch.linspace(1, 2, 64, dtype=dtype), torch.full((64,), 0.3, dtype=dtype, requires_grad=True)
+    unit = torch.finfo(dtype).eps
+    exact = Terms()(x, w)
+    with Roundings(0):
+        product, view, _, constant, mask = Terms()(x, w)
+    errors = (product - exact[0]).detach() / exact[0].detach() / unit
+    assert errors.abs().min() > 0.4
+    assert errors.abs().max() < 1.6
+    assert errors.min() < 0 < errors.max()
+    assert torch.equal(view, product[1:])
+    assert torch.equal(constant, exact[3])
+    assert torch.equal(mask, exact[4])
+    with Roundings(0):
+        again = Terms()(x, w)[0]
+    with Roundings(1):
+        other = Terms()(x, w)[0]
+    assert torch.equal(product, again)
+    assert not torch.equal(product, other)
+
+
+def test_derivatives_are_off_by_the_digits_of_what_they_sum_up_and_choices_by_none() -> None:
+    z = torch.tensor([25.0, -1.0, 0.5]).double().requires_grad_()
+    slope = torch.tensor([2.0, 2.0, 2.0]).double()
+
+    def pulled(function: Loss) -> tuple[Tensor, Tensor]:
+        one = torch.ones((), dtype=torch.float64, requires_grad=True)
+        (exact,) = torch.autograd.grad(function(z), z, slope)
+        with Roundings(0):
+            (found,) = torch.autograd.grad(function(z), z, one * slope, create_graph=True)
+        return exact, (found - exact).abs().detach() / 2.2e-16
+
+    exact, off = pulled(torch.tanh)
+    assert exact[0] == 0  # tanh 25 is 1
+    assert off.min() > 0.9
+    assert off.max() < 20
+    assert pulled(torch.relu)[1][1] == 0
+
+
+def test_whole_numbers_and_labels_stay_as_they_are_given() -> None:
+    given = torch.tensor([0.0, 1.0, -3.0, 0.5, 0.25, torch.inf]).double()
+    found = Roundings(0).off_fractions(given)
+    assert torch.equal(found[[0, 1, 2, 5]], given[[0, 1, 2, 5]])
+    assert (found != given)[3:5].all()
+    assert torch.equal(found, given) is False
+    labels = torch.tensor([1, 2])
+    assert Roundings(0).off_fractions(labels) is labels
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("signs", [(-4.0, 2.0), (4.0, -2.0)])
+def test_the_change_of_a_form_is_its_largest(signs, dtype) -> None:
     """L = ½ x₀ (a x₁² + b x₂²) at x = (c, 0, 0): H|_N = c diag(a, b), and ε moves c by u |c|."""
 
     class Form(nn.Module):
@@ -95,22 +255,52 @@ def test_the_change_of_a_form_is_its_largest(dtype) -> None:
         def forward(self, values: Tensor) -> Tensor:
             return self.x[0] * (values * self.x**2).sum() / 2
 
-    values = torch.tensor([0.0, -4.0, 2.0]).double()
+    values = torch.tensor([0.0, *signs]).double()
     at = objective_of(Form(), values, lambda y: y, dtype=dtype)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0, 1.0]).to(v), 2, 3)
     found = rounding_of(at, at.curvature(at.start).product, space)
-    assert found == pytest.approx(4 * 1.5 * torch.finfo(dtype).eps, rel=0.4)  # 1.5 moves by one or two units
+    assert 4 * 1.5 * torch.finfo(dtype).eps < found < 24 * 1.5 * torch.finfo(dtype).eps
 
 
-def test_the_largest_change_of_some_draws_counts() -> None:
+def test_the_largest_change_of_three_draws_counts(monkeypatch) -> None:
     case = cloned()
     space = normal(case.clones, case.where)
     at = objective_of(case.model, case.inputs, case.loss)
+    here, seeds = at.curvature(at.start).product, list[int]()
+
+    def otherwise(_: Objective, space: Subspace, seed: int) -> Operator:
+        seeds.append(seed)
+        return lambda v: here(v) + (1, -3, 2)[seed] * space.project(v)
+
+    monkeypatch.setattr(rounding, "_otherwise", otherwise)
+    assert rounding_of(at, here, space) == pytest.approx(3)
+    assert seeds == [0, 1, 2]
+
+
+def test_inputs_buffers_and_weights_are_rounded_and_the_model_is_not_touched() -> None:
+    read = list[tuple[Tensor, ...]]()
+
+    class Read(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
+            self.register_buffer("seen", torch.tensor([0.3, 2.0]).double())
+
+        def forward(self, given: Tensor) -> Tensor:
+            read.append((given, self.seen, self.x.detach()))
+            return (given * self.seen * self.x**2).sum()
+
+    model, given = Read(), torch.tensor([0.7, 3.0]).double()
+    at = objective_of(model, given, lambda y: y)
+    space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     here = at.curvature(at.start).product
-    sizes = []
-    for seed in range(3):
-        there = at.curvature(at.start + rounded(at.start, space, seed)).product
-        basis = torch.eye(space.ambient).double()
-        change = torch.stack([space.project(there(space.project(v)) - here(space.project(v))) for v in basis])
-        sizes.append(float(torch.linalg.matrix_norm(change, 2)))
-    assert 0.5 * max(sizes) < rounding_of(at, here, space) < 1.2 * max(sizes)
+    rounding_of(at, here, space)
+    exact, *others = read
+    assert len(others) == 3
+    for numbers in zip(exact, *others, strict=True):
+        units = [(number - numbers[0]) / numbers[0].clamp_min(0.1) / 2.2e-16 for number in numbers[1:]]
+        assert all(0.4 < abs(unit[0]) < 2.1 for unit in units)  # fractions, and the weight that is not 0
+        assert all(unit[1] == 0 for unit in units)
+    assert torch.equal(given, exact[0])
+    assert torch.equal(model.seen, exact[1])
+    assert torch.equal(model.x, exact[2])
