@@ -1,9 +1,8 @@
 """One pass of a model that leaves no trace: parameters, gradients, buffers, modes, random streams and the statistics
 of companions are as before, bit for bit."""
 
-import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.metrics.watch import Before, See, Watch
 from lop_theory.trace import as_arguments, random_state
 from lop_theory.trace.caches import attributes_kept
+from lop_theory.trace.eager import eager
 
 Run = Callable[[Any], Any]
 OBSERVER = "lop_theory_observer"
@@ -64,7 +64,7 @@ def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
         with watch:
             return functional_call(model, buffers, args, kwargs)
 
-    with random_state(), attributes_kept(model), _observers_off(model), _eager():
+    with random_state(), attributes_kept(model), _observers_off(model), eager():
         yield run
 
 
@@ -105,9 +105,3 @@ def _observers_off(model: nn.Module) -> Generator[None]:
         for table, hooks in before:
             table.clear()
             table.update(hooks)
-
-
-def _eager() -> Any:
-    """A compiled model runs as Python: its calls cannot be seen otherwise."""
-    stance = getattr(torch.compiler, "set_stance", None)
-    return nullcontext() if stance is None or "torch._dynamo" not in sys.modules else stance("force_eager")

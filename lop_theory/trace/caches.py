@@ -13,9 +13,11 @@ _INTERNAL = frozenset(vars(nn.Module()))
 
 @contextmanager
 def attributes_kept(model: nn.Module) -> Generator[None]:
-    """Within, calls may write plain attributes of modules, and into lists, dicts and sets among them; afterwards they
-    are as before. A tensor that one pass caches is of that pass alone: of its gradients, its precision, its trace."""
+    """Within, calls may write plain attributes of modules, and into lists, dicts and sets among them, and make
+    children, parameters and buffers; afterwards they are as before. A tensor that one pass caches is of that pass
+    alone: of its gradients, its precision, its trace."""
     before = {m: {k: v for k, v in vars(m).items() if k not in _INTERNAL} for m in model.modules()}
+    tables = [(table, dict(table)) for m in before for table in (m._parameters, m._buffers, m._modules)]
     values = [v for attributes in before.values() for v in attributes.values() if type(v) in (dict, list, set)]
     contents = [(v, copy.copy(v)) for v in values]
     try:
@@ -28,6 +30,10 @@ def attributes_kept(model: nn.Module) -> Generator[None]:
             for name in vars(module).keys() - attributes.keys() - _INTERNAL:
                 del vars(module)[name]
             vars(module).update(attributes)
+        for table, held in tables:
+            if [(k, id(v)) for k, v in table.items()] != [(k, id(v)) for k, v in held.items()]:
+                table.clear()
+                table.update(held)
 
 
 @contextmanager

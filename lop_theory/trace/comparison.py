@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.caches import attributes_kept, caches_off
+from lop_theory.trace.eager import eager
 from lop_theory.trace.modes import watched_mode
 from lop_theory.trace.passes import keep, kept
 from lop_theory.trace.program import Program, run, state_of
@@ -114,7 +115,7 @@ def asks(model: nn.Module, given: Arguments) -> bool:
     """Whether a pass of the model, which serves nothing else, asks for its mode; one that fails when watched may."""
     as_it_was = attributes_kept(model)
     try:
-        with random_state(0, python=0), as_it_was, caches_off(model), _own_buffers(model), watched_mode(model) as asked:
+        with random_state(0, python=0), as_it_was, _own_buffers(model), eager(), watched_mode(model) as asked:
             _pass(lambda args, kwargs: model(*args, **kwargs), given, {})
     except Exception:
         return True
@@ -150,6 +151,10 @@ def program_pass(
 
     with random_state(seed):
         found = _pass(call, given, {name: leaves[id(p)] for name, p in _trainable(model).items()}, receive)
+    told = {id(state[program.state[holder]]) for holder in program.updates if holder in program.state}
+    for name, tensor in state_of(model).items():
+        if id(state[name]) not in told and difference(state[name].detach(), tensor.detach()) is not None:
+            raise NotTraceable(name, "the trace is not the model: it writes into this tensor and does not say so")
     return found._replace(buffers=state)
 
 
@@ -270,8 +275,8 @@ def _agree(model: nn.Module, program: Program, given: Arguments, theirs: Pass) -
         if reason is not None:
             where = _first_module(model, program, given) or type(model).__name__
             raise NotTraceable(where, f"the trace is not the model: output {k} {reason}")
-    for name, buffer in theirs.buffers.items():
-        reason = difference(mine.buffers[name], buffer)
+    for name in filter(mine.buffers.__contains__, theirs.buffers):  # the call may give one another name, too
+        reason = difference(mine.buffers[name], theirs.buffers[name])
         if reason is not None:
             raise NotTraceable(name, f"the trace is not the model: this buffer {reason} after a call")
     for k, (a, b) in enumerate(zip(mine.input_gradients, theirs.input_gradients, strict=True)):

@@ -123,6 +123,10 @@ class _Attributes(dict[str, Any]):
         self._noted(key)
         return _said(super().get(key, default))
 
+    def pop(self, key: str, *default: Any) -> Any:
+        self._noted(key)
+        return _said(super().pop(key, *default))
+
     def setdefault(self, key: str, default: Any = None) -> Any:
         self._noted(key)
         return _said(super().setdefault(key, default))

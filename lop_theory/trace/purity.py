@@ -43,9 +43,9 @@ def _is_pure_call(node: Node) -> bool:
 
 
 def _updates_statistics(node: Node) -> bool:
-    """``batch_norm(input, weight, bias, mean, variance, training, …)`` reads its statistics in evaluation, if it has
-    any."""
-    return operator_name(node) != "batch_norm" or (node.args[3] is not None and node.args[5] is not False)
+    """``batch_norm`` and ``instance_norm(input, weight, bias, mean, variance, training, …)`` read their statistics in
+    evaluation, if they have any."""
+    return node.args[3] is not None and node.args[5] is not False
 
 
 class _Rewriting(NamedTuple):
@@ -81,17 +81,17 @@ def _write_elsewhere(exported: torch.export.ExportedProgram) -> None:
             node.target = pure
             now.replace(node.args[0], node, after=node)
         elif _writes_alone(node, now):
-            _update_elsewhere(node, now)
+            (_update_batch if operator_name(node) == "batch_norm" else _update_instances)(node, now)
     _return_buffers(now)
 
 
 def _writes_alone(node: Node, now: _Rewriting) -> bool:
-    """Whether it is a ``batch_norm`` that writes running statistics of which nobody holds a view."""
-    writes = operator_name(node) == "batch_norm" and _updates_statistics(node)
+    """Whether it writes running statistics, of which nobody holds a view."""
+    writes = operator_name(node) in WRITES_UNSEEN and _updates_statistics(node)
     return writes and all(_nobody_else_sees(node, kept, now) for kept in node.args[3:5])
 
 
-def _update_elsewhere(node: Node, now: _Rewriting) -> None:
+def _update_batch(node: Node, now: _Rewriting) -> None:
     """``batch_norm`` with its new running statistics as results."""
     ops, graph, (_, _, _, mean, variance, *_) = torch.ops.aten, now.exported.graph, node.args
     with graph.inserting_before(node):
@@ -105,6 +105,26 @@ def _update_elsewhere(node: Node, now: _Rewriting) -> None:
     graph.erase_node(node)
     for old, new in zip((mean, variance), results[1:], strict=True):
         now.replace(old, new, after=call)
+
+
+def _update_instances(node: Node, now: _Rewriting) -> None:
+    """``instance_norm``, whose outputs do not depend on its running statistics: these go towards the means, over the
+    batch, of those of the instances; variances are unbiased."""
+    ops, values, (_, _, _, *kept, _, momentum, _, _) = torch.ops.aten, node.args[0], node.args
+    space = list(range(2, values.meta["val"].dim()))
+
+    def call(target: Any, *args: Any) -> Node:
+        with now.exported.graph.inserting_before(node):
+            made = now.exported.graph.call_function(target, args)
+        made.meta = {**node.meta, "val": target(*fx.map_arg(args, lambda given: given.meta["val"]))}
+        now.order[made] = now.order[node]
+        return made
+
+    values = call(ops.detach.default, values)
+    seen = call(ops.mean.dim, values, [0, *space]), call(ops.mean.dim, call(ops.var.dim, values, space), [0])
+    for old, new in zip(kept, seen, strict=True):
+        now.replace(old, call(ops.lerp.Scalar, old, new, momentum), after=node)
+    node.args = (*node.args[:3], None, None, *node.args[5:])
 
 
 def _return_buffers(now: _Rewriting) -> None:

@@ -40,7 +40,15 @@ from lop_theory.trace.modes import mode, modes_of, only_asks
 from lop_theory.trace.program import Input, Node, Program, operator_name, state_of
 from lop_theory.trace.purity import purified
 from lop_theory.trace.random import random_state
-from lop_theory.trace.unseen import NotTraceable, one_line, refuse_hooks, refuse_scripts, refuse_shared_memory
+from lop_theory.trace.unseen import (
+    NotTraceable,
+    one_line,
+    refuse_hooks,
+    refuse_objects,
+    refuse_scripts,
+    refuse_shared_memory,
+    refuse_unmade,
+)
 
 
 class _Kept(NamedTuple):
@@ -103,6 +111,7 @@ def _traces(model: nn.Module, example_input: Any, modes: tuple[bool, ...]) -> di
     args, kwargs = as_arguments(example_input)
     _require_entries((args, kwargs))
     refuse_scripts(model)
+    refuse_unmade(model)
     found, unknown = {}, object()  # how a model without a fingerprint is built: as it is in this call, and no other
     for training in modes:
         with mode(model, training=training):
@@ -197,6 +206,7 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], exp
                 f"torch.export cannot trace it: {one_line(error)}",
                 "see torch.export's documentation",
             ) from error
+    refuse_objects(model, pure)
     return _program(model, pure, args, kwargs)
 
 

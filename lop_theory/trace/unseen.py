@@ -5,7 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import BackwardCFunction
+from torch.export.graph_signature import InputKind
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -35,6 +38,27 @@ def refuse_scripts(model: nn.Module) -> None:
             raise NotTraceable(
                 name or "(top)", "is TorchScript, in which no trace looks", "pass the module it was made of"
             )
+
+
+def refuse_unmade(model: nn.Module) -> None:
+    """Raise :class:`NotTraceable` for parameters and buffers that the first call will make."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise NotTraceable(name, "has no shape yet", "call the model once before")
+
+
+def refuse_objects(model: nn.Module, exported: torch.export.ExportedProgram) -> None:
+    """Raise :class:`NotTraceable` for what a graph holds besides tensors and numbers (a ``torch.Generator``), and for
+    tensors that the call itself has made."""
+    for spec in exported.graph_signature.input_specs:
+        if spec.kind == InputKind.CUSTOM_OBJ:
+            kind = type(exported.constants[str(spec.target)]).__name__
+            raise NotTraceable(
+                type(model).__name__, f"computes with a {kind} of its own, which no trace shows", "leave it out"
+            )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers(), *exported.constants.items()):
+        if isinstance(tensor, FakeTensor):
+            raise NotTraceable(name, "is made by the first call", "call the model once before")
 
 
 def refuse_hooks(model: nn.Module) -> None:

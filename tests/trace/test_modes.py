@@ -4,6 +4,7 @@ import copy
 import inspect
 import logging
 import pickle
+import random
 import threading
 from functools import cache, partial, wraps
 from operator import attrgetter
@@ -18,6 +19,7 @@ from torch.utils import _pytree as pytree  # noqa: E402
 
 from lop_theory.modules import certify, expand  # noqa: E402
 from lop_theory.trace import NotTraceable, run, state_of, trace, traces, tracing  # noqa: E402
+from lop_theory.trace.comparison import asks  # noqa: E402
 from lop_theory.trace.modes import mode, modes_of, only_asks, watched_mode  # noqa: E402
 
 X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -348,6 +350,8 @@ def test_what_is_held_and_does_not_look_needs_no_second_trace():
 LOOKUPS = {
     "get": lambda s: vars(s).get("training"),
     "with a default": lambda s: vars(s).get("training", True),
+    "taken out": lambda s: (vars(s).pop("training"), vars(s).update(training=s.inner.training))[0] is True,
+    "taken out or not": lambda s: (vars(s).pop("training", 0), vars(s).update(training=s.inner.training))[0] is True,
     "put there if missing": lambda s: vars(s).setdefault("training", True),
     "items": lambda s: next(value for name, value in vars(s).items() if name == "training"),
     "names": lambda s: next(dict.get(vars(s), name) for name in vars(s) if name == "training"),
@@ -362,6 +366,7 @@ LOOKUPS = {
     "a reader": lambda s: attrgetter("__" + "dict__")(s)["training"],
     "whether": lambda s: vars(s)["training"] is True,
     "without asking": lambda s: dict.get(vars(s), "training"),
+    "hashed": lambda s: hash(dict.get(vars(s), "training")) == hash(True),
     "printed": lambda s: "'training': True" in f"{vars(s)}",
     "compared": lambda s: vars(s) == {**dict.copy(vars(s)), "training": True},
     "run in": lambda s: eval("training", vars(s), {}),
@@ -470,6 +475,92 @@ def test_after_a_watch_all_is_as_it_was_but_for_what_was_written():
     assert type(table) is dict
     assert (model[0].written, model[0].another, hasattr(model[0], "in_features")) == (1, 2, False)
     assert table["training"] is mode
+
+
+def test_a_mode_that_a_call_sets_stays_set():
+    model = nn.Sequential(nn.ReLU(), nn.ReLU())
+    with watched_mode(model):
+        model[0].training = False
+        vars(model[1])["training"] = False
+    assert modes_of(model) == (True, False, False)
+
+
+def test_a_mode_that_is_no_truth_value_is_what_it_is():
+    model = nn.ReLU()
+    model.training = 1
+    with watched_mode(model) as asked:
+        assert type(dict.get(vars(model), "training")) is int
+        assert model.training == 1
+    assert asked == [nn.ReLU]
+    assert vars(model)["training"] == 1
+
+
+def test_one_watch_at_a_time():
+    begun, ended, seen = threading.Event(), threading.Event(), []
+
+    def second():
+        begun.wait()
+        with watched_mode(nn.Identity()):
+            seen.append(ended.is_set())
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with watched_mode(nn.Identity()):
+        begun.set()
+        thread.join(0.3)
+        assert thread.is_alive()
+        ended.set()
+    thread.join()
+    assert seen == [True]
+
+
+def test_whether_a_model_asks_leaves_no_trace():
+    """Its inputs, its attributes and tables, and all random numbers are as before, also where it raises."""
+
+    def function(s, x):
+        x.mul_(2)
+        s.count, s.drawn = s.count + 1, (random.random(), torch.rand(1))
+        s.register_buffer("made", x), s.add_module("child", nn.ReLU())
+        s.l.weight.grad = x
+        raise ValueError(torch.is_grad_enabled()) if s.raises else ValueError
+
+    for raises in (True, False):
+        model = Outer(function, l=nn.Linear(3, 3), raises=raises, count=0)
+        given, states = X.clone(), (random.getstate(), torch.get_rng_state())
+        before = {name: value for name, value in vars(model).items() if not isinstance(value, dict)}
+        tables = {name: list(value) for name, value in vars(model).items() if isinstance(value, dict)}
+        assert asks(model, ((given,), {}))
+        assert torch.equal(given, X)
+        assert random.getstate() == states[0]
+        assert torch.equal(torch.get_rng_state(), states[1])
+        assert {name: value for name, value in vars(model).items() if not isinstance(value, dict)} == before
+        assert {name: list(value) for name, value in vars(model).items() if isinstance(value, dict)} == tables
+
+
+def test_the_pass_that_asks_is_a_pass_with_gradients_on_the_same_numbers():
+    seen = []
+
+    def function(s, x):
+        seen.append((torch.is_grad_enabled(), random.random(), float(torch.rand(1)), x.requires_grad))
+        return s.l(x)
+
+    model = Outer(function, l=nn.Linear(3, 3))
+    for seed in (1, 2):
+        random.seed(seed)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            assert not asks(model, ((X,), {}))
+    assert seen[0] == seen[1]
+    assert (seen[0][0], seen[0][3]) == (True, True)
+
+
+def test_compiled_parts_are_asked_as_they_are_written(capfd):
+    """Guards of a compiled call would look into the watched tables, and say on stderr that they cannot."""
+    inner = torch.compile(Clip(), backend="eager")
+    model = Outer(lambda s, x: s.inner(x), inner=inner)
+    assert asks(model, ((X,), {}))
+    found = capfd.readouterr()
+    assert (found.out, found.err) == ("", "")
 
 
 def test_modes_and_what_a_class_does_with_them_are_put_back():

@@ -34,7 +34,7 @@ PURE = {
     operator.getitem: True, math.ceil: True, OPS._validate_sparse_coo_tensor_args.default: True,
     OPS._assert_tensor_metadata.default: True, OPS.split.Tensor: True,
     OPS.add_.Tensor: False, OPS.chunk.default: True, OPS.expand_as.default: False, OPS.lift_fresh_copy.default: False,
-    OPS.instance_norm.default: False, torch.ops.higher_order.wrap_with_set_grad_enabled: False,
+    torch.ops.higher_order.wrap_with_set_grad_enabled: False,
 }  # fmt: skip
 
 
@@ -44,8 +44,9 @@ def test_what_is_pure_as_it_is():
     assert {target: purity._is_pure_call(graph.call_function(target, (x,))) for target in PURE} == PURE
     assert not purity._is_pure_call(graph.create_node("get_attr", "region"))
     for mean, training, pure in ((None, True, True), (x, True, False), (x, False, True), (None, False, True)):
-        call = graph.call_function(OPS.batch_norm.default, (x, None, None, mean, mean, training, 0.1, 1e-5, False))
-        assert purity._is_pure_call(call) is pure
+        for norm in (OPS.batch_norm.default, OPS.instance_norm.default):
+            call = graph.call_function(norm, (x, None, None, mean, mean, training, 0.1, 1e-5, False))
+            assert purity._is_pure_call(call) is pure
 
 
 @pytest.mark.parametrize("names", [["relu", "add"], ["relu", "relu_", "add"], ["relu_"]])

@@ -4,7 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch.nn.parameter import is_lazy  # noqa: E402
 
+from lop_theory.trace import trace  # noqa: E402
 from lop_theory.trace.unseen import (  # noqa: E402
     GradientFlags,
     HookWatch,
@@ -17,9 +19,55 @@ from lop_theory.trace.unseen import (  # noqa: E402
     refuse_scripts,
     refuse_shared_memory,
 )
+from tests.trace.nets import Model, X  # noqa: E402
 
 BASE = torch.arange(24.0)
 TABLE = BASE[:12].reshape(3, 4)
+
+
+def made_late(kind):
+    """A model whose first call makes a child, a parameter or a buffer."""
+
+    def forward(s, x):
+        if not hasattr(s, "late"):
+            s.late = {"child": nn.Linear(5, 4), "parameter": nn.Parameter(torch.ones(5, 4)), "buffer": None}[kind]
+        if kind == "buffer" and s.late is None:
+            del s.late
+            s.register_buffer("late", torch.ones(5, 4))
+        return s.late(x.float()) if kind == "child" else x.float() @ s.late
+
+    return Model(forward)
+
+
+@pytest.mark.parametrize("kind", ["child", "parameter", "buffer"])
+def test_what_the_first_call_makes_is_asked_for_and_not_left_in_the_model(kind):
+    model = made_late(kind)
+    names = [*model.state_dict()]
+    with pytest.raises(NotTraceable, match=r"late.*is made by the first call; call the model once before"):
+        trace(model, X)
+    assert [*model.state_dict()] == names
+    assert not hasattr(model, "late")
+    model(X)
+    assert trace(model, X)
+
+
+@pytest.mark.parametrize("late", [lambda: nn.LazyLinear(4), nn.LazyBatchNorm1d])
+def test_parameters_without_a_shape_are_asked_for(late):
+    model = nn.Sequential(late(), nn.Tanh())
+    with pytest.raises(NotTraceable, match=r"'0\.\w+': has no shape yet; call the model once before"):
+        trace(model, X.float())
+    assert all(is_lazy(parameter) for parameter in model.parameters())
+    model(X.float())
+    assert trace(model, X.float())
+
+
+def test_a_generator_of_ones_own_is_refused_by_name_where_it_is_used():
+    model = Model(lambda s, x: s.o(s.a(x)) + torch.rand(3, generator=s.own))
+    model.own = torch.Generator()
+    with pytest.raises(NotTraceable, match="'Model': computes with a Generator of its own"):
+        trace(model, X)
+    model.function = lambda s, x: s.o(s.a(x))
+    assert trace(model, X)
 
 
 def shares(written, other):
