@@ -90,14 +90,11 @@ def flatness(
     rows = (found.images == 0).all(1)
     within = torch.stack([flat.project(column) for column in kernel.T], dim=1) if kernel.shape[1] else kernel
     parts = [_inside(kernel, within), _inside(kernel, kernel * rows[:, None])]
-    both = torch.linalg.matrix_rank(torch.cat(parts, dim=1), tol=1e-3) if kernel.shape[1] else 0
-    rest = kernel.shape[1] - int(both)
+    rest = kernel.shape[1] - int(torch.linalg.matrix_rank(torch.cat(parts, dim=1), tol=1e-3))
     return Flat(flat.dimension, form, kernel.shape[1], parts[0].shape[1], parts[1].shape[1], rest)
 
 
 def _inside(kernel: Tensor, projected: Tensor) -> Tensor:
     """A basis of what of a space (orthonormal columns) lies in another, from their projections onto it."""
-    if not kernel.shape[1]:
-        return kernel
     _, lengths, rotation = torch.linalg.svd(projected, full_matrices=False)
     return kernel @ rotation[lengths >= INSIDE].T

@@ -47,7 +47,7 @@ def _whole(_: Any, result: Any) -> Tensor:
 
 
 def _extreme(args: Any, result: Any) -> Tensor:
-    dims, keep = (*args[1:], [], False)[:2] if len(args) < 3 else args[1:3]
+    dims, keep = (*args[1:], [], False)[:2]
     wide = result if keep or not dims else _unsqueezed(result, dims, args[0].dim())
     return args[0] == wide
 
@@ -61,7 +61,7 @@ def _unsqueezed(result: Tensor, dims: Any, total: int) -> Tensor:
 def _norm(args: Any, result: Any) -> Tensor:
     order = args[1] if len(args) > 1 else 2
     if math.isinf(order):
-        return _extreme((args[0].abs(), *args[2:4]), result)
+        return _extreme((args[0].abs(), *args[2:]), result)
     return (args[0] if order < 2 else result).sign()
 
 

@@ -156,6 +156,7 @@ def test_refusals():
     assert capture_probability(0.5, 1.0, 1.0, 0.0) == 1.0
     assert capture_probability(0.5, 1.0, 0.0, 0.0) == 0.0
     assert capture_probability(0.25, 1.0, 0.5, 2.0) == 1 - 0.25**1.5
+    assert capture_probability(0.5, 2.0, 0.5, 2.0) == 1 - 0.25**1.5
     for distance, radius in ((0.0, 1.0), (1.0, 1.0), (-1.0, 1.0)):
         with pytest.raises(InvalidInput):
             capture_probability(distance, radius, 1.0, 1.0)

@@ -22,6 +22,7 @@ from lop_theory.stability import (
     normal,
     redistributions,
 )
+from lop_theory.stability import found as found_module
 from lop_theory.stability.analysis import Settings, _sharpness, _step_size
 from lop_theory.stability.departure import (
     Descent,
@@ -135,6 +136,43 @@ def test_a_loss_that_rises_is_predicted_and_chaos_is_not(base, start, step_size,
     else:
         assert one.predictable is None
         assert one.along == one.measured
+
+
+def test_descent_that_becomes_no_number_on_the_way_is_said_so() -> None:
+    """L = √(1 − x₁²) − x₁²: past 1 there is none."""
+
+    class Edge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values * (torch.sqrt(1 - self.x[1] ** 2) - self.x[1] ** 2)
+
+    at = objective_of(Edge(), torch.ones(()).double(), lambda y: y)
+    space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
+    point = torch.tensor([1.0, 1e-3]).double()
+    with pytest.raises(InvalidInput, match=r"step size=0\.5: makes descent diverge|is not finite"):
+        _descend(at, space, point, Descent(0.5, 1e-3, 100.0, 500))
+
+
+def test_a_departure_is_measured_on_the_side_of_its_direction() -> None:
+    """L = −x₁²/2 + x₁³: downhill along −1 it goes faster than along 1, where it is caught."""
+
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values * (-(self.x[1] ** 2) / 2 + self.x[1] ** 3)
+
+    at = objective_of(Slope(), torch.ones(()).double(), lambda y: y)
+    space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
+    away = torch.tensor([0.0, 1.0]).double()
+    found = departures(at, space, [away, -away], (-1.0, -1.0), Descent(0.1, 1e-2, 0.4, 300))
+    assert found[0].measured == math.inf
+    assert found[1].measured < found[1].along
 
 
 def test_the_last_step_counts() -> None:
@@ -341,6 +379,8 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     assert result.form < 1e-12
     assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4
     steep = turned[:, 4]
+    both = turned[:, [1, 4]]
+    assert flatness(at, Subspace(lambda v: both @ (both.T @ v), 2, 5), 3.0, 1e-9, found).form == pytest.approx(1 / 3)
     other = flatness(at, Subspace(lambda v: (steep @ v) * steep, 1, 5), 3.0, 1e-9, found)
     assert other[2:] == (3, 0, 1, 2)
     assert other.form == pytest.approx(1 / 3)
@@ -366,6 +406,7 @@ def test_the_step_of_a_form(curved, given, step) -> None:
     spectrum = extreme_spectrum(at.product, everything, torch.ones(5).double())
     assert _sharpness(at, spectrum) == pytest.approx(curved)
     assert _step_size(curved, given) == pytest.approx(step)
+    assert _step_size(math.inf, None) == 1.0
     if curved:
         with pytest.raises(InvalidInput, match=r"step size=0\.51: is above 2/4"):
             _step_size(curved, 0.51)
@@ -438,6 +479,14 @@ def test_a_profile_tells_its_own_clones_alone() -> None:
     where = coordinates(clone)
     told, traced = (normal(clones_of(clone, x, given), where).dimension for given in (clone.profile, None))
     assert told < traced
+
+
+def test_what_a_detection_has_traced_is_not_traced_again(monkeypatch) -> None:
+    base, x = mlp(nn.Tanh)
+    clone = expand(base, 2, example_input=x, traced=True)
+    known = detect(clone, x)
+    monkeypatch.setattr(found_module, "structure", lambda *_: pytest.fail("traced"))
+    assert clones_of(clone, x, known).summed
 
 
 class Stored(nn.Module):

@@ -70,6 +70,14 @@ def test_the_distance_to_life_is_reached_and_not_undercut(seed: int) -> None:
         assert (x @ (w[unit] + best[:3]) + b[unit] + best[3] > 0).any()
 
 
+def test_inputs_of_one_value_and_weights_of_none_are_certified() -> None:
+    first = torch.tensor([[1.0]]), torch.tensor([-3.0])
+    assert certified_frozen([first], 2.0, 2.0)[0].tolist() == [True]
+    second = torch.tensor([[0.0, -1.0], [1e-9, -1.0]]), torch.tensor([-1.0, -1.0])
+    active = torch.tensor([[1.0], [1.0]]), torch.tensor([0.0, 0.0])
+    assert certified_frozen([active, second], 0.0, 1.0)[1].tolist() == [True, False]
+
+
 def test_a_unit_without_weights_rests_on_its_kink_and_is_not_certified() -> None:
     (mask,) = certified_frozen([(torch.zeros(2, 3), torch.tensor([0.0, -1.0]))], -1.0, 1.0)
     assert mask.tolist() == [False, True]

@@ -1,5 +1,7 @@
 """Tangent space, normal space and redistributions against bases built by enumeration."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,8 @@ from torch import nn
 
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import clones_of_layers, coordinates, normal, redistributions, spanned, tangent
+from lop_theory.stability.layout import Coordinates
+from lop_theory.stability.manifold import clones_of_structure
 from lop_theory.stability.subspace import Subspace
 from tests.stability.nets import cloned, indicator_basis, profile_labels
 
@@ -43,6 +47,16 @@ def test_dimensions_and_orthogonality_for_any_blocks(first: list[int], second: l
             sums = torch.zeros(moved[name].shape[0], 3).double().index_add_(1, torch.tensor(block), moved[name])
             assert sums.abs().max() < 1e-12
         assert all(not moved[name].any() for name in where.names if name not in ("2.weight", "4.weight"))
+
+
+@pytest.mark.parametrize(("along", "summed"), [({0, 1}, 1), ({0}, 0), ({0, 2}, 0), ({1, 2}, 1)])
+def test_of_two_dimensions_the_second_is_summed_over_by_custom(along, summed) -> None:
+    roles = SimpleNamespace(owner={"w": "o", "b": "p"}, along={"o": along})
+    found = SimpleNamespace(blocks={"w": [[0, 0], [0, 1]], "b": [[0, 0]]}, roles=roles)
+    where = Coordinates(("w", "b"), ((2, 2), (2,)))
+    clones = clones_of_structure(found, where)  # type: ignore[arg-type]
+    assert clones.summed == {"w": summed}
+    assert clones.labels["w"][1] is None
 
 
 def test_where_nothing_is_cloned_nothing_spans() -> None:

@@ -178,6 +178,15 @@ def test_ten_eigenvalues_can_be_five_at_each_end() -> None:
     assert [p.value for p in found.lowest] == pytest.approx([1, 2, 3, 4, 5])
 
 
+def test_five_values_are_not_ten() -> None:
+    """Five steep directions are as good as all that the start has."""
+    matrix = torch.cat([torch.arange(1.0, 6), torch.linspace(0.1, 0.2, 35)]).double()
+    start = torch.cat([torch.ones(5), torch.full((35,), 1e-6)]).double()
+    found = extreme_spectrum(lambda v: matrix * v, Subspace(lambda v: v, 40, 40), start, count=5)
+    assert found.products >= 10
+    assert len(found.lowest) == len(found.highest) == 5
+
+
 def test_thirty_products_unless_asked_otherwise() -> None:
     case, vectors = cloned(), list[torch.Tensor]()
     at = case.at

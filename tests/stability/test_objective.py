@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lop_theory.errors import InvalidInput
 from lop_theory.stability import curvature, objective_of
 from lop_theory.stability.attention import math_attention
-from lop_theory.stability.pieces import small_step
+from lop_theory.stability.pieces import _real, small_step
 
 
 class Attention(nn.Module):
@@ -220,6 +220,9 @@ KINKED = {
     "clamp elsewhere": lambda z: (z + 5).clamp(5.0, 9.0),
     "hardtanh as it comes": lambda z: nn.functional.hardtanh(z + 1),
     "threshold in place": lambda z: nn.functional.threshold_(z.clone(), 0.0, 0.0),
+    "threshold in place, to another number": lambda z: nn.functional.threshold_(z.clone(), 0.0, 5.0),
+    "amax of rows": lambda z: torch.stack([z, -z, z / 2], 1).amax(1),
+    "amax of rows, kept": lambda z: torch.stack([z, -z, z / 2], 1).amax(1, keepdim=True),
     "cummin": lambda z: torch.stack([z, 2 * z]).cummin(0).values,
     "fmod": lambda z: torch.fmod(z + 0.7, 0.7),
     "copysign": lambda z: torch.copysign(z + 1, z),
@@ -264,6 +267,28 @@ def test_what_has_a_first_derivative_alone_is_said_so(function, name) -> None:
     at = objective_of(Layer(function), torch.ones(2), lambda y: y.square().sum(), dtype=torch.float64)
     with pytest.raises(InvalidInput, match=f"model='{name}': has no second derivative"):
         at.check_second_order()
+
+
+def test_a_loss_that_is_level_has_no_second_order_to_be_wrong() -> None:
+    at = objective_of(Layer(lambda z: 0 * z), torch.ones(2), lambda y: y.sum(), dtype=torch.float64)
+    at.check_second_order()
+
+
+def test_a_loss_is_one_real_number_and_called_by_what_it_is_else() -> None:
+    for loss, what in (
+        (lambda y: y.sum().long(), r"tensor of shape \(\)"),
+        (lambda y: y, r"tensor of shape \(2,\)"),
+        (lambda y: [y], "list"),
+    ):
+        at = objective_of(Layer(torch.sin), torch.ones(2), loss, dtype=torch.float64)
+        with pytest.raises(InvalidInput, match=f"loss='{what}': must be one real number"):
+            at.curvature(at.start)
+
+
+def test_operators_without_arguments_are_not_looked_at() -> None:
+    assert not _real(())
+    assert not _real((3, torch.ones(1)))
+    assert _real((torch.ones(1),))
 
 
 def test_a_parameter_that_nothing_reads_has_neither_slope_nor_curvature() -> None:

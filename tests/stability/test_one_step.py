@@ -55,6 +55,10 @@ def test_false_for_a_biased_gradient_and_for_the_curvature_of_the_start():
     assert loss(Fraction(0)) - loss(step) == Fraction(-19, 2) < gain == Fraction(1, 2)
 
 
+def test_the_guaranteed_gain_is_that_of_a_parabola():
+    assert gain_at(Fraction(1, 3), Fraction(2), Fraction(5), Fraction(3, 2)) == Fraction(2, 3) - Fraction(5, 12)
+
+
 def test_refusals():
     for bad in ((0, 1, 1), (2, 1, 1), (1, 1, 0), (float("nan"), 1, 1)):
         with pytest.raises(InvalidInput):
