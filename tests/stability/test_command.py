@@ -399,7 +399,9 @@ def test_pictures_have_known_suffixes(suffix, tmp_path):
 
 
 def test_without_data_there_is_one_line(capsys):
-    assert run(capsys, FACTORY)[0] == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([FACTORY])
+    assert "required: --data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sources", [1, 2])
