@@ -95,7 +95,6 @@ def _analysed(options: Namespace) -> Analysis:
         if options.widen < 2:
             raise InvalidInput("--widen", options.widen, "must be at least 2", "2 makes two clones of every unit")
         model = expand(model, options.widen, example_input=inputs, redistribute=options.redistribute)
-        model.train(options.train_mode)
     return analyse(model, inputs, loss, settings=settings)
 
 

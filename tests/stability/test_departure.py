@@ -23,7 +23,7 @@ from lop_theory.stability import (
     redistributions,
 )
 from lop_theory.stability import found as found_module
-from lop_theory.stability.analysis import Settings, _sharpness, _step_size
+from lop_theory.stability.analysis import Settings, _sharpness, _starts, _step_size
 from lop_theory.stability.departure import (
     Descent,
     _check,
@@ -181,6 +181,28 @@ def test_the_last_step_counts() -> None:
     assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 5)) == 5
     assert _constant(values, weights, Descent(1.0, 1.0, 32.0, 4)) == math.inf
     _check(Descent(1.0, 1.0, 32.0, limit=1, products=1))
+
+
+@pytest.mark.parametrize(("limit", "reached"), [(5, True), (4, False)])
+def test_all_four_count_steps_up_to_the_limit(limit, reached) -> None:
+    """L = −x₁²/2 at step 1: distances double, and 1/2 is reached from 1/64 at the fifth step."""
+
+    class Ridge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return -values * self.x[1] ** 2 / 2
+
+    at = objective_of(Ridge(), torch.ones(()).double(), lambda y: y)
+    space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
+    (one,) = departures(
+        at, space, [torch.tensor([0.0, 1.0]).double()], (-1.0, -1.0), Descent(1.0, 1 / 64, 1 / 2, limit)
+    )
+    assert one.steps == (5, 5, 5, 5) if reached else one.steps == (5, math.inf, math.inf, math.inf)
+    assert one.distances == one.linear == tuple(2.0**t / 64 for t in range(limit + 1))
+    assert one.predictable is None
 
 
 @pytest.mark.parametrize(("start", "lost"), [(2.4e-16, False), (2.6e-16, True)])
@@ -513,6 +535,17 @@ def test_redistributions_are_tested_not_guessed() -> None:
     analysis = analyse(clone, ids, lambda y: y.square().mean(), found, settings=Settings(seeds=()))
     assert analysis.flat.redistributions > 0
     assert analysis.flat.form < 1e-9
+
+
+def test_departures_along_noise_begin_along_noise() -> None:
+    case = cloned()
+    at, space = case.at, normal(case.clones, case.where)
+    found = _starts(at, case.clones, space, Settings(seeds=(3, 4), along="noise"))
+    for seed, start in zip((3, 4), found, strict=True):
+        draw = space.project(random_start(space, at.gradient, seed))
+        assert torch.allclose(start, draw / draw.norm())
+    along = _starts(at, case.clones, space, Settings(seeds=(3, 4)))
+    assert all(abs(float(a @ b)) < 0.9 for a, b in zip(found, along, strict=True))
 
 
 def test_without_redistributions_nothing_departs() -> None:
