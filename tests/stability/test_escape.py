@@ -208,8 +208,11 @@ def test_without_trapped_units_there_is_nothing_to_escape_from() -> None:
     model, inputs = residual(1)
     with pytest.raises(InvalidInput, match="no trapped units"):
         escaped(model, detect(model, inputs), torch.sum)
-    with pytest.raises(InvalidInput, match="has no trapped units"):
-        escaped(model, detect(model, inputs)._replace(structure=None), torch.sum)
+    model, inputs = planted(attention)
+    found = detect(model, inputs)
+    for lacking in (found._replace(structure=None), found._replace(layers=())):
+        with pytest.raises(InvalidInput, match="has no trapped units"):
+            escaped(model, lacking, torch.sum)
 
 
 @pytest.mark.parametrize("seed", range(3))

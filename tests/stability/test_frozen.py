@@ -73,6 +73,8 @@ def test_the_distance_to_life_is_reached_and_not_undercut(seed: int) -> None:
 def test_inputs_of_one_value_and_weights_of_none_are_certified() -> None:
     first = torch.tensor([[1.0]]), torch.tensor([-3.0])
     assert certified_frozen([first], 2.0, 2.0)[0].tolist() == [True]
+    assert certified_frozen([first], 2.0, 4.0)[0].tolist() == [False]
+    assert certified_frozen([(-first[0], first[1])], -4.0, -2.0)[0].tolist() == [False]
     second = torch.tensor([[0.0, -1.0], [1e-9, -1.0]]), torch.tensor([-1.0, -1.0])
     active = torch.tensor([[1.0], [1.0]]), torch.tensor([0.0, 0.0])
     assert certified_frozen([active, second], 0.0, 1.0)[1].tolist() == [True, False]
