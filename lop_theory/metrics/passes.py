@@ -16,6 +16,7 @@ from lop_theory.metrics.watch import Before, See, Watch
 from lop_theory.trace import as_arguments, random_state
 from lop_theory.trace.caches import attributes_kept
 from lop_theory.trace.eager import eager
+from lop_theory.trace.unseen import refuse_unmade
 
 Run = Callable[[Any], Any]
 OBSERVER = "lop_theory_observer"
@@ -52,6 +53,7 @@ def gradients_to(total: Tensor, ends: Sequence[Tensor]) -> tuple[Tensor | None, 
 @contextmanager
 def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
     """Yields ``run(inputs) -> output``, the model's own forward pass on copies of its buffers."""
+    refuse_unmade(model)
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     if watch is not None:
         watch.constant(buffers.values())

@@ -21,6 +21,7 @@ from lop_theory.modules.rewrite import Rewriter
 from lop_theory.modules.scale import Scales
 from lop_theory.optim.ranges import require_count, require_kind
 from lop_theory.trace.passes import passes_kept
+from lop_theory.trace.unseen import refuse_unmade
 
 
 def expand(  # noqa: PLR0913 - one optional wish each
@@ -54,6 +55,7 @@ def expand(  # noqa: PLR0913 - one optional wish each
     require_kind("model", model, nn.Module)
     if redistribute is not None:
         require_count("redistribute", redistribute, 0)
+    refuse_unmade(model)
     with passes_kept():
         return _expanded(model, factor, example_input, (attention, redistribute, rules), traced=traced)
 

@@ -91,7 +91,7 @@ def analyse(model: nn.Module, inputs: Any, loss: Loss, clones: Any = None, *, se
     slope = float(at.gradient.norm())
     tangent = float(space.project(at.gradient).norm()) / slope if slope else 0.0
     limit = TANGENT if settings.precision == torch.float64 else 1e3 * TANGENT
-    zero = no_curvature(spectrum, rounding_of(objective, at.product, space))
+    zero = no_curvature(spectrum, rounding_of(objective, at.product, space), sharpness)
     escape = escape_direction(at, found)
     step_size = _step_size(sharpness, settings.step_size)
     starts = _starts(at, found, space, settings) if tangent <= limit else []

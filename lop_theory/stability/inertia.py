@@ -71,9 +71,12 @@ def inertia_of(values: Tensor, zero: float, *, exact: bool) -> Inertia:
     return Inertia(low, len(values) - low - high if exact else 0, high, exact)
 
 
-def no_curvature(spectrum: Spectrum, rounding: float) -> float:
-    """The size up to which a curvature counts as none."""
-    return max(ZERO[spectrum.lowest[0].vector.dtype] * spectrum.largest, ROUNDINGS * rounding)
+def no_curvature(spectrum: Spectrum, rounding: float, sharpness: float) -> float:
+    """The size up to which a curvature counts as none: also what rounding of N itself leaves of the largest curvature
+    in any direction, u‖H‖u, u the unit of the last digit, and numbers that have not all their digits."""
+    kind = torch.finfo(spectrum.lowest[0].vector.dtype)
+    left = max(kind.eps**2 * sharpness, kind.tiny)
+    return max(ZERO[spectrum.lowest[0].vector.dtype] * spectrum.largest, ROUNDINGS * rounding, left)
 
 
 def flatness(

@@ -6,7 +6,7 @@ L(θ) = loss(model_θ(inputs)),   θ in the order of :class:`~lop_theory.stabili
 import math
 import re
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -93,15 +93,16 @@ class Objective(NamedTuple):
             slopes = torch.autograd.grad(self.value(at), list(at.values()), materialize_grads=True)
         return torch.cat([slope.reshape(-1) for slope in slopes])
 
-    def curvature(self, point: Tensor) -> Curvature:
-        """Both orders at a point. One graph serves all products: a product costs about two backward passes.
+    def curvature(self, point: Tensor, *, within: AbstractContextManager[Any] | None = None) -> Curvature:
+        """Both orders at a point. One graph serves all products: a product costs about two backward passes. The
+        gradient is computed ``within`` a context, if one is given.
 
         Raises ``InvalidInput`` for an operator that draws random numbers or has no second derivative.
         """
         where, at = self.coordinates, self._leaves(point)
         with refusing_noise():
             value, points = self.value(at), list(at.values())
-        with _derivatives():
+        with _derivatives(), within or nullcontext():
             slopes = torch.autograd.grad(value, points, create_graph=True, materialize_grads=True)
 
         def product(vector: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ _PIECES: dict[str, Piece] = {
     **dict.fromkeys(("hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_"), _between(-3.0, 3.0)),
     **dict.fromkeys(("softshrink", "hardshrink"), lambda args, _: (args[0].abs() - (*args[1:], 0.5)[0]).sign()),
     **dict.fromkeys(("threshold", "threshold_"), _difference),
-    "copysign": lambda args, _: args[1].sign(),
+    "copysign": lambda args, _: args[0].sign() + 3 * torch.as_tensor(args[1]).sign(),
     "relu6": _between(0.0, 6.0),
     **dict.fromkeys(("clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "maximum", "minimum", "fmax", "fmin"),
                     _difference),

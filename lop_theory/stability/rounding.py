@@ -2,12 +2,16 @@
 
 A computed H|_N is told from 0 only where it is larger than what rounding makes of it: at a minimum, or where outputs
 are large beside their errors, all of H|_N may be that. How much it is three more computations tell, with other
-roundings: of the weights (along the manifold), of inputs and buffers, and of every number that is computed of them.
-That is stochastic arithmetic (Vignes, Math. Comput. Simul. 35, 1993, 233–261).
+roundings: of the weights (along the manifold), of inputs and outputs, and of every number on the way back to the
+gradient. That is stochastic arithmetic (Vignes, Math. Comput. Simul. 35, 1993, 233–261), but for the way forward, on
+which models compare, choose and assert.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -19,8 +23,19 @@ from lop_theory.stability.subspace import Subspace, complement
 
 DRAWS, PRODUCTS = 3, 3
 """Computations, and products of each change."""
-CHOOSING = frozenset(("threshold_backward", "hardtanh_backward"))
-"""Kernels of derivatives that take a number or leave it: nothing is rounded."""
+SMALL = 2
+"""Whole numbers up to this among the inputs may be masks and classes: they stay."""
+TERMS: dict[str, Callable[..., Tensor]] = {
+    "tanh_backward": lambda slope, y: slope * y**2,
+    "sigmoid_backward": lambda slope, y: slope * y**2,
+    "gelu_backward": lambda slope, *_, **__: slope,
+    "_softmax_backward_data": lambda slope, y, dim, *_: y * (slope.abs() + (slope * y).abs().sum(dim, keepdim=True)),
+    "_log_softmax_backward_data": lambda slope, y, dim, *_: (
+        slope.abs() + (y.exp() * slope.sum(dim, keepdim=True)).abs()
+    ),
+}
+"""Kernels of derivatives that take a difference → the largest of its terms, by whose unit their results are rounded:
+(1 − y²) g is computed to the digits of y² g."""
 
 
 def rounded(weights: Tensor, space: Subspace, seed: int) -> Tensor:
@@ -33,37 +48,47 @@ def rounded(weights: Tensor, space: Subspace, seed: int) -> Tensor:
 
 
 class Roundings(TorchDispatchMode):
-    """Within, what is computed of numbers that require a gradient is off by a unit of its last digit, up or down."""
+    """Within, every computed number is off by a unit of its last digit, up or down."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, draws: np.random.Generator) -> None:
         super().__init__()
-        self.draws = torch.Generator().manual_seed(seed)
+        self.draws = draws
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if any(place.alias_info for place in func._schema.returns) or not _varies((args, kwargs)):
-            return result  # a view, or written in place; or given as it is
-        name = func.overloadpacket.__name__
-        terms = args[0] if "_backward" in name and name not in CHOOSING else None
-        return pytree.tree_map_only(Tensor, lambda value: self.off(value, terms), result)
+        if any(place.alias_info for place in func._schema.returns):  # a view, or written in place
+            return result
+        terms = TERMS.get(func.overloadpacket.__name__)
+        size = None if terms is None else terms(*args, **(kwargs or {}))
+        return pytree.tree_map_only(Tensor, lambda value: self.off(value, size), result)
 
-    def off(self, value: Tensor, terms: Tensor | None = None) -> Tensor:
-        """By its own unit, or by that of the terms which a kernel of derivatives sums up, where these have its shape:
-        p − q is computed to the digits of q."""
-        if not value.is_floating_point():
+    def off(self, value: Tensor, size: Tensor | None) -> Tensor:
+        if not _rounds(value):
             return value
-        up = torch.rand(value.shape, generator=self.draws).to(value) < 0.5
-        size = value.abs() if terms is None or terms.shape != value.shape else value.abs().maximum(terms.abs())
-        unit = torch.finfo(value.dtype).eps * size
-        return torch.where(value.isfinite(), torch.where(up, value + unit, value - unit), value)
-
-    def off_fractions(self, value: Tensor) -> Tensor:
-        """Whole numbers stay: they may be masks and labels."""
-        return torch.where(value.trunc() == value, value, self.off(value)) if value.is_floating_point() else value
+        unit = torch.finfo(value.dtype).eps * (value.abs() if size is None else value.abs().maximum(size.abs()))
+        return torch.where(value.isfinite(), torch.where(_coins(value, self.draws), value + unit, value - unit), value)
 
 
-def _varies(given: Any) -> bool:
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in pytree.tree_leaves(given))
+def _rounds(value: Tensor) -> bool:
+    return value.layout == torch.strided and value.dtype in (torch.float32, torch.float64)
+
+
+def _coins(value: Tensor, draws: np.random.Generator) -> Tensor:
+    return torch.as_tensor(draws.random(tuple(value.shape)) < 0.5, device=value.device)
+
+
+def _larger(value: Tensor, draws: np.random.Generator) -> Tensor:
+    """Some by a unit, so that what is cut to a whole number stays that."""
+    if not _rounds(value):
+        return value
+    moves = _coins(value, draws) & ((value.trunc() != value) | (value.abs() > SMALL))
+    return torch.where(moves, value * (1 + torch.finfo(value.dtype).eps), value)
+
+
+def _smaller(value: Tensor, draws: np.random.Generator) -> Tensor:
+    """Some by a unit, so that probabilities stay below 1."""
+    shrunk = value * (1 - torch.finfo(value.dtype).eps) if _rounds(value) else value
+    return torch.where(_coins(value, draws), shrunk, value) if _rounds(value) else value
 
 
 def rounding_of(at: Objective, here: Operator, space: Subspace) -> float:
@@ -79,9 +104,11 @@ def rounding_of(at: Objective, here: Operator, space: Subspace) -> float:
 
 
 def _otherwise(at: Objective, space: Subspace, seed: int) -> Operator:
-    """v ↦ H̃ v; the loss is multiplied by a 1 that requires a gradient, on which every step of all gradients depends."""
-    roundings, one = Roundings(seed), torch.ones_like(at.start[0], requires_grad=True)
-    inputs, fixed = pytree.tree_map_only(Tensor, roundings.off_fractions, (at.inputs, dict(at.fixed)))
-    other = at._replace(inputs=inputs, fixed=fixed, loss=lambda output: one * at.loss(output))
-    with roundings:
-        return other.curvature(at.start + rounded(at.start, space, seed)).product
+    """v ↦ H̃ v."""
+    draws = np.random.default_rng(seed)
+    inputs = pytree.tree_map_only(Tensor, partial(_larger, draws=draws), at.inputs)
+    other = at._replace(
+        inputs=inputs,
+        loss=lambda output: at.loss(pytree.tree_map_only(Tensor, partial(_smaller, draws=draws), output)),
+    )
+    return other.curvature(at.start + rounded(at.start, space, seed), within=Roundings(draws)).product

@@ -297,7 +297,13 @@ def difference(mine: Any, theirs: Any) -> str | None:
         return f"has the shape {getattr(mine, 'shape', mine)}, not {getattr(theirs, 'shape', theirs)}"
     if mine.dtype != theirs.dtype:
         return f"is {mine.dtype}, not {theirs.dtype}"
-    return _distance(mine.detach(), theirs.detach())
+    if mine.is_meta and theirs.is_meta:
+        return None  # nothing is in them
+    return _distance(_dense(mine.detach()), _dense(theirs.detach()))
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def _distance(mine: Tensor, theirs: Tensor) -> str | None:

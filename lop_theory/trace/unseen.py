@@ -58,7 +58,7 @@ def refuse_objects(model: nn.Module, exported: torch.export.ExportedProgram) -> 
             )
     for name, tensor in (*model.named_parameters(), *model.named_buffers(), *exported.constants.items()):
         if isinstance(tensor, FakeTensor):
-            raise NotTraceable(name, "is made by the first call", "call the model once before")
+            raise NotTraceable(name, "is made by the call", "make it in __init__, or call the model once before")
 
 
 def refuse_hooks(model: nn.Module) -> None:

@@ -393,10 +393,13 @@ def test_the_flat_directions_of_a_form_are_told_apart() -> None:
     result = flatness(at, flat, 3.0, 1e-9, found)
     assert result[2:] == (3, 1, 1, 1)
     assert result.redistributions == 1
-    assert no_curvature(spectrum, 1e-16) == pytest.approx(3e-9)
-    assert no_curvature(spectrum, 1e-3) == pytest.approx(3e-3)  # all of it is rounding
+    assert no_curvature(spectrum, 1e-16, 3.0) == pytest.approx(3e-9)
+    assert no_curvature(spectrum, 1e-3, 3.0) == pytest.approx(3e-3)  # all of it is rounding
+    assert no_curvature(spectrum, 1e-16, 1e24) == pytest.approx(1e24 * 2.0**-104)  # what is steep elsewhere, twice so
     single = extreme_spectrum(lambda v: 3 * v, everything, torch.ones(5))
-    assert no_curvature(single, 0.0) == pytest.approx(3e-4)  # in float32
+    assert no_curvature(single, 0.0, 3.0) == pytest.approx(3e-4)  # in float32
+    level = extreme_spectrum(torch.zeros_like, everything, torch.ones(5))
+    assert no_curvature(level, 0.0, 0.0) == pytest.approx(2.0**-126)
     assert inertia_of(torch.tensor([-1.0, -0.5, 0.0, 0.5]), 0.5, exact=True)[:3] == (1, 3, 0)
     assert result.form < 1e-12
     assert flatness(at, flat, 3.0, 1e-9, None)[2:] == (None,) * 4

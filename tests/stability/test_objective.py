@@ -226,6 +226,7 @@ KINKED = {
     "cummin": lambda z: torch.stack([z, 2 * z]).cummin(0).values,
     "fmod": lambda z: torch.fmod(z + 0.7, 0.7),
     "copysign": lambda z: torch.copysign(z + 1, z),
+    "copysign of a number": lambda z: torch.copysign(z, 1.0),
     "heaviside": lambda z: z + torch.heaviside(z, 0 * z),
     "norm of order 1": lambda z: torch.linalg.vector_norm(z, 1) + z.sum(),
     "norm of order 3/2": lambda z: torch.linalg.vector_norm(z, 1.5) + z.sum(),

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lop_theory.stability import analyse, normal, rounding
 from lop_theory.stability.analysis import Settings
+from lop_theory.stability.inertia import ZERO
 from lop_theory.stability.krylov import Operator
 from lop_theory.stability.objective import Objective, objective_of
-from lop_theory.stability.rounding import Roundings, rounded, rounding_of
+from lop_theory.stability.rounding import Roundings, _larger, _smaller, rounded, rounding_of
 from lop_theory.stability.subspace import Subspace, complement
 from tests.stability.nets import cloned
 
@@ -184,62 +186,73 @@ def test_weights_are_rounded_along_the_manifold_each_in_proportion(dtype) -> Non
     assert not rounded(torch.zeros_like(weights), space, 0).any()
 
 
-class Terms(nn.Module):
-    """Two views, one write in place, one product, one copy that nothing trains."""
-
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
-        product = w * x
-        return product, product.reshape(-1)[1:], product.clone().add_(0.0), 2 * x, (w > 0).double()
+def coins(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_what_depends_on_weights_is_off_by_a_unit_and_nothing_else(dtype) -> None:
-    x, w = torch.linspace(1, 2, 64, dtype=dtype), torch.full((64,), 0.3, dtype=dtype, requires_grad=True)
-    unit = torch.finfo(dtype).eps
-    exact = Terms()(x, w)
-    with Roundings(0):
-        product, view, _, constant, mask = Terms()(x, w)
-    errors = (product - exact[0]).detach() / exact[0].detach() / unit
+def test_what_is_computed_is_off_by_a_unit_up_or_down_and_nothing_else(dtype) -> None:
+    x, w = torch.linspace(1, 2, 64, dtype=dtype), torch.full((64,), 0.3, dtype=dtype)
+    exact = w * x
+    with Roundings(coins()):
+        product = w * x
+        view, mask, text, half = product.reshape(8, 8).t(), w > 0, product.clone().add_(0.0), (w * x).half()
+    errors = (product - exact) / exact / torch.finfo(dtype).eps
     assert errors.abs().min() > 0.4
     assert errors.abs().max() < 1.6
     assert errors.min() < 0 < errors.max()
-    assert torch.equal(view, product[1:])
-    assert torch.equal(constant, exact[3])
-    assert torch.equal(mask, exact[4])
-    with Roundings(0):
-        again = Terms()(x, w)[0]
-    with Roundings(1):
-        other = Terms()(x, w)[0]
+    assert torch.equal(view, product.reshape(8, 8).t())
+    assert mask.all()
+    assert float((text - product).abs().max()) < 2 * torch.finfo(dtype).eps
+    assert torch.equal(half, exact.half()) or float((half - exact.half()).abs().max()) < 2e-3
+    with Roundings(coins()):
+        again = w * x
+    with Roundings(coins(1)):
+        other = w * x
     assert torch.equal(product, again)
     assert not torch.equal(product, other)
+    with Roundings(coins()):
+        assert torch.isinf(torch.tensor([1.0, -1.0]) / 0).all()
+        assert (torch.eye(3).to_sparse() * 2).layout == torch.sparse_coo
 
 
-def test_derivatives_are_off_by_the_digits_of_what_they_sum_up_and_choices_by_none() -> None:
-    z = torch.tensor([25.0, -1.0, 0.5]).double().requires_grad_()
-    slope = torch.tensor([2.0, 2.0, 2.0]).double()
-
-    def pulled(function: Loss) -> tuple[Tensor, Tensor]:
-        one = torch.ones((), dtype=torch.float64, requires_grad=True)
-        (exact,) = torch.autograd.grad(function(z), z, slope)
-        with Roundings(0):
-            (found,) = torch.autograd.grad(function(z), z, one * slope, create_graph=True)
-        return exact, (found - exact).abs().detach() / 2.2e-16
-
-    exact, off = pulled(torch.tanh)
-    assert exact[0] == 0  # tanh 25 is 1
-    assert off.min() > 0.9
-    assert off.max() < 20
-    assert pulled(torch.relu)[1][1] == 0
+KERNELS = {
+    "tanh": (torch.tanh, lambda z: z.tanh() ** 2),
+    "sigmoid": (torch.sigmoid, lambda z: z.sigmoid() ** 2),
+    "gelu": (nn.functional.gelu, torch.ones_like),
+    "log_softmax": (lambda z: z.log_softmax(0), lambda z: 1 + len(z) * z.softmax(0)),
+    "softmax": (lambda z: z.softmax(0), lambda z: 2 * z.softmax(0)),
+}
 
 
-def test_whole_numbers_and_labels_stay_as_they_are_given() -> None:
-    given = torch.tensor([0.0, 1.0, -3.0, 0.5, 0.25, torch.inf]).double()
-    found = Roundings(0).off_fractions(given)
-    assert torch.equal(found[[0, 1, 2, 5]], given[[0, 1, 2, 5]])
-    assert (found != given)[3:5].all()
-    assert torch.equal(found, given) is False
-    labels = torch.tensor([1, 2])
-    assert Roundings(0).off_fractions(labels) is labels
+@pytest.mark.parametrize("name", KERNELS)
+def test_derivatives_are_off_by_the_digits_of_their_terms(name) -> None:
+    """For a slope of 1; where there is no difference, by their own."""
+    function, terms = KERNELS[name]
+    z = torch.tensor([40.0, -40.0, -1.0, 0.5, 5.0]).double().requires_grad_()
+    slope = torch.ones(5).double()
+    (exact,) = torch.autograd.grad(function(z), z, slope)
+    value = function(z)
+    with Roundings(coins()):
+        (found,) = torch.autograd.grad(value, z, slope, create_graph=True)
+    expected = torch.maximum(terms(z.detach()), exact.abs()) * 2.2e-16
+    off = (found - exact).abs().detach()
+    assert (off <= 1.6 * expected + 1e-40).all()
+    assert (off >= 0.4 * expected)[expected > 1e-16].all()
+
+
+def test_inputs_grow_and_outputs_shrink_by_a_unit_and_small_whole_numbers_stay() -> None:
+    given = torch.tensor([0.0, 1.0, -2.0, 0.5, -0.25, 255.0, torch.inf]).double().repeat(40, 1)
+    larger, smaller = _larger(given, coins()), _smaller(given, coins())
+    assert torch.equal(larger[:, [0, 1, 2, 6]], given[:, [0, 1, 2, 6]])
+    assert (larger.abs() >= given.abs()).all()
+    assert (smaller.abs() <= given.abs()).all()
+    for moved, columns in ((larger, [3, 4, 5]), (smaller, [1, 2, 3, 4, 5])):
+        units = (moved[:, columns] / given[:, columns] - 1).abs() / 2.2e-16
+        assert set(units.round().flatten().tolist()) == {0.0, 1.0}
+    for odd in (torch.tensor([1, 2]), torch.ones(2).half(), torch.eye(2).to_sparse(), torch.ones(2) > 0):
+        assert _larger(odd, coins()) is odd
+        assert _smaller(odd, coins()) is odd
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -277,8 +290,8 @@ def test_the_largest_change_of_three_draws_counts(monkeypatch) -> None:
     assert seeds == [0, 1, 2]
 
 
-def test_inputs_buffers_and_weights_are_rounded_and_the_model_is_not_touched() -> None:
-    read = list[tuple[Tensor, ...]]()
+def test_inputs_outputs_and_weights_are_rounded_and_the_model_is_not_touched() -> None:
+    read, told = list[tuple[Tensor, ...]](), list[Tensor]()
 
     class Read(nn.Module):
         def __init__(self) -> None:
@@ -286,21 +299,108 @@ def test_inputs_buffers_and_weights_are_rounded_and_the_model_is_not_touched() -
             self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
             self.register_buffer("seen", torch.tensor([0.3, 2.0]).double())
 
-        def forward(self, given: Tensor) -> Tensor:
+        def forward(self, given: Tensor) -> dict[str, Tensor]:
             read.append((given, self.seen, self.x.detach()))
-            return (given * self.seen * self.x**2).sum()
+            return {"y": given * self.seen * self.x**2}
 
-    model, given = Read(), torch.tensor([0.7, 3.0]).double()
-    at = objective_of(model, given, lambda y: y)
+    def loss(output: dict[str, Tensor]) -> Tensor:
+        told.append(output["y"].detach() / (read[-1][0] * read[-1][1] * read[-1][2] ** 2))
+        return output["y"].sum()
+
+    model, given = Read(), torch.tensor([0.7, 2.0]).double().repeat(30, 1)
+    at = objective_of(model, given, loss)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     here = at.curvature(at.start).product
     rounding_of(at, here, space)
-    exact, *others = read
+    (inputs, buffers, weights), *others = read
     assert len(others) == 3
-    for numbers in zip(exact, *others, strict=True):
-        units = [(number - numbers[0]) / numbers[0].clamp_min(0.1) / 2.2e-16 for number in numbers[1:]]
-        assert all(0.4 < abs(unit[0]) < 2.1 for unit in units)  # fractions, and the weight that is not 0
-        assert all(unit[1] == 0 for unit in units)
-    assert torch.equal(given, exact[0])
-    assert torch.equal(model.seen, exact[1])
-    assert torch.equal(model.x, exact[2])
+    for other in others:
+        assert 0 < (other[0][:, 0] != inputs[:, 0]).sum() < 30
+        assert torch.equal(other[0][:, 1], inputs[:, 1])
+        assert torch.equal(other[1], buffers)
+        assert 1e-16 < abs(float(other[2][0] - weights[0])) < 1e-15
+        assert other[2][1] == 0
+    assert (told[0][:, 0] == 1).all()
+    assert all(0 < (ratio[:, 0] < 1).sum() < 30 for ratio in told[1:])
+    assert torch.equal(given, inputs)
+    assert torch.equal(model.seen, buffers)
+    assert torch.equal(model.x, weights)
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda h: h * (h >= h.topk(1).values),
+        lambda h: h * (h == h.amax(-1, keepdim=True)),
+        lambda h: h * torch.tensor([0.5, 1.0, 2.0]).to(h)[(2 * h[:, 0]).round().long().clamp(-1, 1)][:, None],
+        lambda h: torch.where(h <= h.median(0).values, h, h / 2),
+        lambda h: (h @ h.T).masked_fill(torch.ones_like(h @ h.T).tril() != 1, -torch.inf).softmax(-1) @ h,
+    ],
+)
+def test_models_that_choose_by_their_numbers_keep_their_choices(choose, precision) -> None:
+    """Were a number rounded and not its copy, the model would be another one."""
+    _, large, inputs = copies(3, 2, 0, outputs=2)
+
+    class Choosing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = large
+
+        def forward(self, x: Tensor) -> Tensor:
+            return choose(self.inner(x))
+
+    settings = Settings(seeds=(), precision=precision)
+    found = analyse(Choosing(), inputs, lambda y: (y - 1).square().mean(), settings=settings)
+    assert found.kind == "saddle"
+    assert found.zero <= 1.01 * ZERO[precision] * found.spectrum.largest
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("shift", "loss"),
+    [
+        (-12.0, lambda y: y.sigmoid().log().square().mean()),
+        (0.0, lambda y: nn.functional.binary_cross_entropy(y.sigmoid(), torch.ones_like(y))),
+        (12.0, lambda y: nn.functional.softplus(-y).mean()),
+        (torch.tensor([25.0, -5.0]), lambda y: y.softmax(1).log()[:, 1].square().mean()),
+    ],
+)
+def test_tails_that_kernels_compute_to_all_digits_are_curved(shift, loss, precision) -> None:
+    _, large, inputs = copies(3, 2, 0, outputs=2)
+    large[2].bias.data += shift
+    found = analyse(large, inputs, loss, settings=Settings(seeds=(), precision=precision))
+    assert found.kind == "saddle"
+    assert found.zero <= 1.01 * ZERO[precision] * found.spectrum.largest
+
+
+def test_saturated_probabilities_stay_probabilities() -> None:
+    _, large, inputs = copies(3, 2, 0, outputs=2)
+    large[2].bias.data += 40
+
+    def loss(p: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy(p, torch.ones_like(p))
+
+    found = analyse(nn.Sequential(large, nn.Sigmoid()), inputs, loss, settings=Settings(seeds=()))
+    assert found.kind == "flat"
+
+
+def test_whole_numbers_that_are_large_are_rounded() -> None:
+    """A mean of 1e4 is not taken off exactly, whatever the inputs are."""
+    small, large, inputs = copies(2, 2, 0)
+    inputs = (3 * inputs).round() + 1e4
+
+    def centred(model: nn.Module) -> nn.Module:
+        class Centred(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = model
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.inner(x - x.mean(1, keepdim=True))
+
+        return Centred()
+
+    target = centred(small)(inputs).detach()
+    found = analyse(centred(large), inputs, mse(target), settings=Settings(seeds=(), precision=torch.float32))
+    assert found.kind == "flat"

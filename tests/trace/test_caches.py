@@ -19,7 +19,7 @@ def called(module):
     module.rows[:] = [8, 9]
     module.rows = None
     module.own["b"] = 2
-    module.register_buffer("kept", torch.ones(1))
+    module.register_buffer("kept", torch.ones(1), persistent=False)
     module.eval()
     assert module.calls / 0
 
@@ -37,6 +37,7 @@ def test_attributes_and_tables_are_as_before_and_the_mode_as_the_call_leaves_it(
     assert not hasattr(model[0], "fresh")
     assert own == {"a": 1, "b": 2}  # what it does when it is filled again nobody knows
     assert not dict(model.named_buffers())
+    assert not model[0]._non_persistent_buffers_set
     assert not model[0].training
 
 

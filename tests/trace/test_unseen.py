@@ -43,7 +43,9 @@ def made_late(kind):
 def test_what_the_first_call_makes_is_asked_for_and_not_left_in_the_model(kind):
     model = made_late(kind)
     names = [*model.state_dict()]
-    with pytest.raises(NotTraceable, match=r"late.*is made by the first call; call the model once before"):
+    with pytest.raises(
+        NotTraceable, match=r"late.*is made by the call; make it in __init__, or call the model once before"
+    ):
         trace(model, X)
     assert [*model.state_dict()] == names
     assert not hasattr(model, "late")

@@ -267,6 +267,14 @@ def test_a_trace_that_writes_and_does_not_say_so_is_refused(function, monkeypatc
     assert torch.equal(model.norm.running_mean, mean)
 
 
+def test_buffers_that_cannot_be_compared_are_no_reason_to_refuse():
+    model = Model(lambda s, x: s.o(s.a(x)))
+    model.register_buffer("sparse", torch.eye(3).to_sparse())
+    model.register_buffer("rows", torch.eye(3).to_sparse_csr())
+    model.register_buffer("empty", torch.ones(3, device="meta"))
+    assert trace(model, X)
+
+
 @pytest.mark.parametrize("function", FRESH)
 def test_writes_that_nobody_else_sees_need_no_second_trace(function):
     _, program, again = traced(function)
