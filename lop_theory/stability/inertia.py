@@ -19,7 +19,7 @@ ZERO = {torch.float64: 1e-9, torch.float32: 1e-4}
 """By the precision of the computation: eigenvalues of less than this times the largest |eigenvalue| count as zero, …"""
 ROUNDINGS = 3
 """… and so do all of less than this times what other roundings change H|_N by: at a minimum there may be nothing else.
-(Of 1,800 exact minima the computed curvature was 0.7 times that, at most.)"""
+(Of 500 exact minima the computed curvature was 1.0 times that, at most; 1,500 others were flat, too.)"""
 INSIDE = 1 - 1e-6
 """A direction lies in a subspace if its projection is at least this long."""
 
