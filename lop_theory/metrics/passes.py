@@ -15,7 +15,7 @@ from lop_theory.errors import InvalidInput
 from lop_theory.metrics.watch import Before, See, Watch
 from lop_theory.trace import as_arguments, random_state
 from lop_theory.trace.caches import attributes_kept
-from lop_theory.trace.eager import eager
+from lop_theory.trace.eager import as_written
 from lop_theory.trace.unseen import refuse_unmade
 
 Run = Callable[[Any], Any]
@@ -66,7 +66,7 @@ def undisturbed(model: nn.Module, watch: Watch | None = None) -> Generator[Run]:
         with watch:
             return functional_call(model, buffers, args, kwargs)
 
-    with random_state(), attributes_kept(model), _observers_off(model), eager():
+    with random_state(), attributes_kept(model), _observers_off(model), as_written():
         yield run
 
 

@@ -17,7 +17,8 @@ def attributes_kept(model: nn.Module) -> Generator[None]:
     children, parameters and buffers; afterwards they are as before. A tensor that one pass caches is of that pass
     alone: of its gradients, its precision, its trace."""
     before = {m: {k: v for k, v in vars(m).items() if k not in _INTERNAL} for m in model.modules()}
-    tables = [(table, dict(table)) for m in before for table in (m._parameters, m._buffers, m._modules)]
+    made: list[dict[str, Any]] = [table for m in before for table in (m._parameters, m._buffers, m._modules)]
+    tables = [(table, dict(table)) for table in made]
     values = [v for attributes in before.values() for v in attributes.values() if type(v) in (dict, list, set)]
     values += [m._non_persistent_buffers_set for m in before]
     contents = [(v, copy.copy(v)) for v in values]

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lop_theory.errors import InvalidInput
 from lop_theory.trace.caches import attributes_kept, caches_off
-from lop_theory.trace.eager import eager
+from lop_theory.trace.eager import as_written
 from lop_theory.trace.modes import watched_mode
 from lop_theory.trace.passes import keep, kept
 from lop_theory.trace.program import Program, run, state_of
@@ -115,7 +115,7 @@ def asks(model: nn.Module, given: Arguments) -> bool:
     """Whether a pass of the model, which serves nothing else, asks for its mode; one that fails when watched may."""
     as_it_was = attributes_kept(model)
     try:
-        with random_state(0, python=0), as_it_was, _own_buffers(model), eager(), watched_mode(model) as asked:
+        with random_state(0, python=0), as_it_was, _own_buffers(model), as_written(), watched_mode(model) as asked:
             _pass(lambda args, kwargs: model(*args, **kwargs), given, {})
     except Exception:
         return True

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 
-def eager() -> Any:
+def as_written() -> Any:
     """Within: ``torch.compile`` compiles nothing, and what it has compiled runs as it is written."""
     stance = getattr(torch.compiler, "set_stance", None)
     return nullcontext() if stance is None or "torch._dynamo" not in sys.modules else stance("force_eager")
