@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree  # noqa: E402
 from lop_theory.modules import certify, expand  # noqa: E402
 from lop_theory.trace import NotTraceable, run, state_of, trace, traces, tracing  # noqa: E402
 from lop_theory.trace.comparison import asks  # noqa: E402
-from lop_theory.trace.modes import mode, modes_of, only_asks, watched_mode  # noqa: E402
+from lop_theory.trace.modes import everyone, mode, modes_of, only_asks, watched_mode  # noqa: E402
 
 X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 FAR = torch.cat([X, 100 * X])
@@ -475,6 +475,63 @@ def test_after_a_watch_all_is_as_it_was_but_for_what_was_written():
     assert type(table) is dict
     assert (model[0].written, model[0].another, hasattr(model[0], "in_features")) == (1, 2, False)
     assert table["training"] is mode
+
+
+TABLES = {
+    "items": lambda table: [*table.items()],
+    "values": lambda table: [*table.values()],
+    "names": lambda table: [*table],
+    "copy": lambda table: table.copy(),
+    "get": lambda table: table.get("training"),
+    "key": lambda table: table["training"],
+    "pop": lambda table: table.pop("training"),
+    "pop or": lambda table: table.pop("training", 3),
+    "setdefault": lambda table: table.setdefault("training", 3),
+    "truth": lambda table: not dict.get(table, "training"),
+    "equality": lambda table: (dict.get(table, "training") == True, dict.get(table, "training") == 3),  # noqa: E712
+    "hash": lambda table: hash(dict.get(table, "training")),
+    "repr": lambda table: repr(dict.get(table, "training")),
+    "static": lambda table: bool(inspect.getattr_static(table["self"], "training")),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_watched_table_says_what_is_in_it_and_notes_who_asks(name):
+    model = nn.ReLU()
+    vars(model)["self"] = model
+    expected = TABLES[name](dict(vars(model)))
+    with watched_mode(model) as asked:
+        found = TABLES[name](vars(model))
+        noted = [*asked]
+    assert [*found] == [*expected] if isinstance(expected, list) else found == expected
+    assert noted
+    assert {*noted} <= {nn.ReLU, nn.Module}
+
+
+@pytest.mark.parametrize("look", [lambda t: t["inplace"], lambda t: t.get("inplace"), lambda t: t.pop("extra", 0)])
+def test_who_asks_a_watched_table_for_something_else_is_not_noted(look):
+    model = nn.ReLU()
+    with watched_mode(model) as asked:
+        assert not look(vars(model))
+    assert asked == []
+
+
+def test_modules_are_listed_once_and_without_those_that_are_none():
+    shared = nn.ReLU()
+    model = nn.Sequential(shared, nn.Sequential(shared, nn.Tanh()), shared)
+    model.register_module("nothing", None)
+    model[1].around = Outer(None, again=shared)
+    assert everyone(model) == [model, shared, model[1], model[1][1], model[1].around]
+    assert len(modes_of(model)) == 5
+
+
+def test_one_class_that_switches_is_enough():
+    class Below(Switched):
+        pass
+
+    assert not only_asks(Below())
+    assert not only_asks(nn.Sequential(nn.ReLU(), Below()))
+    assert only_asks(nn.Sequential(nn.ReLU(), nn.Dropout()))
 
 
 def test_a_mode_that_a_call_sets_stays_set():
