@@ -30,9 +30,7 @@ TERMS: dict[str, Callable[..., Tensor]] = {
     "sigmoid_backward": lambda slope, y: slope * y**2,
     "gelu_backward": lambda slope, *_, **__: slope,
     "_softmax_backward_data": lambda slope, y, dim, *_: y * (slope.abs() + (slope * y).abs().sum(dim, keepdim=True)),
-    "_log_softmax_backward_data": lambda slope, y, dim, *_: (
-        slope.abs() + (y.exp() * slope.sum(dim, keepdim=True)).abs()
-    ),
+    "_log_softmax_backward_data": lambda slope, y, dim, *_: slope.abs() + y.exp() * slope.abs().sum(dim, keepdim=True),
 }
 """Kernels of derivatives that take a difference → the largest of its terms, by whose unit their results are rounded:
 (1 − y²) g is computed to the digits of y² g."""
@@ -87,8 +85,9 @@ def _larger(value: Tensor, draws: np.random.Generator) -> Tensor:
 
 def _smaller(value: Tensor, draws: np.random.Generator) -> Tensor:
     """Some by a unit, so that probabilities stay below 1."""
-    shrunk = value * (1 - torch.finfo(value.dtype).eps) if _rounds(value) else value
-    return torch.where(_coins(value, draws), shrunk, value) if _rounds(value) else value
+    if not _rounds(value):
+        return value
+    return torch.where(_coins(value, draws), value * (1 - torch.finfo(value.dtype).eps), value)
 
 
 def rounding_of(at: Objective, here: Operator, space: Subspace) -> float:
@@ -106,9 +105,9 @@ def rounding_of(at: Objective, here: Operator, space: Subspace) -> float:
 def _otherwise(at: Objective, space: Subspace, seed: int) -> Operator:
     """v ↦ H̃ v."""
     draws = np.random.default_rng(seed)
-    inputs = pytree.tree_map_only(Tensor, partial(_larger, draws=draws), at.inputs)
+    larger, smaller = partial(_larger, draws=draws), partial(_smaller, draws=draws)
     other = at._replace(
-        inputs=inputs,
-        loss=lambda output: at.loss(pytree.tree_map_only(Tensor, partial(_smaller, draws=draws), output)),
+        inputs=pytree.tree_map_only(Tensor, larger, at.inputs),
+        loss=lambda output: at.loss(pytree.tree_map_only(Tensor, smaller, output)),
     )
     return other.curvature(at.start + rounded(at.start, space, seed), within=Roundings(draws)).product
