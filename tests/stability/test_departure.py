@@ -98,6 +98,21 @@ def test_nothing_is_predicted_after_rounding_decides() -> None:
     assert [(row["along"], row["predictable_until"]) for row in rows] == [(None, late.predictable), (soon.along, None)]
 
 
+class Form(nn.Module):
+    """A function of its weights, times its input."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], weights: tuple[float, ...]) -> None:
+        super().__init__()
+        self.function, self.x = function, nn.Parameter(torch.tensor(weights).double())
+
+    def forward(self, factor: torch.Tensor) -> torch.Tensor:
+        return factor * self.function(self.x)
+
+
+def form(function: Callable[[torch.Tensor], torch.Tensor], *weights: float) -> Objective:
+    return objective_of(Form(function, weights), torch.ones(()).double(), lambda y: y)
+
+
 class Along(nn.Module):
     """A loss of the base's two numbers a and b, and −(ac)² times a small number."""
 
@@ -141,15 +156,7 @@ def test_a_loss_that_rises_is_predicted_and_chaos_is_not(base, start, step_size,
 def test_descent_that_becomes_no_number_on_the_way_is_said_so() -> None:
     """L = √(1 − x₁²) − x₁²: past 1 there is none."""
 
-    class Edge(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
-
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            return values * (torch.sqrt(1 - self.x[1] ** 2) - self.x[1] ** 2)
-
-    at = objective_of(Edge(), torch.ones(()).double(), lambda y: y)
+    at = form(lambda x: torch.sqrt(1 - x[1] ** 2) - x[1] ** 2, 1.0, 0.0)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     point = torch.tensor([1.0, 1e-3]).double()
     with pytest.raises(InvalidInput, match=r"step size=0\.5: makes descent diverge|is not finite"):
@@ -159,15 +166,7 @@ def test_descent_that_becomes_no_number_on_the_way_is_said_so() -> None:
 def test_a_departure_is_measured_on_the_side_of_its_direction() -> None:
     """L = −x₁²/2 + x₁³: downhill along −1 it goes faster than along 1, where it is caught."""
 
-    class Slope(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
-
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            return values * (-(self.x[1] ** 2) / 2 + self.x[1] ** 3)
-
-    at = objective_of(Slope(), torch.ones(()).double(), lambda y: y)
+    at = form(lambda x: -(x[1] ** 2) / 2 + x[1] ** 3, 1.0, 0.0)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     away = torch.tensor([0.0, 1.0]).double()
     found = departures(at, space, [away, -away], (-1.0, -1.0), Descent(0.1, 1e-2, 0.4, 300))
@@ -187,15 +186,7 @@ def test_the_last_step_counts() -> None:
 def test_all_four_count_steps_up_to_the_limit(limit, reached) -> None:
     """L = −x₁²/2 at step 1: distances double, and 1/2 is reached from 1/64 at the fifth step."""
 
-    class Ridge(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.tensor([1.0, 0.0]).double())
-
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            return -values * self.x[1] ** 2 / 2
-
-    at = objective_of(Ridge(), torch.ones(()).double(), lambda y: y)
+    at = form(lambda x: -(x[1] ** 2) / 2, 1.0, 0.0)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     (one,) = departures(
         at, space, [torch.tensor([0.0, 1.0]).double()], (-1.0, -1.0), Descent(1.0, 1 / 64, 1 / 2, limit)
@@ -230,18 +221,10 @@ def test_all_outer_eigenvalues_converge_before_it_is_enough() -> None:
 def test_when_rounding_is_visible_does_not_depend_on_the_scale_of_the_weights() -> None:
     """L = −a x₀²/2: each step of size 1 multiplies rounding by 1 + a = 3, from 2e-16 of x₀ to 1e-3 of it."""
 
-    class Ridge(nn.Module):
-        def __init__(self, scale: float) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.tensor([scale, 0.0]).double())
-
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            return (values * self.x**2).sum() / 2
-
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0]).to(v), 1, 2)
     steps = []
     for scale in (1.0, 1e-3, 1e3):
-        at = objective_of(Ridge(scale), torch.tensor([-2.0, 0.01]).double(), lambda y: y)
+        at = form(lambda x: (0.01 * x[1] ** 2 - 2 * x[0] ** 2) / 2, scale, 0.0)
         away = torch.tensor([0.0, 1e-5]).double()
         steps.append(len(_on_the_manifold(at, space, [away], Descent(1.0, limit=60))[0]) - 1)
     assert steps[0] == steps[1] == steps[2] == pytest.approx(math.log(1e-3 / 2.2e-16) / math.log(3), abs=2)
@@ -320,15 +303,7 @@ def test_what_is_steep_elsewhere_hides_no_curvature() -> None:
 def test_where_the_base_rests_the_curvature_here_predicts_too() -> None:
     """L = ½ xᵀAx from 0: the manifold is the first axis, the base does not move."""
 
-    class Form(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]).double())
-
-        def forward(self, values):
-            return (values * self.x**2).sum() / 2
-
-    at = objective_of(Form(), torch.tensor([0.0, -0.5, 2.0]).double(), lambda y: y)
+    at = form(lambda x: (2 * x[2] ** 2 - 0.5 * x[1] ** 2) / 2, 1.0, 0.0, 0.0)
     space = Subspace(lambda v: v * torch.tensor([0.0, 1.0, 1.0]).to(v), 2, 3)
     start = torch.tensor([0.0, 3.0, 4.0]).double() / 5
     (one,) = departures(at, space, [start], (-0.5, 2.0), Descent(0.1, 1e-3, 1e-1, 200))
