@@ -18,6 +18,7 @@ from lop_theory.stability.analysis import DEFAULT, Analysis, Settings, analyse
 from lop_theory.stability.losses import loss_named
 from lop_theory.stability.printout import as_json, printed
 from lop_theory.trace import as_arguments
+from lop_theory.trace.unseen import one_line
 
 
 def parser() -> Parser:
@@ -154,8 +155,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInput("--device", name, f"is not there ({reason})", "give --device cpu") from None
+        raise InvalidInput("--device", name, f"is not there ({one_line(error)})", "give --device cpu") from None
     return device
 
 

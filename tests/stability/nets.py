@@ -66,3 +66,9 @@ def indicator_basis(where: Coordinates, labels: Mapping[str, Sequence[Sequence[i
 def profile_labels(case: Case) -> dict[str, list[list[int]]]:
     profile = case.model.profile
     return {name: [list(map(int, m)) for m in profile.state[name]] for name in case.where.names}
+
+
+def mlp(activation: type[nn.Module]) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(3, 4), activation(), nn.Linear(4, 3), activation(), nn.Linear(3, 2))
+    return model, torch.randn(20, 3)
